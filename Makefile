@@ -1,0 +1,18 @@
+.PHONY: demo test bench lint
+
+demo: ## pre-train, fine-tune, score and transcribe, on the corpus that comes with the project
+	@scripts/setup native
+	cargo build --release
+	target/release/polymix demo
+
+test: ## lint, every test, the kernel suite on each software adapter, the browser build
+	@scripts/setup test
+	@scripts/test
+
+bench: ## the benchmarks of benches/
+	@scripts/setup native
+	cargo bench
+
+lint: ## rustfmt, clippy
+	@scripts/setup native
+	@scripts/lint
