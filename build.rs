@@ -1,0 +1,143 @@
+//! Resolves, validates and reflects every kernel of `shaders/` into the catalogue of `src/shader.rs`.
+//!
+//! Each `shaders/<family>/<stem>.wgsl` becomes `<family>::<stem>::KERNEL` with its source, its storage
+//! bindings and its overrides, and `<family>::<stem>::Params`, the Rust twin of its `struct Params`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, process};
+
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
+
+fn main() {
+    println!("cargo::rerun-if-changed=shaders");
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo")).join("shaders");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo")).join("catalogue.rs");
+    match catalogue(&root).and_then(|text| fs::write(out, text).map_err(|e| vec![e.to_string()])) {
+        Ok(()) => {}
+        Err(failures) => {
+            failures.iter().for_each(|failure| println!("cargo::error={}", failure.replace('\n', " | ")));
+            process::exit(1);
+        }
+    }
+}
+
+fn sorted(dir: &Path) -> Result<Vec<PathBuf>, Vec<String>> {
+    let entries = fs::read_dir(dir).map_err(|e| vec![format!("{}: {e}", dir.display())])?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn catalogue(root: &Path) -> Result<String, Vec<String>> {
+    let (mut text, mut all, mut failures) = (String::new(), Vec::new(), Vec::new());
+    for family in sorted(root)?.iter().filter(|p| p.is_dir() && stem(p) != "shared") {
+        let mut body = String::new();
+        for file in sorted(family)?.iter().filter(|p| p.extension().is_some_and(|e| e == "wgsl")) {
+            match kernel(root, &stem(family), file) {
+                Ok(module) => {
+                    body += &module;
+                    all.push(format!("&{}::{}::KERNEL", stem(family), stem(file)));
+                }
+                Err(failure) => failures.push(format!("{}: {failure}", file.display())),
+            }
+        }
+        let _ = writeln!(text, "/// Kernels of `shaders/{0}/`.\npub mod {0} {{\n{body}}}", stem(family));
+    }
+    if !failures.is_empty() {
+        return Err(failures);
+    }
+    let _ = writeln!(text, "/// All kernels.\npub static ALL: &[&Kernel] = &[{}];", all.join(", "));
+    Ok(text)
+}
+
+fn resolve(root: &Path, file: &Path) -> Result<String, String> {
+    let source = fs::read_to_string(file).map_err(|e| e.to_string())?;
+    let mut text = String::new();
+    for line in source.lines() {
+        if let Some(name) = line.strip_prefix("#import ") {
+            let path = root.join(name.trim()).with_extension("wgsl");
+            text += &fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        } else {
+            text += line;
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn kernel(root: &Path, family: &str, file: &Path) -> Result<String, String> {
+    let source = resolve(root, file)?;
+    let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
+    Validator::new(ValidationFlags::all(), Capabilities::default())
+        .validate(&module)
+        .map_err(|e| e.emit_to_string(&source))?;
+    if module.entry_points.len() != 1 || module.entry_points[0].name != "main" {
+        return Err("a kernel has one entry point, `main`".into());
+    }
+    let (mut storage, mut params) = (BTreeMap::new(), None);
+    for (_, variable) in module.global_variables.iter() {
+        let Some(binding) = &variable.binding else { continue };
+        match variable.space {
+            AddressSpace::Uniform if binding.binding == 0 => params = Some(variable.ty),
+            AddressSpace::Storage { access } if binding.binding > 0 => {
+                let name = variable.name.clone().unwrap_or_default();
+                storage.insert(binding.binding, (name, access.contains(StorageAccess::STORE)));
+            }
+            _ => return Err("binding 0 is the uniform `params`, storage follows from 1".into()),
+        }
+    }
+    let params = params.ok_or("binding 0 is the uniform `params`")?;
+    if storage.keys().copied().ne(1..=storage.len() as u32) {
+        return Err("storage bindings are numbered 1, 2, 3 … without a gap".into());
+    }
+    let bindings: String = storage
+        .values()
+        .map(|(name, write)| format!("Binding {{ name: {name:?}, write: {write} }}, "))
+        .collect();
+    let mut overrides: Vec<String> =
+        module.overrides.iter().filter_map(|(_, o)| Some(format!("{:?}", o.name.as_ref()?))).collect();
+    overrides.sort();
+    let stem = stem(file);
+    let (fields, size) = fields(&module, params)?;
+    Ok(format!(
+        "/// `{family}/{stem}`\npub mod {stem} {{\nuse super::super::{{Binding, Kernel}};\n\
+         /// Parameters of the kernel, field by field those of its WGSL.\n\
+         #[repr(C)]\n#[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]\n\
+         #[allow(missing_docs)]\npub struct Params {{ {fields} }}\n\
+         /// The kernel.\npub static KERNEL: Kernel = Kernel {{ name: {name:?}, source: {source:?}, \
+         bindings: &[{bindings}], overrides: &[{overrides}], params: {size} }};\n}}\n",
+        name = format!("{family}/{stem}"),
+        overrides = overrides.join(", "),
+    ))
+}
+
+fn fields(module: &naga::Module, ty: naga::Handle<naga::Type>) -> Result<(String, u32), String> {
+    let TypeInner::Struct { members, span } = &module.types[ty].inner else {
+        return Err("`params` is a struct".into());
+    };
+    let (mut text, mut end) = (String::new(), 0);
+    for member in members {
+        let TypeInner::Scalar(scalar) = module.types[member.ty].inner else {
+            return Err("members of `Params` are u32, i32 or f32".into());
+        };
+        let rust = match scalar.kind {
+            ScalarKind::Uint => "u32",
+            ScalarKind::Sint => "i32",
+            ScalarKind::Float => "f32",
+            _ => return Err("members of `Params` are u32, i32 or f32".into()),
+        };
+        let _ = write!(text, "pub {}: {rust}, ", member.name.as_deref().unwrap_or("unnamed"));
+        end = member.offset + 4;
+    }
+    if end != *span {
+        return Err("`Params` has no gaps".into());
+    }
+    Ok((text, *span))
+}

@@ -1,0 +1,39 @@
+// Sums the middle axis in chunks; one invocation sums one column of one chunk.
+//   y[o, c, i] = Σ_{r in chunk c} x[o, r, i]
+#import shared/grid
+
+struct Params {
+    outer: u32,
+    reduce: u32,
+    inner: u32,
+    chunk: u32,
+    chunks: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;       // [outer, reduce, inner]
+@group(0) @binding(2) var<storage, read_write> y: array<f32>; // [outer, chunks, inner]
+
+override WIDTH: u32 = 64u;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear_group(group, groups) * WIDTH + lane;
+    if i >= params.outer * params.chunks * params.inner {
+        return;
+    }
+    let block = i / params.inner;
+    let column = i - block * params.inner;
+    let outer = block / params.chunks;
+    let first = (block - outer * params.chunks) * params.chunk;
+    let last = min(first + params.chunk, params.reduce);
+    var total = 0.0;
+    for (var r = first; r < last; r++) {
+        total += x[(outer * params.reduce + r) * params.inner + column];
+    }
+    y[i] = total;
+}

@@ -1,0 +1,83 @@
+//! The reverse walk: vector-Jacobian products as nodes of the same graph.
+
+use std::collections::HashMap;
+
+use crate::error::{Error, Result};
+use crate::graph::{Source, Tensor, ValueId};
+use crate::ops::Vjp;
+use crate::shape::DType;
+
+/// Gradients of `Σ seed ∘ output` with respect to each tensor of `wrt`; `None` where nothing depends on it.
+///
+/// The gradients are nodes of the same graph, so that they are planned, recorded and, if need be,
+/// differentiated like everything else.
+///
+/// # Errors
+/// When a node's derivative cannot be built.
+pub fn gradients(outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
+    let Some((first, _)) = outputs.first() else {
+        return Ok(vec![None; wrt.len()]);
+    };
+    let graph = first.graph().clone();
+    let (values, nodes) = graph.snapshot();
+
+    // Only values between `wrt` and the outputs carry a gradient.
+    let mut active = vec![false; values.len()];
+    wrt.iter().for_each(|tensor| active[tensor.id()] = true);
+    for node in &nodes {
+        if node.inputs.iter().any(|&id| active[id]) {
+            node.outputs.iter().for_each(|&id| active[id] = values[id].spec.dtype == DType::F32);
+        }
+    }
+
+    let mut grads: HashMap<ValueId, Tensor> = HashMap::new();
+    for (output, seed) in outputs {
+        if output.shape() != seed.shape() {
+            let message = format!("the seed is {} for an output of {}", seed.shape(), output.shape());
+            return Err(Error::shape("gradients", message));
+        }
+        add(&mut grads, output.id(), (*seed).clone())?;
+    }
+    for node in nodes.iter().rev() {
+        let reached = node.outputs.iter().any(|id| grads.contains_key(id));
+        if !reached || !node.inputs.iter().any(|&id| active[id]) {
+            continue;
+        }
+        graph.set_path(&node.path);
+        let context = Vjp {
+            inputs: node.inputs.iter().map(|&id| graph.tensor(id)).collect(),
+            outputs: node.outputs.iter().map(|&id| graph.tensor(id)).collect(),
+            grads: node.outputs.iter().map(|id| grads.get(id).cloned()).collect(),
+            needed: node.inputs.iter().map(|&id| active[id]).collect(),
+        };
+        let products = node.op.vjp(&context)?;
+        for ((&id, product), needed) in node.inputs.iter().zip(products).zip(&context.needed) {
+            if let (Some(product), true) = (product, needed) {
+                if product.shape() != &values[id].spec.shape {
+                    let message =
+                        format!("gradient {} for an input of {}", product.shape(), values[id].spec.shape);
+                    return Err(Error::shape(node.op.name(), message));
+                }
+                add(&mut grads, id, product)?;
+            }
+        }
+        // A result's gradient is complete here and, unless asked for, never read again.
+        for id in &node.outputs {
+            if !wrt.iter().any(|tensor| tensor.id() == *id)
+                && matches!(values[*id].source, Source::Node { .. })
+            {
+                grads.remove(id);
+            }
+        }
+    }
+    Ok(wrt.iter().map(|tensor| grads.get(&tensor.id()).cloned()).collect())
+}
+
+fn add(grads: &mut HashMap<ValueId, Tensor>, id: ValueId, product: Tensor) -> Result<()> {
+    let sum = match grads.remove(&id) {
+        Some(sum) => sum.add(&product)?,
+        None => product,
+    };
+    grads.insert(id, sum);
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! Runs plans on a GPU. Plans of all shapes share the persistent store and one pool of slots.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::plan::{Place, Plan, Port};
+use super::store::Store;
+use crate::error::{Error, Result};
+use crate::gpu::{BindGroup, Buffer, Gpu, Launch, Pipeline};
+
+/// Runs plans on a GPU.
+#[derive(Debug)]
+pub struct Executor {
+    gpu: Arc<Gpu>,
+    /// Persistent tensors.
+    pub store: Store,
+    /// Buffer `i` holds the `i`-th largest slot of every plan, so that memory is that of the largest plans.
+    pool: Vec<Buffer>,
+    /// Counts replacements in the pool; older bind groups are made anew.
+    generation: u64,
+    fenced: bool,
+}
+
+/// A plan with its pipelines and parameters on the device.
+#[derive(Debug)]
+pub struct Loaded {
+    plan: Plan,
+    pipelines: Vec<Arc<Pipeline>>,
+    uniforms: Buffer,
+    /// The pool's buffer of each slot.
+    ranks: Vec<usize>,
+    bind_groups: Vec<BindGroup>,
+    generation: u64,
+}
+
+impl Loaded {
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn port<'a>(&'a self, ports: &'a [Port], name: &str) -> Result<&'a Port> {
+        ports.iter().find(|port| port.name == name).ok_or_else(|| {
+            let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
+            Error::invalid(format!("the plan has no tensor {name} there; it has {}", names.join(", ")))
+        })
+    }
+}
+
+/// Time spent in one kernel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KernelTime {
+    /// `family/stem`.
+    pub kernel: &'static str,
+    /// Number of dispatches.
+    pub dispatches: usize,
+    /// Milliseconds of all of them.
+    pub milliseconds: f64,
+}
+
+/// Bytes behind every slot that a fenced run checks.
+const FENCE: u64 = 256;
+const SENTINEL: u8 = 0xA5;
+
+impl Executor {
+    /// An executor without plans.
+    pub fn new(gpu: Arc<Gpu>) -> Self {
+        Self { gpu, store: Store::default(), pool: Vec::new(), generation: 0, fenced: false }
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+
+    /// Surrounds slots with sentinels and fills them with NaN before every run, for tests.
+    pub fn fence(&mut self) {
+        self.fenced = true;
+    }
+
+    /// Compiles the plan's kernels and makes room for it.
+    ///
+    /// # Errors
+    /// When a kernel is refused, an entry is not in the store or has another size, or memory is out.
+    pub async fn load(&mut self, plan: Plan) -> Result<Loaded> {
+        for (name, spec) in &plan.stored {
+            let entry = self.store.entry(name)?;
+            if entry.spec.shape.elements() != spec.shape.elements() {
+                let message =
+                    format!("{name} is stored as {}, the plan wants {}", entry.spec.shape, spec.shape);
+                return Err(Error::invalid(message));
+            }
+        }
+        let mut pipelines = Vec::with_capacity(plan.steps.len());
+        for step in &plan.steps {
+            pipelines.push(self.gpu.pipeline(step.kernel, &step.overrides).await?);
+        }
+        let uniforms = self.gpu.uniform("parameters", plan.uniforms.len() as u64)?;
+        self.gpu.write(&uniforms, 0, &plan.uniforms)?;
+
+        let mut by_size: Vec<usize> = (0..plan.slots.len()).collect();
+        by_size.sort_by_key(|&slot| std::cmp::Reverse(plan.slots[slot]));
+        let mut ranks = vec![0; plan.slots.len()];
+        for (rank, &slot) in by_size.iter().enumerate() {
+            ranks[slot] = rank;
+            self.grow(rank, plan.slots[slot] + if self.fenced { FENCE } else { 0 })?;
+        }
+        Ok(Loaded { plan, pipelines, uniforms, ranks, bind_groups: Vec::new(), generation: 0 })
+    }
+
+    fn grow(&mut self, rank: usize, bytes: u64) -> Result<()> {
+        let label = format!("slot {rank}");
+        match self.pool.get_mut(rank) {
+            Some(buffer) if buffer.bytes() >= bytes => return Ok(()),
+            // Work that still uses the old buffer keeps it alive in the driver.
+            Some(buffer) => *buffer = self.gpu.storage(&label, bytes)?,
+            None => self.pool.push(self.gpu.storage(&label, bytes)?),
+        }
+        self.generation += 1;
+        Ok(())
+    }
+
+    fn buffer<'a>(&'a self, loaded: &'a Loaded, place: Place) -> Result<(&'a Buffer, u64)> {
+        match place {
+            Place::Slot(slot) => Ok((&self.pool[loaded.ranks[slot]], 0)),
+            Place::Stored(index) => {
+                let entry = self.store.entry(&loaded.plan.stored[index].0)?;
+                Ok((self.store.buffer(entry), entry.offset))
+            }
+        }
+    }
+
+    fn bind(&self, loaded: &mut Loaded) -> Result<()> {
+        if loaded.generation == self.generation && !loaded.bind_groups.is_empty() {
+            return Ok(());
+        }
+        let mut groups = Vec::with_capacity(loaded.plan.steps.len());
+        for (step, pipeline) in loaded.plan.steps.iter().zip(&loaded.pipelines) {
+            let mut storage = Vec::with_capacity(step.bindings.len());
+            for region in &step.bindings {
+                let (buffer, offset) = self.buffer(loaded, region.place)?;
+                storage.push((buffer, offset + region.offset, region.bytes));
+            }
+            groups.push(self.gpu.bind(pipeline, &loaded.uniforms, &storage));
+        }
+        self.gpu.check()?;
+        loaded.bind_groups = groups;
+        loaded.generation = self.generation;
+        Ok(())
+    }
+
+    /// Writes the input `name`, for the next run. In a fenced run [`Executor::poison`] comes first.
+    ///
+    /// # Errors
+    /// When the plan has no such input or the length differs.
+    pub fn feed<T: bytemuck::NoUninit>(&self, loaded: &Loaded, name: &str, data: &[T]) -> Result<()> {
+        let port = loaded.port(&loaded.plan.inputs, name)?;
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        if bytes.len() as u64 != port.spec.bytes() {
+            let shape = &port.spec.shape;
+            return Err(Error::invalid(format!("input {name} is {shape}, {} bytes were fed", bytes.len())));
+        }
+        let (buffer, offset) = self.buffer(loaded, port.place)?;
+        self.gpu.write(buffer, offset, bytes)
+    }
+
+    /// Whether the plan reads the input `name`.
+    pub fn takes(&self, loaded: &Loaded, name: &str) -> bool {
+        loaded.plan.inputs.iter().any(|port| port.name == name)
+    }
+
+    /// Runs the plan; returns once its work is submitted.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub fn run(&self, loaded: &mut Loaded) -> Result<()> {
+        self.bind(loaded)?;
+        self.gpu.submit(launches(loaded))
+    }
+
+    /// Runs the plan with every dispatch timed by the device; empty where it cannot.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub async fn time(&self, loaded: &mut Loaded) -> Result<Vec<KernelTime>> {
+        self.bind(loaded)?;
+        let all: Vec<Launch<'_>> = launches(loaded).collect();
+        let mut kernels: BTreeMap<&'static str, (usize, f64)> = BTreeMap::new();
+        for timing in self.gpu.time(&all).await? {
+            let sum = kernels.entry(loaded.plan.steps[timing.launch].kernel.name).or_default();
+            *sum = (sum.0 + 1, sum.1 + timing.nanoseconds * 1e-6);
+        }
+        let times = kernels.into_iter();
+        let mut times: Vec<_> = times
+            .map(|(kernel, (dispatches, milliseconds))| KernelTime { kernel, dispatches, milliseconds })
+            .collect();
+        times.sort_by(|a, b| b.milliseconds.total_cmp(&a.milliseconds));
+        Ok(times)
+    }
+
+    /// Reads the output `name` of the last run.
+    ///
+    /// # Errors
+    /// When the plan has no such output or the device fails.
+    pub async fn read<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
+        &self,
+        loaded: &Loaded,
+        name: &str,
+    ) -> Result<Vec<T>> {
+        let port = loaded.port(&loaded.plan.outputs, name)?;
+        let (buffer, offset) = self.buffer(loaded, port.place)?;
+        let bytes = self.gpu.read(buffer, offset, port.spec.bytes()).await?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// Fills every slot with NaN and its fence with a sentinel.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub fn poison(&self, loaded: &Loaded) -> Result<()> {
+        for (slot, &bytes) in loaded.plan.slots.iter().enumerate() {
+            let buffer = &self.pool[loaded.ranks[slot]];
+            // All bits set is a NaN and an index far out of range.
+            let mut fill = vec![0xFF; buffer.bytes() as usize];
+            fill[bytes as usize..].fill(SENTINEL);
+            self.gpu.write(buffer, 0, &fill)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the fences of a fenced run.
+    ///
+    /// # Errors
+    /// When a kernel wrote behind a slot.
+    pub async fn check_fences(&self, loaded: &Loaded) -> Result<()> {
+        for (slot, &bytes) in loaded.plan.slots.iter().enumerate() {
+            let buffer = &self.pool[loaded.ranks[slot]];
+            let fence = self.gpu.read(buffer, bytes, buffer.bytes() - bytes).await?;
+            if fence.iter().any(|&byte| byte != SENTINEL) {
+                return Err(Error::Gpu(format!("a kernel wrote behind slot {slot} of {bytes} bytes")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn launches(loaded: &Loaded) -> impl Iterator<Item = Launch<'_>> {
+    let compiled = loaded.pipelines.iter().zip(&loaded.bind_groups);
+    loaded.plan.steps.iter().zip(compiled).map(|(step, (pipeline, bind_group))| Launch {
+        pipeline,
+        bind_group,
+        params: step.params,
+        groups: step.groups,
+        work: step.work,
+    })
+}

@@ -1,0 +1,13 @@
+//! Plans and the two executors: dispatches, buffer assignment and one uniform blob, as plain data.
+
+mod executor;
+mod memory;
+mod plan;
+mod recorder;
+pub mod reference;
+mod store;
+
+pub use executor::{Executor, KernelTime, Loaded};
+pub use plan::{Place, Plan, Region, Step};
+pub use recorder::{Memory, Operand, Recorder};
+pub use store::{Entry, Store};

@@ -1,0 +1,196 @@
+//! Where operations put their dispatches.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::gpu::Capabilities;
+use crate::graph::ValueId;
+use crate::shader::Kernel;
+use crate::shape::{DType, Shape, Spec};
+
+/// What an operand's bytes belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// A value of the graph.
+    Value(ValueId),
+    /// Temporary memory of the operation being recorded.
+    Scratch(usize),
+}
+
+/// A tensor, or a range of its rows, as an operation binds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operand {
+    /// What the bytes belong to.
+    pub memory: Memory,
+    /// Shape and type of the whole tensor.
+    pub spec: Spec,
+    /// First byte that is bound.
+    pub offset: u64,
+    /// Bytes that are bound.
+    pub bytes: u64,
+}
+
+impl Operand {
+    pub(super) fn whole(memory: Memory, spec: Spec) -> Self {
+        let bytes = spec.bytes();
+        Self { memory, spec, offset: 0, bytes }
+    }
+
+    /// Sizes of the axes.
+    pub fn dims(&self) -> &[usize] {
+        self.spec.shape.dims()
+    }
+
+    /// Shape.
+    pub fn shape(&self) -> &Shape {
+        &self.spec.shape
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.spec.shape.elements()
+    }
+
+    /// The elements `range` alone; its start must come from [`Recorder::tiles`].
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let size = self.spec.dtype.bytes() as u64;
+        let (offset, bytes) = (range.start as u64 * size, range.len() as u64 * size);
+        Self { offset: self.offset + offset, bytes, ..self.clone() }
+    }
+
+    /// The rows `rows` alone, each of `width` elements; the start must come from [`Recorder::tiles`].
+    pub fn rows(&self, rows: &Range<usize>, width: usize) -> Self {
+        self.slice(rows.start * width..rows.end * width)
+    }
+}
+
+/// One dispatch as plain data.
+#[derive(Debug, Clone)]
+pub(super) struct Dispatch {
+    pub kernel: &'static Kernel,
+    pub overrides: Vec<(&'static str, f64)>,
+    pub params: Vec<u8>,
+    pub bindings: Vec<Operand>,
+    pub groups: [u32; 3],
+    pub work: f64,
+}
+
+/// Collects the dispatches of one operation.
+#[derive(Debug)]
+pub struct Recorder<'a> {
+    capabilities: &'a Capabilities,
+    pub(super) dispatches: Vec<Dispatch>,
+    pub(super) scratch: Vec<u64>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(super) fn new(capabilities: &'a Capabilities) -> Self {
+        Self { capabilities, dispatches: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// What the device can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        self.capabilities
+    }
+
+    /// Temporary memory that lives as long as this operation; its content is undefined.
+    pub fn scratch(&mut self, dtype: DType, shape: impl Into<Shape>) -> Operand {
+        let spec = Spec { shape: shape.into(), dtype };
+        self.scratch.push(spec.bytes());
+        Operand::whole(Memory::Scratch(self.scratch.len() - 1), spec)
+    }
+
+    /// The grid of `count` workgroups, folded over two axes where one does not hold them:
+    /// kernels take `linear_group(group, groups)` of `shared/grid` and guard the excess.
+    pub fn grid(&self, count: usize) -> [u32; 3] {
+        let max = self.capabilities.max_groups as usize;
+        let y = count.div_ceil(max).max(1);
+        [count.div_ceil(y) as u32, y as u32, 1]
+    }
+
+    /// The grid of `threads` independent invocations in workgroups of `width`.
+    pub fn threads(&self, threads: usize, width: u32) -> [u32; 3] {
+        self.grid(threads.div_ceil(width as usize))
+    }
+
+    /// Ranges of `rows` such that every operand, of `widths[i]` elements of 4 bytes a row, can be bound
+    /// and every start is aligned. One range where the device's binding limit holds everything.
+    ///
+    /// # Errors
+    /// When a few rows alone pass the limit.
+    pub fn tiles(&self, rows: usize, widths: &[usize]) -> Result<Vec<Range<usize>>> {
+        let limit = self.capabilities.max_binding / 4;
+        let widest = widths.iter().copied().max().unwrap_or(1).max(1) as u64;
+        if rows as u64 * widest <= limit {
+            return Ok(vec![0..rows]);
+        }
+        // As many rows as make an aligned start whatever the width.
+        let step = u64::from(self.capabilities.storage_alignment / 4).max(1);
+        let tile = (limit / widest) / step * step;
+        if tile == 0 {
+            return Err(Error::OutOfMemory(format!(
+                "rows of {widest} elements pass the {} bytes that {} binds at once; use a smaller model",
+                self.capabilities.max_binding, self.capabilities.adapter
+            )));
+        }
+        let starts = (0..rows).step_by(tile as usize);
+        Ok(starts.map(|start| start..rows.min(start + tile as usize)).collect())
+    }
+
+    /// Dispatches `kernel`: `params` is its uniform, `bindings` its storage in order. A grid with an empty
+    /// axis is dropped.
+    ///
+    /// # Errors
+    /// When a binding passes the device's limit or the grid its largest size.
+    pub fn dispatch<P: bytemuck::Pod>(
+        &mut self,
+        kernel: &'static Kernel,
+        overrides: &[(&'static str, f64)],
+        params: &P,
+        bindings: &[&Operand],
+        groups: [u32; 3],
+    ) -> Result<()> {
+        if groups.contains(&0) {
+            return Ok(());
+        }
+        let limits = self.capabilities;
+        let refuse = |message: String| Err(Error::Gpu(format!("kernel {}: {message}", kernel.name)));
+        if bindings.len() != kernel.bindings.len() || size_of::<P>() != kernel.params as usize {
+            return refuse("bindings or parameters do not match its WGSL".into());
+        }
+        if groups.iter().any(|&n| n > limits.max_groups) {
+            return refuse(format!("a grid of {groups:?} passes {} workgroups an axis", limits.max_groups));
+        }
+        for (operand, binding) in bindings.iter().zip(kernel.bindings) {
+            if operand.bytes > limits.max_binding {
+                return Err(Error::OutOfMemory(format!(
+                    "kernel {} binds {} bytes as {}, {} allows {}; use a smaller batch or a smaller model",
+                    kernel.name, operand.bytes, binding.name, limits.adapter, limits.max_binding
+                )));
+            }
+            if operand.offset % u64::from(limits.storage_alignment) != 0 {
+                return refuse(format!(
+                    "{} starts at {}, which is not aligned",
+                    binding.name, operand.offset
+                ));
+            }
+        }
+        let work = bindings.iter().map(|operand| operand.bytes as f64).sum();
+        self.dispatches.push(Dispatch {
+            kernel,
+            overrides: overrides.to_vec(),
+            params: bytemuck::bytes_of(params).to_vec(),
+            bindings: bindings.iter().map(|&operand| operand.clone()).collect(),
+            groups,
+            work,
+        });
+        Ok(())
+    }
+
+    /// Adds `operations` to the estimated work of the last dispatch, which counts the bytes it binds.
+    pub fn work(&mut self, operations: f64) {
+        if let Some(dispatch) = self.dispatches.last_mut() {
+            dispatch.work += operations;
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Buffers that outlive a run and are shared by the plans of all shapes: parameters, gradients, moments.
+
+use std::collections::HashMap;
+
+use crate::error::{Error, Result};
+use crate::gpu::{Buffer, Gpu};
+use crate::shape::Spec;
+
+/// Where an entry lies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Index of the buffer.
+    pub buffer: usize,
+    /// First byte.
+    pub offset: u64,
+    /// Shape and type.
+    pub spec: Spec,
+}
+
+/// Named persistent tensors in a few buffers.
+#[derive(Debug, Default)]
+pub struct Store {
+    buffers: Vec<Buffer>,
+    entries: HashMap<String, Entry>,
+}
+
+/// Every entry of an arena starts at a multiple of this many elements, as bindings must.
+pub const ARENA_ALIGNMENT: usize = 64;
+
+impl Store {
+    /// A zeroed buffer that holds `parts` one after another, aligned, and is an entry `name` itself.
+    ///
+    /// # Errors
+    /// When a name is taken or the device has no room.
+    pub fn arena(&mut self, gpu: &Gpu, name: &str, parts: &[(String, Spec)]) -> Result<()> {
+        let mut offset = 0;
+        for (part, spec) in parts {
+            self.insert(part, Entry { buffer: self.buffers.len(), offset, spec: spec.clone() })?;
+            offset += (spec.shape.elements().next_multiple_of(ARENA_ALIGNMENT) * spec.dtype.bytes()) as u64;
+        }
+        let spec = Spec::f32([offset as usize / 4]);
+        if !parts.iter().any(|(part, _)| part == name) {
+            self.insert(name, Entry { buffer: self.buffers.len(), offset: 0, spec })?;
+        }
+        self.buffers.push(gpu.storage(name, offset)?);
+        Ok(())
+    }
+
+    fn insert(&mut self, name: &str, entry: Entry) -> Result<()> {
+        match self.entries.insert(name.to_owned(), entry) {
+            None => Ok(()),
+            Some(_) => Err(Error::invalid(format!("{name} is stored twice"))),
+        }
+    }
+
+    /// The entry `name`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn entry(&self, name: &str) -> Result<&Entry> {
+        self.entries.get(name).ok_or_else(|| Error::invalid(format!("nothing is stored as {name}")))
+    }
+
+    /// Whether there is an entry `name`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// The buffer of an entry.
+    pub(super) fn buffer(&self, entry: &Entry) -> &Buffer {
+        &self.buffers[entry.buffer]
+    }
+
+    /// Replaces the content of the entry `name`.
+    ///
+    /// # Errors
+    /// When there is none or the length differs.
+    pub fn write<T: bytemuck::NoUninit>(&self, gpu: &Gpu, name: &str, data: &[T]) -> Result<()> {
+        let entry = self.entry(name)?;
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        if bytes.len() as u64 != entry.spec.bytes() {
+            let wanted = entry.spec.bytes();
+            return Err(Error::invalid(format!("{name} holds {wanted} bytes, {} were given", bytes.len())));
+        }
+        gpu.write(self.buffer(entry), entry.offset, bytes)
+    }
+
+    /// The content of the entry `name`.
+    ///
+    /// # Errors
+    /// When there is none or the device fails.
+    pub async fn read<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
+        &self,
+        gpu: &Gpu,
+        name: &str,
+    ) -> Result<Vec<T>> {
+        let entry = self.entry(name)?;
+        let bytes = gpu.read(self.buffer(entry), entry.offset, entry.spec.bytes()).await?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+}

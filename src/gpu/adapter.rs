@@ -1,0 +1,152 @@
+//! Which adapters there are and which one is used.
+
+use serde::Serialize;
+
+use super::{Capabilities, Gpu, Tier};
+use crate::error::{Error, Result};
+
+/// Which adapter to open.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// `auto`, an index of [`adapters`], or a part of "`<backend> <adapter's name>`".
+    pub device: String,
+    /// What [`Gpu::pipeline_cache`] gave in an earlier process on the same adapter.
+    pub cache: Option<Vec<u8>>,
+}
+
+/// One adapter as `polymix devices` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct AdapterReport {
+    /// Its index for `--device`.
+    pub index: usize,
+    /// Limits and features.
+    #[serde(flatten)]
+    pub capabilities: Capabilities,
+    /// Driver and version.
+    pub driver: String,
+    /// Names of the features that it has.
+    pub features: Vec<String>,
+    /// Workgroup memory, bytes.
+    pub workgroup_memory: u32,
+    /// Largest number of invocations in a workgroup.
+    pub workgroup_invocations: u32,
+    /// Whether `auto` picks it.
+    pub chosen: bool,
+}
+
+fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::all();
+    wgpu::Instance::new(descriptor)
+}
+
+/// All adapters that can compute, in a fixed order.
+async fn enumerate() -> Vec<wgpu::Adapter> {
+    let adapters = instance().enumerate_adapters(wgpu::Backends::all()).await;
+    let flag = wgpu::DownlevelFlags::COMPUTE_SHADERS;
+    adapters.into_iter().filter(|a| a.get_downlevel_capabilities().flags.contains(flag)).collect()
+}
+
+fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
+    Capabilities::new(&adapter.get_info(), &adapter.limits(), adapter.features())
+}
+
+/// The adapters of this machine.
+pub async fn adapters() -> Vec<AdapterReport> {
+    let all = enumerate().await;
+    let chosen = pick(&all, "auto").ok().map(|(index, _)| index);
+    let reports = all.iter().enumerate().map(|(index, adapter)| {
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        AdapterReport {
+            index,
+            capabilities: capabilities(adapter),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            features: adapter.features().iter_names().map(|(name, _)| name.to_lowercase()).collect(),
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+            chosen: chosen == Some(index),
+        }
+    });
+    reports.collect()
+}
+
+/// Discrete before integrated before software, native interfaces before GL; the first of equals.
+fn preference(capabilities: &Capabilities) -> (u8, u8) {
+    let tier = match capabilities.tier {
+        Tier::Discrete => 0,
+        Tier::Integrated => 1,
+        Tier::Cpu => 2,
+    };
+    (tier, u8::from(capabilities.backend == "gl"))
+}
+
+fn label(adapter: &wgpu::Adapter) -> String {
+    let info = adapter.get_info();
+    format!("{} {}", info.backend.to_str(), info.name)
+}
+
+fn pick<'a>(all: &'a [wgpu::Adapter], device: &str) -> Result<(usize, &'a wgpu::Adapter)> {
+    if all.is_empty() {
+        return Err(Error::NoAdapter(
+            "no GPU adapter was found; install a Vulkan driver (Debian: mesa-vulkan-drivers, which also runs \
+             without a GPU)"
+                .into(),
+        ));
+    }
+    let numbered = || all.iter().enumerate();
+    let wanted = device.trim().to_lowercase();
+    let found = match wanted.as_str() {
+        "" | "auto" => numbered().min_by_key(|(_, adapter)| preference(&capabilities(adapter))),
+        text => match text.parse::<usize>() {
+            Ok(index) => numbered().nth(index),
+            // "gl llvmpipe": every word occurs in "<backend> <name>", the first one at its start or anywhere.
+            Err(_) => {
+                let matches = |adapter: &wgpu::Adapter| {
+                    let label = label(adapter).to_lowercase();
+                    label.contains(text)
+                        || text.split_whitespace().all(|word| {
+                            label
+                                .split_whitespace()
+                                .any(|part| part.trim_matches(['(', ')', ',']).starts_with(word))
+                        })
+                };
+                numbered().filter(|(_, a)| matches(a)).min_by_key(|(_, a)| preference(&capabilities(a)))
+            }
+        },
+    };
+    found.ok_or_else(|| {
+        let names: Vec<String> = numbered().map(|(i, adapter)| format!("{i}: {}", label(adapter))).collect();
+        Error::NoAdapter(format!("no adapter matches --device {device}; there is {}", names.join("; ")))
+    })
+}
+
+impl Gpu {
+    /// Opens the selected adapter. A software driver is taken by `auto` only where nothing else is.
+    ///
+    /// # Errors
+    /// When no adapter is there, none matches, or its device cannot be opened.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn new(selection: &Selection) -> Result<Self> {
+        let all = enumerate().await;
+        let (_, adapter) = pick(&all, &selection.device)?;
+        Self::open(adapter, selection.cache.as_deref()).await
+    }
+
+    /// Opens the browser's high-performance adapter.
+    ///
+    /// # Errors
+    /// When the browser has no WebGPU or its device cannot be opened.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn new(selection: &Selection) -> Result<Self> {
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        let adapter = instance().request_adapter(&options).await;
+        let adapter =
+            adapter.map_err(|e| Error::NoAdapter(format!("this browser offers no WebGPU adapter: {e}")))?;
+        let all = [adapter];
+        let (_, adapter) = pick(&all, &selection.device)?;
+        Self::open(adapter, None).await
+    }
+}

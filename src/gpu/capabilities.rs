@@ -1,0 +1,86 @@
+//! What a device can do, as plain data that kernels are chosen by.
+
+use serde::Serialize;
+
+/// The kind of processor behind an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// A software driver: invocations are SIMD lanes, barriers are expensive.
+    Cpu,
+    /// A GPU that shares memory with the CPU.
+    Integrated,
+    /// A GPU with memory of its own, or an unknown one.
+    Discrete,
+}
+
+/// Limits and features that decide how an operation is dispatched.
+#[derive(Debug, Clone, Serialize)]
+pub struct Capabilities {
+    /// The adapter's name.
+    pub adapter: String,
+    /// The backend's name: vulkan, gl, metal, dx12, webgpu.
+    pub backend: String,
+    /// The kind of processor.
+    pub tier: Tier,
+    /// Invocations that run in lockstep; 0 where unknown.
+    pub subgroup: u32,
+    /// Largest storage binding in bytes.
+    pub max_binding: u64,
+    /// Largest buffer in bytes.
+    pub max_buffer: u64,
+    /// Largest number of workgroups along one axis.
+    pub max_groups: u32,
+    /// Alignment of offsets into uniform buffers, bytes.
+    pub uniform_alignment: u32,
+    /// Alignment of offsets into storage buffers, bytes.
+    pub storage_alignment: u32,
+    /// Whether the device can time its passes.
+    pub timestamps: bool,
+    /// Overrides every workgroup size, to test the indexing of large grids on small tensors.
+    pub forced_workgroup: Option<u32>,
+}
+
+impl Capabilities {
+    pub(super) fn new(info: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Features) -> Self {
+        Self {
+            adapter: info.name.clone(),
+            backend: info.backend.to_str().to_owned(),
+            tier: match info.device_type {
+                wgpu::DeviceType::Cpu => Tier::Cpu,
+                // A GL driver in software does not say so in its type.
+                _ if ["llvmpipe", "swiftshader", "softpipe"]
+                    .iter()
+                    .any(|n| info.name.to_lowercase().contains(n)) =>
+                {
+                    Tier::Cpu
+                }
+                wgpu::DeviceType::IntegratedGpu => Tier::Integrated,
+                _ => Tier::Discrete,
+            },
+            subgroup: info.subgroup_min_size,
+            max_binding: limits.max_storage_buffer_binding_size,
+            max_buffer: limits.max_buffer_size,
+            max_groups: limits.max_compute_workgroups_per_dimension,
+            uniform_alignment: limits.min_uniform_buffer_offset_alignment,
+            storage_alignment: limits.min_storage_buffer_offset_alignment,
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            forced_workgroup: None,
+        }
+    }
+
+    /// Workgroup size of kernels whose invocations are independent.
+    pub fn map_width(&self) -> u32 {
+        self.forced_workgroup.unwrap_or(64)
+    }
+
+    /// Workgroup size of kernels that reduce a row in one workgroup: the SIMD width on a CPU, where a
+    /// barrier between subgroups costs 10 to 100 times as much as the reduction.
+    pub fn row_width(&self) -> u32 {
+        self.forced_workgroup.unwrap_or(match (self.tier, self.subgroup) {
+            (Tier::Cpu, 4) => 4,
+            (Tier::Cpu, _) => 8,
+            _ => 64,
+        })
+    }
+}

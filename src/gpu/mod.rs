@@ -1,0 +1,129 @@
+//! The only room that says `wgpu`: adapters, buffers, pipelines, submission, read-back, lost devices.
+
+mod adapter;
+mod buffer;
+mod capabilities;
+mod pipeline;
+mod submit;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use adapter::{AdapterReport, Selection, adapters};
+pub use buffer::Buffer;
+pub use capabilities::{Capabilities, Tier};
+pub use pipeline::Pipeline;
+pub use submit::{BindGroup, Launch, Timing};
+
+use crate::error::{Error, Result};
+
+/// An open device with its queue and its pipelines.
+#[derive(Debug)]
+pub struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    capabilities: Capabilities,
+    pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    disk_cache: Option<wgpu::PipelineCache>,
+    failure: Arc<Mutex<Option<Error>>>,
+    allocated: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Gpu {
+    /// Opens the device of an adapter; `cache` is what [`Gpu::pipeline_cache`] gave in an earlier process.
+    async fn open(adapter: &wgpu::Adapter, cache: Option<&[u8]>) -> Result<Self> {
+        let info = adapter.get_info();
+        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE;
+        let features = adapter.features() & wanted;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("polymix"),
+            required_features: features,
+            required_limits: adapter.limits(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|e| Error::Gpu(format!("{}: the device cannot be opened: {e}", info.name)))?;
+
+        let failure = Arc::new(Mutex::new(None));
+        let slot = failure.clone();
+        device.on_uncaptured_error(Arc::new(move |error| keep_first(&slot, translate(error))));
+        let slot = failure.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                let text = format!(
+                    "the device was lost ({message}); run again, with --resume if a run was under way"
+                );
+                keep_first(&slot, Error::DeviceLost(text));
+            }
+        });
+        let disk_cache = features.contains(wgpu::Features::PIPELINE_CACHE).then(|| {
+            let descriptor = wgpu::PipelineCacheDescriptor { label: None, data: cache, fallback: true };
+            // SAFETY: `fallback` makes the driver ignore data that is not its own.
+            unsafe { device.create_pipeline_cache(&descriptor) }
+        });
+        let capabilities = Capabilities::new(&info, &device.limits(), features);
+        Ok(Self {
+            device,
+            queue,
+            capabilities,
+            pipelines: Mutex::default(),
+            disk_cache,
+            failure,
+            allocated: Arc::default(),
+        })
+    }
+
+    /// What the device can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// Bytes of all live buffers.
+    pub fn allocated(&self) -> u64 {
+        self.allocated.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Compiled pipelines for [`Selection::cache`] of a later process, where the adapter can.
+    pub fn pipeline_cache(&self) -> Option<Vec<u8>> {
+        self.disk_cache.as_ref().and_then(wgpu::PipelineCache::get_data)
+    }
+
+    /// The first failure that the device reported since the last call.
+    ///
+    /// # Errors
+    /// That failure: out of memory, a refused command, a lost device.
+    pub fn check(&self) -> Result<()> {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure.take() {
+            // A lost device stays lost.
+            Some(Error::DeviceLost(text)) => {
+                *failure = Some(Error::DeviceLost(text.clone()));
+                Err(Error::DeviceLost(text))
+            }
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+fn keep_first(slot: &Mutex<Option<Error>>, error: Error) {
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if slot.is_none() || matches!(error, Error::DeviceLost(_)) {
+        *slot = Some(error);
+    }
+}
+
+fn translate(error: wgpu::Error) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => {
+            Error::OutOfMemory("the GPU is out of memory; use a smaller batch or a smaller model".into())
+        }
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            let text = description.split_whitespace().collect::<Vec<_>>().join(" ");
+            if text.contains("lost") { Error::DeviceLost(text) } else { Error::Gpu(text) }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! How the first value of a parameter is drawn.
+
+use crate::rng::{Rng, stream};
+use crate::shape::Shape;
+
+/// The distribution of a parameter's first value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// All elements equal.
+    Constant(f32),
+    /// N(0, std²).
+    Normal {
+        /// Standard deviation.
+        std: f32,
+    },
+    /// U(−bound, bound).
+    Uniform {
+        /// Largest magnitude.
+        bound: f32,
+    },
+    /// N(0, 1) rows, each divided by its l2 norm.
+    UnitRows,
+}
+
+impl Init {
+    /// Xavier-normal: N(0, 2/(fan_in + fan_out)).
+    pub fn xavier_normal(fan_in: usize, fan_out: usize) -> Self {
+        Self::Normal { std: (2.0 / (fan_in + fan_out) as f64).sqrt() as f32 }
+    }
+
+    /// Xavier-uniform: U(−b, b), b = √(6/(fan_in + fan_out)).
+    pub fn xavier_uniform(fan_in: usize, fan_out: usize) -> Self {
+        Self::Uniform { bound: (6.0 / (fan_in + fan_out) as f64).sqrt() as f32 }
+    }
+
+    /// U(−b, b), b = 1/√fan_in.
+    pub fn fan_in_uniform(fan_in: usize) -> Self {
+        Self::Uniform { bound: (1.0 / fan_in as f64).sqrt() as f32 }
+    }
+
+    /// The elements of the parameter `name`, drawn from a stream of its own.
+    pub fn draw(self, name: &str, shape: &Shape, seed: u32) -> Vec<f32> {
+        let mut rng = Rng::new(&[seed, stream(name)]);
+        let n = shape.elements();
+        match self {
+            Self::Constant(value) => vec![value; n],
+            Self::Normal { std } => (0..n).map(|_| (rng.normal() * f64::from(std)) as f32).collect(),
+            Self::Uniform { bound } => (0..n).map(|_| (2.0 * rng.unit() - 1.0) * bound).collect(),
+            Self::UnitRows => {
+                let mut values: Vec<f32> = (0..n).map(|_| rng.normal() as f32).collect();
+                for row in values.chunks_mut(shape.last().max(1)) {
+                    let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
+                    row.iter_mut().for_each(|x| *x /= norm);
+                }
+                values
+            }
+        }
+    }
+}

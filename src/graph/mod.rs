@@ -1,0 +1,271 @@
+//! The tensor graph: values, the operations that make them, and the names they are stored under.
+//!
+//! Nothing runs here. A [`Graph`] is built once a batch shape, differentiated by
+//! [`crate::autograd`], compiled to a [`crate::exec::Plan`] and replayed.
+
+mod init;
+mod scope;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use init::Init;
+pub use scope::Scope;
+
+use crate::error::{Error, Result};
+use crate::ops::Op;
+use crate::shape::{DType, Shape, Spec};
+
+/// Index of a value in its graph.
+pub type ValueId = usize;
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Fed by name before every run.
+    Input(String),
+    /// Lives under this name in the persistent store, across runs and plans.
+    Stored(String),
+    /// Output `output` of node `node`.
+    Node {
+        /// Index of the node.
+        node: usize,
+        /// Which of its outputs.
+        output: usize,
+    },
+}
+
+/// One value of a graph.
+#[derive(Debug, Clone)]
+pub struct Value {
+    /// Shape and element type.
+    pub spec: Spec,
+    /// Where it comes from.
+    pub source: Source,
+    /// The persistent store's name that the value is written to, if any.
+    pub store: Option<String>,
+}
+
+/// One application of an operation.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// The operation.
+    pub op: Arc<dyn Op>,
+    /// Its operands.
+    pub inputs: Vec<ValueId>,
+    /// Its results.
+    pub outputs: Vec<ValueId>,
+    /// Path of the layer that asked for it, for labels.
+    pub path: String,
+}
+
+/// A named tensor that outlives a step: a weight, or frozen state such as a codebook.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    /// Field path, such as `encoder.layers.3.mixer.value.weight`.
+    pub name: String,
+    /// Shape.
+    pub shape: Shape,
+    /// How its first value is drawn.
+    pub init: Init,
+    /// Whether the optimizer changes it.
+    pub trainable: bool,
+}
+
+#[derive(Debug, Default)]
+struct Data {
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    parameters: Vec<(Parameter, ValueId)>,
+    path: String,
+}
+
+/// A graph under construction; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Graph(Arc<Mutex<Data>>);
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn data(&self) -> MutexGuard<'_, Data> {
+        // A panic elsewhere cannot leave the vectors half-written.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A scope at the root, for the layers of [`crate::nn`].
+    pub fn root(&self) -> Scope {
+        Scope::new(self.clone(), String::new())
+    }
+
+    fn add_value(&self, spec: Spec, source: Source) -> Tensor {
+        let mut data = self.data();
+        let id = data.values.len();
+        data.values.push(Value { spec: spec.clone(), source, store: None });
+        drop(data);
+        Tensor { graph: self.clone(), id, spec }
+    }
+
+    /// A value that is fed by `name` before every run.
+    pub fn input(&self, name: impl Into<String>, spec: Spec) -> Tensor {
+        let name = name.into();
+        let found = self
+            .data()
+            .values
+            .iter()
+            .position(|value| value.spec == spec && value.source == Source::Input(name.clone()));
+        match found {
+            Some(id) => Tensor { graph: self.clone(), id, spec },
+            None => self.add_value(spec, Source::Input(name)),
+        }
+    }
+
+    /// A value that lives in the persistent store under `name`.
+    pub fn stored(&self, name: impl Into<String>, spec: Spec) -> Tensor {
+        self.add_value(spec, Source::Stored(name.into()))
+    }
+
+    /// The parameter `name`; asked for twice, it is the same value.
+    ///
+    /// # Errors
+    /// When the name was used before with another shape.
+    pub fn parameter(&self, name: &str, shape: Shape, init: Init, trainable: bool) -> Result<Tensor> {
+        let found =
+            self.data().parameters.iter().find(|(p, _)| p.name == name).map(|(p, id)| (p.shape.clone(), *id));
+        if let Some((known, id)) = found {
+            if known != shape {
+                return Err(Error::shape(name, format!("declared as {known} and again as {shape}")));
+            }
+            return Ok(Tensor { graph: self.clone(), id, spec: Spec::f32(shape) });
+        }
+        let tensor = self.stored(name, Spec::f32(shape.clone()));
+        let parameter = Parameter { name: name.to_owned(), shape, init, trainable };
+        self.data().parameters.push((parameter, tensor.id));
+        Ok(tensor)
+    }
+
+    /// All parameters in the order of their first use.
+    pub fn parameters(&self) -> Vec<(Parameter, Tensor)> {
+        let data = self.data();
+        let tensors = data.parameters.iter().map(|(parameter, id)| {
+            let tensor = Tensor { graph: self.clone(), id: *id, spec: Spec::f32(parameter.shape.clone()) };
+            (parameter.clone(), tensor)
+        });
+        tensors.collect()
+    }
+
+    /// Applies `op`; the only way to make a node. Shapes are checked by [`Op::infer`].
+    ///
+    /// # Errors
+    /// When the operation refuses the shapes.
+    pub fn apply(&self, op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        let specs: Vec<Spec> = inputs.iter().map(|tensor| tensor.spec.clone()).collect();
+        let outputs = op.infer(&specs)?;
+        let mut data = self.data();
+        let node = data.nodes.len();
+        let first = data.values.len();
+        for (output, spec) in outputs.iter().enumerate() {
+            data.values.push(Value {
+                spec: spec.clone(),
+                source: Source::Node { node, output },
+                store: None,
+            });
+        }
+        let path = data.path.clone();
+        data.nodes.push(Node {
+            op,
+            inputs: inputs.iter().map(|tensor| tensor.id).collect(),
+            outputs: (first..first + outputs.len()).collect(),
+            path,
+        });
+        drop(data);
+        let tensors = outputs.into_iter().enumerate();
+        Ok(tensors.map(|(i, spec)| Tensor { graph: self.clone(), id: first + i, spec }).collect())
+    }
+
+    /// Sets the path that labels the nodes made from now on.
+    pub(crate) fn set_path(&self, path: &str) {
+        path.clone_into(&mut self.data().path);
+    }
+
+    /// A copy of the values and nodes, in the order in which they were made: a topological order.
+    pub fn snapshot(&self) -> (Vec<Value>, Vec<Node>) {
+        let data = self.data();
+        (data.values.clone(), data.nodes.clone())
+    }
+
+    /// The tensor of value `id`.
+    pub(crate) fn tensor(&self, id: ValueId) -> Tensor {
+        let spec = self.data().values[id].spec.clone();
+        Tensor { graph: self.clone(), id, spec }
+    }
+}
+
+/// A cheap handle to a value of a graph.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    graph: Graph,
+    id: ValueId,
+    spec: Spec,
+}
+
+impl Tensor {
+    /// The graph that the tensor belongs to.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Its index there.
+    pub fn id(&self) -> ValueId {
+        self.id
+    }
+
+    /// Shape and element type.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Sizes of the axes.
+    pub fn dims(&self) -> &[usize] {
+        self.spec.shape.dims()
+    }
+
+    /// Shape.
+    pub fn shape(&self) -> &Shape {
+        &self.spec.shape
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.spec.dtype
+    }
+
+    /// Applies `op` to this tensor and `others`, for an operation of one output.
+    ///
+    /// # Errors
+    /// When the operation refuses the shapes.
+    pub fn apply(&self, op: impl Op + 'static, others: &[&Tensor]) -> Result<Tensor> {
+        let mut inputs = vec![self];
+        inputs.extend(others);
+        let mut outputs = self.graph.apply(Arc::new(op), &inputs)?;
+        Ok(outputs.swap_remove(0))
+    }
+
+    /// Writes this value to `name` in the persistent store, at every run.
+    ///
+    /// # Errors
+    /// When the value is not the result of an operation.
+    pub fn store(&self, name: impl Into<String>) -> Result<()> {
+        let name = name.into();
+        let mut data = self.graph.data();
+        let value = &mut data.values[self.id];
+        if !matches!(value.source, Source::Node { .. }) || value.store.is_some() {
+            return Err(Error::invalid(format!(
+                "only a result that is not stored yet can be stored as {name}"
+            )));
+        }
+        value.store = Some(name);
+        Ok(())
+    }
+}

@@ -1,0 +1,57 @@
+//! y = scale·x + shift.
+
+use crate::error::Result;
+use crate::exec::{Operand, Recorder};
+use crate::graph::Tensor;
+use crate::ops::{Array, Op, Vjp, expect};
+use crate::shader::map::affine;
+use crate::shape::{DType, Spec};
+
+/// y = scale·x + shift with constants; dx = scale·dy.
+#[derive(Debug, Clone, Copy)]
+pub struct Affine {
+    /// Factor.
+    pub scale: f32,
+    /// Summand.
+    pub shift: f32,
+}
+
+impl Op for Affine {
+    fn name(&self) -> &'static str {
+        "affine"
+    }
+
+    fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        expect(self.name(), inputs, &[DType::F32])?;
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let width = rec.capabilities().map_width();
+        for tile in rec.tiles(inputs[0].elements(), &[1])? {
+            let params = affine::Params { elements: tile.len() as u32, scale: self.scale, shift: self.shift };
+            let groups = rec.threads(tile.len().div_ceil(4), width);
+            let bindings = [&inputs[0].slice(tile.clone()), &outputs[0].slice(tile)];
+            rec.dispatch(&affine::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+        }
+        Ok(())
+    }
+
+    fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
+        vec![inputs[0].mapv(|x| f64::from(self.scale) * x + f64::from(self.shift))]
+    }
+
+    fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(ctx.dy()?.scale(self.scale)?)])
+    }
+}
+
+impl Tensor {
+    /// factor·x.
+    ///
+    /// # Errors
+    /// When the tensor is not f32.
+    pub fn scale(&self, factor: f32) -> Result<Tensor> {
+        self.apply(Affine { scale: factor, shift: 0.0 }, &[])
+    }
+}

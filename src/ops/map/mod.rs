@@ -1,0 +1,9 @@
+//! Element-wise maps and broadcasts.
+
+mod activation;
+mod affine;
+mod binary;
+
+pub use activation::{Activation, ActivationKind};
+pub use affine::Affine;
+pub use binary::{Binary, BinaryKind};

@@ -1,0 +1,95 @@
+//! Operations, one folder a family, mirrored by `shaders/<family>/`.
+//!
+//! An operation holds hyper-parameters only. It checks shapes in [`Op::infer`], chooses and dispatches
+//! kernels in [`Op::record`], is defined by [`Op::reference`] and differentiated by [`Op::vjp`].
+
+pub mod layout;
+pub mod map;
+pub mod reduce;
+
+use std::fmt::Debug;
+
+use crate::error::{Error, Result};
+use crate::exec::{Operand, Recorder};
+use crate::graph::Tensor;
+use crate::shape::{DType, Spec};
+
+/// An f64 array of the reference executor; u32 tensors are held as exact whole numbers.
+pub type Array = ndarray::ArrayD<f64>;
+
+/// What a node's derivative may use.
+#[derive(Debug)]
+pub struct Vjp {
+    /// The node's operands.
+    pub inputs: Vec<Tensor>,
+    /// The node's results.
+    pub outputs: Vec<Tensor>,
+    /// The gradient of each result, where one arrives.
+    pub grads: Vec<Option<Tensor>>,
+    /// Which operands want a gradient.
+    pub needed: Vec<bool>,
+}
+
+impl Vjp {
+    /// The gradient of the first result.
+    ///
+    /// # Errors
+    /// When no gradient arrives there: the loss depends on an auxiliary output only.
+    pub fn dy(&self) -> Result<&Tensor> {
+        let first = self.grads.first().and_then(Option::as_ref);
+        first.ok_or_else(|| Error::invalid("a gradient arrives at an auxiliary output only"))
+    }
+}
+
+/// One operation of the graph.
+pub trait Op: Debug + Send + Sync {
+    /// The stem of its kernel.
+    fn name(&self) -> &'static str;
+
+    /// Shapes and types of the results; the only place where operands are checked.
+    ///
+    /// # Errors
+    /// When the operands do not fit, with their shapes.
+    fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>>;
+
+    /// Chooses the kernel variant, fills its parameters and dispatches it.
+    ///
+    /// # Errors
+    /// When the device's limits do not suffice.
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()>;
+
+    /// The definition of the operation: plain f64 loops.
+    fn reference(&self, inputs: &[&Array]) -> Vec<Array>;
+
+    /// Gradients of the operands (`None` where there is none), as nodes of the graph.
+    ///
+    /// # Errors
+    /// When a node cannot be built.
+    fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None; ctx.inputs.len()])
+    }
+
+    /// The operand whose memory output `output` is: a view, or an update in place.
+    fn alias(&self, output: usize) -> Option<usize> {
+        let _ = output;
+        None
+    }
+}
+
+/// Checks the number of operands and their types.
+///
+/// # Errors
+/// With the operation's name, what it takes and what it got.
+pub fn expect(op: &str, inputs: &[Spec], types: &[DType]) -> Result<()> {
+    let got: Vec<DType> = inputs.iter().map(|spec| spec.dtype).collect();
+    if got == types {
+        return Ok(());
+    }
+    Err(Error::shape(op, format!("takes operands of types {types:?}, got {got:?}")))
+}
+
+/// A shape error of `op` that shows all operands.
+pub fn mismatch(op: &str, inputs: &[Spec], wanted: &str) -> Error {
+    let shapes: Vec<String> = inputs.iter().map(|spec| spec.shape.to_string()).collect();
+    Error::shape(op, format!("{wanted}; got {}", shapes.join(", ")))
+}

@@ -1,0 +1,5 @@
+//! Every kernel against the f64 definition of its operation, on the adapter that `POLYMIX_DEVICE` names.
+
+mod check;
+mod map;
+mod reduce;

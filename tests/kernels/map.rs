@@ -1,0 +1,79 @@
+use polymix::ops::map::{Activation, ActivationKind, Affine, Binary, BinaryKind};
+use polymix::shape::Spec;
+use proptest::prelude::*;
+
+use crate::check::{Arg, Tolerance, cases, check, refuses};
+
+const KINDS: [ActivationKind; 5] = [
+    ActivationKind::Gelu,
+    ActivationKind::Silu,
+    ActivationKind::Relu,
+    ActivationKind::LeakyRelu,
+    ActivationKind::Sigmoid,
+];
+
+/// Values away from the kink at 0.
+fn away_from_zero(dims: &[usize]) -> Arg {
+    let arg = Arg::normal(dims, 3);
+    Arg::f32(dims, |i| {
+        let x = arg.values.as_slice().unwrap()[i];
+        3.0 * x + 0.01_f64.copysign(x)
+    })
+}
+
+#[test]
+fn activation() {
+    for kind in KINDS {
+        for size in [1, 7, 63, 64, 65, 256, 1021] {
+            check(Activation(kind), &[away_from_zero(&[size])], Tolerance::Elementwise);
+        }
+        let extreme = [-1e30, -100.0, -20.0, -5.0, 5.0, 20.0, 100.0, 1e30];
+        let op = Activation(kind);
+        crate::check::check_outputs(op, &[Arg::f32(&[8], |i| extreme[i])], Tolerance::Elementwise, 0);
+    }
+    refuses(Activation(ActivationKind::Gelu), &[Spec::u32([3])]);
+}
+
+#[test]
+fn grids_beyond_one_axis() {
+    check(Affine { scale: 2.0, shift: -1.0 }, &[Arg::normal(&[4 * 70_001], 1)], Tolerance::Elementwise);
+}
+
+#[test]
+fn binary_same_shape() {
+    proptest!(cases(6), |(rows in 1usize..40, columns in 1usize..40)| {
+        for kind in [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul, BinaryKind::Div] {
+            let dims = [rows, columns];
+            check(Binary(kind), &[Arg::normal(&dims, 1), away_from(&dims)], Tolerance::Accumulated);
+        }
+    });
+}
+
+/// Divisors of magnitude 0.5 and more.
+fn away_from(dims: &[usize]) -> Arg {
+    let arg = Arg::normal(dims, 2);
+    Arg::f32(dims, |i| {
+        let x = arg.values.as_slice().unwrap()[i];
+        x + 0.5_f64.copysign(x)
+    })
+}
+
+#[test]
+fn binary_broadcast() {
+    let shapes: [(&[usize], &[usize]); 7] = [
+        (&[3, 5, 7], &[7]),
+        (&[3, 5, 7], &[3, 1, 7]),
+        (&[3, 1, 7], &[3, 5, 1]),
+        (&[2, 3, 4, 5], &[3, 1, 5]),
+        (&[1], &[4, 3]),
+        (&[130, 3], &[130, 1]),
+        (&[6], &[1, 1]),
+    ];
+    for (a, b) in shapes {
+        for kind in [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul, BinaryKind::Div] {
+            check(Binary(kind), &[Arg::normal(a, 1), away_from(b)], Tolerance::Accumulated);
+        }
+    }
+    refuses(Binary(BinaryKind::Add), &[Spec::f32([2, 3]), Spec::f32([2])]);
+    refuses(Binary(BinaryKind::Add), &[Spec::f32([2]), Spec::u32([2])]);
+}
