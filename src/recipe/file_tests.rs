@@ -1,0 +1,238 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::recipe::{Duration, MixerSpec, ModelConfig, ScheduleConfig};
+
+const NONE: [&str; 0] = [];
+
+fn parse(text: &str) -> Recipe {
+    Recipe::parse("r.toml", text, &NONE).unwrap()
+}
+
+fn error(text: &str, overrides: &[&str]) -> String {
+    let error = Recipe::parse("r.toml", text, overrides).unwrap_err();
+    assert!(matches!(error, Error::Usage(_)), "{error:?}");
+    assert!(!error.to_string().contains('\n'), "{error}");
+    error.to_string()
+}
+
+#[track_caller]
+fn assert_error(text: &str, overrides: &[&str], parts: &[&str]) {
+    let error = error(text, overrides);
+    for part in parts {
+        assert!(error.contains(part), "{error}\nlacks {part}");
+    }
+}
+
+#[test]
+fn nothing_is_the_papers_system() {
+    let recipe = parse("");
+    assert_eq!(recipe, Recipe::default());
+    assert_eq!((recipe.model.d_model, recipe.model.layers, recipe.model.ffn), (488, 12, 2048));
+    assert_eq!((recipe.pretrain.steps, recipe.pretrain.codes), (200_000, 8192));
+    assert_eq!(recipe.pretrain.optimizer.schedule, ScheduleConfig::Noam { warmup: 25_000 });
+    assert_eq!(recipe.finetune.duration(), Duration::Epochs(30));
+    assert_eq!(recipe.finetune.data.batch_size(100.0), 6);
+    assert_eq!(recipe.pretrain.data.batch_size(4.0), 350);
+    assert_eq!(recipe.pretrain.data.batch_size(1e9), 1);
+}
+
+#[test]
+fn a_resolved_recipe_reads_back() {
+    for text in [
+        "",
+        "finetune.steps = 7\npretrain.dropout = 0",
+        "model.mixer = ['pom', 'pom']\nmodel.layers = 2",
+        "model.mixer = { lower = 'pom', upper = 'pom', split = 3 }",
+        "finetune.optimizer.schedule = { name = 'constant' }\nrun.seed = 4294967295",
+    ] {
+        let recipe = parse(text);
+        let resolved = recipe.to_toml();
+        assert!(resolved.contains("[finetune.augmentation]"), "{resolved}");
+        assert_eq!(parse(&resolved), recipe, "{resolved}");
+    }
+}
+
+#[test]
+fn values_and_overrides_replace_defaults() {
+    let text = "[model]\nd_model = 96\n[pretrain.optimizer]\nlr = 2e-3\nclip = 5\n[pretrain.data]\nbatch_utterances = 16";
+    let overrides =
+        ["model.layers=4", "model.mixer=pom", "finetune.steps = 1000", "pretrain.data.batch_seconds=64"];
+    let recipe = Recipe::parse("r.toml", text, &overrides).unwrap();
+    assert_eq!((recipe.model.d_model, recipe.model.layers), (96, 4));
+    let optimizer = &recipe.pretrain.optimizer;
+    assert_eq!((optimizer.encoder_lr, optimizer.head_lr, optimizer.clip), (2e-3, 2e-3, 5.0));
+    assert_eq!(recipe.finetune.duration(), Duration::Steps(1000));
+    assert_eq!(recipe.finetune.epochs, None);
+    assert_eq!(
+        (recipe.pretrain.data.batch_seconds, recipe.pretrain.data.batch_utterances),
+        (Some(64.0), None)
+    );
+}
+
+#[test]
+fn one_rate_can_differ_from_both() {
+    let recipe = parse("[finetune.optimizer]\nencoder_lr = 1e-4\nlr = 1e-3");
+    assert_eq!((recipe.finetune.optimizer.encoder_lr, recipe.finetune.optimizer.head_lr), (1e-4, 1e-3));
+}
+
+#[test]
+fn schedules_have_defaults_of_their_own() {
+    let recipe = parse(
+        "finetune.optimizer.schedule = { name = 'cosine' }\npretrain.optimizer.schedule = {name='noam', warmup=8}",
+    );
+    assert_eq!(recipe.finetune.optimizer.schedule, ScheduleConfig::Cosine { warmup_fraction: 0.1 });
+    assert_eq!(recipe.pretrain.optimizer.schedule, ScheduleConfig::Noam { warmup: 8 });
+    let recipe = Recipe::parse("r.toml", "", &["pretrain.optimizer.schedule.warmup=9"]).unwrap();
+    assert_eq!(recipe.pretrain.optimizer.schedule, ScheduleConfig::Noam { warmup: 9 });
+}
+
+#[test]
+fn errors_name_line_key_and_remedy() {
+    assert_error(
+        "[pretrain]\nstesp = 3",
+        &[],
+        &["r.toml:2: pretrain.stesp: unknown field `stesp`", "`steps`"],
+    );
+    assert_error("\n[modle]\nlayers = 3", &[], &["r.toml:3: modle.layers: unknown field `modle`", "`model`"]);
+    assert_error("[modle]", &[], &["r.toml:1: modle: unknown field"]);
+    assert_error("model = 3", &[], &["r.toml:1: model: invalid type: integer `3`"]);
+    assert_error("model.d_model.x = 3", &[], &["model.d_model is a value, not a table"]);
+    assert_error("[model]\n\nlayers = -1", &[], &["r.toml:3: model.layers: invalid value: integer `-1`"]);
+    assert_error("[model]\nlayers = ", &[], &["r.toml:2: not TOML"]);
+    assert_error("model.mixer = 3", &[], &["expected a mixer's name, a list of names"]);
+    assert_error("model.activation = 'relu'", &[], &["model.activation", "`gelu`", "`silu`"]);
+    assert_error(
+        "pretrain.optimizer.schedule = {name='noam', warm=3}",
+        &[],
+        &["schedule", "`warm`", "`warmup`"],
+    );
+    assert_error("pretrain.optimizer.schedule = {name='constant', warmup=3}", &[], &["schedule", "`warmup`"]);
+    assert_error(
+        "finetune.steps = 1\nfinetune.epochs = 2",
+        &[],
+        &["r.toml:2", "finetune.epochs and steps exclude"],
+    );
+    assert_error("", &["model.layers"], &["--set model.layers: no `=`"]);
+    assert_error("", &["model.layer=3"], &["--set model.layer=3: model.layer: unknown field `layer`"]);
+    assert_error("", &[&(".a".repeat(100_000) + "=1")], &["no key has 100001 parts"]);
+    assert_error("", &["=3"], &["--set =3", "unknown field"]);
+    assert_error("", &["model.layers=1\nrun.seed=2"], &["model.layers"]);
+}
+
+#[test]
+fn values_have_ranges() {
+    for (setting, part) in [
+        ("model.kernel=30", "model.kernel = 30 is even"),
+        ("model.dropout=nan", "model.dropout = NaN is out of range"),
+        ("model.dropout=1", "give a number from 0 to 0.95"),
+        ("model.d_model=0", "from 1 to 16384"),
+        ("model.channels=[128, 0]", "model.channels[1] = 0"),
+        ("model.channels=[128]", "model.channels"),
+        ("model.mixer=attention", "unknown mixer \"attention\"; known mixers are: pom"),
+        ("model.mixer=['pom']", "lists 1 names for model.layers = 12"),
+        ("model.mixer={lower='pom', upper='pom', split=13}", "from 0 to 12"),
+        ("pretrain.steps=9223372036854775807", "pretrain.steps"),
+        ("pretrain.mask_probability=0.3", "the masked part, = 1.2"),
+        ("pretrain.mask_frames=6", "give a multiple of 4"),
+        ("pretrain.data.min_seconds=61", "give the smaller number first"),
+        ("pretrain.data.window_seconds=1", "from 2 to 60"),
+        ("finetune.data.window_seconds=4", "would part clips from their text"),
+        ("finetune.augmentation.speeds=[]", "speeds is empty"),
+        ("finetune.augmentation.zero_chunks=[3,2]", "zero_chunks = [3, 2]"),
+        ("finetune.optimizer.betas=[0.9,1.0]", "betas[1] = 1"),
+        ("finetune.optimizer.lr=inf", "encoder_lr = inf"),
+        ("run.log_every=0", "run.log_every = 0"),
+        ("features.silence=-0.1", "features.silence"),
+    ] {
+        assert_error("", &[setting], &[part]);
+    }
+    let sizes = ["model.d_model=16384", "model.degree=16", "model.expand=64"];
+    assert_error("", &sizes, &["model.degree x model.expand x model.d_model = 16777216"]);
+}
+
+#[test]
+fn mixers_by_layer() {
+    let mixer = |text: &str| parse(&format!("[model]\nlayers = 3\nmixer = {text}")).model.mixer;
+    assert_eq!(mixer("'pom'").for_layer(2), "pom");
+    assert_eq!(mixer("['pom', 'pom', 'pom']").for_layer(1), "pom");
+    let split = MixerSpec::Split { lower: "a".to_owned(), upper: "b".to_owned(), split: 2 };
+    assert_eq!([0, 1, 2, 9].map(|layer| split.for_layer(layer)), ["a", "a", "b", "b"]);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Recipe::load("/nowhere/r.toml", &NONE).unwrap_err();
+    assert!(matches!(error, Error::File { .. }) && error.to_string().contains("/nowhere/r.toml"), "{error}");
+}
+
+/// Parameters of front-end and PoM encoder, and of a Linear from them to `classes`.
+fn parameters(model: &ModelConfig, classes: usize) -> usize {
+    let ModelConfig { d_model: d, ffn, kernel, degree, expand, .. } = *model;
+    let [first, second] = model.channels;
+    let frontend =
+        10 * first + 2 * 40 * first + 9 * first * second + second + 2 * 20 * second + 20 * second * d + d;
+    let feed_forward = 2 * d * ffn + ffn + 3 * d;
+    let mixer = degree * expand * d * (3 * d + 2) + 3 * d;
+    let convolution = 2 * d + 2 * d * (d + 1) + (kernel + 1) * d + 2 * d + d * (d + 1);
+    let layer = 2 * feed_forward + 2 * d + mixer + convolution + 2 * d;
+    frontend + model.layers * layer + 2 * d + classes * (d + 1)
+}
+
+#[test]
+fn the_recipes_of_the_project_load() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes");
+    let load = |name: &str| Recipe::load(format!("{folder}/{name}.toml"), &NONE).unwrap();
+    let [base, large] = ["librispeech-base", "librispeech-large"].map(load);
+    let millions = |recipe: &Recipe| parameters(&recipe.model, recipe.pretrain.codes) as f64 / 1e6;
+    assert!((millions(&base) - 95.6).abs() < 0.05, "{}", millions(&base));
+    assert!((millions(&large) - 315.0).abs() < 0.5, "{}", millions(&large));
+    let one_gpu = Recipe::default();
+    assert_eq!((&base.model, &base.finetune), (&one_gpu.model, &one_gpu.finetune));
+    for recipe in [&base, &large] {
+        let seconds =
+            recipe.pretrain.data.batch_seconds.unwrap() * recipe.pretrain.optimizer.accumulation as f64;
+        assert_eq!(seconds, 1400.0 * 2.0 * 2.0);
+    }
+    for small in ["fsdd", "kathleen"].map(load) {
+        assert_eq!(parameters(&small.model, 0), 1_215_536);
+    }
+    load("demo");
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in ".{0,60}", setting in "[a-z.]{0,20}=?.{0,20}") {
+        let _ = Recipe::parse("r.toml", &text, &[&setting]);
+    }
+
+    #[test]
+    fn no_damage_to_a_recipe_panics(at in 0_usize..4000, byte in any::<u8>(), cut in any::<bool>()) {
+        let mut bytes = Recipe::default().to_toml().into_bytes();
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        if cut {
+            bytes.truncate(at);
+        }
+        let _ = Recipe::parse("r.toml", &String::from_utf8_lossy(&bytes), &NONE);
+    }
+
+    #[test]
+    fn no_number_panics(key in 0_usize..60, value in prop_oneof![any::<i64>().prop_map(|v| v.to_string()), any::<f64>().prop_map(|v| format!("{v:e}"))]) {
+        let resolved = Recipe::default().to_toml();
+        let lines: Vec<&str> = resolved.lines().collect();
+        let mut section = "";
+        let mut keys = Vec::new();
+        for line in &lines {
+            if let Some(name) = line.strip_prefix('[') {
+                section = name.trim_end_matches(']');
+            } else if let Some((key, _)) = line.split_once(" = ") {
+                keys.push(format!("{section}.{key}"));
+            }
+        }
+        let setting = format!("{}={value}", keys[key % keys.len()]);
+        if let Ok(recipe) = Recipe::parse("r.toml", "", &[&setting]) {
+            prop_assert_eq!(parse(&recipe.to_toml()), recipe);
+        }
+    }
+}

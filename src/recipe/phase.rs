@@ -1,0 +1,302 @@
+//! `[pretrain]` and `[finetune]`: the two phases of training (paper §5 and §6).
+
+use serde::{Deserialize, Serialize};
+
+/// BEST-RQ pre-training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainConfig {
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Codes in the quantizer's codebook: the classes that are predicted.
+    pub codes: usize,
+    /// Dimension in which the quantizer compares.
+    pub code_dim: usize,
+    /// Starts of masked stretches, per feature frame of the batch's shortest utterance.
+    pub mask_probability: f64,
+    /// Feature frames (10 ms) that one start masks; a multiple of 4.
+    pub mask_frames: usize,
+    /// Standard deviation of the noise that replaces masked frames, in normalised units.
+    pub noise_std: f64,
+    /// Replaces `model.dropout` in this phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+    /// From clips to batches.
+    pub data: DataConfig,
+    /// AdamW and its learning rates.
+    pub optimizer: OptimizerConfig,
+}
+
+impl Default for PretrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: 200_000,
+            codes: 8192,
+            code_dim: 16,
+            mask_probability: 0.15,
+            mask_frames: 4,
+            noise_std: 0.1,
+            dropout: None,
+            data: DataConfig { min_seconds: 2.0, batch_seconds: Some(1400.0), ..DataConfig::default() },
+            optimizer: OptimizerConfig {
+                encoder_lr: 1e-3,
+                head_lr: 1e-3,
+                betas: [0.9, 0.98],
+                eps: 1e-9,
+                weight_decay: 0.1,
+                decay_biases_and_norms: true,
+                clip: 10.0,
+                accumulation: 1,
+                schedule: ScheduleConfig::Noam { warmup: 25_000 },
+            },
+        }
+    }
+}
+
+/// CTC fine-tuning, or training from scratch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinetuneConfig {
+    /// Passes over the training data; instead of `steps`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u64>,
+    /// Optimizer steps; instead of `epochs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// What stands on the encoder.
+    pub head: Head,
+    /// Width of the hidden layers of `head = "mlp"`.
+    pub head_width: usize,
+    /// Probability of dropping an element between the layers of `head = "mlp"`.
+    pub head_dropout: f64,
+    /// Where the alphabet comes from.
+    pub vocabulary: VocabularySource,
+    /// Whether an utterance whose text does not fit in its frames has loss 0; it is an infinite loss otherwise.
+    pub zero_infinity: bool,
+    /// Replaces `model.dropout` in this phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+    /// From clips to batches.
+    pub data: DataConfig,
+    /// AdamW and its learning rates.
+    pub optimizer: OptimizerConfig,
+    /// What is done to the wave.
+    pub augmentation: AugmentationConfig,
+}
+
+impl Default for FinetuneConfig {
+    fn default() -> Self {
+        Self {
+            epochs: Some(30),
+            steps: None,
+            head: Head::Mlp,
+            head_width: 1280,
+            head_dropout: 0.15,
+            vocabulary: VocabularySource::English,
+            zero_infinity: true,
+            dropout: None,
+            data: DataConfig { batch_utterances: Some(6), ..DataConfig::default() },
+            optimizer: OptimizerConfig {
+                encoder_lr: 5e-5,
+                head_lr: 3e-4,
+                betas: [0.9, 0.999],
+                eps: 1e-8,
+                weight_decay: 1e-3,
+                decay_biases_and_norms: true,
+                clip: 5.0,
+                accumulation: 1,
+                schedule: ScheduleConfig::Newbob { threshold: 0.0025, head_factor: 0.5, encoder_factor: 0.7 },
+            },
+            augmentation: AugmentationConfig::default(),
+        }
+    }
+}
+
+/// How long fine-tuning goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duration {
+    /// Optimizer steps.
+    Steps(u64),
+    /// Passes over the training data.
+    Epochs(u64),
+}
+
+impl FinetuneConfig {
+    /// How long to go on: `steps` where they are given, else `epochs`, else the paper's 30 epochs.
+    pub fn duration(&self) -> Duration {
+        self.steps.map_or(Duration::Epochs(self.epochs.unwrap_or(30)), Duration::Steps)
+    }
+}
+
+/// What stands on the encoder in fine-tuning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Head {
+    /// Three layers of Linear, LayerNorm and LeakyReLU, then a Linear to the vocabulary.
+    Mlp,
+    /// One Linear to the vocabulary.
+    Linear,
+}
+
+/// Where the alphabet comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VocabularySource {
+    /// 26 letters, apostrophe and space.
+    English,
+    /// The characters of the training transcripts.
+    Transcripts,
+}
+
+/// From clips to batches. Strings are made first, then windows are cut, then lengths are checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Seconds; what is shorter is left out and counted.
+    pub min_seconds: f64,
+    /// Seconds; what is longer is left out and counted.
+    pub max_seconds: f64,
+    /// Cuts longer clips into windows of this many seconds (pre-training only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_seconds: Option<f64>,
+    /// Strings shorter clips of one speaker together to this many seconds (pre-training only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub string_seconds: Option<f64>,
+    /// Seconds of audio in a batch, padding included; instead of `batch_utterances`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_seconds: Option<f64>,
+    /// Utterances in a batch; instead of `batch_seconds`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_utterances: Option<usize>,
+    /// At most so many lengths to which batches are padded.
+    pub buckets: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            min_seconds: 0.1,
+            max_seconds: 60.0,
+            window_seconds: None,
+            string_seconds: None,
+            batch_seconds: None,
+            batch_utterances: None,
+            buckets: 8,
+        }
+    }
+}
+
+impl DataConfig {
+    /// Utterances in a batch of the bucket that is padded to `seconds`: at least 1.
+    pub fn batch_size(&self, seconds: f64) -> usize {
+        let by_seconds = self.batch_seconds.map(|total| (total / seconds.max(1e-3)) as usize);
+        let size = self.batch_utterances.or(by_seconds).unwrap_or(1);
+        size.max(1)
+    }
+}
+
+/// AdamW (decoupled weight decay) with one learning rate for the encoder and one for what stands on it.
+///
+/// A recipe may write `lr` for both rates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// Peak learning rate of the front-end and the encoder.
+    pub encoder_lr: f64,
+    /// Peak learning rate of the head.
+    pub head_lr: f64,
+    /// Decay of the running means of the gradient and of its square.
+    pub betas: [f64; 2],
+    /// Added to the root of the mean square.
+    pub eps: f64,
+    /// Decoupled weight decay, multiplied by the learning rate.
+    pub weight_decay: f64,
+    /// Whether weight decay applies to biases and normalisation weights too.
+    pub decay_biases_and_norms: bool,
+    /// Largest global norm of the gradient.
+    pub clip: f64,
+    /// Batches whose gradients are averaged for one step.
+    pub accumulation: usize,
+    /// How the learning rates change.
+    pub schedule: ScheduleConfig,
+}
+
+/// How the learning rates change over the steps.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ScheduleConfig {
+    /// Linear to the peak, then with the inverse root of the step.
+    Noam {
+        /// Steps to the peak.
+        #[serde(default = "noam_warmup")]
+        warmup: u64,
+    },
+    /// Linear to the peak, then half a cosine to 0 at the last step.
+    Cosine {
+        /// Part of all steps that lead to the peak.
+        #[serde(default = "cosine_warmup_fraction")]
+        warmup_fraction: f64,
+    },
+    /// Lowers the rates whenever the validation loss stops falling.
+    Newbob {
+        /// Least relative fall of the validation loss that keeps the rates.
+        #[serde(default = "newbob_threshold")]
+        threshold: f64,
+        /// Multiplies the head's rate otherwise.
+        #[serde(default = "newbob_head_factor")]
+        head_factor: f64,
+        /// Multiplies the encoder's rate otherwise.
+        #[serde(default = "newbob_encoder_factor")]
+        encoder_factor: f64,
+    },
+    /// Always the peak.
+    Constant {},
+}
+
+fn noam_warmup() -> u64 {
+    25_000
+}
+
+fn cosine_warmup_fraction() -> f64 {
+    0.1
+}
+
+fn newbob_threshold() -> f64 {
+    0.0025
+}
+
+fn newbob_head_factor() -> f64 {
+    0.5
+}
+
+fn newbob_encoder_factor() -> f64 {
+    0.7
+}
+
+/// What is done to the wave in fine-tuning; the original batch is kept beside the changed one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AugmentationConfig {
+    /// Whether anything is done at all.
+    pub enabled: bool,
+    /// Speeds in percent, one drawn a batch.
+    pub speeds: Vec<u32>,
+    /// Fewest and most frequency bands that are notched out.
+    pub notch_bands: [usize; 2],
+    /// Fewest and most chunks that are zeroed.
+    pub zero_chunks: [usize; 2],
+    /// Shortest and longest zeroed chunk, in samples at 16 kHz.
+    pub chunk_samples: [usize; 2],
+}
+
+impl Default for AugmentationConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            speeds: vec![95, 100, 105],
+            notch_bands: [1, 3],
+            zero_chunks: [1, 5],
+            chunk_samples: [1000, 2000],
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! `metrics.jsonl`: one JSON object a line.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Which phase of training a line belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// BEST-RQ.
+    Pretrain,
+    /// CTC.
+    Finetune,
+}
+
+/// A logged training step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainLine {
+    /// Optimizer step, from 1.
+    pub step: u64,
+    /// Phase of training.
+    pub phase: Phase,
+    /// Loss before the step's update; `null` in the file if it is not finite.
+    #[serde(deserialize_with = "number_or_null")]
+    pub loss: f64,
+    /// Masked accuracy, a fraction (pre-training).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// Global norm of the gradient before clipping; `null` in the file if it is not finite.
+    #[serde(deserialize_with = "number_or_null")]
+    pub grad_norm: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Seconds of audio in the step's batches, without padding.
+    pub audio_seconds: f64,
+    /// Milliseconds that the step took.
+    pub step_ms: f64,
+    /// Bytes allocated on the device.
+    pub gpu_bytes: u64,
+}
+
+/// A validation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ValidLine {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Mean loss over the validation data; `null` in the file if it is not finite.
+    #[serde(deserialize_with = "number_or_null")]
+    pub valid_loss: f64,
+    /// Word error rate, a fraction (fine-tuning).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wer: Option<f64>,
+    /// Character error rate, a fraction (fine-tuning).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cer: Option<f64>,
+    /// Masked accuracy, a fraction (pre-training).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+}
+
+/// Any line of the file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Line {
+    /// A logged training step.
+    Train(TrainLine),
+    /// A validation.
+    Valid(ValidLine),
+}
+
+impl Line {
+    /// The step that the line is about.
+    pub fn step(&self) -> u64 {
+        match self {
+            Self::Train(line) => line.step,
+            Self::Valid(line) => line.step,
+        }
+    }
+}
+
+/// JSON has no NaN and no infinity: both are written as `null`.
+fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+/// The lines of a `metrics.jsonl`; none if there is no such file. A last line without its end, which
+/// a killed run leaves, does not count.
+///
+/// # Errors
+/// When the file cannot be read or a whole line is not understood.
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<Line>> {
+    let path = path.as_ref();
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file(path, format!("cannot read the metrics: {error}"))),
+    };
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let lines = bytes[..whole]
+        .split(|&byte| byte == b'\n')
+        .zip(1..)
+        .filter(|(line, _)| !line.trim_ascii().is_empty());
+    let parse = |(line, number): (&[u8], usize)| {
+        serde_json::from_slice(line).map_err(|_| {
+            Error::line(
+                path,
+                number,
+                "is neither a training step nor a validation; repair or remove the line",
+            )
+        })
+    };
+    lines.map(parse).collect()
+}
+
+/// The file, open for more lines.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    /// Opens `path` and drops what is there of steps after `step`.
+    pub(super) fn open(path: PathBuf, step: u64) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::file(&path, format!("cannot write the metrics: {error}"));
+        let mut kept = Vec::new();
+        if step > 0 {
+            for line in read(&path)?.iter().filter(|line| line.step() <= step) {
+                match line {
+                    Line::Train(line) => push(&mut kept, line),
+                    Line::Valid(line) => push(&mut kept, line),
+                }
+            }
+        }
+        let aside = path.with_extension("jsonl.new");
+        std::fs::write(&aside, kept).and_then(|()| std::fs::rename(&aside, &path)).map_err(failed)?;
+        let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
+        Ok(Self { path, file })
+    }
+
+    pub(super) fn append(&mut self, line: &impl Serialize) -> Result<()> {
+        let mut bytes = Vec::new();
+        push(&mut bytes, line);
+        self.file
+            .write_all(&bytes)
+            .map_err(|error| Error::file(&self.path, format!("cannot write the metrics: {error}")))
+    }
+}
+
+fn push(bytes: &mut Vec<u8>, line: &impl Serialize) {
+    let json = serde_json::to_vec(line).unwrap_or_else(|_| unreachable!("numbers and names are always JSON"));
+    bytes.extend(json);
+    bytes.push(b'\n');
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(in super::super) fn train_line() -> TrainLine {
+        TrainLine {
+            step: 10,
+            phase: Phase::Pretrain,
+            loss: 9.0,
+            accuracy: Some(0.25),
+            grad_norm: 1.5,
+            lr: 1e-3,
+            audio_seconds: 64.0,
+            step_ms: 250.5,
+            gpu_bytes: 1 << 30,
+        }
+    }
+
+    #[test]
+    fn lines_have_the_documented_keys() {
+        let json = serde_json::to_string(&train_line()).unwrap();
+        assert_eq!(
+            json,
+            r#"{"step":10,"phase":"pretrain","loss":9.0,"accuracy":0.25,"grad_norm":1.5,"lr":0.001,"audio_seconds":64.0,"step_ms":250.5,"gpu_bytes":1073741824}"#
+        );
+        let valid = ValidLine { step: 3, valid_loss: 1.5, wer: Some(0.5), cer: Some(0.25), accuracy: None };
+        assert_eq!(
+            serde_json::to_string(&valid).unwrap(),
+            r#"{"step":3,"valid_loss":1.5,"wer":0.5,"cer":0.25}"#
+        );
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_is_null() {
+        let line = TrainLine { loss: f64::NAN, grad_norm: f64::INFINITY, ..train_line() };
+        let json = serde_json::to_string(&line).unwrap();
+        assert!(json.contains(r#""loss":null"#), "{json}");
+        let Line::Train(line) = serde_json::from_str(&json).unwrap() else { panic!("{json}") };
+        assert!(line.loss.is_nan() && line.grad_norm.is_nan());
+    }
+
+    #[test]
+    fn a_torn_last_line_does_not_count_and_a_bad_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        assert_eq!(read(&path).unwrap(), []);
+        let line = serde_json::to_string(&train_line()).unwrap();
+        std::fs::write(&path, format!("{line}\n{{\"step\":1")).unwrap();
+        assert_eq!(read(&path).unwrap(), [Line::Train(train_line())]);
+        std::fs::write(&path, format!("{line}\n{{\"step\":1}}\n")).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("metrics.jsonl:2: "));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), text in r#"[{}":,a-z0-9_\n]{0,80}"#) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("metrics.jsonl");
+            for content in [bytes, text.into_bytes()] {
+                std::fs::write(&path, content).unwrap();
+                let _ = read(&path);
+                let _ = Journal::open(path.clone(), 3);
+            }
+        }
+    }
+}
