@@ -1,0 +1,169 @@
+//! Log-mel filter-bank energies.
+
+use std::sync::Arc;
+
+use rustfft::{Fft, FftPlanner, num_complex::Complex64};
+
+/// Sample rate of every wave, in Hz.
+pub const SAMPLE_RATE: u32 = 16_000;
+/// Mel bands of a frame.
+pub const BANDS: usize = 80;
+/// Samples from one frame to the next (10 ms).
+pub const HOP: usize = 160;
+
+const WINDOW: usize = 400;
+const BINS: usize = WINDOW / 2 + 1;
+const HIGHEST_HZ: f64 = 8000.0;
+const SMALLEST_POWER: f64 = 1e-10;
+const RANGE_DB: f64 = 80.0;
+
+/// Frames of a wave of `samples` samples: ⌊samples / 160⌋ + 1.
+pub fn frame_count(samples: usize) -> usize {
+    samples / HOP + 1
+}
+
+/// Energies (or normalised energies) of one utterance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Features {
+    /// `[frames, 80]`, row-major, in dB before normalisation.
+    pub data: Vec<f32>,
+    /// Number of frames, 10 ms each.
+    pub frames: usize,
+}
+
+/// The log-mel transform with its window, FFT plan and filter bank.
+///
+/// Frames of 25 ms every 10 ms, centred on multiples of 160 samples (200 zeros are put at either end),
+/// a periodic Hamming window, the power spectrum |X|² of 201 bins, 80 triangular bands, then
+/// 10·log₁₀(max(x, 1e-10)), floored at the utterance's maximum − 80 dB.
+#[derive(Clone)]
+pub struct LogMel {
+    window: Vec<f64>,
+    fft: Arc<dyn Fft<f64>>,
+    bands: Vec<Band>,
+}
+
+/// The non-zero part of one mel filter: weights of the bins from `first` on.
+#[derive(Clone)]
+struct Band {
+    first: usize,
+    weights: Vec<f64>,
+}
+
+impl Default for LogMel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LogMel {
+    /// Plans the transform.
+    pub fn new() -> Self {
+        let phase = |i: usize| std::f64::consts::TAU * i as f64 / WINDOW as f64;
+        Self {
+            window: (0..WINDOW).map(|i| 0.54 - 0.46 * phase(i).cos()).collect(),
+            fft: FftPlanner::new().plan_fft_forward(WINDOW),
+            bands: filter_bank(),
+        }
+    }
+
+    /// The energies in dB of a 16 kHz wave, `[⌊samples / 160⌋ + 1, 80]`.
+    pub fn compute(&self, samples: &[f32]) -> Features {
+        let frames = frame_count(samples.len());
+        let mut decibels = Vec::with_capacity(frames * BANDS);
+        let mut spectrum = vec![Complex64::default(); WINDOW];
+        let mut scratch = vec![Complex64::default(); self.fft.get_inplace_scratch_len()];
+        for frame in 0..frames {
+            for (i, (bin, weight)) in spectrum.iter_mut().zip(&self.window).enumerate() {
+                let sample = (frame * HOP + i).checked_sub(WINDOW / 2).and_then(|at| samples.get(at));
+                *bin = Complex64::new(sample.map_or(0.0, |&s| f64::from(s) * weight), 0.0);
+            }
+            self.fft.process_with_scratch(&mut spectrum, &mut scratch);
+            decibels.extend(self.bands.iter().map(|band| {
+                let bins = &spectrum[band.first..band.first + band.weights.len()];
+                let power: f64 = bins.iter().zip(&band.weights).map(|(x, w)| x.norm_sqr() * w).sum();
+                10.0 * power.max(SMALLEST_POWER).log10()
+            }));
+        }
+        let floor = decibels.iter().copied().fold(f64::NEG_INFINITY, f64::max) - RANGE_DB;
+        Features { data: decibels.into_iter().map(|db| db.max(floor) as f32).collect(), frames }
+    }
+}
+
+/// Triangles symmetric about their centre, as wide on both sides as the distance to the centre below.
+fn filter_bank() -> Vec<Band> {
+    let mel_of = |hz: f64| 2595.0 * (1.0 + hz / 700.0).log10();
+    let hz_of = |mel: f64| 700.0 * (10f64.powf(mel / 2595.0) - 1.0);
+    let point = |i: usize| hz_of(mel_of(HIGHEST_HZ) * i as f64 / (BANDS + 1) as f64);
+    let band = |i: usize| {
+        let (centre, width) = (point(i), point(i) - point(i - 1));
+        let weight = |bin: usize| {
+            let slope = (bin as f64 * HIGHEST_HZ / (BINS - 1) as f64 - centre) / width;
+            (1.0 - slope.abs()).max(0.0)
+        };
+        let first = (0..BINS).find(|&bin| weight(bin) > 0.0).unwrap_or(0);
+        Band { first, weights: (first..BINS).map(weight).take_while(|&w| w > 0.0).collect() }
+    };
+    (1..=BANDS).map(band).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::golden;
+    use safetensors::SafeTensors;
+
+    #[test]
+    fn energies_equal_the_golden_ones() {
+        for name in ["common_b1", "common_b3"] {
+            let Some(bytes) = golden::bytes(name) else { return };
+            let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+            let (shape, expected) = golden::f32s(&tensors, "fbank");
+            for (wave, expected) in golden::waves(&tensors).iter().zip(expected.chunks(shape[1] * BANDS)) {
+                let features = LogMel::new().compute(wave);
+                assert_eq!(features.frames, shape[1]);
+                let error =
+                    features.data.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(error < 1e-3, "{name}: {error} dB");
+            }
+        }
+    }
+
+    #[test]
+    fn filters_equal_the_golden_ones() {
+        let Some(bytes) = golden::bytes("common_b1") else { return };
+        let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+        let (shape, expected) = golden::f32s(&tensors, "fbank_mel_matrix");
+        assert_eq!(shape, [BINS, BANDS]);
+        for (i, band) in filter_bank().iter().enumerate() {
+            for bin in 0..BINS {
+                let weight = bin.checked_sub(band.first).and_then(|at| band.weights.get(at));
+                let difference = weight.copied().unwrap_or(0.0) - f64::from(expected[bin * BANDS + i]);
+                // The golden matrix was computed in f32.
+                assert!(difference.abs() < 2e-5, "band {i}, bin {bin}: {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn silence_and_nothing_are_at_the_smallest_power() {
+        let silence = LogMel::new().compute(&[0.0; 1599]);
+        assert_eq!((silence.frames, silence.data.len()), (10, 800));
+        assert!(silence.data.iter().all(|&db| db == -100.0));
+        assert_eq!(LogMel::new().compute(&[]).frames, 1);
+    }
+
+    #[test]
+    fn a_tone_is_loudest_in_its_own_band_and_nothing_lies_below_the_range() {
+        let phase = |i: usize| 500.0 * std::f64::consts::TAU * i as f64 / 16_000.0;
+        let mut wave: Vec<f32> = (0..16_000).map(|i| phase(i).sin() as f32).collect();
+        wave.resize(20_000, 0.0);
+        let features = LogMel::new().compute(&wave);
+        let frame = &features.data[50 * BANDS..51 * BANDS];
+        let loudest = (0..BANDS).max_by(|&a, &b| frame[a].total_cmp(&frame[b])).expect("80 bands");
+        // 500 Hz is 607.4 mel; the bands are 2840.0 / 81 mel apart.
+        assert_eq!(loudest, 16);
+        let (low, high) = features.data.iter().fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
+        assert!((high - low - 80.0).abs() < 1e-4, "{low} {high}");
+    }
+}

@@ -1,0 +1,211 @@
+use std::path::Path;
+
+use hound::{SampleFormat, WavSpec, WavWriter};
+use tempfile::TempDir;
+
+use super::*;
+use crate::audio::{BANDS, Normalization, Stats};
+use crate::data::{BatchSize, ExampleConfig, statistics};
+
+const CLIPS: usize = 23;
+
+fn write_clip(path: &Path, samples: usize, pitch: f32) {
+    let spec =
+        WavSpec { channels: 1, sample_rate: 16_000, bits_per_sample: 16, sample_format: SampleFormat::Int };
+    let mut writer = WavWriter::create(path, spec).expect("a temporary file");
+    for i in 0..samples {
+        writer.write_sample((8000.0 * (i as f32 * pitch).sin()) as i16).expect("a temporary file");
+    }
+    writer.finalize().expect("a temporary file");
+}
+
+/// Clips of 0.2 to 0.75 s with a manifest of their durations.
+fn data() -> (TempDir, Arc<Corpus>) {
+    let folder = TempDir::new().expect("a folder");
+    let mut lines = String::new();
+    for i in 0..CLIPS {
+        let samples = 3200 + 400 * i;
+        write_clip(&folder.path().join(format!("{i}.wav")), samples, 0.02 + 0.01 * i as f32);
+        let seconds = samples as f64 / 16_000.0;
+        lines +=
+            &format!("{{\"audio_filepath\": \"{i}.wav\", \"duration\": {seconds}, \"text\": \"t{i}\"}}\n");
+    }
+    let manifest = folder.path().join("m.jsonl");
+    std::fs::write(&manifest, lines).expect("a temporary file");
+    let corpus = Corpus::load(&[manifest]).expect("a manifest");
+    (folder, Arc::new(corpus))
+}
+
+fn config(order: Order) -> LoaderConfig {
+    let stats = Stats { mean: vec![-50.0; BANDS], std: vec![20.0; BANDS] };
+    let preprocessor = Preprocessor::new(0.1, Normalization::Global(stats), Padding::Masked);
+    let buckets = BucketConfig { batch: BatchSize::Utterances(4), buckets: 3 };
+    LoaderConfig { threads: 2, ..LoaderConfig::new(preprocessor, buckets, order, 5) }
+}
+
+fn examples(corpus: &Corpus) -> Arc<Examples> {
+    Arc::new(Examples::build(corpus, &ExampleConfig::default(), 1, true).expect("examples"))
+}
+
+fn start(corpus: &Arc<Corpus>, config: LoaderConfig, from: BatchIndex) -> Loader {
+    Loader::start(Arc::clone(corpus), examples(corpus), config, from).expect("a loader")
+}
+
+fn take(loader: &mut Loader, count: usize) -> Vec<Batch> {
+    (0..count).map(|_| loader.next().expect("no end").expect("a batch")).collect()
+}
+
+#[test]
+fn resuming_anywhere_gives_the_unbroken_sequence() {
+    let (_folder, corpus) = data();
+    for augmentation in [None, Some(Augmentation::default())] {
+        let config = LoaderConfig { augmentation, ..config(Order::Shuffled) };
+        // Six batches an epoch.
+        let unbroken = take(&mut start(&corpus, config.clone(), BatchIndex::default()), 15);
+        let (single, no_cache) = (1, 0);
+        for at in [1usize, 5, 6, 11] {
+            let settings = LoaderConfig { threads: single, cache_bytes: no_cache, ..config.clone() };
+            let resumed = take(&mut start(&corpus, settings, unbroken[at - 1].index.following()), 3);
+            assert!(resumed == unbroken[at..at + 3], "from batch {at}");
+        }
+        assert_eq!((unbroken[5].index.epoch, unbroken[6].index), (0, BatchIndex { epoch: 1, batch: 0 }));
+    }
+}
+
+#[test]
+fn one_sorted_epoch_holds_every_row_once_with_its_features() {
+    let (_folder, corpus) = data();
+    let config = config(Order::Sorted);
+    let preprocessor = config.preprocessor.clone();
+    let mut loader = start(&corpus, config, BatchIndex::default());
+    let mut seen = [false; CLIPS];
+    assert_eq!((loader.shapes().len(), loader.batches_per_epoch()), (3, 6));
+    while let Some(batch) = loader.next() {
+        let batch = batch.expect("a batch");
+        assert!(loader.shapes().contains(&(batch.utterances, batch.frames)));
+        for row in 0..batch.utterances {
+            let features = &batch.features[row * batch.frames * BANDS..(row + 1) * batch.frames * BANDS];
+            let Some(id) = batch.ids[row] else {
+                assert!(
+                    batch.lengths[row] == 0
+                        && batch.texts[row].is_none()
+                        && features.iter().all(|&x| x == 0.0)
+                );
+                continue;
+            };
+            assert!(!std::mem::replace(&mut seen[id], true));
+            assert_eq!(batch.texts[row], Some(format!("t{id}")));
+            let wave = audio::read(&corpus.utterances[id].path).expect("a wave").samples;
+            let alone = preprocessor.batch(&[wave]).expect("a batch");
+            assert_eq!(batch.lengths[row] as usize, alone.frames);
+            let (valid, rest) = features.split_at(alone.features.len());
+            assert!(valid == alone.features && rest.iter().all(|&x| x == 0.0));
+        }
+    }
+    assert!(seen.iter().all(|&s| s) && loader.next().is_none());
+}
+
+#[test]
+fn augmented_copies_stand_in_the_second_half() {
+    let (_folder, corpus) = data();
+    let plain = take(&mut start(&corpus, config(Order::Shuffled), BatchIndex::default()), 1);
+    let config = LoaderConfig { augmentation: Some(Augmentation::default()), ..config(Order::Shuffled) };
+    let mut loader = start(&corpus, config, BatchIndex::default());
+    assert!(loader.shapes().iter().all(|&(utterances, _)| utterances == 8));
+    for batch in take(&mut loader, 12) {
+        let half = batch.features.len() / 2;
+        assert_eq!((&batch.ids[..4], &batch.texts[..4]), (&batch.ids[4..], &batch.texts[4..]));
+        assert_ne!(batch.features[..half], batch.features[half..]);
+    }
+    assert!(plain[0].audio_seconds > 0.5);
+}
+
+#[test]
+fn reference_padding_fills_the_bucket() {
+    let (_folder, corpus) = data();
+    for padding in [Padding::ReferencePretrain, Padding::ReferenceFinetune] {
+        let mut config = config(Order::Sorted);
+        config.preprocessor.padding = padding;
+        let mut loader = start(&corpus, config, BatchIndex::default());
+        let batch = loader.next().expect("a batch").expect("a batch");
+        // The padding is silence at -80 dB below the loudest or -100 dB, never zero.
+        assert!(batch.features.iter().all(|&x| x != 0.0));
+        assert!(batch.lengths.iter().all(|&n| n > 0 && n % 4 == 0 && n as usize <= batch.frames));
+    }
+}
+
+#[test]
+fn bad_files_are_errors_or_counted() {
+    let (folder, corpus) = data();
+    std::fs::write(folder.path().join("3.wav"), b"").expect("a temporary file");
+    std::fs::write(folder.path().join("7.wav"), b"no audio").expect("a temporary file");
+    write_clip(&folder.path().join("9.wav"), 40_000, 0.1);
+    let mut loader = start(&corpus, config(Order::Sorted), BatchIndex::default());
+    let mut rows = 0;
+    while let Some(batch) = loader.next() {
+        rows += batch.expect("a batch").ids.iter().flatten().count();
+    }
+    assert_eq!((rows, loader.skipped()), (CLIPS - 3, 3));
+    let strict = LoaderConfig { strict: true, ..config(Order::Sorted) };
+    let mut loader = start(&corpus, strict, BatchIndex::default());
+    let failure = std::iter::from_fn(|| loader.next()).find_map(Result::err).expect("an error");
+    assert!(failure.to_string().contains("3.wav"), "{failure}");
+    for i in 0..CLIPS {
+        std::fs::remove_file(folder.path().join(format!("{i}.wav"))).expect("a file");
+    }
+    let mut loader = start(&corpus, config(Order::Shuffled), BatchIndex::default());
+    assert!(loader.next().expect("an answer").is_err());
+}
+
+#[test]
+fn statistics_normalise_the_data_and_stop_on_request() {
+    let (_folder, corpus) = data();
+    let examples = examples(&corpus);
+    let mut preprocessor = config(Order::Sorted).preprocessor;
+    let mut told = Vec::new();
+    let mut progress = |done, total| {
+        told.push((done, total));
+        Ok(())
+    };
+    let stats = statistics(&corpus, &examples, &preprocessor, true, &mut progress).expect("statistics");
+    assert_eq!(told, [(CLIPS, CLIPS)]);
+    preprocessor.normalization = Normalization::Global(stats);
+    let mut sums = audio::Accumulator::default();
+    for utterance in &corpus.utterances {
+        let wave = audio::read(&utterance.path).expect("a wave").samples;
+        sums.add(&preprocessor.features(&wave).data);
+    }
+    let again = sums.stats().expect("frames");
+    assert!(again.mean.iter().all(|m| m.abs() < 1e-4) && again.std.iter().all(|s| (s - 1.0).abs() < 1e-4));
+    let mut stop = |_, _| Err(Error::Interrupted);
+    assert!(matches!(
+        statistics(&corpus, &examples, &preprocessor, true, &mut stop),
+        Err(Error::Interrupted)
+    ));
+}
+
+#[test]
+fn real_speech_makes_batches_of_few_shapes() {
+    let Some(shared) = audio::golden::shared() else { return };
+    let sources =
+        [shared.join("data/fsdd/train-10pct.jsonl"), shared.join("data/librispeech-251/unlabelled.jsonl")];
+    if sources.iter().any(|source| !source.exists()) {
+        eprintln!("skipped: no speech in {}", shared.display());
+        return;
+    }
+    let mut corpus = Corpus::load(&sources).expect("the manifests");
+    corpus.utterances.truncate(252);
+    let settings = ExampleConfig {
+        window_seconds: Some(4.0),
+        string_seconds: Some(4.0),
+        min_seconds: 1.0,
+        max_seconds: None,
+    };
+    let examples = Arc::new(Examples::build(&corpus, &settings, 1, true).expect("examples"));
+    let settings = LoaderConfig { strict: true, ..config(Order::Shuffled) };
+    let mut loader =
+        Loader::start(Arc::new(corpus), examples, settings, BatchIndex::default()).expect("a loader");
+    for batch in take(&mut loader, 10) {
+        assert!(batch.features.iter().all(|x| x.is_finite()));
+    }
+}
