@@ -1,0 +1,93 @@
+// Matrix product for GPUs, large sizes; a workgroup of 16×16 owns a 128×128 tile of C, an invocation four 4×4 blocks of it, and slices of A
+// and B 8 deep pass through workgroup memory.
+//   C = alpha · op(A)·op(B) + bias
+// Grid: batch·⌈m/128⌉·⌈n/128⌉ workgroups, folded over x and y.
+#import shared/grid
+#import shared/matmul_params
+#import shared/matmul_block
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<f32>;       // [batch, m, k], TRANSPOSE_A: [batch, k, m]
+@group(0) @binding(2) var<storage, read> b: array<f32>;       // [batch, k, n], TRANSPOSE_B: [batch, n, k]
+@group(0) @binding(3) var<storage, read> bias: array<f32>;    // [n]; read with HAS_BIAS only
+@group(0) @binding(4) var<storage, read_write> c: array<f32>; // [batch, m, n]
+
+const TILE: u32 = 128u;
+const DEPTH: u32 = 8u;
+const QUADS: u32 = 32u;  // TILE / 4
+const STRIDE: u32 = 33u; // QUADS + 1: neighbouring k fall into different banks
+const SLICE: u32 = 264u; // DEPTH · STRIDE
+
+var<workgroup> slice_a: array<vec4<f32>, SLICE>; // [DEPTH, STRIDE] of 4 rows
+var<workgroup> slice_b: array<vec4<f32>, SLICE>; // [DEPTH, STRIDE] of 4 columns
+
+// Four rows of op(A) at one k.
+fn quad_a(base: u32, row: u32, k: u32) -> vec4<f32> {
+    let row_stride = select(params.k, 1u, TRANSPOSE_A);
+    let k_stride = select(1u, params.m, TRANSPOSE_A);
+    let first = base + min(k, params.k - 1u) * k_stride;
+    let last = params.m - 1u;
+    let x = vec4<f32>(
+        a[first + min(row, last) * row_stride],
+        a[first + min(row + 1u, last) * row_stride],
+        a[first + min(row + 2u, last) * row_stride],
+        a[first + min(row + 3u, last) * row_stride],
+    );
+    return select(vec4<f32>(), x, k < params.k);
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let tiles_n = (params.n + TILE - 1u) / TILE;
+    let tiles = tiles_n * ((params.m + TILE - 1u) / TILE);
+    let i = linear_group(group, groups);
+    if i >= tiles * params.batch {
+        return;
+    }
+    let batch = i / tiles;
+    let tile = i % tiles;
+    let top = tile / tiles_n * TILE;
+    let left = tile % tiles_n * TILE;
+    let base_a = batch * params.batch_stride_a;
+    let base_b = batch * params.batch_stride_b;
+
+    // Neighbouring invocations read along the dimension that is contiguous in memory.
+    let along_k = vec2<u32>(thread % DEPTH, thread / DEPTH);
+    let across_k = vec2<u32>(thread / QUADS, thread % QUADS);
+    let from_a = select(along_k, across_k, TRANSPOSE_A);
+    let from_b = select(across_k, along_k, TRANSPOSE_B);
+    let to_a = from_a.x * STRIDE + from_a.y;
+    let to_b = from_b.x * STRIDE + from_b.y;
+    let y = thread / 16u;
+    let x = thread % 16u;
+
+    var c00 = mat4x4<f32>();
+    var c01 = mat4x4<f32>();
+    var c10 = mat4x4<f32>();
+    var c11 = mat4x4<f32>();
+    for (var k = 0u; k < params.k; k += DEPTH) {
+        slice_a[to_a] = quad_a(base_a, top + 4u * from_a.y, k + from_a.x);
+        slice_b[to_b] = load_b(base_b, left + 4u * from_b.y, k + from_b.x);
+        workgroupBarrier();
+        for (var depth = 0u; depth < DEPTH; depth++) {
+            let row = depth * STRIDE;
+            let a0 = slice_a[row + y];
+            let a1 = slice_a[row + 16u + y];
+            let b0 = slice_b[row + x];
+            let b1 = slice_b[row + 16u + x];
+            c00 += mat4x4<f32>(a0.x * b0, a0.y * b0, a0.z * b0, a0.w * b0);
+            c01 += mat4x4<f32>(a0.x * b1, a0.y * b1, a0.z * b1, a0.w * b1);
+            c10 += mat4x4<f32>(a1.x * b0, a1.y * b0, a1.z * b0, a1.w * b0);
+            c11 += mat4x4<f32>(a1.x * b1, a1.y * b1, a1.z * b1, a1.w * b1);
+        }
+        workgroupBarrier();
+    }
+    store_block(batch, top + 4u * y, left + 4u * x, c00);
+    store_block(batch, top + 4u * y, left + 64u + 4u * x, c01);
+    store_block(batch, top + 64u + 4u * y, left + 4u * x, c10);
+    store_block(batch, top + 64u + 4u * y, left + 64u + 4u * x, c11);
+}

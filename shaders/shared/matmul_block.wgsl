@@ -1,0 +1,82 @@
+// 4×4 blocks of op(A), op(B) and C for any sizes, element by element. Indices past an edge are
+// clamped to it, and what lies past the end of k is zero, so that it adds nothing.
+
+fn load_a(base: u32, row: u32, k: u32) -> vec4<f32> {
+    let row_stride = select(params.k, 1u, TRANSPOSE_A);
+    let k_stride = select(1u, params.m, TRANSPOSE_A);
+    let first = base + min(row, params.m - 1u) * row_stride;
+    let last = params.k - 1u;
+    let x = vec4<f32>(
+        a[first + min(k, last) * k_stride],
+        a[first + min(k + 1u, last) * k_stride],
+        a[first + min(k + 2u, last) * k_stride],
+        a[first + min(k + 3u, last) * k_stride],
+    );
+    return select(vec4<f32>(), x, vec4<u32>(k, k + 1u, k + 2u, k + 3u) < vec4<u32>(params.k));
+}
+
+fn load_b(base: u32, column: u32, k: u32) -> vec4<f32> {
+    let column_stride = select(1u, params.k, TRANSPOSE_B);
+    let k_stride = select(params.n, 1u, TRANSPOSE_B);
+    let first = base + min(k, params.k - 1u) * k_stride;
+    let last = params.n - 1u;
+    let x = vec4<f32>(
+        b[first + min(column, last) * column_stride],
+        b[first + min(column + 1u, last) * column_stride],
+        b[first + min(column + 2u, last) * column_stride],
+        b[first + min(column + 3u, last) * column_stride],
+    );
+    return select(vec4<f32>(), x, k < params.k);
+}
+
+// Column i holds row + i of op(A) from k on.
+fn block_a(batch: u32, row: u32, k: u32) -> mat4x4<f32> {
+    let base = batch * params.batch_stride_a;
+    return mat4x4<f32>(
+        load_a(base, row, k),
+        load_a(base, row + 1u, k),
+        load_a(base, row + 2u, k),
+        load_a(base, row + 3u, k),
+    );
+}
+
+// Column i holds row k + i of op(B) from the given column on.
+fn block_b(batch: u32, column: u32, k: u32) -> mat4x4<f32> {
+    let base = batch * params.batch_stride_b;
+    return mat4x4<f32>(
+        load_b(base, column, k),
+        load_b(base, column, k + 1u),
+        load_b(base, column, k + 2u),
+        load_b(base, column, k + 3u),
+    );
+}
+
+fn store(first: u32, column: u32, value: f32) {
+    if column >= params.n {
+        return;
+    }
+    var y = params.alpha * value;
+    if HAS_BIAS {
+        y += bias[column];
+    }
+    c[first + column] = y;
+}
+
+fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
+    if row >= params.m {
+        return;
+    }
+    let first = batch * params.batch_stride_c + row * params.n;
+    store(first, column, value.x);
+    store(first, column + 1u, value.y);
+    store(first, column + 2u, value.z);
+    store(first, column + 3u, value.w);
+}
+
+// Column i holds row + i of C.
+fn store_block(batch: u32, row: u32, column: u32, value: mat4x4<f32>) {
+    store_row(batch, row, column, value[0]);
+    store_row(batch, row + 1u, column, value[1]);
+    store_row(batch, row + 2u, column, value[2]);
+    store_row(batch, row + 3u, column, value[3]);
+}
