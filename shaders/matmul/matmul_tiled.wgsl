@@ -1,5 +1,5 @@
-// Matrix product for GPUs; a workgroup of 16×16 owns a 64×64 tile of C, an invocation 4×4 of it, and slices of A
-// and B 16 deep pass through workgroup memory.
+// Matrix product for GPUs; a workgroup of 16×16 invocations owns a 64×64 tile of C, each of them a 4×4
+// block in registers, and slices of A and B 16 deep pass through workgroup memory.
 //   C = alpha · op(A)·op(B) + bias
 // Grid: batch·⌈m/64⌉·⌈n/64⌉ workgroups, folded over x and y.
 #import shared/grid
@@ -14,7 +14,7 @@
 
 const TILE: u32 = 64u;
 const DEPTH: u32 = 16u;
-const QUADS: u32 = 16u;  // TILE / 4
+const QUADS: u32 = 16u; // TILE / 4
 const STRIDE: u32 = 17u; // QUADS + 1: neighbouring k fall into different banks
 const SLICE: u32 = 272u; // DEPTH · STRIDE
 

@@ -1,5 +1,5 @@
-// Matrix product for GPUs, large sizes; a workgroup of 16×16 owns a 128×128 tile of C, an invocation four 4×4 blocks of it, and slices of A
-// and B 8 deep pass through workgroup memory.
+// Matrix product for GPUs, large sizes; a workgroup of 16×16 invocations owns a 128×128 tile of C, each
+// of them four 4×4 blocks in registers, and slices of A and B 8 deep pass through workgroup memory.
 //   C = alpha · op(A)·op(B) + bias
 // Grid: batch·⌈m/128⌉·⌈n/128⌉ workgroups, folded over x and y.
 #import shared/grid
@@ -14,7 +14,7 @@
 
 const TILE: u32 = 128u;
 const DEPTH: u32 = 8u;
-const QUADS: u32 = 32u;  // TILE / 4
+const QUADS: u32 = 32u; // TILE / 4
 const STRIDE: u32 = 33u; // QUADS + 1: neighbouring k fall into different banks
 const SLICE: u32 = 264u; // DEPTH · STRIDE
 

@@ -51,26 +51,22 @@ fn block_b(batch: u32, column: u32, k: u32) -> mat4x4<f32> {
     );
 }
 
-fn store(first: u32, column: u32, value: f32) {
-    if column >= params.n {
-        return;
+fn store(row: u32, column: u32, first: u32, value: f32) {
+    if row < params.m && column < params.n {
+        var y = params.alpha * value;
+        if HAS_BIAS {
+            y += bias[column];
+        }
+        c[first + column] = y;
     }
-    var y = params.alpha * value;
-    if HAS_BIAS {
-        y += bias[column];
-    }
-    c[first + column] = y;
 }
 
 fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
-    if row >= params.m {
-        return;
-    }
     let first = batch * params.batch_stride_c + row * params.n;
-    store(first, column, value.x);
-    store(first, column + 1u, value.y);
-    store(first, column + 2u, value.z);
-    store(first, column + 3u, value.w);
+    store(row, column, first, value.x);
+    store(row, column + 1u, first, value.y);
+    store(row, column + 2u, first, value.z);
+    store(row, column + 3u, first, value.w);
 }
 
 // Column i holds row + i of C.

@@ -62,14 +62,13 @@ fn block_b(batch: u32, column: u32, k: u32) -> mat4x4<f32> {
 }
 
 fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
-    if row >= params.m || column >= params.n {
-        return;
+    if row < params.m && column < params.n {
+        var y = params.alpha * value;
+        if HAS_BIAS {
+            y += bias[column / 4u];
+        }
+        c[(batch * params.batch_stride_c + row * params.n + column) / 4u] = y;
     }
-    var y = params.alpha * value;
-    if HAS_BIAS {
-        y += bias[column / 4u];
-    }
-    c[(batch * params.batch_stride_c + row * params.n + column) / 4u] = y;
 }
 
 // Column i holds row + i of C.
