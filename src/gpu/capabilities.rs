@@ -25,6 +25,8 @@ pub struct Capabilities {
     pub tier: Tier,
     /// Invocations that run in lockstep; 0 where unknown.
     pub subgroup: u32,
+    /// Whether kernels may use subgroup operations, with subgroups of exactly `subgroup` invocations.
+    pub subgroup_operations: bool,
     /// Largest storage binding in bytes.
     pub max_binding: u64,
     /// Largest buffer in bytes.
@@ -59,6 +61,8 @@ impl Capabilities {
                 _ => Tier::Discrete,
             },
             subgroup: info.subgroup_min_size,
+            subgroup_operations: features.contains(wgpu::Features::SUBGROUP)
+                && info.subgroup_min_size == info.subgroup_max_size,
             max_binding: limits.max_storage_buffer_binding_size,
             max_buffer: limits.max_buffer_size,
             max_groups: limits.max_compute_workgroups_per_dimension,

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use ndarray::IxDyn;
 use polymix::autograd::gradients;
 use polymix::exec::{Executor, Plan, reference};
-use polymix::gpu::{Gpu, Selection};
+use polymix::gpu::{Gpu, Selection, Tier};
 use polymix::graph::{Graph, Tensor};
 use polymix::ops::{Array, Op};
 use polymix::rng::Rng;
@@ -106,7 +106,8 @@ pub fn check(op: impl Op + Clone + 'static, args: &[Arg], tolerance: Tolerance) 
 
 /// Checks `op`: its kernel against its definition; where `differentiable` of its outputs (the first ones)
 /// carry gradients, its derivative against central differences and the derivative's kernel against its
-/// definition; on NaN-filled fenced memory, twice, and with workgroups of one invocation.
+/// definition; on NaN-filled fenced memory, twice; also with workgroups of one invocation and with the
+/// kernels of a GPU.
 pub fn check_outputs(
     op: impl Op + Clone + 'static,
     args: &[Arg],
@@ -149,9 +150,10 @@ pub fn check_outputs(
     }
     let Some(gpu) = gpu() else { return };
     let named: Vec<(&str, &Tensor)> = results.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    for forced in [None, Some(1)] {
+    let own = gpu.capabilities().tier;
+    for (forced, tier) in [(None, own), (Some(1), own), (None, Tier::Discrete)] {
         let mut capabilities = gpu.capabilities().clone();
-        capabilities.forced_workgroup = forced;
+        (capabilities.forced_workgroup, capabilities.tier) = (forced, tier);
         let plan = Plan::compile(&graph, &named, &capabilities).unwrap();
         let mut executor = Executor::new(gpu.clone());
         executor.fence();
@@ -189,7 +191,7 @@ pub fn check_outputs(
                     };
                     assert!(
                         tolerance.allows(got, wanted, largest),
-                        "{name} {label}[{at}] of {} (workgroup {forced:?}): kernel {got}, definition {wanted}",
+                        "{name} {label}[{at}] of {} (workgroup {forced:?}, {tier:?}): kernel {got}, definition {wanted}",
                         tensor.shape()
                     );
                 }

@@ -1,0 +1,72 @@
+//! Front-end and Conformer layers (paper section 2).
+
+use crate::error::Result;
+use crate::graph::{Scope, Tensor};
+use crate::nn::{ConformerLayer, Context, Frontend, LayerNorm};
+use crate::recipe::ModelConfig;
+use crate::shape::Spec;
+
+/// Feature frames of one encoder frame.
+pub const STRIDE: usize = 4;
+
+/// Encoder frames of `frames` feature frames: ⌈⌈frames/2⌉/2⌉.
+pub fn frames_after(frames: usize) -> usize {
+    frames.div_ceil(2).div_ceil(2)
+}
+
+/// Front-end, positions, layers, final LayerNorm.
+#[derive(Debug)]
+pub struct Encoder {
+    config: ModelConfig,
+    frontend: Frontend,
+    layers: Vec<ConformerLayer>,
+}
+
+/// What the encoder computes on its way.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// Output of the convolution blocks, [batch, time, bands/4·channels].
+    pub blocks: Tensor,
+    /// Output of the front-end's Linear, before positions, [batch, time, d].
+    pub frontend: Tensor,
+    /// Output of every layer, [batch, time, d].
+    pub layers: Vec<Tensor>,
+    /// After the final LayerNorm, [batch, time, d].
+    pub output: Tensor,
+}
+
+impl Encoder {
+    /// The encoder of `config` for features of `bands` mel bands.
+    ///
+    /// # Errors
+    /// When a mixer is unknown.
+    pub fn new(config: &ModelConfig, bands: usize) -> Result<Self> {
+        let layers = (0..config.layers).map(|index| ConformerLayer::new(config, index)).collect::<Result<_>>()?;
+        Ok(Self { config: config.clone(), frontend: Frontend::new(config, bands), layers })
+    }
+
+    /// Model width d.
+    pub fn width(&self) -> usize {
+        self.config.d_model
+    }
+
+    /// Features [batch, frames, bands] → [batch, time, d]. The input `positions` (f32 [time, d]) is
+    /// [`crate::nn::sinusoid`].
+    ///
+    /// # Errors
+    /// When the features do not fit.
+    pub fn forward(&self, scope: &Scope, ctx: &Context, features: &Tensor) -> Result<Encoded> {
+        let (blocks, frontend) = self.frontend.forward(&scope.at("frontend"), ctx, features)?;
+        let scope = scope.at("encoder");
+        let positions = scope.input("positions", Spec::f32([ctx.time, self.width()]));
+        let mut x = frontend.add(&positions)?;
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&scope.at(format!("layers.{index}")), ctx, &x)?;
+            layers.push(x.clone());
+        }
+        let norm = LayerNorm { width: self.width(), eps: 1e-6 };
+        let output = norm.forward(&scope.at("norm"), &x)?;
+        Ok(Encoded { blocks, frontend, layers, output })
+    }
+}

@@ -1,0 +1,120 @@
+//! MODEL folders: `config.json`, `model.safetensors`, `vocab.json`, `preprocessor_config.json`, `README.md`.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::saved::{PreprocessorConfig, SavedConfig, SavedModel};
+use crate::error::{Error, Result};
+use crate::text::Vocabulary;
+use crate::weights::Weights;
+
+/// Reads a text file of a folder.
+fn read(folder: &Path, name: &str) -> Result<String> {
+    let path = folder.join(name);
+    std::fs::read_to_string(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e})")))
+}
+
+/// Names the file that an error is about.
+pub(crate) fn within<T>(path: &Path, result: Result<T>) -> Result<T> {
+    result.map_err(|error| match error {
+        Error::File { .. } => error,
+        other => Error::file(path, other.to_string()),
+    })
+}
+
+/// Writes a file whole: aside, flushed to the disk, renamed.
+///
+/// # Errors
+/// When the disk is full or the folder cannot be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write;
+    let aside = path.with_extension("partial");
+    let written = std::fs::File::create(&aside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.and_then(|()| std::fs::rename(&aside, path)).map_err(|e| {
+        // What was written of it is of no use.
+        let _ = std::fs::remove_file(&aside);
+        Error::file(path, format!("cannot be written ({e}); free space or choose another folder"))
+    })
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(value).map_err(|e| Error::invalid(e.to_string()))
+}
+
+impl SavedModel {
+    /// Reads the MODEL `folder`, or the RUN's best model.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged or does not fit the others.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let inner = ["best", "last"].iter().map(|name| folder.join(name)).find(|p| p.join("config.json").is_file());
+        let folder = match folder.join("config.json").is_file() {
+            true => folder.to_path_buf(),
+            false => inner.ok_or_else(|| {
+                Error::file(folder, "is neither a model (no config.json) nor a run with one; give a model folder")
+            })?,
+        };
+        let path = folder.join("config.json");
+        let config = within(&path, read(&folder, "config.json").and_then(|text| SavedConfig::from_json(&text)))?;
+        let path = folder.join("preprocessor_config.json");
+        let text = read(&folder, "preprocessor_config.json")?;
+        let preprocessor = within(&path, PreprocessorConfig::from_json(&text))?;
+        let path = folder.join("model.safetensors");
+        let bytes = std::fs::read(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e})")))?;
+        let weights = within(&path, Weights::parse(&bytes))?;
+        let vocabulary = match folder.join("vocab.json") {
+            file if file.is_file() => Some(Vocabulary::load(file)?),
+            _ => None,
+        };
+        let model = Self { config, weights, preprocessor, vocabulary };
+        within(&path, model.check())?;
+        Ok(model)
+    }
+
+    /// Writes the MODEL `folder` aside and renames it; `card` is its README.
+    ///
+    /// # Errors
+    /// When the disk is full or the folder cannot be written.
+    pub fn save(&self, folder: &Path, card: &str) -> Result<()> {
+        let aside = folder.with_extension("partial");
+        let failed = |e: std::io::Error| Error::file(folder, format!("cannot be written ({e}); free space first"));
+        if aside.exists() {
+            std::fs::remove_dir_all(&aside).map_err(failed)?;
+        }
+        std::fs::create_dir_all(&aside).map_err(failed)?;
+        write_whole(&aside.join("config.json"), &json(&self.config)?)?;
+        write_whole(&aside.join("preprocessor_config.json"), &json(&self.preprocessor)?)?;
+        write_whole(&aside.join("model.safetensors"), &self.weights.serialize()?)?;
+        if let Some(vocabulary) = &self.vocabulary {
+            write_whole(&aside.join("vocab.json"), vocabulary.to_json().as_bytes())?;
+        }
+        write_whole(&aside.join("README.md"), card.as_bytes())?;
+        replace_folder(&aside, folder)
+    }
+}
+
+/// Puts the whole folder `aside` in the place of `folder`.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn replace_folder(aside: &Path, folder: &Path) -> Result<()> {
+    let old = folder.with_extension("old");
+    let swap = || {
+        if old.exists() {
+            std::fs::remove_dir_all(&old)?;
+        }
+        if folder.exists() {
+            std::fs::rename(folder, &old)?;
+        }
+        std::fs::rename(aside, folder)?;
+        if old.exists() {
+            std::fs::remove_dir_all(&old)?;
+        }
+        Ok(())
+    };
+    swap().map_err(|e: std::io::Error| Error::file(folder, format!("cannot be replaced ({e})")))
+}

@@ -1,0 +1,17 @@
+//! Whole models: the encoder, BEST-RQ pre-training, the CTC recognizer, and their saved form.
+
+mod best_rq;
+mod ctc;
+mod encoder;
+#[cfg(feature = "cli")]
+mod folder;
+mod saved;
+
+pub use best_rq::{BestRq, MaskedBatch, PretrainLoss, mask_starts, most_masked};
+pub use ctc::{CtcHead, CtcModel};
+#[cfg(feature = "cli")]
+pub(crate) use folder::within;
+#[cfg(feature = "cli")]
+pub use folder::{replace_folder, write_whole};
+pub use encoder::{Encoded, Encoder, STRIDE, frames_after};
+pub use saved::{ModelKind, PreprocessorConfig, SavedConfig, SavedModel};

@@ -1,0 +1,162 @@
+//! A MODEL folder's contents: configuration, weights, vocabulary, preprocessing.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CtcHead, CtcModel, Encoder};
+use crate::audio::{BANDS, Normalization, Padding, Preprocessor, SAMPLE_RATE};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Parameter};
+use crate::nn::{Context, Mode};
+use crate::recipe::{ModelConfig, PretrainConfig};
+use crate::shape::Spec;
+use crate::text::Vocabulary;
+use crate::weights::Weights;
+
+/// `config.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedConfig {
+    /// What stands on the encoder.
+    pub kind: ModelKind,
+    /// The encoder.
+    pub model: ModelConfig,
+    /// Mel bands of its features.
+    pub bands: usize,
+}
+
+/// What stands on an encoder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelKind {
+    /// A quantizer and a prediction head.
+    BestRq {
+        /// Codes of the quantizer.
+        codes: usize,
+        /// Width of a code.
+        code_dim: usize,
+    },
+    /// A CTC head.
+    Ctc(CtcHead),
+}
+
+/// `preprocessor_config.json`: how audio becomes features, in training and ever after.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreprocessorConfig {
+    /// Samples a second.
+    pub sampling_rate: u32,
+    /// Seconds of silence added at both ends.
+    pub silence: f64,
+    /// Normalisation, with its statistics.
+    pub normalization: Normalization,
+    /// Padding.
+    pub padding: Padding,
+}
+
+impl PreprocessorConfig {
+    /// The configuration as JSON text.
+    ///
+    /// # Errors
+    /// When the text is not understood or its values are out of range.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let config: Self = serde_json::from_str(json).map_err(|e| Error::invalid(e.to_string()))?;
+        if config.sampling_rate != SAMPLE_RATE {
+            let rate = config.sampling_rate;
+            return Err(Error::invalid(format!("sampling_rate {rate} is not supported; it is {SAMPLE_RATE}")));
+        }
+        if !(0.0..=60.0).contains(&config.silence) {
+            return Err(Error::invalid(format!("silence of {} s is out of range", config.silence)));
+        }
+        if let Normalization::Global(stats) = &config.normalization {
+            stats.check()?;
+        }
+        Ok(config)
+    }
+
+    /// Ready to run.
+    pub fn preprocessor(&self) -> Preprocessor {
+        Preprocessor::new(self.silence, self.normalization.clone(), self.padding)
+    }
+}
+
+/// Everything that a model needs to run.
+#[derive(Debug, Clone)]
+pub struct SavedModel {
+    /// Architecture.
+    pub config: SavedConfig,
+    /// Parameters and frozen state.
+    pub weights: Weights,
+    /// How audio becomes features.
+    pub preprocessor: PreprocessorConfig,
+    /// Tokens of a CTC model.
+    pub vocabulary: Option<Vocabulary>,
+}
+
+impl SavedModel {
+    /// Checks that the weights are those of the configuration.
+    ///
+    /// # Errors
+    /// When a value is out of range, or a tensor is missing, unknown or of another shape.
+    pub fn check(&self) -> Result<()> {
+        self.config.model.validate()?;
+        let parameters = self.config.parameters()?;
+        for parameter in &parameters {
+            let values = self.weights.values(parameter)?;
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(Error::invalid(format!("the tensor {} is not finite", parameter.name)));
+            }
+        }
+        let known = |name: &str| parameters.iter().any(|parameter| parameter.name == name);
+        if let Some((name, ..)) = self.weights.iter().find(|(name, ..)| !known(name)) {
+            return Err(Error::invalid(format!("the tensor {name} does not belong to the model")));
+        }
+        match (&self.config.kind, &self.vocabulary) {
+            (ModelKind::Ctc(head), Some(vocabulary)) if vocabulary.len() != head.vocabulary => {
+                let (tokens, outputs) = (vocabulary.len(), head.vocabulary);
+                Err(Error::invalid(format!("the vocabulary has {tokens} tokens, the head {outputs} outputs")))
+            }
+            (ModelKind::Ctc(_), None) => Err(Error::invalid("a CTC model needs its vocabulary")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl SavedConfig {
+    /// The parameters of the model, trainable and frozen.
+    ///
+    /// # Errors
+    /// When the configuration is out of range.
+    pub fn parameters(&self) -> Result<Vec<Parameter>> {
+        let graph = Graph::new();
+        let scope = graph.root();
+        let frames = 4 * super::STRIDE;
+        let ctx = Context::new(&scope, 1, super::frames_after(frames), Mode::Inference, self.model.padding);
+        let features = scope.input("features", Spec::f32([1, frames, self.bands]));
+        let encoder = Encoder::new(&self.model, self.bands)?;
+        match &self.kind {
+            ModelKind::BestRq { codes, code_dim } => {
+                let config = PretrainConfig { codes: *codes, code_dim: *code_dim, ..PretrainConfig::default() };
+                let model = super::BestRq::new(encoder, self.bands, &config);
+                let inputs = super::BestRq::inputs(&scope, &ctx, &config);
+                model.loss(&scope, &ctx, &features, &features, &inputs)?;
+            }
+            ModelKind::Ctc(head) => {
+                CtcModel::new(encoder, head.clone()).forward(&scope, &ctx, &features)?;
+            }
+        }
+        Ok(graph.parameters().into_iter().map(|(parameter, _)| parameter).collect())
+    }
+
+    /// The configuration as JSON text.
+    ///
+    /// # Errors
+    /// When the text is not understood.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let config: Self = serde_json::from_str(json).map_err(|e| Error::invalid(e.to_string()))?;
+        config.model.validate()?;
+        if config.bands != BANDS {
+            return Err(Error::invalid(format!("bands = {} is not supported; it is {BANDS}", config.bands)));
+        }
+        Ok(config)
+    }
+}

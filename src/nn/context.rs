@@ -1,0 +1,79 @@
+//! What all layers of one graph share: lengths, mode, randomness.
+
+use crate::error::Result;
+use crate::graph::{Scope, Tensor};
+use crate::ops::random::Dropout;
+use crate::recipe::Padding;
+use crate::rng::stream;
+use crate::shape::Spec;
+
+/// Whether dropout is drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mode {
+    /// Dropout with this probability, LayerDrop with that one.
+    Training {
+        /// Probability that an activation is zeroed.
+        dropout: f64,
+        /// Probability that a layer is left out.
+        layer_drop: f64,
+    },
+    /// No randomness.
+    Inference,
+}
+
+/// The batch's shape and its inputs that every layer may read.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Utterances, empty rows included.
+    pub batch: usize,
+    /// Encoder frames of the longest row.
+    pub time: usize,
+    /// Valid encoder frames of every row, u32 [batch].
+    pub lengths: Tensor,
+    /// 1 for a valid encoder frame, 0 for a padded one, f32 [batch, time].
+    pub valid: Tensor,
+    /// (seed, optimizer step, micro-batch), u32 [3].
+    pub rng: Tensor,
+    /// Training or not.
+    pub mode: Mode,
+    /// How padded frames are treated.
+    pub padding: Padding,
+}
+
+impl Context {
+    /// The context of a batch of `time` encoder frames; its tensors are the inputs `lengths`, `valid`, `rng`.
+    pub fn new(scope: &Scope, batch: usize, time: usize, mode: Mode, padding: Padding) -> Self {
+        Self {
+            batch,
+            time,
+            lengths: scope.input("lengths", Spec::u32([batch])),
+            valid: scope.input("valid", Spec::f32([batch, time])),
+            rng: scope.input("rng", Spec::u32([3])),
+            mode,
+            padding,
+        }
+    }
+
+    /// The model's dropout, drawn at the place `name` of `scope`.
+    ///
+    /// # Errors
+    /// When the tensor is not f32.
+    pub fn dropout(&self, scope: &Scope, name: &str, x: &Tensor) -> Result<Tensor> {
+        match self.mode {
+            Mode::Training { dropout, .. } => self.dropout_of(scope, name, x, dropout),
+            Mode::Inference => Ok(x.clone()),
+        }
+    }
+
+    /// Dropout of its own probability, in training only.
+    ///
+    /// # Errors
+    /// When the tensor is not f32.
+    pub fn dropout_of(&self, scope: &Scope, name: &str, x: &Tensor, probability: f64) -> Result<Tensor> {
+        if self.mode == Mode::Inference || probability <= 0.0 {
+            return Ok(x.clone());
+        }
+        let op = Dropout { probability: probability as f32, stream: stream(&scope.join(name)) };
+        x.apply(op, &[&self.rng])
+    }
+}

@@ -1,0 +1,12 @@
+//! Absolute sinusoidal positions.
+
+/// PE(t, 2i) = sin(t/10000^(2i/width)), PE(t, 2i+1) = cos(same): [time, width], row-major.
+pub fn sinusoid(time: usize, width: usize) -> Vec<f32> {
+    let rate: Vec<f64> =
+        (0..width).map(|c| (-(10_000.0_f64.ln()) * (c / 2 * 2) as f64 / width as f64).exp()).collect();
+    let value = |t: usize, c: usize| {
+        let angle = t as f64 * rate[c];
+        if c % 2 == 0 { angle.sin() } else { angle.cos() }
+    };
+    (0..time * width).map(|i| value(i / width, i % width) as f32).collect()
+}

@@ -1,0 +1,145 @@
+//! Which kernel multiplies, by tier and shape.
+
+use std::ops::Range;
+
+use super::MatMul;
+use crate::error::Result;
+use crate::exec::{Operand, Recorder};
+use crate::gpu::Tier;
+use crate::shader::Kernel;
+use crate::shader::matmul::{
+    matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_tall_vec4, matmul_subgroup_vec4,
+    matmul_tiled, matmul_tiled_large,
+};
+use crate::shader::reduce::sum;
+use crate::shape::DType;
+
+/// A product of which rows of A and C, or of the inner dimension, may be a part.
+struct Product<'a> {
+    op: &'a MatMul,
+    batch: usize,
+    m: usize,
+    n: usize,
+    k: usize,
+    /// One B for all of the batch.
+    shared_b: bool,
+    bias: Option<&'a Operand>,
+}
+
+pub(super) fn record(
+    rec: &mut Recorder,
+    op: &MatMul,
+    [batch, m, n, k]: [usize; 4],
+    inputs: &[Operand],
+    c: &Operand,
+) -> Result<()> {
+    let (a, b) = (&inputs[0], &inputs[1]);
+    let shared_b = b.shape().rank() == 2;
+    let product = Product { op, batch, m, n, k, shared_b, bias: inputs.get(2) };
+    if batch == 1 && !op.transpose_a {
+        for rows in rec.tiles(m, &[k, n])? {
+            let part = Product { m: rows.len(), ..product };
+            part.dispatch(rec, &a.rows(&rows, k), b, &c.rows(&rows, n))?;
+        }
+        return Ok(());
+    }
+    if batch == 1 && !op.transpose_b && inputs.len() == 2 {
+        let parts = split(rec, m, n, k)?;
+        if parts.len() > 1 {
+            return product.split(rec, a, b, c, &parts);
+        }
+    }
+    product.dispatch(rec, a, b, c)
+}
+
+/// Parts of a long inner dimension: as many as the binding limit asks for, or as keep a GPU busy whose
+/// output tiles alone do not.
+fn split(rec: &Recorder, m: usize, n: usize, k: usize) -> Result<Vec<Range<usize>>> {
+    let parts = rec.tiles(k, &[m, n])?;
+    let tiles = m.div_ceil(64) * n.div_ceil(64);
+    let wanted = (128 / tiles.max(1)).min(k / 256);
+    if parts.len() > 1 || (m * n) % 64 != 0 || rec.capabilities().tier == Tier::Cpu || wanted < 2 {
+        return Ok(parts);
+    }
+    // 64 rows of any width make an aligned start.
+    let length = k.div_ceil(wanted).next_multiple_of(64);
+    Ok((0..k).step_by(length).map(|start| start..k.min(start + length)).collect())
+}
+
+impl Product<'_> {
+    /// C = Σ over parts of the inner dimension, in order.
+    fn split(
+        &self,
+        rec: &mut Recorder,
+        a: &Operand,
+        b: &Operand,
+        c: &Operand,
+        parts: &[Range<usize>],
+    ) -> Result<()> {
+        let size = self.m * self.n;
+        let partial = rec.scratch(DType::F32, [parts.len(), size]);
+        for (index, part) in (0..).zip(parts) {
+            let product = Product { k: part.len(), ..*self };
+            let c = partial.rows(&(index..index + 1), size);
+            product.dispatch(rec, &a.rows(part, self.m), &b.rows(part, self.n), &c)?;
+        }
+        let (chunk, width) = (parts.len() as u32, rec.capabilities().map_width());
+        let params = sum::Params { outer: 1, reduce: chunk, inner: size as u32, chunk, chunks: 1 };
+        let groups = rec.threads(size, width);
+        rec.dispatch(&sum::KERNEL, &[("WIDTH", f64::from(width))], &params, &[&partial, c], groups)
+    }
+
+    fn dispatch(&self, rec: &mut Recorder, a: &Operand, b: &Operand, c: &Operand) -> Result<()> {
+        let Self { op, batch, m, n, k, shared_b, bias } = *self;
+        let params = matmul_register::Params {
+            m: m as u32,
+            n: n as u32,
+            k: k as u32,
+            batch: batch as u32,
+            batch_stride_a: (m * k) as u32,
+            batch_stride_b: if shared_b { 0 } else { (k * n) as u32 },
+            batch_stride_c: (m * n) as u32,
+            alpha: op.alpha,
+        };
+        let mut overrides = vec![
+            ("TRANSPOSE_A", f64::from(u8::from(op.transpose_a))),
+            ("TRANSPOSE_B", f64::from(u8::from(op.transpose_b))),
+            ("HAS_BIAS", f64::from(u8::from(bias.is_some()))),
+        ];
+        let tiles = |size: usize| batch * m.div_ceil(size) * n.div_ceil(size);
+        let kernel: &'static Kernel;
+        let groups;
+        let capabilities = rec.capabilities();
+        if capabilities.tier == Tier::Cpu {
+            let inner = [if op.transpose_a { m } else { k }, if op.transpose_b { k } else { n }, n];
+            let aligned = inner.iter().all(|size| size % 4 == 0);
+            // Lanes of a subgroup of 8 hand each other what they read.
+            let shares = capabilities.subgroup_operations
+                && capabilities.subgroup == 8
+                && capabilities.forced_workgroup.is_none();
+            // Tiles of 64 rows unless they waste a tenth.
+            let tall = 10 * m.next_multiple_of(64) <= 11 * m.next_multiple_of(32);
+            if shares {
+                let rows = if aligned && tall { 64 } else { 32 };
+                kernel = match (aligned, tall) {
+                    (true, true) => &matmul_subgroup_tall_vec4::KERNEL,
+                    (true, false) => &matmul_subgroup_vec4::KERNEL,
+                    (false, _) => &matmul_subgroup::KERNEL,
+                };
+                groups = rec.grid(batch * m.div_ceil(rows) * n.div_ceil(32));
+            } else {
+                kernel = if aligned { &matmul_register_vec4::KERNEL } else { &matmul_register::KERNEL };
+                let width = capabilities.row_width();
+                overrides.push(("WIDTH", f64::from(width)));
+                groups = rec.threads(tiles(16), width);
+            }
+        } else if tiles(128) >= 128 {
+            (kernel, groups) = (&matmul_tiled_large::KERNEL, rec.grid(tiles(128)));
+        } else {
+            (kernel, groups) = (&matmul_tiled::KERNEL, rec.grid(tiles(64)));
+        }
+        rec.dispatch(kernel, &overrides, &params, &[a, b, bias.unwrap_or(b), c], groups)?;
+        rec.work(2.0 * (batch * m * n) as f64 * k as f64);
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! Checkpoints: everything that makes a resumed run bit-equal to an unbroken one.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::schedule::ScheduleState;
+use super::stepper::StepTotals;
+use crate::data::BatchIndex;
+use crate::error::{Error, Result};
+use crate::models::{PreprocessorConfig, replace_folder, within, write_whole};
+use crate::weights::Weights;
+
+/// `state.json`: all that is not a tensor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// The next batch. Random draws are functions of the seed and the step, so they need no state.
+    pub next: BatchIndex,
+    /// Seed of all draws.
+    pub seed: u32,
+    /// Memory of the learning rates.
+    pub schedule: ScheduleState,
+    /// Sums since the last logged step.
+    pub totals: StepTotals,
+    /// Steps, decisions and seconds of audio since the last logged step.
+    pub since_log: SinceLog,
+    /// The best validation so far: word error rate, or loss in pre-training.
+    pub best: Option<f64>,
+    /// Loss of the first and the last logged step.
+    pub losses: Option<(f64, f64)>,
+    /// How audio becomes features.
+    pub preprocessor: PreprocessorConfig,
+}
+
+/// What was summed on the CPU since the last logged step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct SinceLog {
+    /// Steps.
+    pub steps: u64,
+    /// Micro-batches.
+    pub micro_batches: u64,
+    /// Decisions that accuracy is a share of.
+    pub decisions: u64,
+    /// Seconds of audio.
+    pub audio_seconds: f64,
+}
+
+/// A whole checkpoint.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// All that is not a tensor.
+    pub state: State,
+    /// Parameters and frozen state.
+    pub values: Weights,
+    /// The optimizer's moments.
+    pub moments: Weights,
+}
+
+impl Checkpoint {
+    /// Writes `checkpoints/<step>` of `run` aside, renames it, and removes all but the newest `keep`.
+    ///
+    /// # Errors
+    /// When the disk is full or the folder cannot be written; earlier checkpoints stay.
+    pub fn save(&self, run: &Path, keep: usize) -> Result<()> {
+        let folder = run.join("checkpoints").join(self.state.step.to_string());
+        let aside = folder.with_extension("partial");
+        let failed = |e: std::io::Error| {
+            Error::file(&folder, format!("the checkpoint cannot be written ({e}); earlier ones are whole"))
+        };
+        if aside.exists() {
+            std::fs::remove_dir_all(&aside).map_err(failed)?;
+        }
+        std::fs::create_dir_all(&aside).map_err(failed)?;
+        let state = serde_json::to_vec_pretty(&self.state).map_err(|e| Error::invalid(e.to_string()))?;
+        let written = write_whole(&aside.join("model.safetensors"), &self.values.serialize()?)
+            .and_then(|()| write_whole(&aside.join("optimizer.safetensors"), &self.moments.serialize()?))
+            .and_then(|()| write_whole(&aside.join("state.json"), &state));
+        if let Err(error) = written {
+            // What was written of it is of no use and takes room.
+            let _ = std::fs::remove_dir_all(&aside);
+            return Err(error);
+        }
+        replace_folder(&aside, &folder)?;
+        let mut whole = list(run)?;
+        whole.truncate(whole.len().saturating_sub(keep.max(1)));
+        whole.into_iter().try_for_each(|(_, old)| std::fs::remove_dir_all(&old).map_err(|e| Error::file(&old, e.to_string())))
+    }
+
+    /// The newest checkpoint of `run`; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn newest(run: &Path) -> Result<Option<Self>> {
+        let Some((_, folder)) = list(run)?.pop() else { return Ok(None) };
+        let read = |name: &str| {
+            let path = folder.join(name);
+            let advice = "remove this folder to resume from the checkpoint before";
+            std::fs::read(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e}); {advice}")))
+        };
+        let weights = |name: &str| within(&folder.join(name), read(name).and_then(|bytes| Weights::parse(&bytes)));
+        let path = folder.join("state.json");
+        let state = serde_json::from_slice(&read("state.json")?).map_err(|e| Error::file(&path, e.to_string()))?;
+        Ok(Some(Self { state, values: weights("model.safetensors")?, moments: weights("optimizer.safetensors")? }))
+    }
+}
+
+/// Whole checkpoints by step.
+fn list(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let folder = run.join("checkpoints");
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::file(&folder, format!("cannot be read ({e})"))),
+    };
+    let step = |path: PathBuf| Some((path.file_name()?.to_str()?.parse().ok()?, path));
+    let mut whole: Vec<(u64, PathBuf)> = entries.filter_map(|entry| step(entry.ok()?.path())).collect();
+    whole.sort();
+    Ok(whole)
+}

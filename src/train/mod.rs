@@ -1,0 +1,22 @@
+//! Training: parameter groups, schedules, one loop for both phases, validation, checkpoints, metrics.
+
+mod checkpoint;
+mod finetune;
+pub mod metrics;
+mod parameters;
+mod pretrain;
+mod run;
+mod schedule;
+mod setup;
+mod stepper;
+mod task;
+
+pub use checkpoint::{Checkpoint, State};
+pub use finetune::Finetune;
+pub use parameters::{Group, ParameterSet};
+pub use pretrain::Pretrain;
+pub use run::{Outcome, Progress, Run, interrupt};
+pub use schedule::{Rates, Schedule, ScheduleState};
+pub use setup::{Request, finetune, pretrain};
+pub use stepper::{StepTotals, Stepper};
+pub use task::{BatchShape, Feed, LossGraph, Task, Totals};

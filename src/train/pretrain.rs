@@ -1,0 +1,85 @@
+//! BEST-RQ: the loss on masked frames and its inputs.
+
+use super::metrics::Phase;
+use super::task::{BatchShape, Feed, Feeds, LossGraph, Results, Task, Totals, common_feeds, layer_drop_feeds};
+use crate::audio::BANDS;
+use crate::data::Batch;
+use crate::error::Result;
+use crate::graph::Graph;
+use crate::models::{BestRq, Encoder, ModelKind, STRIDE, mask_starts, most_masked};
+use crate::nn::{Context, Mode};
+use crate::recipe::{ModelConfig, PretrainConfig};
+use crate::rng::{Rng, stream};
+use crate::shape::Spec;
+
+/// BEST-RQ pre-training.
+#[derive(Debug, Clone)]
+pub struct Pretrain {
+    /// The encoder.
+    pub model: ModelConfig,
+    /// Quantizer, masking.
+    pub config: PretrainConfig,
+    /// Seed of masks, noise and dropout.
+    pub seed: u32,
+}
+
+impl Task for Pretrain {
+    fn phase(&self) -> Phase {
+        Phase::Pretrain
+    }
+
+    fn kind(&self) -> ModelKind {
+        ModelKind::BestRq { codes: self.config.codes, code_dim: self.config.code_dim }
+    }
+
+    fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph> {
+        let graph = Graph::new();
+        let scope = graph.root();
+        let dropout = self.config.dropout.unwrap_or(self.model.dropout);
+        let mode = match training {
+            true => Mode::Training { dropout, layer_drop: self.model.layer_drop },
+            false => Mode::Inference,
+        };
+        let ctx = Context::new(&scope, shape.utterances, shape.time(), mode, self.model.padding);
+        let model = BestRq::new(Encoder::new(&self.model, BANDS)?, BANDS, &self.config);
+        let features = scope.input("features", Spec::f32([shape.utterances, shape.frames, BANDS]));
+        let masked = BestRq::mask(&scope, &ctx, &features, self.config.noise_std)?;
+        let inputs = BestRq::inputs(&scope, &ctx, &self.config);
+        let result = model.loss(&scope, &ctx, &features, &masked, &inputs)?;
+        let outputs = vec![("ids", result.targets)];
+        Ok(LossGraph { graph, loss: result.loss, count: result.correct, outputs })
+    }
+
+    fn feeds(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Feeds, usize)> {
+        let shape = BatchShape::of(batch);
+        let time = shape.time();
+        let words = [self.seed, step as u32, micro, stream(if training { "mask" } else { "validation mask" })];
+        let mut feeds = common_feeds(batch, self.model.d_model, self.seed, step, micro);
+        feeds.extend(layer_drop_feeds(self.model.layers, self.model.layer_drop, &words));
+
+        let rows: Vec<usize> = (0..batch.utterances).filter(|&row| batch.lengths[row] > 0).collect();
+        let shortest = rows.iter().map(|&row| batch.lengths[row] as usize).min().unwrap_or(0);
+        let masked = match rows.is_empty() {
+            true => Vec::new(),
+            false => mask_starts(shortest, &self.config, &mut Rng::new(&words)),
+        };
+        let mut mask = vec![0; time];
+        masked.iter().for_each(|&t| mask[t as usize] = 1);
+        let mut selected: Vec<u32> =
+            rows.iter().flat_map(|&row| masked.iter().map(move |&t| row as u32 * time as u32 + t)).collect();
+        let count = selected.len();
+        // Rows behind the count gather nothing.
+        selected.resize(shape.utterances * most_masked(time * STRIDE, &self.config), u32::MAX);
+        feeds.push(("mask".into(), Feed::U32(mask)));
+        feeds.push(("selected".into(), Feed::U32(selected)));
+        feeds.push(("selected_count".into(), Feed::U32(vec![count as u32])));
+        Ok((feeds, count))
+    }
+
+    fn observe(&self, totals: &mut Totals, _: &Batch, decisions: usize, results: &Results) -> Result<()> {
+        totals.loss += results.loss * decisions as f64;
+        totals.weight += decisions as f64;
+        totals.correct += results.count;
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! Optimizer steps on the device: one plan a batch shape, one for the update.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::parameters::{Group, Kind, ParameterSet};
+use super::schedule::Rates;
+use super::task::{BatchShape, Feed, Feeds, LossGraph, Results, Task};
+use crate::autograd::gradients;
+use crate::error::{Error, Result};
+use crate::exec::{Executor, Loaded, Plan};
+use crate::graph::{Graph, Tensor};
+use crate::ops::optimizer::{Accumulate, AdamW, GradientScale, SquaredNorm};
+use crate::recipe::OptimizerConfig;
+use crate::shape::Spec;
+
+/// Runs micro-batches and updates.
+#[derive(Debug)]
+pub struct Stepper {
+    /// The device's side.
+    pub executor: Executor,
+    /// The model's parameters.
+    pub parameters: ParameterSet,
+    config: OptimizerConfig,
+    /// By shape and whether the gradient is added to what is there.
+    plans: HashMap<(BatchShape, bool), Loaded>,
+    validation: HashMap<BatchShape, Loaded>,
+    update: Loaded,
+}
+
+/// Sums over the steps since they were last taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepTotals {
+    /// Sum of the micro-batches' losses.
+    pub loss: f64,
+    /// Sum of their counts.
+    pub count: f64,
+    /// Sum of the gradient's norms before clipping, one a step.
+    pub grad_norm: f64,
+    /// Steps whose gradient was not finite; their update was left out.
+    pub non_finite: f64,
+}
+
+const LOSS_TOTALS: &str = "totals.loss";
+const UPDATE_TOTALS: &str = "totals.update";
+
+impl Stepper {
+    /// Places the parameters on the device; their values are undefined until they are filled.
+    ///
+    /// # Errors
+    /// When the model cannot be built or the device has no room.
+    pub async fn new(mut executor: Executor, task: &dyn Task, config: &OptimizerConfig) -> Result<Self> {
+        let smallest = task.graph(BatchShape { utterances: 1, frames: 16 }, true)?;
+        let parameters = smallest.graph.parameters().into_iter().map(|(parameter, _)| parameter).collect();
+        let max_binding = executor.gpu().capabilities().max_binding;
+        let parameters = ParameterSet::new(parameters, config, max_binding);
+        parameters.allocate(&mut executor)?;
+        let gpu = executor.gpu().clone();
+        executor.store.arena(&gpu, LOSS_TOTALS, &[(LOSS_TOTALS.into(), Spec::f32([2]))])?;
+        executor.store.arena(&gpu, UPDATE_TOTALS, &[(UPDATE_TOTALS.into(), Spec::f32([3]))])?;
+        let plan = Plan::compile(&update_graph(&parameters, config)?, &[], gpu.capabilities())?;
+        let update = executor.load(plan).await?;
+        let (plans, validation) = (HashMap::new(), HashMap::new());
+        Ok(Self { executor, parameters, config: config.clone(), plans, validation, update })
+    }
+
+    /// Gradient of one micro-batch, added to that of the step's earlier ones if `more`.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub async fn micro_batch(&mut self, task: &dyn Task, shape: BatchShape, feeds: &Feeds, more: bool) -> Result<()> {
+        if !self.plans.contains_key(&(shape, more)) {
+            let plan = self.training_plan(task, shape, more)?;
+            tracing::debug!(?shape, peak_bytes = plan.peak_bytes(), dispatches = plan.steps.len(), "planned");
+            let loaded = self.executor.load(plan).await?;
+            self.plans.insert((shape, more), loaded);
+        }
+        let Some(loaded) = self.plans.get_mut(&(shape, more)) else {
+            return Err(Error::invalid("a plan disappeared"));
+        };
+        feed(&self.executor, loaded, feeds)?;
+        self.executor.run(loaded)
+    }
+
+    /// The plan of a micro-batch: loss, gradients into their arenas, totals.
+    ///
+    /// # Errors
+    /// When the model cannot be built within the device's limits.
+    pub fn training_plan(&self, task: &dyn Task, shape: BatchShape, more: bool) -> Result<Plan> {
+        let LossGraph { graph, loss, count, .. } = task.graph(shape, true)?;
+        let parameters: Vec<(String, Tensor)> = graph
+            .parameters()
+            .into_iter()
+            .filter(|(parameter, _)| parameter.trainable)
+            .map(|(parameter, tensor)| (parameter.name, tensor))
+            .collect();
+        let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
+        let one = graph.fill([1], 1.0)?;
+        for ((name, _), gradient) in parameters.iter().zip(gradients(&[(&loss, &one)], &wrt)?) {
+            // A parameter that the loss does not reach keeps its zero gradient.
+            let Some(gradient) = gradient else { continue };
+            if more {
+                let target = graph.stored(Kind::Gradient.of(name), gradient.spec().clone());
+                target.apply(Accumulate, &[&gradient])?;
+            } else {
+                gradient.store(Kind::Gradient.of(name))?;
+            }
+        }
+        let totals = graph.stored(LOSS_TOTALS, Spec::f32([2]));
+        totals.apply(Accumulate, &[&Tensor::concat(&[&loss, &count], 0)?])?;
+        Plan::compile(&graph, &[], self.executor.gpu().capabilities())
+    }
+
+    /// Updates the parameters from the gradients of `micro_batches`, as step `step` from 1.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub fn update(&mut self, step: u64, rates: Rates, micro_batches: usize) -> Result<()> {
+        let correction = |beta: f64| (1.0 - beta.powf(step as f64)) as f32;
+        let mut feeds: Feeds = vec![("gain".into(), Feed::F32(vec![1.0 / micro_batches as f32]))];
+        for (index, arena) in self.parameters.arenas.iter().enumerate() {
+            let rate = match arena.group {
+                Group::Encoder => rates.encoder,
+                Group::Head => rates.head,
+            };
+            let decay = if arena.decays { self.config.weight_decay } else { 0.0 };
+            let [first, second] = self.config.betas.map(correction);
+            let hyper = vec![rate as f32, decay as f32, first, second];
+            feeds.push((format!("hyper.{index}"), Feed::F32(hyper)));
+        }
+        feed(&self.executor, &self.update, &feeds)?;
+        self.executor.run(&mut self.update)
+    }
+
+    /// Loss, count and decisions of a validation batch.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub async fn validate(&mut self, task: &dyn Task, shape: BatchShape, feeds: &Feeds) -> Result<Results> {
+        if !self.validation.contains_key(&shape) {
+            let LossGraph { graph, loss, count, outputs } = task.graph(shape, false)?;
+            let mut named = vec![("loss", &loss), ("count", &count)];
+            named.extend(outputs.iter().map(|(name, tensor)| (*name, tensor)));
+            let plan = Plan::compile(&graph, &named, self.executor.gpu().capabilities())?;
+            let loaded = self.executor.load(plan).await?;
+            self.validation.insert(shape, loaded);
+        }
+        let Some(loaded) = self.validation.get_mut(&shape) else {
+            return Err(Error::invalid("a plan disappeared"));
+        };
+        feed(&self.executor, loaded, feeds)?;
+        self.executor.run(loaded)?;
+        let loss: Vec<f32> = self.executor.read(loaded, "loss").await?;
+        let count: Vec<f32> = self.executor.read(loaded, "count").await?;
+        let ids = self.executor.read(loaded, "ids").await?;
+        Ok(Results { loss: f64::from(loss[0]), count: f64::from(count[0]), ids })
+    }
+
+    /// The totals so far.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub async fn totals(&self) -> Result<StepTotals> {
+        let (store, gpu) = (&self.executor.store, self.executor.gpu());
+        let loss: Vec<f32> = store.read(gpu, LOSS_TOTALS).await?;
+        let update: Vec<f32> = store.read(gpu, UPDATE_TOTALS).await?;
+        Ok(StepTotals {
+            loss: f64::from(loss[0]),
+            count: f64::from(loss[1]),
+            grad_norm: f64::from(update[0]),
+            non_finite: f64::from(update[2]),
+        })
+    }
+
+    /// Sets the totals: to zero after they were logged, to those of a checkpoint on resuming.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub fn set_totals(&self, totals: StepTotals) -> Result<()> {
+        let (store, gpu) = (&self.executor.store, self.executor.gpu());
+        store.write(gpu, LOSS_TOTALS, &[totals.loss as f32, totals.count as f32])?;
+        store.write(gpu, UPDATE_TOTALS, &[totals.grad_norm as f32, 0.0, totals.non_finite as f32])
+    }
+
+    /// Number of plans, one a batch shape.
+    pub fn plans(&self) -> usize {
+        self.plans.len()
+    }
+}
+
+fn feed(executor: &Executor, loaded: &Loaded, feeds: &Feeds) -> Result<()> {
+    for (name, data) in feeds.iter().filter(|(name, _)| executor.takes(loaded, name)) {
+        match data {
+            Feed::F32(values) => executor.feed(loaded, name, values)?,
+            Feed::U32(values) => executor.feed(loaded, name, values)?,
+        }
+    }
+    Ok(())
+}
+
+/// Global norm, clip, AdamW over every arena.
+fn update_graph(parameters: &ParameterSet, config: &OptimizerConfig) -> Result<Graph> {
+    let graph = Graph::new();
+    let stored = |kind: Kind, index: usize| {
+        graph.stored(kind.arena(index), Spec::f32(parameters.arena_shape(index)))
+    };
+    let arenas = 0..parameters.arenas.len();
+    let norms: Vec<Tensor> = arenas
+        .clone()
+        .map(|index| stored(Kind::Gradient, index).apply(SquaredNorm, &[]))
+        .collect::<Result<_>>()?;
+    let norms = match norms.as_slice() {
+        [one] => one.clone(),
+        all => Tensor::concat(&all.iter().collect::<Vec<_>>(), 0)?,
+    };
+    let gain = graph.input("gain", Spec::f32([1]));
+    let stats = norms.apply(GradientScale { clip: config.clip as f32 }, &[&gain])?;
+    let op = AdamW { beta1: config.betas[0] as f32, beta2: config.betas[1] as f32, eps: config.eps as f32 };
+    for index in arenas {
+        let hyper = graph.input(format!("hyper.{index}"), Spec::f32([4]));
+        let [value, gradient, first, second] =
+            [Kind::Value, Kind::Gradient, Kind::First, Kind::Second].map(|kind| stored(kind, index));
+        graph.apply(std::sync::Arc::new(op), &[&value, &gradient, &first, &second, &stats, &hyper])?;
+    }
+    let totals = graph.stored(UPDATE_TOTALS, Spec::f32([3]));
+    totals.apply(Accumulate, &[&stats])?;
+    Ok(graph)
+}

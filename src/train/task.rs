@@ -1,0 +1,133 @@
+//! What differs between the phases of training: the loss and what it is fed.
+
+use crate::data::Batch;
+use crate::error::Result;
+use crate::graph::{Graph, Tensor};
+use crate::models::{ModelKind, STRIDE, frames_after};
+use crate::nn::sinusoid;
+use crate::train::metrics::Phase;
+
+/// The key of a plan. Everything else about a batch is data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchShape {
+    /// Rows, empty ones included.
+    pub utterances: usize,
+    /// Feature frames of a row.
+    pub frames: usize,
+}
+
+impl BatchShape {
+    /// The shape of a batch.
+    pub fn of(batch: &Batch) -> Self {
+        Self { utterances: batch.utterances, frames: batch.frames }
+    }
+
+    /// Encoder frames of a row.
+    pub fn time(self) -> usize {
+        frames_after(self.frames)
+    }
+}
+
+/// Data of one input.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Feed {
+    /// Of an f32 input.
+    F32(Vec<f32>),
+    /// Of a u32 input.
+    U32(Vec<u32>),
+}
+
+/// Named data for a run.
+pub type Feeds = Vec<(String, Feed)>;
+
+/// A loss as a graph.
+#[derive(Debug, Clone)]
+pub struct LossGraph {
+    /// The graph.
+    pub graph: Graph,
+    /// The loss, [1].
+    pub loss: Tensor,
+    /// What is counted beside it, [1]: correct masked frames, or targets that do not fit.
+    pub count: Tensor,
+    /// Values that validation reads.
+    pub outputs: Vec<(&'static str, Tensor)>,
+}
+
+/// Sums over the rows of validation data.
+#[derive(Debug, Clone, Default)]
+pub struct Totals {
+    /// Sum of the batches' losses, each times its weight.
+    pub loss: f64,
+    /// Sum of the weights: rows, or masked frames.
+    pub weight: f64,
+    /// Correct masked frames.
+    pub correct: f64,
+    /// Word and character errors of each utterance.
+    pub scores: Vec<crate::text::Score>,
+}
+
+/// One phase of training.
+pub trait Task: Send {
+    /// Which phase.
+    fn phase(&self) -> Phase;
+
+    /// What stands on the encoder.
+    fn kind(&self) -> ModelKind;
+
+    /// The loss for a batch shape, with dropout if `training`.
+    ///
+    /// # Errors
+    /// When the model cannot be built.
+    fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph>;
+
+    /// Everything that the loss is fed for `batch` in micro-batch `micro` of `step`, and the number of
+    /// decisions that accuracy is a share of (0 where there is no accuracy).
+    ///
+    /// # Errors
+    /// When a text does not fit the vocabulary.
+    fn feeds(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Feeds, usize)>;
+
+    /// Adds a validation batch: its loss, count and outputs.
+    ///
+    /// # Errors
+    /// When an output is not as expected.
+    fn observe(&self, totals: &mut Totals, batch: &Batch, decisions: usize, results: &Results) -> Result<()>;
+}
+
+/// What a validation batch gave.
+#[derive(Debug, Clone, Default)]
+pub struct Results {
+    /// The loss.
+    pub loss: f64,
+    /// The count.
+    pub count: f64,
+    /// The outputs by name, u32.
+    pub ids: Vec<u32>,
+}
+
+/// The inputs that every model takes: features, lengths, validity, positions, RNG counters.
+pub fn common_feeds(batch: &Batch, width: usize, seed: u32, step: u64, micro: u32) -> Feeds {
+    let shape = BatchShape::of(batch);
+    let time = shape.time();
+    let lengths: Vec<u32> = batch.lengths.iter().map(|&frames| frames.div_ceil(STRIDE as u32)).collect();
+    let valid = lengths.iter().flat_map(|&length| {
+        (0..time).map(move |t| if t < length as usize { 1.0 } else { 0.0 })
+    });
+    vec![
+        ("valid".into(), Feed::F32(valid.collect())),
+        ("lengths".into(), Feed::U32(lengths)),
+        ("features".into(), Feed::F32(batch.features.clone())),
+        ("positions".into(), Feed::F32(sinusoid(time, width))),
+        ("rng".into(), Feed::U32(vec![seed, step as u32, micro])),
+    ]
+}
+
+/// The inputs of LayerDrop: which of `layers` take part in this micro-batch.
+pub fn layer_drop_feeds(layers: usize, probability: f64, words: &[u32]) -> Feeds {
+    let mut rng = crate::rng::Rng::new(words);
+    let keep = (0..layers).map(|layer| {
+        let kept = if f64::from(rng.unit()) < probability { 0.0 } else { 1.0 };
+        (format!("encoder.layers.{layer}.keep"), Feed::F32(vec![kept]))
+    });
+    keep.collect()
+}

@@ -1,0 +1,59 @@
+use polymix::ops::matmul::MatMul;
+use polymix::shape::Spec;
+use proptest::prelude::*;
+
+use crate::check::{Arg, Tolerance, cases, check, refuses};
+
+fn stored(rows: usize, columns: usize, transposed: bool) -> [usize; 2] {
+    if transposed { [columns, rows] } else { [rows, columns] }
+}
+
+#[test]
+fn every_form_with_any_size() {
+    proptest!(cases(10), |(m in 1usize..70, n in 1usize..70, k in 1usize..70, flags in 0u8..8)| {
+        let [transpose_a, transpose_b, has_bias] = [1, 2, 4].map(|bit| flags & bit > 0);
+        let op = MatMul { transpose_a, transpose_b, alpha: 0.5 };
+        let mut args = vec![
+            Arg::normal(&stored(m, k, transpose_a), 1),
+            Arg::normal(&stored(k, n, transpose_b), 2),
+        ];
+        if has_bias {
+            args.push(Arg::normal(&[n], 3));
+        }
+        check(op, &args, Tolerance::Accumulated);
+    });
+}
+
+#[test]
+fn multiples_of_four_and_edges_of_tiles() {
+    for (m, n, k) in [(1, 1, 1), (16, 16, 16), (64, 64, 64), (20, 36, 12), (65, 128, 132), (17, 4, 260)] {
+        for (transpose_a, transpose_b) in [(false, false), (false, true), (true, false), (true, true)] {
+            let op = MatMul { transpose_a, transpose_b, alpha: 1.0 };
+            let args = [
+                Arg::normal(&stored(m, k, transpose_a), 1),
+                Arg::normal(&stored(k, n, transpose_b), 2),
+            ];
+            check(op, &args, Tolerance::Accumulated);
+        }
+    }
+}
+
+#[test]
+fn long_inner_dimension() {
+    let op = MatMul { transpose_a: true, transpose_b: false, alpha: 1.0 };
+    check(op, &[Arg::normal(&[1030, 16], 1), Arg::normal(&[1030, 12], 2)], Tolerance::Accumulated);
+}
+
+#[test]
+fn batches_and_shared_factors() {
+    let bias = Arg::normal(&[6], 3);
+    let nt = MatMul { transpose_b: true, ..MatMul::PLAIN };
+    check(nt, &[Arg::normal(&[3, 5, 7], 1), Arg::normal(&[6, 7], 2), bias], Tolerance::Accumulated);
+    check(MatMul::PLAIN, &[Arg::normal(&[3, 5, 8], 1), Arg::normal(&[3, 8, 4], 2)], Tolerance::Accumulated);
+    let tn = MatMul { transpose_a: true, ..MatMul::PLAIN };
+    check(tn, &[Arg::normal(&[2, 3, 8, 4], 1), Arg::normal(&[2, 3, 8, 12], 2)], Tolerance::Accumulated);
+    refuses(MatMul::PLAIN, &[Spec::f32([2, 3]), Spec::f32([2, 3])]);
+    refuses(MatMul::PLAIN, &[Spec::f32([2, 5, 3]), Spec::f32([4, 3, 5])]);
+    refuses(nt, &[Spec::f32([2, 3]), Spec::f32([4, 3]), Spec::f32([3])]);
+    refuses(MatMul::PLAIN, &[Spec::f32([3]), Spec::f32([3, 3])]);
+}
