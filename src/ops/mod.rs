@@ -5,6 +5,7 @@
 
 pub mod layout;
 pub mod map;
+pub mod norm;
 pub mod reduce;
 
 use std::fmt::Debug;
