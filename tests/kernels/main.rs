@@ -1,6 +1,8 @@
 //! Every kernel against the f64 definition of its operation, on the adapter that `POLYMIX_DEVICE` names.
 
 mod check;
+mod layout;
+mod loss;
 mod map;
 mod norm;
 mod reduce;
