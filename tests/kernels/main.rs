@@ -6,3 +6,4 @@ mod loss;
 mod map;
 mod norm;
 mod reduce;
+mod tiles;
