@@ -4,8 +4,10 @@
 //! kernels in [`Op::record`], is defined by [`Op::reference`] and differentiated by [`Op::vjp`].
 
 pub mod layout;
+pub mod loss;
 pub mod map;
 pub mod matmul;
+pub mod norm;
 pub mod reduce;
 
 use std::fmt::Debug;

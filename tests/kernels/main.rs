@@ -1,6 +1,10 @@
 //! Every kernel against the f64 definition of its operation, on the adapter that `POLYMIX_DEVICE` names.
 
 mod check;
+mod layout;
+mod loss;
 mod map;
 mod matmul;
+mod norm;
 mod reduce;
+mod tiles;

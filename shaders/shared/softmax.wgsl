@@ -1,0 +1,45 @@
+struct Params {
+    rows: u32,
+    columns: u32, // elements of a row
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<Element>;       // [rows, columns]
+@group(0) @binding(2) var<storage, read_write> y: array<Element>; // [rows, columns]
+
+override WIDTH: u32 = 64u;
+override LOGARITHM: bool = false;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = linear_group(group, groups);
+    if row >= params.rows {
+        return;
+    }
+    let start = row * params.columns;
+    var top = Element(LOWEST);
+    for (var c = lane; c < params.columns; c += WIDTH) {
+        top = max(top, x[start + c]);
+    }
+    let shift = row_max(lane, largest(top));
+    var sum = Element();
+    for (var c = lane; c < params.columns; c += WIDTH) {
+        sum += exp(x[start + c] - shift);
+    }
+    let whole = row_sum(lane, vec2<f32>(total(sum), 0.0)).x;
+    if LOGARITHM {
+        let logarithm = log(whole);
+        for (var c = lane; c < params.columns; c += WIDTH) {
+            y[start + c] = (x[start + c] - shift) - logarithm;
+        }
+        return;
+    }
+    let scale = 1.0 / whole;
+    for (var c = lane; c < params.columns; c += WIDTH) {
+        y[start + c] = exp(x[start + c] - shift) * scale;
+    }
+}
