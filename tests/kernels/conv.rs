@@ -1,7 +1,7 @@
 use polymix::autograd::gradients;
 use polymix::exec::{Executor, Plan};
 use polymix::graph::{Graph, Tensor};
-use polymix::ops::conv::Conv2d;
+use polymix::ops::conv::{Conv2d, DepthwiseConv1d};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
@@ -89,4 +89,45 @@ fn conv2d_tiles() {
             assert!(whole[i].iter().zip(&tiled[i]).all(close), "time {time}");
         }
     }
+}
+
+fn depthwise_args([time, channels, kernel]: [usize; 3], lengths: &[u32]) -> [Arg; 4] {
+    [
+        Arg::normal(&[lengths.len(), time, channels], 1),
+        Arg::normal(&[channels, 1, kernel], 2),
+        Arg::normal(&[channels], 3),
+        Arg::u32(&[lengths.len()], |i| lengths[i]),
+    ]
+}
+
+#[test]
+fn depthwise_conv1d() {
+    let cases: [([usize; 3], &[u32]); 8] = [
+        ([1, 1, 1], &[1]),
+        ([1, 3, 31], &[1, 0]),
+        ([7, 5, 3], &[7, 0, 3]),
+        ([8, 16, 31], &[8, 5]),
+        ([9, 4, 7], &[1, 9, 8]),
+        ([65, 6, 31], &[65, 64, 30, 0]),
+        ([131, 3, 9], &[131]),
+        ([17, 65, 5], &[16, 17]),
+    ];
+    for (sizes, lengths) in cases {
+        check(DepthwiseConv1d, &depthwise_args(sizes, lengths), Tolerance::Accumulated);
+    }
+    check_outputs(DepthwiseConv1d, &depthwise_args([4, 4, 3], &[]), Tolerance::Exact, 0);
+    let specs = |weight: &[usize], lengths: usize| {
+        [Spec::f32([2, 9, 4]), Spec::f32(weight), Spec::f32([4]), Spec::u32([lengths])]
+    };
+    refuses(DepthwiseConv1d, &specs(&[4, 1, 4], 2));
+    refuses(DepthwiseConv1d, &specs(&[3, 1, 3], 2));
+    refuses(DepthwiseConv1d, &specs(&[4, 1, 3], 1));
+}
+
+#[test]
+fn depthwise_conv1d_any_shape() {
+    proptest!(cases(6), |(time in 1usize..80, channels in 1usize..20, half in 0usize..17, lengths in prop::collection::vec(0u32..80, 1..4))| {
+        let lengths: Vec<u32> = lengths.iter().map(|&length| length.min(time as u32)).collect();
+        check(DepthwiseConv1d, &depthwise_args([time, channels, 2 * half + 1], &lengths), Tolerance::Accumulated);
+    });
 }

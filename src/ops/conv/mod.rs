@@ -2,5 +2,7 @@
 
 mod conv2d;
 mod conv2d_backward;
+mod depthwise_conv1d;
 
 pub use conv2d::Conv2d;
+pub use depthwise_conv1d::DepthwiseConv1d;
