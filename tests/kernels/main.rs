@@ -3,6 +3,7 @@
 mod check;
 mod layout;
 mod loss;
+mod conv;
 mod map;
 mod matmul;
 mod norm;

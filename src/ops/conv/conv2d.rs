@@ -1,0 +1,254 @@
+//! The front-end's convolution: 3×3, stride 2×2, reflect padding 1.
+
+use std::ops::Range;
+
+use ndarray::IxDyn;
+
+use super::conv2d_backward::{Conv2dBackward, Conv2dBackwardWeight};
+use crate::error::Result;
+use crate::exec::{Operand, Recorder};
+use crate::graph::Tensor;
+use crate::ops::{Array, Op, Vjp, expect, mismatch};
+use crate::shader::conv::{conv2d, pack};
+use crate::shape::{DType, Spec};
+
+/// Convolution 3×3 with stride 2×2, reflect padding 1 on both axes, and bias:
+///
+/// y[b, t, f, o] = bias[o] + Σ_{i, j < 3, c} weight[o, c, i, j] · x[b, r(2t + i − 1), r(2f + j − 1), c],
+///
+/// where r mirrors −1 to 1 and n to n − 2. x [batch, time, frequency, cin] with at least 2 frames and 2
+/// frequencies, weight [cout, cin, 3, 3], bias [cout] → y [batch, ⌈time/2⌉, ⌈frequency/2⌉, cout].
+///
+/// dx, dweight and dbias are the sums of the products with dy over the same index pairs.
+#[derive(Debug, Clone, Copy)]
+pub struct Conv2d;
+
+/// Channels and positions of the register tile.
+pub(super) const BLOCK: usize = 8;
+
+/// The position behind `2·out + tap − 1` of an axis of `size` elements, padded by its mirror image.
+pub(super) fn source(out: usize, tap: usize, size: usize) -> usize {
+    match 2 * out + tap {
+        0 => 1,
+        i if i > size => 2 * size - 1 - i,
+        i => i - 1,
+    }
+}
+
+/// Sizes of the convolution.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub batch: usize,
+    pub time: usize,
+    pub frequency: usize,
+    pub cin: usize,
+    pub cout: usize,
+    pub out_time: usize,
+    pub out_frequency: usize,
+}
+
+impl Sizes {
+    /// From the shapes of x and y.
+    pub fn new(x: &[usize], y: &[usize]) -> Self {
+        Self {
+            batch: x[0],
+            time: x[1],
+            frequency: x[2],
+            cin: x[3],
+            cout: y[3],
+            out_time: y[1],
+            out_frequency: y[2],
+        }
+    }
+
+    /// Elements of one frame of x and of y.
+    pub fn widths(&self) -> [usize; 2] {
+        [self.frequency * self.cin, self.out_frequency * self.cout]
+    }
+
+    /// The frames of x, over all utterances, that the frames `rows` of y see; starts are aligned.
+    pub fn seen(&self, rows: &Range<usize>, rec: &Recorder) -> Range<usize> {
+        let at = |row: usize| (row / self.out_time * self.time, row % self.out_time * 2);
+        let (Some(last), false) = (rows.end.checked_sub(1), self.whole(rec)) else {
+            return 0..self.batch * self.time;
+        };
+        let ((first_base, first), (last_base, last)) = (at(rows.start), at(last));
+        let end = last_base + (last + 2).min(self.time);
+        align(first_base + first.saturating_sub(1), rec)..end
+    }
+
+    /// The frames of y, over all utterances, that see the frames `rows` of x; starts are aligned.
+    pub fn seeing(&self, rows: &Range<usize>, rec: &Recorder) -> Range<usize> {
+        let at = |row: usize| (row / self.time * self.out_time, row % self.time / 2);
+        let (Some(last), false) = (rows.end.checked_sub(1), self.whole(rec)) else {
+            return 0..self.batch * self.out_time;
+        };
+        let ((first_base, first), (last_base, last)) = (at(rows.start), at(last));
+        let end = last_base + (last + 2).min(self.out_time);
+        align(first_base + first, rec)..end
+    }
+
+    /// Whether x and y can each be bound as a whole.
+    fn whole(&self, rec: &Recorder) -> bool {
+        let [x, y] = self.widths();
+        let largest = (self.batch * self.time * x).max(self.batch * self.out_time * y);
+        largest as u64 * 4 <= rec.capabilities().max_binding
+    }
+
+    /// Ranges of the frames of y such that they and the frames of x that they see can be bound.
+    pub fn out_tiles(&self, rec: &Recorder) -> Result<Vec<Range<usize>>> {
+        let (rows, [x, y]) = (self.batch * self.out_time, self.widths());
+        // Two frames of x for one of y; the halo and the aligned start may double that.
+        if self.whole(rec) { Ok(vec![0..rows]) } else { rec.tiles(rows, &[4 * x, y]) }
+    }
+
+    /// Ranges of the frames of x such that they and the frames of y that see them can be bound.
+    pub fn in_tiles(&self, rec: &Recorder) -> Result<Vec<Range<usize>>> {
+        let (rows, [x, y]) = (self.batch * self.time, self.widths());
+        if self.whole(rec) { Ok(vec![0..rows]) } else { rec.tiles(rows, &[x, 2 * y]) }
+    }
+}
+
+/// The largest row up to `row` that starts at an aligned byte whatever the width.
+fn align(row: usize, rec: &Recorder) -> usize {
+    let step = (rec.capabilities().storage_alignment as usize / 4).max(1);
+    row / step * step
+}
+
+/// y[p, r, c] = x[p + r·row_stride + c·column_stride], its rows padded with zeros to whole blocks.
+pub(super) fn packed(
+    rec: &mut Recorder,
+    x: &Operand,
+    sizes: [usize; 3],
+    strides: [usize; 2],
+) -> Result<Operand> {
+    let [planes, rows, columns] = sizes;
+    let padded = columns.next_multiple_of(BLOCK);
+    let y = rec.scratch(DType::F32, [planes, rows, padded]);
+    let params = pack::Params {
+        planes: planes as u32,
+        rows: rows as u32,
+        columns: columns as u32,
+        padded: padded as u32,
+        row_stride: strides[0] as u32,
+        column_stride: strides[1] as u32,
+    };
+    let width = rec.capabilities().map_width();
+    let groups = rec.threads(y.elements(), width);
+    rec.dispatch(&pack::KERNEL, &[("WIDTH", f64::from(width))], &params, &[x, &y], groups)?;
+    Ok(y)
+}
+
+impl Op for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        expect(self.name(), inputs, &[DType::F32; 3])?;
+        let [x, weight, bias] = [0, 1, 2].map(|i: usize| inputs[i].shape.dims());
+        match (x, weight, bias) {
+            (&[batch, time, frequency, cin], &[cout, channels, 3, 3], &[biases])
+                if time > 1 && frequency > 1 && cin > 0 && cout > 0 && channels == cin && biases == cout =>
+            {
+                Ok(vec![Spec::f32([batch, time.div_ceil(2), frequency.div_ceil(2), cout])])
+            }
+            _ => Err(mismatch(
+                self.name(),
+                inputs,
+                "x [batch, time ≥ 2, frequency ≥ 2, cin], weight [cout, cin, 3, 3], bias [cout]",
+            )),
+        }
+    }
+
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let width = rec.capabilities().map_width();
+        let sizes = Sizes::new(inputs[0].dims(), outputs[0].dims());
+        let [x_width, y_width] = sizes.widths();
+        let weight = packed(rec, &inputs[1], [9, sizes.cin, sizes.cout], [9, 9 * sizes.cin])?;
+        let padded = sizes.cout.next_multiple_of(BLOCK);
+        for tile in sizes.out_tiles(rec)? {
+            let seen = sizes.seen(&tile, rec);
+            let params = conv2d::Params {
+                rows: tile.len() as u32,
+                first_row: tile.start as u32,
+                first_source: seen.start as u32,
+                time: sizes.time as u32,
+                frequency: sizes.frequency as u32,
+                cin: sizes.cin as u32,
+                out_time: sizes.out_time as u32,
+                out_frequency: sizes.out_frequency as u32,
+                cout: sizes.cout as u32,
+                padded: padded as u32,
+            };
+            let positions = tile.len() * sizes.out_frequency;
+            let groups = rec.threads(positions.div_ceil(BLOCK) * padded / BLOCK, width);
+            let (x, y) = (inputs[0].rows(&seen, x_width), outputs[0].rows(&tile, y_width));
+            let bindings = [&x, &weight, &inputs[2], &y];
+            rec.dispatch(&conv2d::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+            rec.work((positions * sizes.cin * sizes.cout * 18) as f64);
+        }
+        Ok(())
+    }
+
+    fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
+        let (x, weight, bias) = (inputs[0], inputs[1], inputs[2]);
+        let (time, frequency, cin) = (x.shape()[1], x.shape()[2], x.shape()[3]);
+        let dims = [x.shape()[0], time.div_ceil(2), frequency.div_ceil(2), bias.len()];
+        let y = Array::from_shape_fn(IxDyn(&dims), |at| {
+            let mut sum = bias[[at[3]]];
+            for i in 0..3 {
+                for j in 0..3 {
+                    for c in 0..cin {
+                        let (t, f) = (source(at[1], i, time), source(at[2], j, frequency));
+                        sum += weight[[at[3], c, i, j]] * x[[at[0], t, f, c]];
+                    }
+                }
+            }
+            sum
+        });
+        vec![y]
+    }
+
+    fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
+        let (x, weight, dy) = (&ctx.inputs[0], &ctx.inputs[1], ctx.dy()?);
+        let dx = match ctx.needed[0] {
+            true => {
+                let (time, frequency) = (x.dims()[1], x.dims()[2]);
+                Some(dy.apply(Conv2dBackward { time, frequency }, &[weight])?)
+            }
+            false => None,
+        };
+        let mut sums = match ctx.needed[1] || ctx.needed[2] {
+            true => x.graph().apply(std::sync::Arc::new(Conv2dBackwardWeight), &[x, dy])?.into_iter(),
+            false => Vec::new().into_iter(),
+        };
+        Ok(vec![dx, sums.next(), sums.next()])
+    }
+}
+
+impl Tensor {
+    /// Convolution 3×3 with stride 2×2 and reflect padding 1; see [`Conv2d`].
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn conv2d(&self, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        self.apply(Conv2d, &[weight, bias])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::source;
+
+    #[test]
+    fn the_mirror() {
+        let axis = |size: usize| -> Vec<[usize; 3]> {
+            (0..size.div_ceil(2)).map(|out| [0, 1, 2].map(|tap| source(out, tap, size))).collect()
+        };
+        assert_eq!(axis(2), [[1, 0, 1]]);
+        assert_eq!(axis(3), [[1, 0, 1], [1, 2, 1]]);
+        assert_eq!(axis(4), [[1, 0, 1], [1, 2, 3]]);
+        assert_eq!(axis(5), [[1, 0, 1], [1, 2, 3], [3, 4, 3]]);
+    }
+}

@@ -1,0 +1,133 @@
+use polymix::autograd::gradients;
+use polymix::exec::{Executor, Plan};
+use polymix::graph::{Graph, Tensor};
+use polymix::ops::conv::{Conv2d, DepthwiseConv1d};
+use polymix::shape::Spec;
+use proptest::prelude::*;
+
+use crate::check::{Arg, Tolerance, cases, check, check_outputs, gpu, refuses};
+
+fn conv2d_args([batch, time, frequency, cin, cout]: [usize; 5]) -> [Arg; 3] {
+    [
+        Arg::normal(&[batch, time, frequency, cin], 1),
+        Arg::normal(&[cout, cin, 3, 3], 2),
+        Arg::normal(&[cout], 3),
+    ]
+}
+
+#[test]
+fn conv2d() {
+    for sizes in [
+        [1, 2, 2, 1, 1],
+        [1, 2, 3, 1, 8],
+        [2, 3, 2, 4, 3],
+        [2, 5, 7, 3, 5],
+        [3, 4, 33, 1, 64],
+        [2, 7, 20, 8, 16],
+        [1, 6, 17, 12, 9],
+    ] {
+        check(Conv2d, &conv2d_args(sizes), Tolerance::Accumulated);
+    }
+    check_outputs(Conv2d, &conv2d_args([0, 4, 4, 1, 8]), Tolerance::Exact, 0);
+    let wrong: [[&[usize]; 3]; 5] = [
+        [&[1, 1, 4, 2], &[3, 2, 3, 3], &[3]],
+        [&[1, 4, 1, 2], &[3, 2, 3, 3], &[3]],
+        [&[1, 4, 4, 2], &[3, 1, 3, 3], &[3]],
+        [&[1, 4, 4, 2], &[3, 2, 3, 3], &[2]],
+        [&[4, 4, 2], &[3, 2, 3, 3], &[3]],
+    ];
+    for shapes in wrong {
+        refuses(Conv2d, &shapes.map(Spec::f32));
+    }
+}
+
+#[test]
+fn conv2d_any_shape() {
+    proptest!(cases(6), |(batch in 1usize..4, time in 2usize..9, frequency in 2usize..25, cin in 1usize..6, cout in 1usize..18)| {
+        check(Conv2d, &conv2d_args([batch, time, frequency, cin, cout]), Tolerance::Accumulated);
+    });
+}
+
+/// A device that binds little runs the convolution in tiles of frames, to the same bits.
+#[test]
+fn conv2d_tiles() {
+    let Some(gpu) = gpu() else { return };
+    for time in [38, 41] {
+        let mut results = Vec::new();
+        for max_binding in [gpu.capabilities().max_binding, 12_000] {
+            let args = conv2d_args([3, time, 37, 1, 8]);
+            let graph = Graph::new();
+            let names = ["x", "weight", "bias"];
+            let inputs: Vec<Tensor> = names
+                .iter()
+                .zip(&args)
+                .map(|(&name, arg)| graph.input(name, Spec::f32(arg.values.shape())))
+                .collect();
+            let y = inputs[0].conv2d(&inputs[1], &inputs[2]).unwrap();
+            let dy = y.scale(0.5).unwrap();
+            let grads = gradients(&[(&y, &dy)], &inputs.iter().collect::<Vec<_>>()).unwrap();
+            let grads: Vec<Tensor> = grads.into_iter().flatten().collect();
+            let outputs = [("y", &y), ("dx", &grads[0]), ("dweight", &grads[1]), ("dbias", &grads[2])];
+            let mut capabilities = gpu.capabilities().clone();
+            capabilities.max_binding = max_binding;
+            let plan = Plan::compile(&graph, &outputs, &capabilities).unwrap();
+            let mut executor = Executor::new(gpu.clone());
+            let mut loaded = pollster::block_on(executor.load(plan)).unwrap();
+            executor.poison(&loaded).unwrap();
+            for (name, arg) in names.iter().zip(&args) {
+                let data: Vec<f32> = arg.values.iter().map(|&x| x as f32).collect();
+                executor.feed(&loaded, name, &data).unwrap();
+            }
+            executor.run(&mut loaded).unwrap();
+            let read = |name| -> Vec<f32> { pollster::block_on(executor.read(&loaded, name)).unwrap() };
+            results.push(outputs.map(|(name, _)| read(name)));
+        }
+        let [whole, tiled] = [&results[0], &results[1]];
+        assert!(whole[0] == tiled[0] && whole[1] == tiled[1], "time {time}");
+        for i in [2, 3] {
+            let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 2e-5 * a.abs().max(100.0);
+            assert!(whole[i].iter().zip(&tiled[i]).all(close), "time {time}");
+        }
+    }
+}
+
+fn depthwise_args([time, channels, kernel]: [usize; 3], lengths: &[u32]) -> [Arg; 4] {
+    [
+        Arg::normal(&[lengths.len(), time, channels], 1),
+        Arg::normal(&[channels, 1, kernel], 2),
+        Arg::normal(&[channels], 3),
+        Arg::u32(&[lengths.len()], |i| lengths[i]),
+    ]
+}
+
+#[test]
+fn depthwise_conv1d() {
+    let cases: [([usize; 3], &[u32]); 8] = [
+        ([1, 1, 1], &[1]),
+        ([1, 3, 31], &[1, 0]),
+        ([7, 5, 3], &[7, 0, 3]),
+        ([8, 16, 31], &[8, 5]),
+        ([9, 4, 7], &[1, 9, 8]),
+        ([65, 6, 31], &[65, 64, 30, 0]),
+        ([131, 3, 9], &[131]),
+        ([17, 65, 5], &[16, 17]),
+    ];
+    for (sizes, lengths) in cases {
+        check(DepthwiseConv1d, &depthwise_args(sizes, lengths), Tolerance::Accumulated);
+    }
+    check_outputs(DepthwiseConv1d, &depthwise_args([4, 4, 3], &[]), Tolerance::Exact, 0);
+    let specs = |weight: &[usize], lengths: usize| {
+        [Spec::f32([2, 9, 4]), Spec::f32(weight), Spec::f32([4]), Spec::u32([lengths])]
+    };
+    refuses(DepthwiseConv1d, &specs(&[4, 1, 4], 2));
+    refuses(DepthwiseConv1d, &specs(&[3, 1, 3], 2));
+    refuses(DepthwiseConv1d, &specs(&[4, 1, 3], 1));
+}
+
+#[test]
+fn depthwise_conv1d_any_shape() {
+    proptest!(cases(6), |(time in 1usize..80, channels in 1usize..20, half in 0usize..17, lengths in prop::collection::vec(0u32..80, 1..4))| {
+        let lengths: Vec<u32> = lengths.iter().map(|&length| length.min(time as u32)).collect();
+        check(DepthwiseConv1d, &depthwise_args([time, channels, 2 * half + 1], &lengths), Tolerance::Accumulated);
+    });
+}
