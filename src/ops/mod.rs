@@ -5,6 +5,7 @@
 
 pub mod layout;
 pub mod map;
+pub mod optimizer;
 pub mod reduce;
 
 use std::fmt::Debug;

@@ -2,4 +2,5 @@
 
 mod check;
 mod map;
+mod optimizer;
 mod reduce;
