@@ -9,6 +9,7 @@ pub mod loss;
 pub mod map;
 pub mod matmul;
 pub mod norm;
+pub mod optimizer;
 pub mod reduce;
 
 use std::fmt::Debug;

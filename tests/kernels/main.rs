@@ -7,5 +7,6 @@ mod conv;
 mod map;
 mod matmul;
 mod norm;
+mod optimizer;
 mod reduce;
 mod tiles;

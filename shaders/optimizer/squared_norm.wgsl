@@ -1,0 +1,50 @@
+// Partial sums of squares; a workgroup takes a block of neighbours, its lanes interleaved.
+//   parts[g, l] = Σ_j x[g, j, l]²
+#import shared/grid
+
+struct Params {
+    elements: u32,
+    chunk: u32,
+    parts: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;     // [elements / 4]
+@group(0) @binding(2) var<storage, read_write> parts: array<f32>; // [parts]
+
+override WIDTH: u32 = 64u;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let block = linear_group(group, groups);
+    let part = block * WIDTH + lane;
+    if part >= params.parts {
+        return;
+    }
+    let whole = params.elements / 4u;
+    let first = block * WIDTH * params.chunk + lane;
+    let last = min(first + WIDTH * params.chunk, whole);
+    var sums = vec4<f32>(0.0);
+    var i = first;
+    for (; i + 3u * WIDTH < last; i += 4u * WIDTH) {
+        let a = x[i];
+        let b = x[i + WIDTH];
+        let c = x[i + 2u * WIDTH];
+        let d = x[i + 3u * WIDTH];
+        sums += (a * a + b * b) + (c * c + d * d);
+    }
+    for (; i < last; i += WIDTH) {
+        sums += x[i] * x[i];
+    }
+    var total = (sums.x + sums.y) + (sums.z + sums.w);
+    if part == 0u {
+        for (var c = 0u; c < params.elements % 4u; c++) {
+            total += x[whole][c] * x[whole][c];
+        }
+    }
+    parts[part] = total;
+}

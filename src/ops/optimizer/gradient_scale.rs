@@ -1,0 +1,61 @@
+//! Clipping by the global norm.
+
+use ndarray::IxDyn;
+
+use crate::error::Result;
+use crate::exec::{Operand, Recorder};
+use crate::graph::Tensor;
+use crate::ops::{Array, Op, expect, mismatch};
+use crate::shader::optimizer::gradient_scale;
+use crate::shape::{DType, Spec};
+
+/// From Σ x² of every gradient arena, `sums` [k], and a factor `gain` [1] that the gradients have yet to be
+/// multiplied by: stats [3] = (norm, scale, nonfinite) with norm = gain·√(Σ sums),
+/// scale = gain·min(1, clip/(norm + 1e-6)) and nonfinite = 0; where the norm is infinite or NaN, scale = 0
+/// and nonfinite = 1.
+#[derive(Debug, Clone, Copy)]
+pub struct GradientScale {
+    /// The largest norm; 0 or less for no limit.
+    pub clip: f32,
+}
+
+impl Op for GradientScale {
+    fn name(&self) -> &'static str {
+        "gradient_scale"
+    }
+
+    fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        expect(self.name(), inputs, &[DType::F32; 2])?;
+        if inputs[0].shape.rank() != 1 || inputs[1].shape.elements() != 1 {
+            return Err(mismatch(self.name(), inputs, "takes sums [k] and gain [1]"));
+        }
+        Ok(vec![Spec::f32([3])])
+    }
+
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let params = gradient_scale::Params { count: inputs[0].elements() as u32, clip: self.clip };
+        let bindings = [&inputs[0], &inputs[1], &outputs[0]];
+        rec.dispatch(&gradient_scale::KERNEL, &[], &params, &bindings, [1, 1, 1])
+    }
+
+    fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
+        let gain = inputs[1].sum();
+        let norm = gain * inputs[0].sum().sqrt();
+        let clip = if self.clip > 0.0 { (f64::from(self.clip) / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        let [scale, nonfinite] = if norm.is_finite() { [gain * clip, 0.0] } else { [0.0, 1.0] };
+        let mut stats = Array::zeros(IxDyn(&[3]));
+        stats.iter_mut().zip([norm, scale, nonfinite]).for_each(|(stat, value)| *stat = value);
+        vec![stats]
+    }
+}
+
+impl Tensor {
+    /// Norm, scale and non-finite flag of gradients whose Σ x² an arena this tensor [k] holds; see
+    /// [`GradientScale`].
+    ///
+    /// # Errors
+    /// When this tensor is not [k] or `gain` not [1].
+    pub fn gradient_scale(&self, gain: &Tensor, clip: f32) -> Result<Tensor> {
+        self.apply(GradientScale { clip }, &[gain])
+    }
+}

@@ -1,0 +1,12 @@
+//! The optimizer's operations on whole flat arenas: norms, clipping, AdamW, accumulation. They update in
+//! place and have no derivative.
+
+mod accumulate;
+mod adamw;
+mod gradient_scale;
+mod squared_norm;
+
+pub use accumulate::Accumulate;
+pub use adamw::AdamW;
+pub use gradient_scale::GradientScale;
+pub use squared_norm::SquaredNorm;
