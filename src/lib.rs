@@ -3,14 +3,24 @@
 
 #![warn(missing_docs)]
 
+pub mod audio;
 pub mod autograd;
+#[cfg(feature = "cli")]
+pub mod data;
 pub mod error;
 pub mod exec;
 pub mod gpu;
 pub mod graph;
+pub mod models;
+pub mod nn;
 pub mod ops;
+pub mod recipe;
 pub mod rng;
 pub mod shader;
 pub mod shape;
+pub mod text;
+#[cfg(feature = "cli")]
+pub mod train;
+pub mod weights;
 
 pub use error::{Error, Result};

@@ -7,7 +7,7 @@ use super::memory::Slots;
 use super::recorder::{Memory, Operand, Recorder};
 use crate::error::{Error, Result};
 use crate::gpu::Capabilities;
-use crate::graph::{Graph, Node, Source, Tensor, Value, ValueId};
+use crate::graph::{Graph, Node, Source, Tensor, Value, ValueId, roots};
 use crate::shader::Kernel;
 use crate::shape::Spec;
 
@@ -150,14 +150,7 @@ impl<'a> Compiler<'a> {
         outputs: &'a [(&'a str, &'a Tensor)],
         capabilities: &'a Capabilities,
     ) -> Result<Self> {
-        let mut roots: Vec<ValueId> = (0..values.len()).collect();
-        for node in nodes {
-            for (output, &id) in node.outputs.iter().enumerate() {
-                if let Some(input) = node.op.alias(output) {
-                    roots[id] = roots[node.inputs[input]];
-                }
-            }
-        }
+        let roots = roots(values, nodes);
         let mut names = HashMap::new();
         for (id, value) in values.iter().enumerate() {
             let own = match &value.source {

@@ -202,6 +202,19 @@ impl Graph {
     }
 }
 
+/// The value whose memory each value shares, through views and updates in place.
+pub(crate) fn roots(values: &[Value], nodes: &[Node]) -> Vec<ValueId> {
+    let mut roots: Vec<ValueId> = (0..values.len()).collect();
+    for node in nodes {
+        for (output, &id) in node.outputs.iter().enumerate() {
+            if let Some(input) = node.op.alias(output) {
+                roots[id] = roots[node.inputs[input]];
+            }
+        }
+    }
+    roots
+}
+
 /// A cheap handle to a value of a graph.
 #[derive(Debug, Clone)]
 pub struct Tensor {
@@ -252,20 +265,21 @@ impl Tensor {
         Ok(outputs.swap_remove(0))
     }
 
-    /// Writes this value to `name` in the persistent store, at every run.
+    /// Writes this value to `name` in the persistent store, at every run; a copy of it where its memory
+    /// is an input's or is stored under another name already.
     ///
     /// # Errors
-    /// When the value is not the result of an operation.
+    /// When a copy is needed and the tensor is not f32.
     pub fn store(&self, name: impl Into<String>) -> Result<()> {
-        let name = name.into();
         let mut data = self.graph.data();
-        let value = &mut data.values[self.id];
-        if !matches!(value.source, Source::Node { .. }) || value.store.is_some() {
-            return Err(Error::invalid(format!(
-                "only a result that is not stored yet can be stored as {name}"
-            )));
+        let roots = roots(&data.values, &data.nodes);
+        let taken = (0..roots.len()).any(|id| roots[id] == roots[self.id] && data.values[id].store.is_some());
+        let made = matches!(data.values[roots[self.id]].source, Source::Node { .. });
+        if made && !taken {
+            data.values[self.id].store = Some(name.into());
+            return Ok(());
         }
-        value.store = Some(name);
-        Ok(())
+        drop(data);
+        self.copy()?.store(name)
     }
 }

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};
 use crate::ops::map::ActivationKind;
 use crate::recipe::{Initialization, Padding};
+use crate::shape::Spec;
 
 /// LayerNorm → pointwise d → 2d → GLU → depthwise convolution → LayerNorm → activation → Linear → dropout →
 /// 0 on padded frames.
@@ -39,7 +40,7 @@ impl ConvolutionModule {
         // The published recipe lets padded frames into the convolution; they leak inwards.
         let lengths = match ctx.padding {
             Padding::Masked => ctx.lengths.clone(),
-            Padding::Reference => scope.graph().fill_u32([ctx.batch], ctx.time as u32)?,
+            Padding::Reference => scope.input("full_lengths", Spec::u32([ctx.batch])),
         };
         let x = x.depthwise_conv1d(&weight, &bias, &lengths)?;
         let x = LayerNorm::new(d).forward(&scope.at("after_norm"), &x)?.activation(self.activation)?;

@@ -15,7 +15,7 @@ use super::task::{BatchShape, Task, Totals};
 use crate::audio::BANDS;
 use crate::data::{BatchIndex, Corpus, Examples, Loader, LoaderConfig};
 use crate::error::{Error, Result};
-use crate::models::{PreprocessorConfig, SavedConfig, SavedModel};
+use crate::models::{SavedConfig, SavedModel};
 use crate::recipe::Recipe;
 use crate::text::{Vocabulary, evaluate};
 

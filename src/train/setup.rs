@@ -19,7 +19,7 @@ use crate::data::{
 use crate::error::{Error, Result};
 use crate::exec::Executor;
 use crate::gpu::Gpu;
-use crate::models::{ModelKind, PreprocessorConfig, SavedModel, write_whole};
+use crate::models::{PreprocessorConfig, SavedModel, write_whole};
 use crate::recipe::{
     AugmentationConfig, DataConfig, Duration, Normalization as Wanted, OptimizerConfig, Padding, Recipe,
     VocabularySource,
@@ -135,10 +135,11 @@ pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
         Data { request, config: &config.data, silence: recipe.features.silence, padding, augmentation };
     let corpus = Arc::new(Corpus::load(&request.data)?);
     let texts = corpus.texts()?;
-    let vocabulary = match (&start.init.as_ref().map(|model| (&model.config.kind, &model.vocabulary)), config.vocabulary) {
-        (Some((ModelKind::Ctc(_), Some(vocabulary))), _) => (*vocabulary).clone().unwrap_or_else(Vocabulary::english),
-        (_, VocabularySource::English) => Vocabulary::english(),
-        (_, VocabularySource::Transcripts) => Vocabulary::from_transcripts(&texts)?,
+    let known = start.init.as_ref().and_then(|model| model.vocabulary.clone());
+    let vocabulary = match (known, config.vocabulary) {
+        (Some(known), _) => known,
+        (None, VocabularySource::English) => Vocabulary::english(),
+        (None, VocabularySource::Transcripts) => Vocabulary::from_transcripts(&texts)?,
     };
     let longest = |corpus: &Corpus| -> Result<usize> {
         let lengths = corpus.texts()?.into_iter().zip(&corpus.utterances).map(|(text, utterance)| {

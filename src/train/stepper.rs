@@ -216,7 +216,7 @@ fn update_graph(parameters: &ParameterSet, config: &OptimizerConfig) -> Result<G
     };
     let gain = graph.input("gain", Spec::f32([1]));
     let stats = norms.apply(GradientScale { clip: config.clip as f32 }, &[&gain])?;
-    let op = AdamW { beta1: config.betas[0] as f32, beta2: config.betas[1] as f32, eps: config.eps as f32 };
+    let op = AdamW { beta1: config.betas[0], beta2: config.betas[1], eps: config.eps };
     for index in arenas {
         let hyper = graph.input(format!("hyper.{index}"), Spec::f32([4]));
         let [value, gradient, first, second] =

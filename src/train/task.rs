@@ -116,6 +116,7 @@ pub fn common_feeds(batch: &Batch, width: usize, seed: u32, step: u64, micro: u3
     vec![
         ("valid".into(), Feed::F32(valid.collect())),
         ("lengths".into(), Feed::U32(lengths)),
+        ("full_lengths".into(), Feed::U32(vec![time as u32; shape.utterances])),
         ("features".into(), Feed::F32(batch.features.clone())),
         ("positions".into(), Feed::F32(sinusoid(time, width))),
         ("rng".into(), Feed::U32(vec![seed, step as u32, micro])),
