@@ -6,6 +6,8 @@
 pub mod conv;
 pub mod layout;
 pub mod map;
+pub mod mask;
+pub mod random;
 pub mod reduce;
 
 use std::fmt::Debug;

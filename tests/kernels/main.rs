@@ -3,4 +3,6 @@
 mod check;
 mod conv;
 mod map;
+mod mask;
+mod random;
 mod reduce;
