@@ -10,6 +10,8 @@ pub mod map;
 pub mod matmul;
 pub mod norm;
 pub mod optimizer;
+pub mod mask;
+pub mod random;
 pub mod reduce;
 
 use std::fmt::Debug;

@@ -8,5 +8,7 @@ mod map;
 mod matmul;
 mod norm;
 mod optimizer;
+mod mask;
+mod random;
 mod reduce;
 mod tiles;

@@ -1,4 +1,4 @@
-use polymix::ops::map::{Activation, ActivationKind, Affine, Binary, BinaryKind};
+use polymix::ops::map::{Activation, ActivationKind, Affine, Binary, BinaryKind, Glu};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
@@ -76,4 +76,16 @@ fn binary_broadcast() {
     }
     refuses(Binary(BinaryKind::Add), &[Spec::f32([2, 3]), Spec::f32([2])]);
     refuses(Binary(BinaryKind::Add), &[Spec::f32([2]), Spec::u32([2])]);
+}
+
+#[test]
+fn glu() {
+    for dims in [&[2][..], &[5, 2], &[3, 7, 10], &[2, 5, 64], &[65, 2 * 67], &[1, 2 * 63]] {
+        check(Glu, &[Arg::normal(dims, 4)], Tolerance::Elementwise);
+    }
+    let extreme = [1.0, 2.0, -3.0, 1e30, -100.0, 100.0, 0.0, -30.0];
+    crate::check::check_outputs(Glu, &[Arg::f32(&[1, 8], |i| extreme[i])], Tolerance::Elementwise, 0);
+    crate::check::check_outputs(Glu, &[Arg::normal(&[0, 8], 4)], Tolerance::Exact, 0);
+    refuses(Glu, &[Spec::f32([4, 3])]);
+    refuses(Glu, &[Spec::f32([0usize; 0])]);
 }

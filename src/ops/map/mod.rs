@@ -3,7 +3,9 @@
 mod activation;
 mod affine;
 mod binary;
+mod glu;
 
 pub use activation::{Activation, ActivationKind};
 pub use affine::Affine;
 pub use binary::{Binary, BinaryKind};
+pub use glu::Glu;

@@ -1,0 +1,45 @@
+// Drops elements at random; one invocation takes 4 groups of four neighbours, WIDTH groups apart.
+//   y[i] = x[i]·scale where word i % 2 of philox(i / 2, key) < threshold, else 0; key = mix(seed, step, micro-batch, stream)
+#import shared/grid
+#import shared/rng
+
+struct Params {
+    elements: u32,
+    first: u32,
+    threshold: u32,
+    scale: f32,
+    stream: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [elements / 4] from element 4 · first
+@group(0) @binding(2) var<storage, read> rng: array<u32>;           // [3]: seed, optimizer step, micro-batch
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]
+
+override WIDTH: u32 = 64u;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let key = mix_key(vec4<u32>(rng[0], rng[1], rng[2], params.stream));
+    for (var turn = 0u; turn < 4u; turn++) {
+        let i = (linear_group(group, groups) * 4u + turn) * WIDTH + lane;
+        let left = i32(params.elements) - i32(i * 4u);
+        if left <= 0 {
+            return;
+        }
+        let counter = (params.first + i) * 2u;
+        let words = vec4<u32>(philox(vec2<u32>(counter, 0u), key), philox(vec2<u32>(counter + 1u, 0u), key));
+        let value = select(vec4<f32>(), params.scale * x[i], words < vec4<u32>(params.threshold));
+        if left >= 4 {
+            y[i] = value;
+            continue;
+        }
+        for (var c = 0; c < left; c++) {
+            y[i][c] = value[c];
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Dropout.
+
+use crate::error::{Error, Result};
+use crate::exec::{Operand, Recorder};
+use crate::graph::Tensor;
+use crate::ops::{Array, Op, Vjp, expect, mismatch};
+use crate::rng::philox;
+use crate::shader::random::dropout;
+use crate::shape::{DType, Shape, Spec};
+
+/// y[i] = x[i]/(1 − p) with probability 1 − p, else 0; x of any shape, rng u32 \[3\] = (seed, optimizer step,
+/// micro-batch).
+///
+/// Element i is kept where word i mod 2 of Philox at counter ⌊i/2⌋ under mix(seed, step, micro-batch, stream)
+/// is below (1 − p)·2³². dx is dy, dropped alike.
+#[derive(Debug, Clone, Copy)]
+pub struct Dropout {
+    /// Probability p that an element is dropped, in [0, 1).
+    pub probability: f32,
+    /// The stream of the place in the model, [`crate::rng::stream`] of its path.
+    pub stream: u32,
+}
+
+impl Dropout {
+    /// Words below it are kept; u32::MAX keeps all but one in 2³².
+    fn threshold(&self) -> u32 {
+        ((1.0 - f64::from(self.probability)) * 4_294_967_296.0).round() as u32
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (1.0 - self.probability)
+    }
+}
+
+impl Op for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        expect(self.name(), inputs, &[DType::F32, DType::U32])?;
+        if !(0.0..1.0).contains(&self.probability) {
+            let message = format!("a probability of {} is not in [0, 1)", self.probability);
+            return Err(Error::shape(self.name(), message));
+        }
+        match inputs[1].shape == Shape::from([3]) {
+            true => Ok(vec![inputs[0].clone()]),
+            false => Err(mismatch(self.name(), inputs, "x and rng [3]")),
+        }
+    }
+
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let width = rec.capabilities().map_width();
+        for tile in rec.tiles(inputs[0].elements(), &[1])? {
+            let params = dropout::Params {
+                elements: tile.len() as u32,
+                first: (tile.start / 4) as u32,
+                threshold: self.threshold(),
+                scale: self.scale(),
+                stream: self.stream,
+            };
+            let groups = rec.threads(tile.len().div_ceil(16), width);
+            let (x, y) = (inputs[0].slice(tile.clone()), outputs[0].slice(tile));
+            let overrides = [("WIDTH", f64::from(width))];
+            rec.dispatch(&dropout::KERNEL, &overrides, &params, &[&x, &inputs[1], &y], groups)?;
+        }
+        Ok(())
+    }
+
+    fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
+        let key = super::key(inputs[1], self.stream);
+        let mut y = inputs[0].as_standard_layout().into_owned();
+        for (i, y) in y.iter_mut().enumerate() {
+            let word = philox([(i / 2) as u32, 0], key)[i % 2];
+            *y *= if word < self.threshold() { f64::from(self.scale()) } else { 0.0 };
+        }
+        vec![y]
+    }
+
+    fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(ctx.dy()?.apply(*self, &[&ctx.inputs[1]])?), None])
+    }
+}
+
+impl Tensor {
+    /// Drops elements with `probability` and scales the others by 1/(1 − probability), from the draws of
+    /// `stream` under `rng` = u32 (seed, optimizer step, micro-batch).
+    ///
+    /// # Errors
+    /// When the probability is not in [0, 1) or `rng` is not u32 \[3\].
+    pub fn dropout(&self, probability: f32, stream: u32, rng: &Tensor) -> Result<Tensor> {
+        self.apply(Dropout { probability, stream }, &[rng])
+    }
+}

@@ -1,0 +1,88 @@
+use polymix::ops::Op;
+use polymix::ops::random::{Dropout, MaskedNoise};
+use polymix::shape::Spec;
+
+use crate::check::{Arg, Tolerance, check, check_outputs, refuses};
+
+fn rng(words: [u32; 3]) -> Arg {
+    Arg::u32(&[3], |i| words[i])
+}
+
+/// At p = 1/2 the scale is exact, and so is every output: the kernel draws Rust's words.
+#[test]
+fn dropout_draws_the_same_words() {
+    for (size, words) in
+        [(1, [0, 0, 0]), (2, [1, 2, 3]), (63, [7, 0, 1]), (1027, [u32::MAX, 0x9E37_79B9, 0xFFFF])]
+    {
+        for stream in [0, 0xDEAD_BEEF] {
+            let op = Dropout { probability: 0.5, stream };
+            check(op, &[Arg::normal(&[size], 1), rng(words)], Tolerance::Exact);
+        }
+    }
+}
+
+#[test]
+fn dropout() {
+    for probability in [0.0, 0.1, 0.15, 0.9, 0.999] {
+        let op = Dropout { probability, stream: 5 };
+        check(op, &[Arg::normal(&[3, 41, 7], 1), rng([1, 2, 3])], Tolerance::Elementwise);
+    }
+    let op = Dropout { probability: 0.1, stream: 5 };
+    check_outputs(op, &[Arg::normal(&[0, 7], 1), rng([1, 2, 3])], Tolerance::Exact, 0);
+    refuses(op, &[Spec::f32([4]), Spec::u32([2])]);
+    for probability in [1.0, -0.1, f32::NAN] {
+        refuses(Dropout { probability, stream: 5 }, &[Spec::f32([4]), Spec::u32([3])]);
+    }
+}
+
+/// The rate, and that every word of the key changes the draw.
+#[test]
+fn dropout_rate() {
+    let size = 40_000;
+    let ones = Arg::f32(&[size], |_| 1.0).values;
+    let mut draws = Vec::new();
+    for (words, stream) in [([1, 2, 3], 4), ([2, 2, 3], 4), ([1, 3, 3], 4), ([1, 2, 4], 4), ([1, 2, 3], 5)] {
+        let y = Dropout { probability: 0.1, stream }.reference(&[&ones, &rng(words).values]).remove(0);
+        let rate = y.iter().filter(|&&y| y == 0.0).count() as f64 / size as f64;
+        assert!((rate - 0.1).abs() < 0.0075, "5 standard deviations are 0.0075: {rate}");
+        assert!((y.sum() / size as f64 - 1.0).abs() < 0.01);
+        draws.push(y);
+    }
+    for draw in &draws[1..] {
+        let both = draw.iter().zip(&draws[0]).filter(|(a, b)| **a == 0.0 && **b == 0.0).count();
+        assert!((both as f64 / size as f64 - 0.01).abs() < 0.0025, "draws are independent: {both}");
+    }
+}
+
+#[test]
+fn masked_noise() {
+    for (batch, positions, bands, stack) in [(1, 1, 1, 1), (2, 3, 5, 4), (3, 9, 80, 4), (2, 65, 7, 1)] {
+        let op = MaskedNoise { std: 0.1, stream: 9, stack };
+        let args = [
+            Arg::normal(&[batch, positions * stack, bands], 1),
+            Arg::u32(&[positions], |i| u32::from(i % 3 != 1)),
+            rng([3, 1, 4]),
+        ];
+        check_outputs(op, &args, Tolerance::Elementwise, 0);
+        check_outputs(MaskedNoise { std: 1.0, ..op }, &args, Tolerance::Elementwise, 0);
+    }
+    let op = MaskedNoise { std: 0.1, stream: 9, stack: 4 };
+    refuses(op, &[Spec::f32([2, 8, 5]), Spec::u32([3]), Spec::u32([3])]);
+    refuses(op, &[Spec::f32([2, 9, 5]), Spec::u32([2]), Spec::u32([3])]);
+    refuses(MaskedNoise { stack: 0, ..op }, &[Spec::f32([2, 0, 5]), Spec::u32([2]), Spec::u32([3])]);
+}
+
+/// Masked frames are normal with the standard deviation asked for, utterance by utterance; others are copies.
+#[test]
+fn masked_noise_statistics() {
+    let x = Arg::f32(&[2, 400, 80], |_| 7.0);
+    let mask = Arg::u32(&[100], |i| u32::from(i % 2 == 0));
+    let op = MaskedNoise { std: 0.1, stream: 1, stack: 4 };
+    let y = op.reference(&[&x.values, &mask.values, &rng([1, 2, 3]).values]).remove(0);
+    let noise: Vec<f64> = y.iter().copied().filter(|&y| y != 7.0).map(|y| y / 0.1).collect();
+    assert_eq!(noise.len(), 2 * 200 * 80);
+    let moment = |power: i32| noise.iter().map(|n| n.powi(power)).sum::<f64>() / noise.len() as f64;
+    assert!(moment(1).abs() < 0.03 && (moment(2) - 1.0).abs() < 0.04, "{} {}", moment(1), moment(2));
+    assert!(moment(3).abs() < 0.1 && (moment(4) - 3.0).abs() < 0.3, "{} {}", moment(3), moment(4));
+    assert!(y[[0, 0, 0]] != y[[1, 0, 0]] && y[[0, 4, 0]] == 7.0);
+}
