@@ -6,6 +6,8 @@
 pub mod layout;
 pub mod map;
 pub mod optimizer;
+pub mod pom;
+pub mod quantizer;
 pub mod reduce;
 
 use std::fmt::Debug;

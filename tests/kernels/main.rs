@@ -3,4 +3,6 @@
 mod check;
 mod map;
 mod optimizer;
+mod pom;
+mod quantizer;
 mod reduce;
