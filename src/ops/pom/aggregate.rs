@@ -42,7 +42,8 @@ impl PomAggregate {
     /// Checks p and mask, the first two of `inputs`.
     pub(super) fn check(&self, op: &str, inputs: &[Spec]) -> Result<()> {
         let p = inputs[0].shape.dims();
-        let fits = (1..=MAX_DEGREE).contains(&self.degree) && p.len() == 3 && p[2] % self.degree == 0;
+        let fits =
+            (1..=MAX_DEGREE).contains(&self.degree) && p.len() == 3 && p[2].is_multiple_of(self.degree);
         if !fits || p[2] == 0 || inputs[1].shape.dims() != &p[..2] {
             let wanted = format!(
                 "takes p [batch, time, degree·e] and mask [batch, time], degree 1 to {MAX_DEGREE}, here {}",

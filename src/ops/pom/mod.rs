@@ -40,12 +40,10 @@ impl Chunks {
 /// Ranges of utterances, of `width` elements each, that can be bound at once.
 fn utterances(rec: &Recorder, batch: usize, width: usize) -> Result<Vec<Range<usize>>> {
     let limit = (rec.capabilities().max_binding / 4) as usize;
-    if batch * width <= limit {
-        return Ok(vec![0..batch]);
-    }
     let alignment = (rec.capabilities().storage_alignment / 4).max(1) as usize;
-    let step = (1..=alignment).find(|step| step * width % alignment == 0).unwrap_or(alignment);
-    let tile = limit / width / step * step;
+    let aligned = |count: &usize| (count * width).is_multiple_of(alignment);
+    let step = (1..alignment).find(aligned).unwrap_or(alignment);
+    let tile = if batch * width <= limit { batch.max(1) } else { limit / width / step * step };
     if tile == 0 {
         return Err(Error::OutOfMemory(format!(
             "{step} utterances of {width} elements pass the {} bytes that {} binds at once; cut them or use a \
