@@ -12,6 +12,8 @@ pub mod norm;
 pub mod optimizer;
 pub mod mask;
 pub mod random;
+pub mod pom;
+pub mod quantizer;
 pub mod reduce;
 
 use std::fmt::Debug;

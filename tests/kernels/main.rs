@@ -10,5 +10,7 @@ mod norm;
 mod optimizer;
 mod mask;
 mod random;
+mod pom;
+mod quantizer;
 mod reduce;
 mod tiles;

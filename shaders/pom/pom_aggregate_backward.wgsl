@@ -1,0 +1,5 @@
+// pom_aggregate_backward, one column an invocation.
+#import shared/grid
+#import shared/activation
+#import shared/columns_1
+#import shared/pom_aggregate_backward

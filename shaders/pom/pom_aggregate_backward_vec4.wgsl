@@ -1,0 +1,5 @@
+// pom_aggregate_backward, four columns an invocation.
+#import shared/grid
+#import shared/activation
+#import shared/columns_4
+#import shared/pom_aggregate_backward

@@ -1,0 +1,83 @@
+// Gradient of the aggregate; one invocation takes all degrees of its columns of one chunk, the products anew.
+//   dH_m,t = w_t·D_m,  dp_m = GELU'(p_m)·H_{m−1}·(dH_m + g_{m+1}·(dH_{m+1} + …))
+// D is the start of the batch; CAUSAL: the start of the chunk plus Σ_{s ≥ t in the chunk} rate_s·dy_s.
+
+struct Params {
+    first: u32,
+    batches: u32,
+    time: u32,
+    columns: u32,
+    chunk: u32,
+    chunks: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> p: array<Columns>;        // [batches, time, DEGREE, columns]
+@group(0) @binding(2) var<storage, read> weight: array<f32>;       // [batch, time]
+@group(0) @binding(3) var<storage, read> start: array<Columns>;    // [batch, DEGREE, columns]; CAUSAL: [batches, chunks, DEGREE, columns]
+@group(0) @binding(4) var<storage, read> rate: array<f32>;         // CAUSAL: [batch, time]
+@group(0) @binding(5) var<storage, read> dy: array<Columns>;       // CAUSAL: as p
+@group(0) @binding(6) var<storage, read_write> dp: array<Columns>; // as p
+
+override WIDTH: u32 = 64u;
+override DEGREE: u32 = 2u;
+override CAUSAL: u32 = 0u;
+
+const MAX_DEGREE: u32 = 8u;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear_group(group, groups) * WIDTH + lane;
+    let block = i / params.columns;
+    if block >= params.batches * params.chunks {
+        return;
+    }
+    let column = i - block * params.columns;
+    let batch = block / params.chunks;
+    let chunk = block - batch * params.chunks;
+    let begin = chunk * params.chunk;
+    let end = min(begin + params.chunk, params.time);
+    let stride = DEGREE * params.columns;
+    let start_row = select(params.first + batch, block, CAUSAL == 1u);
+    var d: array<Columns, MAX_DEGREE>;
+    for (var m = 0u; m < DEGREE; m++) {
+        d[m] = start[start_row * stride + m * params.columns + column];
+    }
+    var g: array<Columns, MAX_DEGREE>;
+    var slope: array<Columns, MAX_DEGREE>;
+    for (var t = end; t > begin; t--) {
+        let frame = (params.first + batch) * params.time + t - 1u;
+        let at = (batch * params.time + t - 1u) * stride + column;
+        if CAUSAL == 1u {
+            let r = rate[frame];
+            for (var m = 0u; m < DEGREE; m++) {
+                d[m] += r * dy[at + m * params.columns];
+            }
+        }
+        let w = weight[frame];
+        if w == 0.0 {
+            for (var m = 0u; m < DEGREE; m++) {
+                dp[at + m * params.columns] = Columns(0.0);
+            }
+            continue;
+        }
+        var product = Columns(w);
+        for (var m = 0u; m < DEGREE; m++) {
+            let x = p[at + m * params.columns];
+            g[m] = gelu(x);
+            slope[m] = gelu_slope(x) * product;
+            product *= g[m];
+        }
+        var above = Columns(0.0);
+        for (var back = 1u; back <= DEGREE; back++) {
+            let m = DEGREE - back;
+            above += d[m];
+            dp[at + m * params.columns] = above * slope[m];
+            above *= g[m];
+        }
+    }
+}

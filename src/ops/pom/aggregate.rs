@@ -1,0 +1,193 @@
+//! The mean over the time of the products of activated projections.
+
+use std::sync::Arc;
+
+use ndarray::{Array3, IxDyn};
+
+use super::aggregate_backward::PomAggregateBackward;
+use super::{Chunks, utterances};
+use crate::error::Result;
+use crate::exec::{Operand, Recorder};
+use crate::graph::Tensor;
+use crate::ops::map::ActivationKind;
+use crate::ops::reduce::Sum;
+use crate::ops::{Array, Op, Vjp, expect, mismatch};
+use crate::shader::pom::{pom_aggregate, pom_aggregate_vec4, pom_carry, pom_running_mean, pom_weights};
+use crate::shape::{DType, Spec};
+
+/// The largest degree that the kernels hold in registers.
+const MAX_DEGREE: usize = 8;
+
+/// From p [batch, time, degree·e] and a mask [batch, time] of real weights: g_i = GELU(p_i) for the `degree`
+/// parts p_i of e columns, H_1 = g_1, H_m = g_m ∘ H_{m−1}, and the mean Σ_t mask_t H_m,t / Σ_t mask_t of all
+/// m side by side, [batch, degree·e]; `causal`, the mean over the frames up to each, [batch, time, degree·e].
+/// Where the weights sum to 0, so does the mean. Frames of weight 0 are not read.
+///
+/// The second result [batch, time] serves the derivative: mask_t / Σ_s mask_s, `causal` 1 / Σ_{s ≤ t} mask_s.
+/// The derivative is that of p alone; it needs p and no product.
+#[derive(Debug, Clone, Copy)]
+pub struct PomAggregate {
+    /// Number of factors of the largest product, 1 to 8.
+    pub degree: usize,
+    /// Whether a frame sees only itself and those before it.
+    pub causal: bool,
+}
+
+impl PomAggregate {
+    /// Batch, time and e.
+    pub(super) fn sizes(&self, p: &[usize]) -> [usize; 3] {
+        [p[0], p[1], p[2] / self.degree]
+    }
+
+    /// Checks p and mask, the first two of `inputs`.
+    pub(super) fn check(&self, op: &str, inputs: &[Spec]) -> Result<()> {
+        let p = inputs[0].shape.dims();
+        let fits =
+            (1..=MAX_DEGREE).contains(&self.degree) && p.len() == 3 && p[2].is_multiple_of(self.degree);
+        if !fits || p[2] == 0 || inputs[1].shape.dims() != &p[..2] {
+            let wanted = format!(
+                "takes p [batch, time, degree·e] and mask [batch, time], degree 1 to {MAX_DEGREE}, here {}",
+                self.degree
+            );
+            return Err(mismatch(op, inputs, &wanted));
+        }
+        Ok(())
+    }
+
+    /// The columns that each of the kernels' invocations takes, 4 where that divides e.
+    pub(super) fn lanes(e: usize) -> usize {
+        if e.is_multiple_of(4) { 4 } else { 1 }
+    }
+
+    pub(super) fn overrides(&self, rec: &Recorder) -> [(&'static str, f64); 3] {
+        [
+            ("WIDTH", f64::from(rec.capabilities().map_width())),
+            ("DEGREE", self.degree as f64),
+            ("CAUSAL", f64::from(u8::from(self.causal))),
+        ]
+    }
+}
+
+impl Op for PomAggregate {
+    fn name(&self) -> &'static str {
+        "pom_aggregate"
+    }
+
+    fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        expect(self.name(), inputs, &[DType::F32; 2])?;
+        self.check(self.name(), inputs)?;
+        let p = &inputs[0].shape;
+        let mean = if self.causal { p.clone() } else { [p.dims()[0], p.dims()[2]].into() };
+        Ok(vec![Spec::f32(mean), inputs[1].clone()])
+    }
+
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let (p, mask, mean, weights) = (&inputs[0], &inputs[1], &outputs[0], &outputs[1]);
+        let [batch, time, e] = self.sizes(p.dims());
+        let (row_width, width) = (rec.capabilities().row_width(), rec.capabilities().map_width());
+        let params = pom_weights::Params { batch: batch as u32, time: time as u32 };
+        let overrides = [("WIDTH", f64::from(row_width)), ("CAUSAL", f64::from(u8::from(self.causal)))];
+        let groups = rec.grid(batch);
+        rec.dispatch(&pom_weights::KERNEL, &overrides, &params, &[mask, weights], groups)?;
+
+        let (chunks, lanes, stride) = (Chunks::to_sum(time), Self::lanes(e), self.degree * e);
+        if self.causal && time == 0 {
+            return Ok(());
+        }
+        let summed = self.causal || chunks.count == 1;
+        let sums = if summed { mean.clone() } else { rec.scratch(DType::F32, [batch, chunks.count, stride]) };
+        for tile in utterances(rec, batch, time * stride)? {
+            let params = pom_aggregate::Params {
+                first: tile.start as u32,
+                batches: tile.len() as u32,
+                time: time as u32,
+                columns: (e / lanes) as u32,
+                chunk: chunks.size as u32,
+                chunks: chunks.count as u32,
+            };
+            let kernel = if lanes == 4 { &pom_aggregate_vec4::KERNEL } else { &pom_aggregate::KERNEL };
+            let groups = rec.threads(tile.len() * chunks.count * e / lanes, width);
+            let tile_p = p.rows(&tile, time * stride);
+            let (weight, tile_sums) = match self.causal {
+                true => (mask, sums.rows(&tile, time * stride)),
+                false => (weights, sums.clone()),
+            };
+            let overrides = self.overrides(rec);
+            rec.dispatch(kernel, &overrides, &params, &[&tile_p, weight, &tile_sums], groups)?;
+            rec.work((tile.len() * time * stride) as f64 * 40.0);
+            if !self.causal {
+                continue;
+            }
+            let width_only = [("WIDTH", f64::from(width))];
+            let carry = rec.scratch(DType::F32, [tile.len(), chunks.count, stride]);
+            let carry_params = pom_carry::Params {
+                batches: tile.len() as u32,
+                rows: time as u32,
+                columns: stride as u32,
+                chunk: chunks.size as u32,
+                chunks: chunks.count as u32,
+            };
+            let groups = rec.threads(tile.len() * stride, width);
+            rec.dispatch(&pom_carry::KERNEL, &width_only, &carry_params, &[&tile_sums, &carry], groups)?;
+            let mean_params = pom_running_mean::Params {
+                first: params.first,
+                batches: params.batches,
+                time: params.time,
+                columns: stride as u32,
+                chunk: params.chunk,
+                chunks: params.chunks,
+            };
+            let groups = rec.threads(tile.len() * chunks.count * stride, width);
+            let bindings = [&carry, weights, &tile_sums];
+            rec.dispatch(&pom_running_mean::KERNEL, &width_only, &mean_params, &bindings, groups)?;
+        }
+        if summed { Ok(()) } else { Sum { first: 1, last: 2 }.record(rec, &[sums], &outputs[..1]) }
+    }
+
+    fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
+        let (p, mask) = (inputs[0], inputs[1]);
+        let [batch, time, e] = self.sizes(p.shape());
+        let inverse = |x: f64| if x == 0.0 { 0.0 } else { 1.0 / x };
+        let mut running = Array3::zeros((batch, time, self.degree * e));
+        let mut last = Array::zeros(IxDyn(&[batch, self.degree * e]));
+        let mut weights = Array::zeros(IxDyn(&[batch, time]));
+        for b in 0..batch {
+            let (mut weight, mut sums) = (0.0, vec![0.0; self.degree * e]);
+            for t in 0..time {
+                weight += mask[[b, t]];
+                for column in 0..e {
+                    let mut product = mask[[b, t]];
+                    for m in (0..self.degree).map(|m| m * e + column) {
+                        product *= ActivationKind::Gelu.value_and_slope(p[[b, t, m]]).0;
+                        sums[m] += product;
+                        running[[b, t, m]] = sums[m] * inverse(weight);
+                        last[[b, m]] = running[[b, t, m]];
+                    }
+                }
+                weights[[b, t]] = inverse(weight);
+            }
+            if !self.causal {
+                (0..time).for_each(|t| weights[[b, t]] = mask[[b, t]] * inverse(weight));
+            }
+        }
+        vec![if self.causal { running.into_dyn() } else { last }, weights]
+    }
+
+    fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
+        let backward = PomAggregateBackward(*self);
+        let dp = ctx.inputs[0].apply(backward, &[&ctx.inputs[1], &ctx.outputs[1], ctx.dy()?])?;
+        Ok(vec![Some(dp), None])
+    }
+}
+
+impl Tensor {
+    /// The means over the time of the products up to `degree` of this tensor's parts, weighted by `mask`; see
+    /// [`PomAggregate`].
+    ///
+    /// # Errors
+    /// When this tensor is not [batch, time, degree·e] or `mask` not [batch, time].
+    pub fn pom_aggregate(&self, mask: &Tensor, degree: usize, causal: bool) -> Result<Tensor> {
+        let op = Arc::new(PomAggregate { degree, causal });
+        Ok(self.graph().apply(op, &[self, mask])?.swap_remove(0))
+    }
+}

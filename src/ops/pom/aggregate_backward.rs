@@ -1,0 +1,134 @@
+//! Gradient of the aggregate with respect to its projections.
+
+use super::{Chunks, PomAggregate, utterances};
+use crate::error::Result;
+use crate::exec::{Operand, Recorder};
+use crate::ops::map::ActivationKind;
+use crate::ops::{Array, Op, expect, mismatch};
+use crate::shader::pom::{pom_aggregate_backward, pom_aggregate_backward_vec4, pom_carry, pom_chunk_sum};
+use crate::shape::{DType, Spec};
+
+/// dp from p, mask, the forward's weights [batch, time] and dy: dH_m,t = weight_t·dy_m, causal
+/// mask_t·Σ_{s ≥ t} weight_s·dy_m,s, and dp_m = GELU'(p_m)·H_{m−1}·(dH_m + g_{m+1}·(dH_{m+1} + …)).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PomAggregateBackward(pub(super) PomAggregate);
+
+impl Op for PomAggregateBackward {
+    fn name(&self) -> &'static str {
+        "pom_aggregate_backward"
+    }
+
+    fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        expect(self.name(), inputs, &[DType::F32; 4])?;
+        self.0.check(self.name(), inputs)?;
+        let p = inputs[0].shape.dims();
+        let dy = if self.0.causal { Spec::f32(p) } else { Spec::f32([p[0], p[2]]) };
+        if inputs[2] != inputs[1] || inputs[3] != dy {
+            return Err(mismatch(self.name(), inputs, "takes p, mask, weights as the mask and dy"));
+        }
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let (p, mask, weights, dy) = (&inputs[0], &inputs[1], &inputs[2], &inputs[3]);
+        let [batch, time, e] = self.0.sizes(p.dims());
+        if time == 0 {
+            return Ok(());
+        }
+        let width = rec.capabilities().map_width();
+        let (lanes, stride) = (PomAggregate::lanes(e), self.0.degree * e);
+        let chunks = if self.0.causal { Chunks::to_sum(time) } else { Chunks::to_map(time) };
+        for tile in utterances(rec, batch, time * stride)? {
+            let params = pom_aggregate_backward::Params {
+                first: tile.start as u32,
+                batches: tile.len() as u32,
+                time: time as u32,
+                columns: (e / lanes) as u32,
+                chunk: chunks.size as u32,
+                chunks: chunks.count as u32,
+            };
+            let tile_p = p.rows(&tile, time * stride);
+            let tile_dp = outputs[0].rows(&tile, time * stride);
+            let (weight, start, rate, tile_dy) = if self.0.causal {
+                let tile_dy = dy.rows(&tile, time * stride);
+                let carry = carry(rec, params, stride, &tile_dy, weights)?;
+                (mask, carry, weights, tile_dy)
+            } else {
+                (weights, dy.clone(), weights, dy.clone())
+            };
+            let kernel = match lanes {
+                4 => &pom_aggregate_backward_vec4::KERNEL,
+                _ => &pom_aggregate_backward::KERNEL,
+            };
+            let groups = rec.threads(tile.len() * chunks.count * e / lanes, width);
+            let bindings = [&tile_p, weight, &start, rate, &tile_dy, &tile_dp];
+            rec.dispatch(kernel, &self.0.overrides(rec), &params, &bindings, groups)?;
+            rec.work((tile.len() * time * stride) as f64 * 60.0);
+        }
+        Ok(())
+    }
+
+    fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
+        let (p, mask, weights, dy) = (inputs[0], inputs[1], inputs[2], inputs[3]);
+        let [batch, time, e] = self.0.sizes(p.shape());
+        let degree = self.0.degree;
+        let mut dp = Array::zeros(p.raw_dim());
+        for b in 0..batch {
+            let mut d = vec![0.0; degree * e];
+            for t in (0..time).rev() {
+                for column in 0..e {
+                    let (mut product, mut factors) = (1.0, Vec::with_capacity(degree));
+                    for m in (0..degree).map(|m| m * e + column) {
+                        d[m] =
+                            if self.0.causal { d[m] + weights[[b, t]] * dy[[b, t, m]] } else { dy[[b, m]] };
+                        let (value, slope) = ActivationKind::Gelu.value_and_slope(p[[b, t, m]]);
+                        factors.push((m, value, slope * product));
+                        product *= value;
+                    }
+                    let weight = if self.0.causal { mask[[b, t]] } else { weights[[b, t]] };
+                    let mut above = 0.0;
+                    for (m, value, slope) in factors.into_iter().rev() {
+                        above += weight * d[m];
+                        dp[[b, t, m]] = above * slope;
+                        above *= value;
+                    }
+                }
+            }
+        }
+        vec![dp]
+    }
+}
+
+/// What the chunks behind each chunk add to dH: [batches, chunks, stride].
+fn carry(
+    rec: &mut Recorder,
+    tile: pom_aggregate_backward::Params,
+    stride: usize,
+    dy: &Operand,
+    weights: &Operand,
+) -> Result<Operand> {
+    let width = rec.capabilities().map_width();
+    let (batches, chunks) = (tile.batches as usize, tile.chunks as usize);
+    let [sums, carry] = [(); 2].map(|()| rec.scratch(DType::F32, [batches, chunks, stride]));
+    let params = pom_chunk_sum::Params {
+        first: tile.first,
+        batches: tile.batches,
+        time: tile.time,
+        columns: stride as u32,
+        chunk: tile.chunk,
+        chunks: tile.chunks,
+    };
+    let overrides = [("WIDTH", f64::from(width)), ("REVERSE", 1.0)];
+    let groups = rec.threads(batches * chunks * stride, width);
+    rec.dispatch(&pom_chunk_sum::KERNEL, &overrides[..1], &params, &[dy, weights, &sums], groups)?;
+    let params = pom_carry::Params {
+        batches: tile.batches,
+        rows: tile.chunks,
+        columns: stride as u32,
+        chunk: 1,
+        chunks: tile.chunks,
+    };
+    let groups = rec.threads(batches * stride, width);
+    rec.dispatch(&pom_carry::KERNEL, &overrides, &params, &[&sums, &carry], groups)?;
+    Ok(carry)
+}

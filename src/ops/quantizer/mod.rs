@@ -1,0 +1,5 @@
+//! The random-projection quantizer's search.
+
+mod nearest_code;
+
+pub use nearest_code::NearestCode;

@@ -1,0 +1,87 @@
+//! The code of the largest cosine.
+
+use ndarray::IxDyn;
+
+use crate::error::Result;
+use crate::exec::{Operand, Recorder};
+use crate::graph::Tensor;
+use crate::ops::{Array, Op, expect, mismatch};
+use crate::shader::quantizer::{nearest_code, nearest_code_16, nearest_code_merge};
+use crate::shape::{DType, Spec};
+
+/// id [rows] (u32) = argmax_c x_r·code_c for x [rows, width] and a codebook [codes, width] of rows of length 1,
+/// so that the code has the largest cosine, whatever the length of x. The lowest c among equals; 0 for a row of
+/// zeros. No derivative.
+#[derive(Debug, Clone, Copy)]
+pub struct NearestCode;
+
+/// Codes that one invocation compares.
+const PART: usize = 128;
+
+impl Op for NearestCode {
+    fn name(&self) -> &'static str {
+        "nearest_code"
+    }
+
+    fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        expect(self.name(), inputs, &[DType::F32; 2])?;
+        match (inputs[0].shape.dims(), inputs[1].shape.dims()) {
+            ([rows, x], [codes, code]) if x == code && *codes > 0 => Ok(vec![Spec::u32([*rows])]),
+            _ => Err(mismatch(self.name(), inputs, "takes x [rows, width] and a codebook [codes, width]")),
+        }
+    }
+
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let width = rec.capabilities().map_width();
+        let [rows, size] = [0, 1].map(|axis: usize| inputs[0].dims()[axis]);
+        let codes = inputs[1].dims()[0];
+        // Rows that an invocation takes.
+        let (kernel, share) = match size {
+            16 => (&nearest_code_16::KERNEL, 4),
+            _ => (&nearest_code::KERNEL, 1),
+        };
+        let (parts, row_groups) = (codes.div_ceil(PART), rows.div_ceil(share * width as usize));
+        let scores = rec.scratch(DType::F32, [parts, rows]);
+        let ids = rec.scratch(DType::U32, [parts, rows]);
+        let params = nearest_code::Params {
+            rows: rows as u32,
+            size: size as u32,
+            codes: codes as u32,
+            part: PART as u32,
+            row_groups: row_groups as u32,
+            parts: parts as u32,
+        };
+        let overrides = [("WIDTH", f64::from(width))];
+        let groups = rec.grid(parts * row_groups);
+        rec.dispatch(kernel, &overrides, &params, &[&inputs[0], &inputs[1], &scores, &ids], groups)?;
+        rec.work(2.0 * (rows * codes * size) as f64);
+        let params = nearest_code_merge::Params { rows: rows as u32, parts: parts as u32 };
+        let groups = rec.threads(rows, width);
+        rec.dispatch(&nearest_code_merge::KERNEL, &overrides, &params, &[&scores, &ids, &outputs[0]], groups)
+    }
+
+    fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
+        let (rows, size, codes) = (inputs[0].shape()[0], inputs[0].shape()[1], inputs[1].shape()[0]);
+        let mut ids = Array::zeros(IxDyn(&[rows]));
+        for row in 0..rows {
+            let mut best = f64::NEG_INFINITY;
+            for code in 0..codes {
+                let score: f64 = (0..size).map(|i| inputs[0][[row, i]] * inputs[1][[code, i]]).sum();
+                if score > best {
+                    (best, ids[row]) = (score, code as f64);
+                }
+            }
+        }
+        vec![ids]
+    }
+}
+
+impl Tensor {
+    /// The row of `codebook` [codes, width] with the largest cosine to each row of this tensor [rows, width].
+    ///
+    /// # Errors
+    /// When the widths differ or the codebook is empty.
+    pub fn nearest_code(&self, codebook: &Tensor) -> Result<Tensor> {
+        self.apply(NearestCode, &[codebook])
+    }
+}
