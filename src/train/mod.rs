@@ -19,4 +19,4 @@ pub use run::{Outcome, Progress, Run, interrupt};
 pub use schedule::{Rates, Schedule, ScheduleState};
 pub use setup::{Request, finetune, pretrain};
 pub use stepper::{StepTotals, Stepper};
-pub use task::{BatchShape, Feed, LossGraph, Task, Totals};
+pub use task::{BatchShape, Feed, Feeds, LossGraph, Results, Task, Totals, common_feeds};

@@ -1,0 +1,7 @@
+//! The published implementation's values: activations, losses, gradients of every parameter, a trajectory.
+//!
+//! They lie in the optional data folder (`POLYMIX_SHARED`, by default beside the checkout); without it the
+//! tests say that they are skipped.
+
+mod files;
+mod pom;
