@@ -6,6 +6,7 @@ use super::encoder::{Encoded, Encoder};
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
 use crate::nn::{Context, LayerNorm, Linear};
+use crate::ops::ctc::CtcLoss;
 use crate::ops::map::ActivationKind;
 use crate::recipe::{FinetuneConfig, Head, Initialization};
 use crate::shape::Spec;
@@ -88,7 +89,7 @@ impl CtcModel {
         let targets = scope.input("targets", Spec::u32([ctx.batch, capacity]));
         let target_lengths = scope.input("target_lengths", Spec::u32([ctx.batch]));
         let weights = scope.input("loss_weights", Spec::f32([ctx.batch]));
-        let (losses, infinite) = logits.ctc_loss(&targets, &ctx.lengths, &target_lengths, 0, zero_infinity)?;
+        let (losses, infinite) = logits.ctc_loss(&targets, &ctx.lengths, &target_lengths, CtcLoss { blank: 0, zero_infinity })?;
         Ok((losses.mul(&weights)?.sum(0, 1)?, infinite.sum(0, 1)?))
     }
 }

@@ -44,6 +44,16 @@ impl Values {
         self.get(name).1.into_iter().map(|x| x as f32).collect()
     }
 
+    /// The values of a parameter in our layout: the front-end's kernels are stored [.., frequency, time]
+    /// there and [.., time, frequency] here.
+    pub fn parameter(&self, name: &str) -> Vec<f64> {
+        let (dims, values) = self.get(name);
+        if dims.len() != 4 {
+            return values;
+        }
+        values.chunks_exact(9).flat_map(|kernel| (0..9).map(|i| kernel[i % 3 * 3 + i / 3])).collect()
+    }
+
     pub fn names(&self) -> Vec<String> {
         let file = safetensors::SafeTensors::deserialize(&self.0).unwrap();
         file.names().into_iter().map(str::to_owned).collect()
@@ -52,7 +62,7 @@ impl Values {
 
 /// Our field path of a parameter of the published implementation.
 pub fn field_path(name: &str) -> String {
-    let name = name.strip_prefix("final.").unwrap_or(name);
+    let name = name.strip_prefix("final.").or(name.strip_prefix("grad.")).unwrap_or(name);
     let mut path = name
         .replace("0.convblock_", "frontend.blocks.")
         .replace("convs.conv_0.conv", "conv")
@@ -92,7 +102,7 @@ pub fn weights(values: &Values, shape_of: impl Fn(&str) -> Vec<usize>) -> Weight
     let mut weights = Weights::default();
     for name in values.names() {
         let path = field_path(&name);
-        let data = values.f32s(&name);
+        let data = values.parameter(&name).into_iter().map(|x| x as f32).collect();
         weights.insert(&path, shape_of(&path), data).unwrap();
     }
     weights

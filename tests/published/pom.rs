@@ -241,12 +241,13 @@ fn gradients(case: &str, common: &str) {
     let values = Values::open(&format!("{case}.grads")).unwrap();
     let shape = BatchShape { utterances: golden.batch, frames: golden.frames };
     block_on(stepper.micro_batch(&golden, shape, &golden.feeds, false)).unwrap();
-    let names = values.names();
+    // What reaches the features is a gradient of no parameter.
+    let names: Vec<String> = values.names().into_iter().filter(|name| name != "grad.feats_masked").collect();
     assert_eq!(names.len(), stepper.parameters.iter().filter(|p| p.trainable).count());
     for theirs in names {
         let ours = format!("gradient/{}", field_path(&theirs));
         let got: Vec<f32> = block_on(stepper.executor.store.read(stepper.executor.gpu(), &ours)).unwrap();
-        let (difference, largest) = distance(&got, &values.get(&theirs).1);
+        let (difference, largest) = distance(&got, &values.parameter(&theirs));
         assert!(difference <= 1e-4 * largest, "{ours} is off by {difference} of {largest}");
     }
 }
@@ -295,7 +296,7 @@ fn twelve_steps() {
     for theirs in values.names() {
         let ours = field_path(&theirs);
         let got: Vec<f32> = block_on(stepper.executor.store.read(stepper.executor.gpu(), &ours)).unwrap();
-        let (difference, _) = distance(&got, &values.get(&theirs).1);
+        let (difference, _) = distance(&got, &values.parameter(&theirs));
         assert!(difference < 2e-4, "{ours} is off by {difference} after 12 steps");
     }
 }
