@@ -4,6 +4,7 @@
 //! kernels in [`Op::record`], is defined by [`Op::reference`] and differentiated by [`Op::vjp`].
 
 pub mod conv;
+pub mod ctc;
 pub mod layout;
 pub mod loss;
 pub mod map;

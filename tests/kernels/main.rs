@@ -4,6 +4,7 @@ mod check;
 mod layout;
 mod loss;
 mod conv;
+mod ctc;
 mod map;
 mod matmul;
 mod norm;

@@ -1,0 +1,342 @@
+//! The CTC loss and its gradient.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::definition::{forward_backward, log_softmax};
+use crate::error::Result;
+use crate::exec::{Operand, Recorder};
+use crate::graph::Tensor;
+use crate::ops::{Array, Op, Vjp, expect, mismatch};
+use crate::shader::ctc::{alpha, beta, ctc_loss_backward, emission, gradient, labels, loss};
+use crate::shape::{DType, Spec};
+
+/// loss\[b\] = −log p(targets\[b\] | logits\[b\]), the sum over all alignments of the target to the frames,
+/// with p = softmax(logits) in every frame (Graves et al. 2006).
+///
+/// Operands: logits f32 \[batch, time, vocab\], targets u32 \[batch, capacity\], input lengths u32 \[batch\],
+/// target lengths u32 \[batch\]. Lengths are data: frames and labels beyond them are not looked at.
+///
+/// Results: loss \[batch\]; infinite \[batch\], 1 where the target is impossible, else 0; and, for the
+/// derivative, gradient \[batch, time, vocab\] = dloss\[b\]/dlogits = softmax − posterior, 0 beyond the input
+/// length and where the target is impossible.
+///
+/// A target is impossible where it needs more frames than there are (a label repeated at once needs a blank
+/// between), or where a label is the blank or none of the vocabulary, or a length passes `time` or `capacity`.
+/// The empty target is possible: only blanks; without any frame its loss is 0. Logits that are not finite give
+/// a loss that is not finite.
+///
+/// Each frame's maximum is taken out of the forward and backward variables, and what was taken out is summed
+/// in two floats; posteriors are normalised in every frame. The utterances are tiled such that the forward
+/// variables of a tile can be bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CtcLoss {
+    /// The class that is no label.
+    pub blank: u32,
+    /// Whether an impossible target has loss 0 instead of infinity; its gradient is 0 either way.
+    pub zero_infinity: bool,
+}
+
+impl CtcLoss {
+    /// Loss and gradient of one utterance, `[frames, vocab]`.
+    fn utterance(&self, logits: &[f64], vocab: usize, labels: &[usize]) -> (f64, Vec<f64>) {
+        let log_probs = log_softmax(logits, vocab);
+        let (loss, posterior) = forward_backward(&log_probs, vocab, labels, self.blank as usize);
+        if loss == f64::INFINITY {
+            return (loss, posterior);
+        }
+        (loss, log_probs.iter().zip(posterior).map(|(log_p, posterior)| log_p.exp() - posterior).collect())
+    }
+}
+
+/// What the kernels bind; `labels` serves the batch, all scratch memory after it one tile of utterances.
+#[derive(Clone, Copy)]
+struct Buffers<'a> {
+    logits: &'a Operand,
+    targets: &'a Operand,
+    input_lengths: &'a Operand,
+    target_lengths: &'a Operand,
+    loss: &'a Operand,
+    infinite: &'a Operand,
+    gradient: &'a Operand,
+    labels: &'a Operand,
+    statistics: &'a Operand,
+    emissions: &'a Operand,
+    alpha: &'a Operand,
+    beta: &'a Operand,
+    peaks: &'a Operand,
+}
+
+impl Buffers<'_> {
+    /// time, vocab and capacity.
+    fn sizes(&self) -> [u32; 3] {
+        [self.logits.dims()[1], self.logits.dims()[2], self.targets.dims()[1]].map(|size| size as u32)
+    }
+}
+
+/// The rows `rows` of `operand`, and the element of the binding that they start at: offsets are aligned.
+fn bind_rows(rec: &Recorder, operand: &Operand, rows: &Range<usize>, width: usize) -> (Operand, u32) {
+    let step = (rec.capabilities().storage_alignment as usize / 4).max(1);
+    let start = rows.start * width;
+    let aligned = start / step * step;
+    (operand.slice(aligned..rows.end * width), (start - aligned) as u32)
+}
+
+/// Passes through loops that one invocation makes in a dispatch at most: llvmpipe leaves all loops after 65 535.
+const LOOPS: usize = 30_000;
+
+impl CtcLoss {
+    fn emissions(
+        &self,
+        rec: &mut Recorder,
+        buffers: &Buffers,
+        tile: &Range<usize>,
+        rows: &Range<usize>,
+    ) -> Result<()> {
+        let [time, vocab, capacity] = buffers.sizes();
+        let (logits, start) = bind_rows(rec, buffers.logits, rows, vocab as usize);
+        let params = emission::Params {
+            rows: rows.len() as u32,
+            first_row: (rows.start - tile.start * time as usize) as u32,
+            start,
+            first_utterance: tile.start as u32,
+            time,
+            vocab,
+            capacity,
+            blank: self.blank,
+        };
+        let Buffers { targets, input_lengths, target_lengths, statistics, emissions, .. } = *buffers;
+        let bindings = [&logits, targets, input_lengths, target_lengths, statistics, emissions];
+        let overrides = [("WIDTH", f64::from(rec.capabilities().row_width()))];
+        rec.dispatch(&emission::KERNEL, &overrides, &params, &bindings, rec.grid(rows.len()))
+    }
+
+    /// alpha, the loss, and beta, the recursions a run of frames at a time.
+    fn recursions(&self, rec: &mut Recorder, buffers: &Buffers, tile: &Range<usize>) -> Result<()> {
+        let [time, _, capacity] = buffers.sizes();
+        let Buffers { targets, input_lengths, target_lengths, statistics, emissions, .. } = *buffers;
+        let Buffers { alpha, beta, peaks, loss, infinite, .. } = *buffers;
+        let (utterances, first_utterance) = (tile.len() as u32, tile.start as u32);
+        let groups = rec.grid(tile.len());
+        let width = rec.capabilities().row_width();
+        let overrides = [("WIDTH", f64::from(width))];
+
+        let states = 2 * capacity + 1;
+        let run = LOOPS / (states.div_ceil(width) + width + 1) as usize;
+        let starts = (0..time).step_by(run.max(1));
+        let runs: Vec<_> = starts.map(|start| start..time.min(start + run.max(1) as u32)).collect();
+        // Exponentials weigh more than bytes.
+        let work =
+            |frames: &Range<u32>| f64::from(utterances) * frames.len() as f64 * f64::from(states) * 32.0;
+        for frames in &runs {
+            let (first_frame, last_frame) = (frames.start, frames.end);
+            let params =
+                alpha::Params { utterances, first_utterance, first_frame, last_frame, time, capacity };
+            let bindings = [emissions, targets, input_lengths, target_lengths, alpha, peaks];
+            rec.dispatch(&alpha::KERNEL, &overrides, &params, &bindings, groups)?;
+            rec.work(work(frames));
+        }
+        let impossible = if self.zero_infinity { 0.0 } else { f32::INFINITY };
+        let params = loss::Params { utterances, first_utterance, time, capacity, impossible };
+        let bindings = [statistics, peaks, alpha, input_lengths, target_lengths, loss, infinite];
+        rec.dispatch(&loss::KERNEL, &overrides, &params, &bindings, groups)?;
+        for frames in runs.iter().rev() {
+            let (first_frame, last_frame) = (frames.start, frames.end);
+            let params =
+                beta::Params { utterances, first_utterance, first_frame, last_frame, time, capacity };
+            let bindings = [emissions, targets, input_lengths, target_lengths, alpha, beta, peaks];
+            rec.dispatch(&beta::KERNEL, &overrides, &params, &bindings, groups)?;
+            rec.work(work(frames));
+        }
+        Ok(())
+    }
+
+    fn gradient(
+        &self,
+        rec: &mut Recorder,
+        buffers: &Buffers,
+        tile: &Range<usize>,
+        rows: &Range<usize>,
+    ) -> Result<()> {
+        let [time, vocab, capacity] = buffers.sizes();
+        let (logits, start) = bind_rows(rec, buffers.logits, rows, vocab as usize);
+        let (slope, _) = bind_rows(rec, buffers.gradient, rows, vocab as usize);
+        let params = gradient::Params {
+            rows: rows.len() as u32,
+            first_row: (rows.start - tile.start * time as usize) as u32,
+            start,
+            first_utterance: tile.start as u32,
+            time,
+            vocab,
+            capacity,
+            blank: self.blank,
+        };
+        let Buffers { statistics, alpha, labels, input_lengths, target_lengths, infinite, .. } = *buffers;
+        let bindings = [&logits, statistics, alpha, labels, input_lengths, target_lengths, infinite, &slope];
+        let overrides = [("WIDTH", f64::from(rec.capabilities().row_width()))];
+        rec.dispatch(&gradient::KERNEL, &overrides, &params, &bindings, rec.grid(rows.len()))
+    }
+}
+
+impl Op for CtcLoss {
+    fn name(&self) -> &'static str {
+        "ctc_loss"
+    }
+
+    fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        expect(self.name(), inputs, &[DType::F32, DType::U32, DType::U32, DType::U32])?;
+        match [0, 1, 2, 3].map(|i: usize| inputs[i].shape.dims()) {
+            [&[batch, _, vocab], &[rows, _], &[frames], &[labels]]
+                if [rows, frames, labels] == [batch; 3] && (self.blank as usize) < vocab =>
+            {
+                Ok(vec![Spec::f32([batch]), Spec::f32([batch]), inputs[0].clone()])
+            }
+            _ => {
+                let wanted = "[batch, time, vocab], [batch, capacity], [batch], [batch], blank below vocab";
+                Err(mismatch(self.name(), inputs, wanted))
+            }
+        }
+    }
+
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let [batch, time, vocab] = [0, 1, 2].map(|axis: usize| inputs[0].dims()[axis]);
+        let capacity = inputs[1].dims()[1];
+        let states = 2 * capacity + 1;
+        let limit = (rec.capabilities().max_binding / 4) as usize;
+        let utterances = (limit / (2 * time * states).max(1)).clamp(1, batch.max(1));
+        let buffers = Buffers {
+            logits: &inputs[0],
+            targets: &inputs[1],
+            input_lengths: &inputs[2],
+            target_lengths: &inputs[3],
+            loss: &outputs[0],
+            infinite: &outputs[1],
+            gradient: &outputs[2],
+            labels: &rec.scratch(DType::U32, [batch, capacity, 2]),
+            statistics: &rec.scratch(DType::F32, [utterances, time, 2]),
+            emissions: &rec.scratch(DType::F32, [utterances, time, capacity + 1, 2]),
+            alpha: &rec.scratch(DType::F32, [utterances, time, states, 2]),
+            beta: &rec.scratch(DType::F32, [utterances, 2, states, 2]),
+            peaks: &rec.scratch(DType::F32, [utterances, time]),
+        };
+
+        let width = rec.capabilities().map_width();
+        let params = labels::Params { batch: batch as u32, capacity: capacity as u32 };
+        let groups = rec.threads(batch * capacity, width);
+        let bindings = [buffers.targets, buffers.target_lengths, buffers.labels];
+        rec.dispatch(&labels::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+
+        // A little less than the limit, for what alignment adds.
+        let spare = rec.capabilities().storage_alignment as usize / 4;
+        let rows = (limit.saturating_sub(spare) / vocab).max(1);
+        for first in (0..batch).step_by(utterances) {
+            let tile = first..batch.min(first + utterances);
+            let frames = tile.start * time..tile.end * time;
+            let starts = frames.clone().step_by(rows);
+            let chunks: Vec<_> = starts.map(|row| row..frames.end.min(row + rows)).collect();
+            for chunk in &chunks {
+                self.emissions(rec, &buffers, &tile, chunk)?;
+            }
+            self.recursions(rec, &buffers, &tile)?;
+            for chunk in &chunks {
+                self.gradient(rec, &buffers, &tile, chunk)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
+        let [batch, time, vocab] = [0, 1, 2].map(|axis: usize| inputs[0].shape()[axis]);
+        let capacity = inputs[1].shape()[1];
+        let logits: Vec<f64> = inputs[0].iter().copied().collect();
+        let (mut loss, mut infinite) = (Array::zeros(vec![batch]), Array::zeros(vec![batch]));
+        let mut slope = Vec::with_capacity(logits.len());
+        for b in 0..batch {
+            let (frames, length) = (inputs[2][[b]] as usize, inputs[3][[b]] as usize);
+            let labels: Vec<usize> = (0..length.min(capacity)).map(|l| inputs[1][[b, l]] as usize).collect();
+            let row = &logits[b * time * vocab..(b * time + frames.min(time)) * vocab];
+            let (mut value, mut own) = self.utterance(row, vocab, &labels);
+            if frames > time || length > capacity {
+                (value, own) = (f64::INFINITY, Vec::new());
+            }
+            if value == f64::INFINITY {
+                infinite[[b]] = 1.0;
+            }
+            loss[[b]] = if value == f64::INFINITY && self.zero_infinity { 0.0 } else { value };
+            slope.extend(own);
+            slope.resize((b + 1) * time * vocab, 0.0);
+        }
+        let mut values = slope.into_iter();
+        let slope = Array::from_shape_simple_fn(inputs[0].raw_dim(), || values.next().unwrap_or(0.0));
+        vec![loss, infinite, slope]
+    }
+
+    fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
+        let dlogits = ctx.outputs[2].apply(CtcLossBackward, &[ctx.dy()?])?;
+        Ok(vec![Some(dlogits), None, None, None])
+    }
+}
+
+/// dlogits\[b, t, v\] = dloss\[b\]·gradient\[b, t, v\]: gradient \[batch, time, vocab\] is the third result of
+/// [`CtcLoss`], dloss is \[batch\].
+#[derive(Debug, Clone, Copy)]
+pub struct CtcLossBackward;
+
+impl Op for CtcLossBackward {
+    fn name(&self) -> &'static str {
+        "ctc_loss_backward"
+    }
+
+    fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        expect(self.name(), inputs, &[DType::F32; 2])?;
+        match [0, 1].map(|i: usize| inputs[i].shape.dims()) {
+            [&[batch, _, _], &[losses]] if batch == losses => Ok(vec![inputs[0].clone()]),
+            _ => Err(mismatch(self.name(), inputs, "[batch, time, vocab], [batch]")),
+        }
+    }
+
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let width = rec.capabilities().map_width();
+        let batch = inputs[0].dims()[0];
+        for tile in rec.tiles(inputs[0].elements(), &[1])? {
+            let params = ctc_loss_backward::Params {
+                elements: tile.len() as u32,
+                first: tile.start as u32,
+                batch: batch as u32,
+                utterance: (inputs[0].elements() / batch.max(1)) as u32,
+            };
+            let groups = rec.threads(tile.len().div_ceil(4), width);
+            let overrides = [("WIDTH", f64::from(width))];
+            let bindings = [&inputs[0].slice(tile.clone()), &inputs[1], &outputs[0].slice(tile)];
+            rec.dispatch(&ctc_loss_backward::KERNEL, &overrides, &params, &bindings, groups)?;
+        }
+        Ok(())
+    }
+
+    fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
+        let mut dlogits = inputs[0].clone();
+        for (mut utterance, &dloss) in dlogits.outer_iter_mut().zip(inputs[1]) {
+            utterance *= dloss;
+        }
+        vec![dlogits]
+    }
+}
+
+impl Tensor {
+    /// (loss, infinite): the CTC loss of every utterance, and 1 where its target is impossible, both \[batch\].
+    /// This tensor holds the logits; operands and corner cases are those of [`CtcLoss`].
+    ///
+    /// # Errors
+    /// When the shapes or types do not fit.
+    pub fn ctc_loss(
+        &self,
+        targets: &Tensor,
+        input_lengths: &Tensor,
+        target_lengths: &Tensor,
+        options: CtcLoss,
+    ) -> Result<(Tensor, Tensor)> {
+        let operands = [self, targets, input_lengths, target_lengths];
+        let outputs = self.graph().apply(Arc::new(options), &operands)?;
+        Ok((outputs[0].clone(), outputs[1].clone()))
+    }
+}
