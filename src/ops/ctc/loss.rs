@@ -22,13 +22,15 @@ use crate::shape::{DType, Spec};
 /// length and where the target is impossible.
 ///
 /// A target is impossible where it needs more frames than there are (a label repeated at once needs a blank
-/// between), or where a label is the blank or none of the vocabulary, or a length passes `time` or `capacity`.
-/// The empty target is possible: only blanks; without any frame its loss is 0. Logits that are not finite give
-/// a loss that is not finite.
+/// between), where a label is the blank or none of the vocabulary, and where a length passes `time` or
+/// `capacity`. Its loss is infinite or 0 as PyTorch's is; its gradient is 0 in both cases, where PyTorch's is
+/// NaN without `zero_infinity`. The empty target is possible: only blanks; without any frame its loss is 0.
+/// A logit of NaN or +∞ gives a loss that is not finite.
 ///
-/// Each frame's maximum is taken out of the forward and backward variables, and what was taken out is summed
-/// in two floats; posteriors are normalised in every frame. The utterances are tiled such that the forward
-/// variables of a tile can be bound.
+/// Each frame's maximum is taken out of the forward and backward variables, which are pairs of a whole number
+/// and a rest, so that nothing is lost over thousands of frames; what was taken out is summed in two floats;
+/// posteriors are normalised in every frame. The utterances are tiled such that the forward variables of a
+/// tile can be bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CtcLoss {
     /// The class that is no label.
