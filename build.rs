@@ -6,20 +6,21 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::{env, fs, process};
+use std::process::ExitCode;
+use std::{env, fs};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
 
-fn main() {
+fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=shaders");
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo")).join("shaders");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo")).join("catalogue.rs");
     match catalogue(&root).and_then(|text| fs::write(out, text).map_err(|e| vec![e.to_string()])) {
-        Ok(()) => {}
+        Ok(()) => ExitCode::SUCCESS,
         Err(failures) => {
             failures.iter().for_each(|failure| println!("cargo::error={}", failure.replace('\n', " | ")));
-            process::exit(1);
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,5 +1,6 @@
 // Drops elements at random; one invocation takes 4 groups of four neighbours, WIDTH groups apart.
-//   y[i] = x[i]·scale where word i % 2 of philox(i / 2, key) < threshold, else 0; key = mix(seed, step, micro-batch, stream)
+//   y[i] = x[i]·scale where the 16-bit half i % 4 of philox(i / 4, key) < threshold, else 0;
+//   key = mix(seed, step, micro-batch, stream)
 #import shared/grid
 #import shared/rng
 
@@ -31,9 +32,9 @@ fn main(
         if left <= 0 {
             return;
         }
-        let counter = (params.first + i) * 2u;
-        let words = vec4<u32>(philox(vec2<u32>(counter, 0u), key), philox(vec2<u32>(counter + 1u, 0u), key));
-        let value = select(vec4<f32>(), params.scale * x[i], words < vec4<u32>(params.threshold));
+        let words = philox(vec2<u32>(params.first + i, 0u), key);
+        let halves = vec4<u32>(words.x & 0xFFFFu, words.x >> 16u, words.y & 0xFFFFu, words.y >> 16u);
+        let value = select(vec4<f32>(), params.scale * x[i], halves < vec4<u32>(params.threshold));
         if left >= 4 {
             y[i] = value;
             continue;

@@ -122,7 +122,7 @@ impl<'a> Recorder<'a> {
         let limit = self.capabilities.max_binding / 4;
         let widest = widths.iter().copied().max().unwrap_or(1).max(1) as u64;
         if rows as u64 * widest <= limit {
-            return Ok(vec![0..rows]);
+            return Ok(std::iter::once(0..rows).collect());
         }
         // As many rows as make an aligned start whatever the width.
         let step = u64::from(self.capabilities.storage_alignment / 4).max(1);

@@ -70,7 +70,7 @@ impl Gpu {
     /// # Errors
     /// When the data does not fit or its length is no multiple of 4.
     pub fn write(&self, buffer: &Buffer, offset: u64, data: &[u8]) -> Result<()> {
-        if data.len() % 4 != 0 || offset + data.len() as u64 > buffer.bytes {
+        if !data.len().is_multiple_of(4) || offset + data.len() as u64 > buffer.bytes {
             let message = format!("{} bytes at {offset} do not fit a buffer of {}", data.len(), buffer.bytes);
             return Err(Error::invalid(message));
         }

@@ -8,11 +8,11 @@ use crate::rng::philox;
 use crate::shader::random::dropout;
 use crate::shape::{DType, Shape, Spec};
 
-/// y[i] = x[i]/(1 − p) with probability 1 − p, else 0; x of any shape, rng u32 \[3\] = (seed, optimizer step,
+/// y[i] = x[i]/q with probability q, else 0, where q is 1 − p in steps of 2⁻¹⁶; x of any shape, rng u32 \[3\] = (seed, optimizer step,
 /// micro-batch).
 ///
-/// Element i is kept where word i mod 2 of Philox at counter ⌊i/2⌋ under mix(seed, step, micro-batch, stream)
-/// is below (1 − p)·2³². dx is dy, dropped alike.
+/// Element i is kept where the 16-bit half i mod 4 (low before high) of Philox at counter ⌊i/4⌋ under mix(seed,
+/// step, micro-batch, stream) is below q·2¹⁶. dx is dy, dropped alike.
 #[derive(Debug, Clone, Copy)]
 pub struct Dropout {
     /// Probability p that an element is dropped, in [0, 1).
@@ -22,13 +22,13 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// Words below it are kept; u32::MAX keeps all but one in 2³².
+    /// Halves below it are kept.
     fn threshold(&self) -> u32 {
-        ((1.0 - f64::from(self.probability)) * 4_294_967_296.0).round() as u32
+        (((1.0 - f64::from(self.probability)) * 65_536.0).round() as u32).max(1)
     }
 
     fn scale(&self) -> f32 {
-        1.0 / (1.0 - self.probability)
+        65_536.0 / self.threshold() as f32
     }
 }
 
@@ -71,8 +71,9 @@ impl Op for Dropout {
         let key = super::key(inputs[1], self.stream);
         let mut y = inputs[0].as_standard_layout().into_owned();
         for (i, y) in y.iter_mut().enumerate() {
-            let word = philox([(i / 2) as u32, 0], key)[i % 2];
-            *y *= if word < self.threshold() { f64::from(self.scale()) } else { 0.0 };
+            let word = philox([(i / 4) as u32, 0], key)[i % 4 / 2];
+            let half = word >> (16 * (i % 2)) & 0xFFFF;
+            *y *= if half < self.threshold() { f64::from(self.scale()) } else { 0.0 };
         }
         vec![y]
     }
