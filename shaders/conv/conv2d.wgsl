@@ -1,5 +1,5 @@
 // Convolution 3×3 with stride 2×2 and reflect padding 1; one invocation takes 8 neighbouring positions
-// of the output and 8 of its channels, so that an element of x serves 8 products and one of the weight too.
+// of the output and 8 of its channels, so that every element that is loaded serves 8 products.
 //   y[b, t, f, o] = bias[o] + Σ_{i, j, c} weight[i, j, c, o] · x[b, reflect(2t + i − 1), reflect(2f + j − 1), c]
 #import shared/grid
 #import shared/reflect
@@ -13,15 +13,14 @@ struct Params {
     cin: u32,
     out_time: u32,
     out_frequency: u32,
-    cout: u32,
     padded: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;            // [batch · time from first_source, frequency, cin]
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [batch · time from first_source, frequency, cin / 4]
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>; // [3, 3, cin, padded / 4]
-@group(0) @binding(3) var<storage, read> bias: array<f32>;         // [cout]
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;      // [rows of batch · out_time from first_row, out_frequency, cout]
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;   // [padded / 4]
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [rows of batch · out_time from first_row, out_frequency, padded / 4]
 
 override WIDTH: u32 = 64u;
 
@@ -54,27 +53,15 @@ fn next(window: vec3<i32>, exists: bool) -> vec3<i32> {
 fn source(window: vec3<i32>, i: i32, j: i32) -> i32 {
     let row = window.x + reflect(window.y + i, i32(params.time));
     let column = reflect(window.z + j, i32(params.frequency));
-    return (row * i32(params.frequency) + column) * i32(params.cin);
+    return (row * i32(params.frequency) + column) * i32(params.cin / 4u);
 }
 
-fn bias_at(channel: u32) -> f32 {
-    return select(0.0, bias[min(channel, params.cout - 1u)], channel < params.cout);
-}
-
-fn put(p: u32, channel: u32, low: vec4<f32>, high: vec4<f32>) {
-    if p >= params.rows * params.out_frequency {
-        return;
+fn put(p: u32, quad: u32, low: vec4<f32>, high: vec4<f32>) {
+    if p < params.rows * params.out_frequency {
+        let at = p * (params.padded / 4u) + quad;
+        y[at] = low;
+        y[at + 1u] = high;
     }
-    let at = p * params.cout + channel;
-    let left = params.cout - channel;
-    y[at] = low.x;
-    if left > 1u { y[at + 1u] = low.y; }
-    if left > 2u { y[at + 2u] = low.z; }
-    if left > 3u { y[at + 3u] = low.w; }
-    if left > 4u { y[at + 4u] = high.x; }
-    if left > 5u { y[at + 5u] = high.y; }
-    if left > 6u { y[at + 6u] = high.z; }
-    if left > 7u { y[at + 7u] = high.w; }
 }
 
 @compute @workgroup_size(WIDTH)
@@ -86,7 +73,7 @@ fn main(
     let i = linear_group(group, groups) * WIDTH + lane;
     let blocks = params.padded / 8u;
     let tile = i / blocks;
-    let channel = (i - tile * blocks) * 8u;
+    let quad = (i - tile * blocks) * 2u;
     let positions = params.rows * params.out_frequency;
     let p = tile * 8u;
     if p >= positions {
@@ -101,8 +88,8 @@ fn main(
     let window6 = next(window5, p + 6u < positions);
     let window7 = next(window6, p + 7u < positions);
 
-    let low = vec4<f32>(bias_at(channel), bias_at(channel + 1u), bias_at(channel + 2u), bias_at(channel + 3u));
-    let high = vec4<f32>(bias_at(channel + 4u), bias_at(channel + 5u), bias_at(channel + 6u), bias_at(channel + 7u));
+    let low = bias[quad];
+    let high = bias[quad + 1u];
     var low0 = low; var high0 = high;
     var low1 = low; var high1 = high;
     var low2 = low; var high2 = high;
@@ -111,7 +98,8 @@ fn main(
     var low5 = low; var high5 = high;
     var low6 = low; var high6 = high;
     var low7 = low; var high7 = high;
-    var at = channel / 4u;
+    var at = quad;
+    let stride = params.padded / 4u;
     for (var i = 0; i < 3; i++) {
         for (var j = 0; j < 3; j++) {
             let x0 = source(window0, i, j);
@@ -122,27 +110,49 @@ fn main(
             let x5 = source(window5, i, j);
             let x6 = source(window6, i, j);
             let x7 = source(window7, i, j);
-            for (var c = 0; c < i32(params.cin); c++) {
-                let w = weight[at];
-                let v = weight[at + 1u];
-                at += params.padded / 4u;
-                let s0 = x[x0 + c]; low0 += s0 * w; high0 += s0 * v;
-                let s1 = x[x1 + c]; low1 += s1 * w; high1 += s1 * v;
-                let s2 = x[x2 + c]; low2 += s2 * w; high2 += s2 * v;
-                let s3 = x[x3 + c]; low3 += s3 * w; high3 += s3 * v;
-                let s4 = x[x4 + c]; low4 += s4 * w; high4 += s4 * v;
-                let s5 = x[x5 + c]; low5 += s5 * w; high5 += s5 * v;
-                let s6 = x[x6 + c]; low6 += s6 * w; high6 += s6 * v;
-                let s7 = x[x7 + c]; low7 += s7 * w; high7 += s7 * v;
+            for (var c = 0; c < i32(params.cin / 4u); c++) {
+                let w0 = weight[at];
+                let v0 = weight[at + 1u];
+                let w1 = weight[at + stride];
+                let v1 = weight[at + stride + 1u];
+                let w2 = weight[at + 2u * stride];
+                let v2 = weight[at + 2u * stride + 1u];
+                let w3 = weight[at + 3u * stride];
+                let v3 = weight[at + 3u * stride + 1u];
+                at += 4u * stride;
+                let s0 = x[x0 + c];
+                low0 = low0 + s0.x * w0 + s0.y * w1 + s0.z * w2 + s0.w * w3;
+                high0 = high0 + s0.x * v0 + s0.y * v1 + s0.z * v2 + s0.w * v3;
+                let s1 = x[x1 + c];
+                low1 = low1 + s1.x * w0 + s1.y * w1 + s1.z * w2 + s1.w * w3;
+                high1 = high1 + s1.x * v0 + s1.y * v1 + s1.z * v2 + s1.w * v3;
+                let s2 = x[x2 + c];
+                low2 = low2 + s2.x * w0 + s2.y * w1 + s2.z * w2 + s2.w * w3;
+                high2 = high2 + s2.x * v0 + s2.y * v1 + s2.z * v2 + s2.w * v3;
+                let s3 = x[x3 + c];
+                low3 = low3 + s3.x * w0 + s3.y * w1 + s3.z * w2 + s3.w * w3;
+                high3 = high3 + s3.x * v0 + s3.y * v1 + s3.z * v2 + s3.w * v3;
+                let s4 = x[x4 + c];
+                low4 = low4 + s4.x * w0 + s4.y * w1 + s4.z * w2 + s4.w * w3;
+                high4 = high4 + s4.x * v0 + s4.y * v1 + s4.z * v2 + s4.w * v3;
+                let s5 = x[x5 + c];
+                low5 = low5 + s5.x * w0 + s5.y * w1 + s5.z * w2 + s5.w * w3;
+                high5 = high5 + s5.x * v0 + s5.y * v1 + s5.z * v2 + s5.w * v3;
+                let s6 = x[x6 + c];
+                low6 = low6 + s6.x * w0 + s6.y * w1 + s6.z * w2 + s6.w * w3;
+                high6 = high6 + s6.x * v0 + s6.y * v1 + s6.z * v2 + s6.w * v3;
+                let s7 = x[x7 + c];
+                low7 = low7 + s7.x * w0 + s7.y * w1 + s7.z * w2 + s7.w * w3;
+                high7 = high7 + s7.x * v0 + s7.y * v1 + s7.z * v2 + s7.w * v3;
             }
         }
     }
-    put(p, channel, low0, high0);
-    put(p + 1u, channel, low1, high1);
-    put(p + 2u, channel, low2, high2);
-    put(p + 3u, channel, low3, high3);
-    put(p + 4u, channel, low4, high4);
-    put(p + 5u, channel, low5, high5);
-    put(p + 6u, channel, low6, high6);
-    put(p + 7u, channel, low7, high7);
+    put(p, quad, low0, high0);
+    put(p + 1u, quad, low1, high1);
+    put(p + 2u, quad, low2, high2);
+    put(p + 3u, quad, low3, high3);
+    put(p + 4u, quad, low4, high4);
+    put(p + 5u, quad, low5, high5);
+    put(p + 6u, quad, low6, high6);
+    put(p + 7u, quad, low7, high7);
 }

@@ -1,6 +1,7 @@
 // Gradient of the convolution's input; one invocation takes 8 columns of one parity and 8 channels.
 //   dx[b, s, g, c] = Σ weight[i, j, o, c] · dy[b, t, f, o] over reflect(2t + i − 1) = s, reflect(2f + j − 1) = g, all o
-// Even s: t = s/2, i = 1. Odd s: t in {(s − 1)/2, (s + 1)/2}, i in {0, 2}, of which the mirror's edges use all four.
+// Even s: t = s/2, i = 1. Odd s: t = (s − 1)/2, i = 2 and t = (s + 1)/2, i = 0; beside the mirrors at −1 and
+// `time` also t = (s − 1)/2, i = 0 and t = (s + 1)/2, i = 2.
 #import shared/grid
 #import shared/reflect
 
@@ -10,7 +11,6 @@ struct Params {
     first_source: u32,
     time: u32,
     frequency: u32,
-    cin: u32,
     out_time: u32,
     out_frequency: u32,
     cout: u32,
@@ -18,11 +18,20 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;           // [batch · out_time from first_source, out_frequency, cout]
+@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;     // [batch · out_time from first_source, out_frequency, cout / 4]
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>; // [3, 3, cout, padded / 4]
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;     // [rows of batch · time from first_row, frequency, cin]
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [rows of batch · time from first_row, frequency, padded / 4]
 
 override WIDTH: u32 = 64u;
+
+// The number of pairs (t, i) to try for a position of this parity; the third and fourth are for the mirrors.
+fn pairs(odd: bool, start: bool, end: bool) -> i32 {
+    return select(1, select(select(2, 3, start), 4, end), odd);
+}
+
+fn tap(pair: i32, odd: bool) -> i32 {
+    return select(1, select(0, 2, pair == 0 || pair == 3), odd);
+}
 
 // Whether output column f sees input column g through the window's column j.
 fn sees(f: i32, g: i32, j: i32) -> bool {
@@ -30,20 +39,12 @@ fn sees(f: i32, g: i32, j: i32) -> bool {
     return g < size && f < i32(params.out_frequency) && reflect(2 * f + j - 1, size) == g;
 }
 
-fn put(row: u32, column: u32, channel: u32, low: vec4<f32>, high: vec4<f32>) {
-    if column >= params.frequency {
-        return;
+fn put(row: u32, column: u32, quad: u32, low: vec4<f32>, high: vec4<f32>) {
+    if column < params.frequency {
+        let at = (row * params.frequency + column) * (params.padded / 4u) + quad;
+        dx[at] = low;
+        dx[at + 1u] = high;
     }
-    let at = (row * params.frequency + column) * params.cin + channel;
-    let left = params.cin - channel;
-    dx[at] = low.x;
-    if left > 1u { dx[at + 1u] = low.y; }
-    if left > 2u { dx[at + 2u] = low.z; }
-    if left > 3u { dx[at + 3u] = low.w; }
-    if left > 4u { dx[at + 4u] = high.x; }
-    if left > 5u { dx[at + 5u] = high.y; }
-    if left > 6u { dx[at + 6u] = high.z; }
-    if left > 7u { dx[at + 7u] = high.w; }
 }
 
 @compute @workgroup_size(WIDTH)
@@ -55,20 +56,24 @@ fn main(
     let i = linear_group(group, groups) * WIDTH + lane;
     let blocks = params.padded / 8u;
     let tile = i / blocks;
-    let channel = (i - tile * blocks) * 8u;
+    let quad = (i - tile * blocks) * 2u;
     // Tiles of 8 columns of one parity: half of them even, half of them odd.
     let tiles = (params.out_frequency + 7u) / 8u;
     let half = tile / tiles;
     let first = i32((tile - half * tiles) * 8u);
     let local = half / 2u;
     let parity = i32(half & 1u);
+    let last = first + 9 >= i32(params.out_frequency);
+    let sides = pairs(parity == 1, first == 0, last && params.frequency % 2u == 1u);
     if local >= params.rows {
         return;
     }
     let row = params.first_row + local;
     let utterance = row / params.time;
     let frame = i32(row - utterance * params.time);
-    let odd = frame & 1;
+    let odd = frame % 2 == 1;
+    let mirrored = params.time % 2u == 1u && frame == i32(params.time) - 2;
+    let taps = pairs(odd, frame == 1, mirrored);
     let top = i32(utterance * params.out_time) - i32(params.first_source);
 
     var low0 = vec4<f32>(); var high0 = vec4<f32>();
@@ -79,16 +84,17 @@ fn main(
     var low5 = vec4<f32>(); var high5 = vec4<f32>();
     var low6 = vec4<f32>(); var high6 = vec4<f32>();
     var low7 = vec4<f32>(); var high7 = vec4<f32>();
-    let cout = i32(params.cout);
-    for (var pair = 0; pair < 4; pair++) {
-        let t = frame / 2 + pair / 2;
-        let i = select(1, (pair & 1) * 2, odd == 1);
-        if (odd == 0 && pair > 0) || t >= i32(params.out_time) || reflect(2 * t + i - 1, i32(params.time)) != frame {
+    let quads = i32(params.cout / 4u);
+    let stride = params.padded / 4u;
+    for (var pair = 0; pair < taps; pair++) {
+        let t = frame / 2 + (pair & 1);
+        let i = tap(pair, odd);
+        if t >= i32(params.out_time) || reflect(2 * t + i - 1, i32(params.time)) != frame {
             continue;
         }
-        for (var side = 0; side < 4; side++) {
-            let j = select(1, (side & 1) * 2, parity == 1);
-            let f = first + side / 2;
+        for (var side = 0; side < sides; side++) {
+            let f = first + (side & 1);
+            let j = tap(side, parity == 1);
             let g = 2 * first + parity;
             let see0 = sees(f, g, j);
             let see1 = sees(f + 1, g + 2, j);
@@ -98,43 +104,61 @@ fn main(
             let see5 = sees(f + 5, g + 10, j);
             let see6 = sees(f + 6, g + 12, j);
             let see7 = sees(f + 7, g + 14, j);
-            let none = !(see0 || see1 || see2 || see3 || see4 || see5 || see6 || see7);
-            if none || (parity == 0 && side > 0) {
-                continue;
-            }
             let base = (top + t) * i32(params.out_frequency);
             let end = i32(params.out_frequency) - 1;
-            let y0 = (base + min(f, end)) * cout;
-            let y1 = (base + min(f + 1, end)) * cout;
-            let y2 = (base + min(f + 2, end)) * cout;
-            let y3 = (base + min(f + 3, end)) * cout;
-            let y4 = (base + min(f + 4, end)) * cout;
-            let y5 = (base + min(f + 5, end)) * cout;
-            let y6 = (base + min(f + 6, end)) * cout;
-            let y7 = (base + min(f + 7, end)) * cout;
-            var at = u32((i * 3 + j) * cout) * (params.padded / 4u) + channel / 4u;
-            for (var c = 0; c < cout; c++) {
-                let w = weight[at];
-                let v = weight[at + 1u];
-                at += params.padded / 4u;
-                let s0 = select(0.0, dy[y0 + c], see0); low0 += s0 * w; high0 += s0 * v;
-                let s1 = select(0.0, dy[y1 + c], see1); low1 += s1 * w; high1 += s1 * v;
-                let s2 = select(0.0, dy[y2 + c], see2); low2 += s2 * w; high2 += s2 * v;
-                let s3 = select(0.0, dy[y3 + c], see3); low3 += s3 * w; high3 += s3 * v;
-                let s4 = select(0.0, dy[y4 + c], see4); low4 += s4 * w; high4 += s4 * v;
-                let s5 = select(0.0, dy[y5 + c], see5); low5 += s5 * w; high5 += s5 * v;
-                let s6 = select(0.0, dy[y6 + c], see6); low6 += s6 * w; high6 += s6 * v;
-                let s7 = select(0.0, dy[y7 + c], see7); low7 += s7 * w; high7 += s7 * v;
+            let y0 = (base + min(f, end)) * quads;
+            let y1 = (base + min(f + 1, end)) * quads;
+            let y2 = (base + min(f + 2, end)) * quads;
+            let y3 = (base + min(f + 3, end)) * quads;
+            let y4 = (base + min(f + 4, end)) * quads;
+            let y5 = (base + min(f + 5, end)) * quads;
+            let y6 = (base + min(f + 6, end)) * quads;
+            let y7 = (base + min(f + 7, end)) * quads;
+            var at = u32(i * 3 + j) * params.cout * stride + quad;
+            for (var c = 0; c < quads; c++) {
+                let w0 = weight[at];
+                let v0 = weight[at + 1u];
+                let w1 = weight[at + stride];
+                let v1 = weight[at + stride + 1u];
+                let w2 = weight[at + 2u * stride];
+                let v2 = weight[at + 2u * stride + 1u];
+                let w3 = weight[at + 3u * stride];
+                let v3 = weight[at + 3u * stride + 1u];
+                at += 4u * stride;
+                let s0 = select(vec4<f32>(), dy[y0 + c], see0);
+                low0 = low0 + s0.x * w0 + s0.y * w1 + s0.z * w2 + s0.w * w3;
+                high0 = high0 + s0.x * v0 + s0.y * v1 + s0.z * v2 + s0.w * v3;
+                let s1 = select(vec4<f32>(), dy[y1 + c], see1);
+                low1 = low1 + s1.x * w0 + s1.y * w1 + s1.z * w2 + s1.w * w3;
+                high1 = high1 + s1.x * v0 + s1.y * v1 + s1.z * v2 + s1.w * v3;
+                let s2 = select(vec4<f32>(), dy[y2 + c], see2);
+                low2 = low2 + s2.x * w0 + s2.y * w1 + s2.z * w2 + s2.w * w3;
+                high2 = high2 + s2.x * v0 + s2.y * v1 + s2.z * v2 + s2.w * v3;
+                let s3 = select(vec4<f32>(), dy[y3 + c], see3);
+                low3 = low3 + s3.x * w0 + s3.y * w1 + s3.z * w2 + s3.w * w3;
+                high3 = high3 + s3.x * v0 + s3.y * v1 + s3.z * v2 + s3.w * v3;
+                let s4 = select(vec4<f32>(), dy[y4 + c], see4);
+                low4 = low4 + s4.x * w0 + s4.y * w1 + s4.z * w2 + s4.w * w3;
+                high4 = high4 + s4.x * v0 + s4.y * v1 + s4.z * v2 + s4.w * v3;
+                let s5 = select(vec4<f32>(), dy[y5 + c], see5);
+                low5 = low5 + s5.x * w0 + s5.y * w1 + s5.z * w2 + s5.w * w3;
+                high5 = high5 + s5.x * v0 + s5.y * v1 + s5.z * v2 + s5.w * v3;
+                let s6 = select(vec4<f32>(), dy[y6 + c], see6);
+                low6 = low6 + s6.x * w0 + s6.y * w1 + s6.z * w2 + s6.w * w3;
+                high6 = high6 + s6.x * v0 + s6.y * v1 + s6.z * v2 + s6.w * v3;
+                let s7 = select(vec4<f32>(), dy[y7 + c], see7);
+                low7 = low7 + s7.x * w0 + s7.y * w1 + s7.z * w2 + s7.w * w3;
+                high7 = high7 + s7.x * v0 + s7.y * v1 + s7.z * v2 + s7.w * v3;
             }
         }
     }
     let column = u32(2 * first + parity);
-    put(local, column, channel, low0, high0);
-    put(local, column + 2u, channel, low1, high1);
-    put(local, column + 4u, channel, low2, high2);
-    put(local, column + 6u, channel, low3, high3);
-    put(local, column + 8u, channel, low4, high4);
-    put(local, column + 10u, channel, low5, high5);
-    put(local, column + 12u, channel, low6, high6);
-    put(local, column + 14u, channel, low7, high7);
+    put(local, column, quad, low0, high0);
+    put(local, column + 2u, quad, low1, high1);
+    put(local, column + 4u, quad, low2, high2);
+    put(local, column + 6u, quad, low3, high3);
+    put(local, column + 8u, quad, low4, high4);
+    put(local, column + 10u, quad, low5, high5);
+    put(local, column + 12u, quad, low6, high6);
+    put(local, column + 14u, quad, low7, high7);
 }

@@ -1,16 +1,17 @@
 // Second level of a convolution's weight gradient: sums the chunks; one invocation a weight or a bias.
-//   dweight[c, r] = Σ_chunk partial[chunk, r, c],  dbias[c] = Σ_chunk partial[chunk, rows, c]
+//   dweight[c, r] = Σ_chunk partial[chunk, r, c],  dbias[c] = Σ_chunk partial[chunk, partial_rows − 1, c]
 #import shared/grid
 
 struct Params {
     chunks: u32,
     rows: u32,
     columns: u32,
+    partial_rows: u32,
     padded: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> partial: array<f32>;       // [chunks, rows + 1, padded]
+@group(0) @binding(1) var<storage, read> partial: array<f32>;       // [chunks, partial_rows > rows, padded]
 @group(0) @binding(2) var<storage, read_write> dweight: array<f32>; // [columns, rows]
 @group(0) @binding(3) var<storage, read_write> dbias: array<f32>;   // [columns]
 
@@ -28,10 +29,11 @@ fn main(
     if row > params.rows || column >= params.columns {
         return;
     }
-    let stride = (params.rows + 1u) * params.padded;
+    let stride = params.partial_rows * params.padded;
+    let first = select(row, params.partial_rows - 1u, row == params.rows) * params.padded + column;
     var total = 0.0;
     for (var chunk = 0u; chunk < params.chunks; chunk++) {
-        total += partial[chunk * stride + i];
+        total += partial[chunk * stride + first];
     }
     if row < params.rows {
         dweight[column * params.rows + row] = total;

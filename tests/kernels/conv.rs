@@ -23,6 +23,8 @@ fn conv2d() {
         [2, 3, 2, 4, 3],
         [2, 5, 7, 3, 5],
         [3, 4, 33, 1, 64],
+        [1, 5, 34, 4, 8],
+        [1, 4, 31, 5, 4],
         [2, 7, 20, 8, 16],
         [1, 6, 17, 12, 9],
     ] {
@@ -43,7 +45,7 @@ fn conv2d() {
 
 #[test]
 fn conv2d_any_shape() {
-    proptest!(cases(6), |(batch in 1usize..4, time in 2usize..9, frequency in 2usize..25, cin in 1usize..6, cout in 1usize..18)| {
+    proptest!(cases(10), |(batch in 1usize..4, time in 2usize..9, frequency in 2usize..40, cin in 1usize..6, cout in 1usize..18)| {
         check(Conv2d, &conv2d_args([batch, time, frequency, cin, cout]), Tolerance::Accumulated);
     });
 }
@@ -52,10 +54,12 @@ fn conv2d_any_shape() {
 #[test]
 fn conv2d_tiles() {
     let Some(gpu) = gpu() else { return };
-    for time in [38, 41] {
+    for (sizes, tiled) in
+        [([3, 38, 37, 1, 8], 12_000), ([3, 41, 37, 1, 8], 12_000), ([3, 41, 37, 8, 16], 60_000)]
+    {
         let mut results = Vec::new();
-        for max_binding in [gpu.capabilities().max_binding, 12_000] {
-            let args = conv2d_args([3, time, 37, 1, 8]);
+        for max_binding in [gpu.capabilities().max_binding, tiled] {
+            let args = conv2d_args(sizes);
             let graph = Graph::new();
             let names = ["x", "weight", "bias"];
             let inputs: Vec<Tensor> = names
@@ -83,10 +87,10 @@ fn conv2d_tiles() {
             results.push(outputs.map(|(name, _)| read(name)));
         }
         let [whole, tiled] = [&results[0], &results[1]];
-        assert!(whole[0] == tiled[0] && whole[1] == tiled[1], "time {time}");
+        assert!(whole[0] == tiled[0] && whole[1] == tiled[1], "{sizes:?}");
         for i in [2, 3] {
             let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 2e-5 * a.abs().max(100.0);
-            assert!(whole[i].iter().zip(&tiled[i]).all(close), "time {time}");
+            assert!(whole[i].iter().zip(&tiled[i]).all(close), "{sizes:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::ops::{Array, Op, Vjp, expect, mismatch};
-use crate::shader::conv::{conv2d, pack};
+use crate::shader::conv::{conv2d, conv2d_mono, pack};
 use crate::shape::{DType, Spec};
 
 /// Convolution 3×3 with stride 2×2, reflect padding 1 on both axes, and bias:
@@ -61,6 +61,14 @@ impl Sizes {
         }
     }
 
+    /// Rounds the channels up to what the kernels take: y's to blocks, x's to four unless there is but one.
+    pub fn pad(&mut self) {
+        self.cout = self.cout.next_multiple_of(BLOCK);
+        if self.cin > 1 {
+            self.cin = self.cin.next_multiple_of(4);
+        }
+    }
+
     /// Elements of one frame of x and of y.
     pub fn widths(&self) -> [usize; 2] {
         [self.frequency * self.cin, self.out_frequency * self.cout]
@@ -99,13 +107,13 @@ impl Sizes {
     pub fn out_tiles(&self, rec: &Recorder) -> Result<Vec<Range<usize>>> {
         let (rows, [x, y]) = (self.batch * self.out_time, self.widths());
         // Two frames of x for one of y; the halo and the aligned start may double that.
-        if self.whole(rec) { Ok(vec![0..rows]) } else { rec.tiles(rows, &[4 * x, y]) }
+        if self.whole(rec) { Ok(std::iter::once(0..rows).collect()) } else { rec.tiles(rows, &[4 * x, y]) }
     }
 
     /// Ranges of the frames of x such that they and the frames of y that see them can be bound.
     pub fn in_tiles(&self, rec: &Recorder) -> Result<Vec<Range<usize>>> {
         let (rows, [x, y]) = (self.batch * self.time, self.widths());
-        if self.whole(rec) { Ok(vec![0..rows]) } else { rec.tiles(rows, &[x, 2 * y]) }
+        if self.whole(rec) { Ok(std::iter::once(0..rows).collect()) } else { rec.tiles(rows, &[x, 2 * y]) }
     }
 }
 
@@ -115,28 +123,84 @@ fn align(row: usize, rec: &Recorder) -> usize {
     row / step * step
 }
 
-/// y[p, r, c] = x[p + r·row_stride + c·column_stride], its rows padded with zeros to whole blocks.
-pub(super) fn packed(
+/// Records y[p, r, c] = x[p + r·strides\[0\] + c·strides\[1\]] for r < rows and c < columns, else 0.
+fn pack(
     rec: &mut Recorder,
     x: &Operand,
-    sizes: [usize; 3],
+    y: &Operand,
+    [rows, columns]: [usize; 2],
     strides: [usize; 2],
-) -> Result<Operand> {
-    let [planes, rows, columns] = sizes;
-    let padded = columns.next_multiple_of(BLOCK);
-    let y = rec.scratch(DType::F32, [planes, rows, padded]);
+) -> Result<()> {
     let params = pack::Params {
-        planes: planes as u32,
+        planes: y.dims()[0] as u32,
         rows: rows as u32,
         columns: columns as u32,
-        padded: padded as u32,
+        y_rows: y.dims()[1] as u32,
+        y_columns: y.dims()[2] as u32,
         row_stride: strides[0] as u32,
         column_stride: strides[1] as u32,
     };
     let width = rec.capabilities().map_width();
     let groups = rec.threads(y.elements(), width);
-    rec.dispatch(&pack::KERNEL, &[("WIDTH", f64::from(width))], &params, &[x, &y], groups)?;
+    rec.dispatch(&pack::KERNEL, &[("WIDTH", f64::from(width))], &params, &[x, y], groups)
+}
+
+/// The weight [cout, cin, 3, 3] as [9, rows, columns] padded with zeros to these sizes, where the rows are the
+/// input channels, or the output channels if `transposed`.
+pub(super) fn packed_weight(
+    rec: &mut Recorder,
+    weight: &Operand,
+    [rows, columns]: [usize; 2],
+    transposed: bool,
+) -> Result<Operand> {
+    let (cout, cin) = (weight.dims()[0], weight.dims()[1]);
+    let y = rec.scratch(DType::F32, [9, rows, columns]);
+    match transposed {
+        false => pack(rec, weight, &y, [cin, cout], [9, 9 * cin])?,
+        true => pack(rec, weight, &y, [cout, cin], [9 * cin, 9])?,
+    }
     Ok(y)
+}
+
+/// `x` with its last axis padded with zeros to `channels`.
+pub(super) fn padded(rec: &mut Recorder, x: &Operand, channels: usize) -> Result<Operand> {
+    let own = x.shape().last();
+    if own == channels {
+        return Ok(x.clone());
+    }
+    let y = rec.scratch(DType::F32, [1, x.elements() / own, channels]);
+    pack(rec, x, &y, [x.elements() / own, own], [own, 1])?;
+    Ok(y)
+}
+
+/// Where a kernel writes the frames `tile` of `y`, each of `positions`, with the last axis padded to `channels`;
+/// [`crop`] brings it to `y`.
+pub(super) fn staged(
+    rec: &mut Recorder,
+    y: &Operand,
+    tile: &Range<usize>,
+    [positions, channels]: [usize; 2],
+) -> Operand {
+    match y.shape().last() == channels {
+        true => y.rows(tile, positions * channels),
+        false => rec.scratch(DType::F32, [tile.len() * positions, channels]),
+    }
+}
+
+/// Copies what [`staged`] gave to the frames `tile` of `y`.
+pub(super) fn crop(
+    rec: &mut Recorder,
+    staged: &Operand,
+    y: &Operand,
+    tile: &Range<usize>,
+    positions: usize,
+) -> Result<()> {
+    if staged.memory == y.memory {
+        return Ok(());
+    }
+    let (rows, columns) = (tile.len() * positions, y.shape().last());
+    let flat = Operand { spec: Spec::f32([1, rows, columns]), ..y.rows(tile, positions * columns) };
+    pack(rec, staged, &flat, [rows, columns], [staged.shape().last(), 1])
 }
 
 impl Op for Conv2d {
@@ -163,30 +227,50 @@ impl Op for Conv2d {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let width = rec.capabilities().map_width();
-        let sizes = Sizes::new(inputs[0].dims(), outputs[0].dims());
+        let overrides = [("WIDTH", f64::from(width))];
+        let mut sizes = Sizes::new(inputs[0].dims(), outputs[0].dims());
+        sizes.pad();
+        let weight = packed_weight(rec, &inputs[1], [sizes.cin, sizes.cout], false)?;
+        let bias = padded(rec, &inputs[2], sizes.cout)?;
+        let x = padded(rec, &inputs[0], sizes.cin)?;
         let [x_width, y_width] = sizes.widths();
-        let weight = packed(rec, &inputs[1], [9, sizes.cin, sizes.cout], [9, 9 * sizes.cin])?;
-        let padded = sizes.cout.next_multiple_of(BLOCK);
         for tile in sizes.out_tiles(rec)? {
             let seen = sizes.seen(&tile, rec);
-            let params = conv2d::Params {
-                rows: tile.len() as u32,
-                first_row: tile.start as u32,
-                first_source: seen.start as u32,
-                time: sizes.time as u32,
-                frequency: sizes.frequency as u32,
-                cin: sizes.cin as u32,
-                out_time: sizes.out_time as u32,
-                out_frequency: sizes.out_frequency as u32,
-                cout: sizes.cout as u32,
-                padded: padded as u32,
-            };
-            let positions = tile.len() * sizes.out_frequency;
-            let groups = rec.threads(positions.div_ceil(BLOCK) * padded / BLOCK, width);
-            let (x, y) = (inputs[0].rows(&seen, x_width), outputs[0].rows(&tile, y_width));
-            let bindings = [&x, &weight, &inputs[2], &y];
-            rec.dispatch(&conv2d::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
-            rec.work((positions * sizes.cin * sizes.cout * 18) as f64);
+            let x = x.rows(&seen, x_width);
+            let y = staged(rec, &outputs[0], &tile, [sizes.out_frequency, sizes.cout]);
+            let bindings = [&x, &weight, &bias, &y];
+            let blocks = sizes.cout / BLOCK;
+            if sizes.cin == 1 {
+                let params = conv2d_mono::Params {
+                    rows: tile.len() as u32,
+                    first_row: tile.start as u32,
+                    first_source: seen.start as u32,
+                    time: sizes.time as u32,
+                    frequency: sizes.frequency as u32,
+                    out_time: sizes.out_time as u32,
+                    out_frequency: sizes.out_frequency as u32,
+                    padded: sizes.cout as u32,
+                };
+                let groups = rec.threads(tile.len() * blocks, width);
+                rec.dispatch(&conv2d_mono::KERNEL, &overrides, &params, &bindings, groups)?;
+            } else {
+                let params = conv2d::Params {
+                    rows: tile.len() as u32,
+                    first_row: tile.start as u32,
+                    first_source: seen.start as u32,
+                    time: sizes.time as u32,
+                    frequency: sizes.frequency as u32,
+                    cin: sizes.cin as u32,
+                    out_time: sizes.out_time as u32,
+                    out_frequency: sizes.out_frequency as u32,
+                    padded: sizes.cout as u32,
+                };
+                let positions = tile.len() * sizes.out_frequency;
+                let groups = rec.threads(positions.div_ceil(BLOCK) * blocks, width);
+                rec.dispatch(&conv2d::KERNEL, &overrides, &params, &bindings, groups)?;
+            }
+            rec.work((tile.len() * y_width * sizes.cin * 18) as f64);
+            crop(rec, &y, &outputs[0], &tile, sizes.out_frequency)?;
         }
         Ok(())
     }

@@ -2,11 +2,11 @@
 
 use ndarray::IxDyn;
 
-use super::conv2d::{BLOCK, Sizes, packed, source};
+use super::conv2d::{BLOCK, Sizes, crop, packed_weight, padded, source, staged};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::ops::{Array, Op, expect, mismatch};
-use crate::shader::conv::{conv2d_backward, conv2d_backward_weight, weight_sum};
+use crate::shader::conv::{conv2d_backward, conv2d_backward_weight, conv2d_mono_backward_weight, weight_sum};
 use crate::shape::{DType, Spec};
 
 /// dx of [`super::Conv2d`] from dy [batch, ⌈time/2⌉, ⌈frequency/2⌉, cout] and the weight.
@@ -43,10 +43,12 @@ impl Op for Conv2dBackward {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let width = rec.capabilities().map_width();
-        let sizes = Sizes::new(outputs[0].dims(), inputs[0].dims());
+        let mut sizes = Sizes::new(outputs[0].dims(), inputs[0].dims());
+        sizes.cin = sizes.cin.next_multiple_of(BLOCK);
+        sizes.cout = sizes.cout.next_multiple_of(4);
+        let weight = packed_weight(rec, &inputs[1], [sizes.cout, sizes.cin], true)?;
+        let dy = padded(rec, &inputs[0], sizes.cout)?;
         let [x_width, y_width] = sizes.widths();
-        let weight = packed(rec, &inputs[1], [9, sizes.cout, sizes.cin], [9 * sizes.cin, 9])?;
-        let padded = sizes.cin.next_multiple_of(BLOCK);
         for tile in sizes.in_tiles(rec)? {
             let seeing = sizes.seeing(&tile, rec);
             let params = conv2d_backward::Params {
@@ -55,18 +57,19 @@ impl Op for Conv2dBackward {
                 first_source: seeing.start as u32,
                 time: sizes.time as u32,
                 frequency: sizes.frequency as u32,
-                cin: sizes.cin as u32,
                 out_time: sizes.out_time as u32,
                 out_frequency: sizes.out_frequency as u32,
                 cout: sizes.cout as u32,
-                padded: padded as u32,
+                padded: sizes.cin as u32,
             };
             let tiles = 2 * tile.len() * sizes.out_frequency.div_ceil(BLOCK);
-            let groups = rec.threads(tiles * padded / BLOCK, width);
-            let (dy, dx) = (inputs[0].rows(&seeing, y_width), outputs[0].rows(&tile, x_width));
+            let groups = rec.threads(tiles * sizes.cin / BLOCK, width);
+            let dy = dy.rows(&seeing, y_width);
+            let dx = staged(rec, &outputs[0], &tile, [sizes.frequency, sizes.cin]);
             let overrides = [("WIDTH", f64::from(width))];
             rec.dispatch(&conv2d_backward::KERNEL, &overrides, &params, &[&dy, &weight, &dx], groups)?;
             rec.work((tile.len() * x_width * sizes.cout * 5) as f64);
+            crop(rec, &dx, &outputs[0], &tile, sizes.frequency)?;
         }
         Ok(())
     }
@@ -125,40 +128,54 @@ impl Op for Conv2dBackwardWeight {
         let width = rec.capabilities().map_width();
         let overrides = [("WIDTH", f64::from(width))];
         let mut sizes = Sizes::new(inputs[0].dims(), inputs[1].dims());
-        let padded = sizes.cout.next_multiple_of(BLOCK);
-        let mut dy = inputs[1].clone();
-        if padded != sizes.cout {
-            let positions = sizes.batch * sizes.out_time * sizes.out_frequency;
-            dy = packed(rec, &dy, [1, positions, sizes.cout], [sizes.cout, 1])?;
-            sizes.cout = padded;
-        }
+        sizes.pad();
+        let (x, dy) = (padded(rec, &inputs[0], sizes.cin)?, padded(rec, &inputs[1], sizes.cout)?);
         let [x_width, y_width] = sizes.widths();
         let tiles = sizes.out_tiles(rec)?;
-        let lanes = padded / BLOCK * sizes.cin;
+        // One invocation takes all taps of the only channel, or a row of taps of four.
+        let lanes = sizes.cout / BLOCK * if sizes.cin == 1 { 1 } else { 3 * sizes.cin / 4 };
         let chunk = CHUNK.max((sizes.batch * sizes.out_time * lanes).div_ceil(INVOCATIONS));
         let chunks = tiles.iter().map(|tile| tile.len().div_ceil(chunk)).sum::<usize>();
-        let partial = rec.scratch(DType::F32, [chunks.max(1), 9 * sizes.cin + 1, padded]);
+        let partial = rec.scratch(DType::F32, [chunks.max(1), 9 * sizes.cin + 1, sizes.cout]);
         let mut first_chunk = 0;
         for tile in tiles {
             let seen = sizes.seen(&tile, rec);
             let own = tile.len().div_ceil(chunk);
-            let params = conv2d_backward_weight::Params {
-                rows: tile.len() as u32,
-                first_row: tile.start as u32,
-                first_source: seen.start as u32,
-                time: sizes.time as u32,
-                frequency: sizes.frequency as u32,
-                cin: sizes.cin as u32,
-                out_time: sizes.out_time as u32,
-                out_frequency: sizes.out_frequency as u32,
-                padded: padded as u32,
-                chunk: chunk as u32,
-                chunks: own as u32,
-                first_chunk: first_chunk as u32,
-            };
             let groups = rec.threads(own * lanes, width);
-            let (x, dy) = (inputs[0].rows(&seen, x_width), dy.rows(&tile, y_width));
-            rec.dispatch(&conv2d_backward_weight::KERNEL, &overrides, &params, &[&x, &dy, &partial], groups)?;
+            let (x, dy) = (x.rows(&seen, x_width), dy.rows(&tile, y_width));
+            let bindings = [&x, &dy, &partial];
+            if sizes.cin == 1 {
+                let params = conv2d_mono_backward_weight::Params {
+                    rows: tile.len() as u32,
+                    first_row: tile.start as u32,
+                    first_source: seen.start as u32,
+                    time: sizes.time as u32,
+                    frequency: sizes.frequency as u32,
+                    out_time: sizes.out_time as u32,
+                    out_frequency: sizes.out_frequency as u32,
+                    padded: sizes.cout as u32,
+                    chunk: chunk as u32,
+                    chunks: own as u32,
+                    first_chunk: first_chunk as u32,
+                };
+                rec.dispatch(&conv2d_mono_backward_weight::KERNEL, &overrides, &params, &bindings, groups)?;
+            } else {
+                let params = conv2d_backward_weight::Params {
+                    rows: tile.len() as u32,
+                    first_row: tile.start as u32,
+                    first_source: seen.start as u32,
+                    time: sizes.time as u32,
+                    frequency: sizes.frequency as u32,
+                    cin: sizes.cin as u32,
+                    out_time: sizes.out_time as u32,
+                    out_frequency: sizes.out_frequency as u32,
+                    padded: sizes.cout as u32,
+                    chunk: chunk as u32,
+                    chunks: own as u32,
+                    first_chunk: first_chunk as u32,
+                };
+                rec.dispatch(&conv2d_backward_weight::KERNEL, &overrides, &params, &bindings, groups)?;
+            }
             rec.work((tile.len() * y_width * sizes.cin * 18) as f64);
             first_chunk += own;
         }
@@ -186,7 +203,8 @@ impl Op for Conv2dBackwardWeight {
     }
 }
 
-/// Sums `partial` [chunks, rows + 1, padded] over its chunks to dweight [columns, rows] and dbias [columns].
+/// Sums `partial` [chunks, rows and more, padded] over its chunks to dweight [columns, rows] and, from its last
+/// row, dbias [columns].
 pub(super) fn sum_chunks(
     rec: &mut Recorder,
     partial: &Operand,
@@ -199,9 +217,10 @@ pub(super) fn sum_chunks(
         chunks: chunks as u32,
         rows: (dweight.elements() / dbias.elements().max(1)) as u32,
         columns: dbias.elements() as u32,
+        partial_rows: partial.dims()[1] as u32,
         padded: partial.shape().last() as u32,
     };
-    let groups = rec.threads(partial.dims()[1] * partial.dims()[2], width);
+    let groups = rec.threads((params.rows + 1) as usize * partial.shape().last(), width);
     let overrides = [("WIDTH", f64::from(width))];
     rec.dispatch(&weight_sum::KERNEL, &overrides, &params, &[partial, dweight, dbias], groups)
 }

@@ -21,7 +21,7 @@ impl Op for Glu {
     fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         expect(self.name(), inputs, &[DType::F32])?;
         let shape = &inputs[0].shape;
-        if shape.rank() == 0 || shape.last() % 2 != 0 {
+        if shape.rank() == 0 || !shape.last().is_multiple_of(2) {
             return Err(mismatch(self.name(), inputs, "a last axis of even size"));
         }
         Ok(vec![Spec::f32(shape.with_last(shape.last() / 2))])
