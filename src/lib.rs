@@ -6,6 +6,8 @@
 pub mod audio;
 pub mod autograd;
 #[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
 pub mod data;
 pub mod error;
 pub mod exec;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `polymix` command.
+
+fn main() -> std::process::ExitCode {
+    polymix::cli::main()
+}

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
-use crate::nn::{ConformerLayer, Context, Frontend, LayerNorm};
+use crate::nn::{ConformerLayer, Context, Frontend, LayerNorm, sinusoid};
 use crate::recipe::ModelConfig;
 use crate::shape::Spec;
 
@@ -12,6 +12,28 @@ pub const STRIDE: usize = 4;
 /// Encoder frames of `frames` feature frames: ⌈⌈frames/2⌉/2⌉.
 pub fn frames_after(frames: usize) -> usize {
     frames.div_ceil(2).div_ceil(2)
+}
+
+/// The inputs of a batch that follow from its shape and lengths.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncoderInputs {
+    /// Valid encoder frames of every row, [batch].
+    pub lengths: Vec<u32>,
+    /// 1 for a valid encoder frame, 0 for a padded one, [batch, time].
+    pub valid: Vec<f32>,
+    /// [`crate::nn::sinusoid`], [time, d].
+    pub positions: Vec<f32>,
+}
+
+impl EncoderInputs {
+    /// The inputs of rows with `lengths` valid feature frames of `frames`, for an encoder of width `width`.
+    pub fn new(lengths: &[u32], frames: usize, width: usize) -> Self {
+        let time = frames_after(frames);
+        let lengths: Vec<u32> = lengths.iter().map(|length| length.div_ceil(STRIDE as u32)).collect();
+        let row = |&length: &u32| (0..time).map(move |t| if t < length as usize { 1.0 } else { 0.0 });
+        let valid = lengths.iter().flat_map(row).collect();
+        Self { lengths, valid, positions: sinusoid(time, width) }
+    }
 }
 
 /// Front-end, positions, layers, final LayerNorm.

@@ -5,6 +5,7 @@ mod ctc;
 mod encoder;
 #[cfg(feature = "cli")]
 mod folder;
+mod recognizer;
 mod saved;
 
 pub use best_rq::{BestRq, MaskedBatch, PretrainLoss, mask_starts, most_masked};
@@ -13,5 +14,6 @@ pub use ctc::{CtcHead, CtcModel};
 pub(crate) use folder::within;
 #[cfg(feature = "cli")]
 pub use folder::{replace_folder, write_whole};
-pub use encoder::{Encoded, Encoder, STRIDE, frames_after};
+pub use encoder::{Encoded, Encoder, EncoderInputs, STRIDE, frames_after};
+pub use recognizer::{Recognized, Recognizer};
 pub use saved::{ModelKind, PreprocessorConfig, SavedConfig, SavedModel};

@@ -1,0 +1,171 @@
+//! What a user types.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+
+/// Speech encoders on any GPU: pre-train, fine-tune, score, transcribe.
+#[derive(Debug, Parser)]
+#[command(name = "polymix", version, arg_required_else_help = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub global: Global,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(super) struct Global {
+    /// `auto`, an index of `polymix devices`, or a part of "<backend> <adapter's name>"
+    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    pub device: String,
+    /// Sets a value over the recipe's; may be repeated
+    #[arg(long = "set", global = true, value_name = "TABLE.KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Stops after this many optimizer steps
+    #[arg(long, global = true, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    pub limit_steps: Option<u64>,
+    /// Seed of everything random, over the recipe's run.seed
+    #[arg(long, global = true, value_name = "N")]
+    pub seed: Option<u32>,
+    /// Results and errors only
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Pre-trains, fine-tunes, scores and transcribes, in minutes, on speech that comes with the project
+    Demo(Demo),
+    /// Lists adapters, their limits and features, and which one is used
+    Devices(Devices),
+    /// Pre-trains an encoder with BEST-RQ on speech without text
+    Pretrain(Pretrain),
+    /// Trains a CTC recognizer on speech with text
+    Finetune(Finetune),
+    /// Word and character error rates with 95 % intervals
+    Evaluate(Evaluate),
+    /// Writes down what is said in audio files
+    Transcribe(Transcribe),
+    /// Describes a model: configuration, parameters, vocabulary, preprocessing
+    Info(Info),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Folder for the demo's runs
+    #[arg(long, default_value = "target/demo", value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Devices {
+    /// Prints one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Training {
+    /// The recipe, a TOML file
+    #[arg(value_name = "RECIPE.toml")]
+    pub recipe: PathBuf,
+    /// Training data: *.jsonl, *.csv, a LibriSpeech tree or a folder of audio; may be repeated
+    #[arg(long, required = true, value_name = "SRC")]
+    pub data: Vec<PathBuf>,
+    /// Folder of the run
+    #[arg(long, value_name = "RUN")]
+    pub out: PathBuf,
+    /// Goes on from the run's last checkpoint
+    #[arg(long)]
+    pub resume: bool,
+    /// Makes a bad file an error
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Pretrain {
+    #[command(flatten)]
+    pub training: Training,
+    /// Validation data; may be repeated
+    #[arg(long, value_name = "SRC")]
+    pub valid: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Finetune {
+    #[command(flatten)]
+    pub training: Training,
+    /// Validation data; may be repeated
+    #[arg(long, required = true, value_name = "SRC")]
+    pub valid: Vec<PathBuf>,
+    /// A pre-trained run or model to start from; without it the model starts from scratch
+    #[arg(long, value_name = "RUN|MODEL")]
+    pub init: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Decoder {
+    /// The most probable token of each frame
+    Greedy,
+    /// Beam search (not available yet)
+    Beam,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Evaluate {
+    /// A model, or a run's best one
+    pub model: PathBuf,
+    /// Data with text; may be repeated
+    #[arg(long, required = true, value_name = "SRC")]
+    pub data: Vec<PathBuf>,
+    /// How frames become text
+    #[arg(long, value_enum, default_value_t = Decoder::Greedy)]
+    pub decoder: Decoder,
+    /// A language model for beam search (not available yet)
+    #[arg(long, value_name = "FILE.arpa")]
+    pub lm: Option<PathBuf>,
+    /// Prints one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Makes a bad file an error
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Transcribe {
+    /// A model, or a run's best one
+    pub model: PathBuf,
+    /// WAV, FLAC, MP3 or OGG files
+    #[arg(required = true)]
+    pub audio: Vec<PathBuf>,
+    /// Prints one JSON document, with the words' times and confidence
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Info {
+    /// A model, or a run's best one
+    pub model: PathBuf,
+}
+
+impl Global {
+    /// The settings over the recipe's values, `--seed` the last of them.
+    pub fn overrides(&self) -> Vec<String> {
+        let seed = self.seed.map(|seed| format!("run.seed={seed}"));
+        self.settings.iter().cloned().chain(seed).collect()
+    }
+
+    /// Says so where values were given that only training reads.
+    pub fn note_without_recipe(&self, command: &str) {
+        if !self.quiet && (!self.settings.is_empty() || self.limit_steps.is_some()) {
+            super::output::note(format!(
+                "{command} reads no recipe; --set and --limit-steps change nothing here"
+            ));
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `polymix devices`
+
+use pollster::block_on;
+
+use super::arguments::{Devices, Global};
+use super::output::{print, print_json, table};
+use crate::error::Result;
+use crate::gpu::{AdapterReport, Gpu, Selection, adapters};
+
+/// Lists the adapters.
+pub(super) fn run(command: &Devices, global: &Global) -> Result<()> {
+    let mut reports = block_on(adapters());
+    if reports.is_empty() || global.device != "auto" {
+        let selection = Selection { device: global.device.clone(), cache: None };
+        let used = block_on(Gpu::new(&selection))?;
+        let used = used.capabilities();
+        for report in &mut reports {
+            let capabilities = &report.capabilities;
+            report.chosen = (&capabilities.adapter, &capabilities.backend) == (&used.adapter, &used.backend);
+        }
+    }
+    if command.json {
+        return print_json(&reports);
+    }
+    let header =
+        ["", "#", "backend", "adapter", "tier", "binding", "workgroup", "subgroup", "timing", "driver"];
+    let rows: Vec<[String; 10]> =
+        std::iter::once(header.map(str::to_owned)).chain(reports.iter().map(row)).collect();
+    print(format!("{}\n\n* is used; --json lists all limits and features", table(&rows)))
+}
+
+fn row(report: &AdapterReport) -> [String; 10] {
+    let capabilities = &report.capabilities;
+    let subgroup = match capabilities.subgroup {
+        0 => "?".to_owned(),
+        size => size.to_string(),
+    };
+    [
+        if report.chosen { "*" } else { "" }.to_owned(),
+        report.index.to_string(),
+        capabilities.backend.clone(),
+        capabilities.adapter.clone(),
+        format!("{:?}", capabilities.tier).to_lowercase(),
+        format!("{} MiB", capabilities.max_binding >> 20),
+        format!("{} × {} KiB", report.workgroup_invocations, report.workgroup_memory >> 10),
+        subgroup,
+        if capabilities.timestamps { "yes" } else { "no" }.to_owned(),
+        report.driver.clone(),
+    ]
+}

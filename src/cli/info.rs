@@ -1,0 +1,78 @@
+//! `polymix info`
+
+use std::collections::BTreeMap;
+
+use super::arguments::{Global, Info};
+use super::output::{print, table, thousands};
+use crate::audio::{Normalization, Padding};
+use crate::error::{Error, Result};
+use crate::models::{ModelKind, SavedModel};
+use crate::recipe::Head;
+use crate::text::Vocabulary;
+
+/// Describes a model.
+pub(super) fn run(command: &Info, global: &Global) -> Result<()> {
+    global.note_without_recipe("info");
+    let model = SavedModel::load(&command.model)?;
+    let parameters = model.config.parameters()?;
+    let mut parts: BTreeMap<(bool, &str), usize> = BTreeMap::new();
+    for parameter in &parameters {
+        let part = parameter.name.split('.').next().unwrap_or_default();
+        *parts.entry((!parameter.trainable, part)).or_default() += parameter.shape.elements();
+    }
+    let total: usize = parts.iter().filter(|((frozen, _), _)| !frozen).map(|(_, count)| count).sum();
+    let mut rows = vec![
+        ["kind".to_owned(), kind(&model.config.kind)],
+        ["parameters".to_owned(), format!("{} trainable", thousands(total))],
+    ];
+    for ((frozen, part), count) in parts {
+        rows.push([
+            format!("  {part}"),
+            format!("{}{}", thousands(count), if frozen { " frozen" } else { "" }),
+        ]);
+    }
+    rows.extend(model.vocabulary.as_ref().map(|v| ["vocabulary".to_owned(), characters(v)]));
+    let preprocessor = &model.preprocessor;
+    let normalization = match preprocessor.normalization {
+        Normalization::Global(_) => "global",
+        Normalization::Sentence => "sentence",
+    };
+    let padding = match preprocessor.padding {
+        Padding::Masked => "masked",
+        Padding::ReferencePretrain | Padding::ReferenceFinetune => "reference",
+    };
+    rows.push([
+        "preprocessing".to_owned(),
+        format!(
+            "{} Hz, {} mel bands, {} s of silence at both ends, {normalization} normalization, {padding} padding",
+            preprocessor.sampling_rate, model.config.bands, preprocessor.silence
+        ),
+    ]);
+    let config = toml::to_string(&model.config.model)
+        .map_err(|error| Error::invalid(format!("the configuration is no TOML: {error}")))?;
+    print(format!("{}\n\n[model]\n{config}", table(&rows)))
+}
+
+fn kind(kind: &ModelKind) -> String {
+    match kind {
+        ModelKind::BestRq { codes, code_dim } => {
+            format!("BEST-RQ encoder with a quantizer of {codes} codes of width {code_dim}")
+        }
+        ModelKind::Ctc(head) => {
+            let layers = match head.head {
+                Head::Linear => "one Linear".to_owned(),
+                Head::Mlp => format!("three layers of {} and a Linear", head.width),
+            };
+            format!("CTC recognizer: {layers} to {} tokens", head.vocabulary)
+        }
+    }
+}
+
+/// The tokens, blank first.
+fn characters(vocabulary: &Vocabulary) -> String {
+    let tokens = (0..vocabulary.len() as u32).filter_map(|id| vocabulary.token(id));
+    let shown: Vec<String> = tokens
+        .map(|token| if token.trim().is_empty() { format!("{token:?}") } else { token.to_owned() })
+        .collect();
+    format!("{} tokens: {}", vocabulary.len(), shown.join(" "))
+}

@@ -1,0 +1,97 @@
+//! The command line. Results go to stdout, everything else to stderr; 0 done, 1 failed, 2 wrong usage.
+
+mod adapter;
+mod arguments;
+mod demo;
+mod devices;
+mod evaluate;
+mod info;
+mod output;
+mod progress;
+mod train;
+mod transcribe;
+
+use std::io::Write;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::{ContextKind, ErrorKind};
+
+use crate::error::{Error, Result};
+use arguments::{Arguments, Command};
+use output::{one_line, print, report};
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or(String::new(), |at| format!(" at {}:{}", at.file(), at.line()));
+        let what = panic.payload_as_str().unwrap_or("no message");
+        // Not through the bars, whose lock the panic may hold.
+        let _ =
+            writeln!(std::io::stderr(), "error: internal error{place}: {}; please report it", one_line(what));
+    }));
+    quieten_wayland();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
+    progress::start_logging();
+    // The hook has said what a panic was about.
+    let done = std::panic::catch_unwind(AssertUnwindSafe(|| dispatch(&arguments)));
+    match done {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(Error::Interrupted)) if output::reader_is_gone() => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            report(&error);
+            ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
+        }
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Looking for GL adapters asks libwayland for a display, which complains on stderr where this is unset.
+fn quieten_wayland() {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: the process has no other thread yet.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> Result<()> {
+    let global = &arguments.global;
+    match &arguments.command {
+        Command::Demo(command) => demo::run(command, global),
+        Command::Devices(command) => devices::run(command, global),
+        Command::Pretrain(command) => train::pretrain(command, global),
+        Command::Finetune(command) => train::finetune(command, global),
+        Command::Evaluate(command) => evaluate::run(command, global),
+        Command::Transcribe(command) => transcribe::run(command, global),
+        Command::Info(command) => info::run(command, global),
+    }
+}
+
+/// Help goes to stdout; a wrong command line becomes one sentence.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match print(error.render()) {
+            Err(_) if !output::reader_is_gone() => ExitCode::FAILURE,
+            _ => ExitCode::SUCCESS,
+        },
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            output::note(error.render());
+            ExitCode::from(2)
+        }
+        _ => {
+            let text = error.render().to_string();
+            let sentence = text.split("\n\n").next().unwrap_or_default();
+            let sentence = one_line(sentence.trim_start().trim_start_matches("error:"));
+            let similar =
+                [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
+            let similar = similar.iter().find_map(|&kind| error.get(kind));
+            let remedy = similar.map_or("see polymix --help".to_owned(), |s| format!("did you mean {s}?"));
+            report(format!("{sentence}; {remedy}"));
+            ExitCode::from(2)
+        }
+    }
+}

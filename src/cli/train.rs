@@ -1,0 +1,85 @@
+//! `polymix pretrain` and `polymix finetune`
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::adapter::Device;
+use super::arguments::{Finetune, Global, Pretrain, Training};
+use super::output::{percent, print, table};
+use super::progress::Reporter;
+use crate::error::Result;
+use crate::recipe::Recipe;
+use crate::train::{self, Outcome, Request};
+
+/// Pre-trains.
+pub(super) fn pretrain(command: &Pretrain, global: &Global) -> Result<()> {
+    let request = request(&command.training, global)?;
+    run(Request { valid: command.valid.clone(), ..request }, global, train::pretrain)
+}
+
+/// Fine-tunes.
+pub(super) fn finetune(command: &Finetune, global: &Global) -> Result<()> {
+    let request = request(&command.training, global)?;
+    let request = Request { valid: command.valid.clone(), init: command.init.clone(), ..request };
+    run(request, global, train::finetune)
+}
+
+fn request(training: &Training, global: &Global) -> Result<Request> {
+    Ok(Request {
+        recipe: Recipe::load(&training.recipe, &global.overrides())?,
+        command: command_line(),
+        data: training.data.clone(),
+        valid: Vec::new(),
+        out: training.out.clone(),
+        init: None,
+        resume: training.resume,
+        limit_steps: global.limit_steps,
+        strict: training.strict,
+    })
+}
+
+type Phase = fn(std::sync::Arc<crate::gpu::Gpu>, &Request, &mut dyn train::Progress) -> Result<Outcome>;
+
+fn run(request: Request, global: &Global, phase: Phase) -> Result<()> {
+    let device = Device::open(global)?;
+    stop_on_interrupt();
+    let mut reporter = Reporter::new(global.quiet);
+    let outcome = phase(device.gpu.clone(), &request, &mut reporter)?;
+    reporter.end();
+    let mut rows = vec![
+        ["steps".to_owned(), outcome.steps.to_string()],
+        ["loss".to_owned(), format!("{:.4} → {:.4}", outcome.loss_first, outcome.loss_last)],
+    ];
+    rows.extend(outcome.wer.map(|wer| ["validation WER".to_owned(), percent(wer)]));
+    rows.push(["model".to_owned(), outcome.best.display().to_string()]);
+    if !outcome.finished {
+        rows.push(["unfinished".to_owned(), "go on with --resume".to_owned()]);
+    }
+    print(table(&rows))
+}
+
+/// Ctrl-C asks the run to save and stop; a second one ends the process.
+pub(super) fn stop_on_interrupt() {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    #[expect(clippy::disallowed_methods, reason = "who asks twice does not want to wait for a checkpoint")]
+    let handler = || {
+        if ASKED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        train::interrupt();
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        tracing::warn!("Ctrl-C will end the process without saving: {error}");
+    }
+}
+
+/// The command line as it was typed, quoted where a shell needs it.
+pub(super) fn command_line() -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
+    let quote = |argument: String| match !argument.is_empty() && argument.chars().all(plain) {
+        true => argument,
+        false => format!("'{}'", argument.replace('\'', r"'\''")),
+    };
+    let arguments =
+        std::env::args_os().skip(1).map(|argument| quote(argument.to_string_lossy().into_owned()));
+    std::iter::once("polymix".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
+}

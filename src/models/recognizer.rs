@@ -1,0 +1,317 @@
+//! Speech to text with a CTC model: windows of long audio, batches, one plan a shape, greedy decisions.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{CtcModel, Encoder, EncoderInputs, ModelKind, STRIDE, SavedModel, frames_after};
+use crate::audio::{HOP, PaddedBatch, Padding, Preprocessor, SAMPLE_RATE};
+use crate::error::{Error, Result};
+use crate::exec::{Executor, Loaded, Plan};
+use crate::gpu::Gpu;
+use crate::graph::{Graph, Parameter};
+use crate::nn::{Context, Mode};
+use crate::shape::Spec;
+use crate::text::{SECONDS_PER_FRAME, Timing, Vocabulary, Word, words};
+use crate::weights::Weights;
+
+/// Longer audio is cut into windows of at most this many samples (60 s).
+const LONGEST: usize = 60 * SAMPLE_RATE as usize;
+/// A window ends at the quietest moment of its last 15 s.
+const SEARCH: usize = 15 * SAMPLE_RATE as usize;
+/// Hops (10 ms) over which quietness is judged.
+const QUIET_HOPS: usize = 20;
+/// Feature frames of a batch, padding included, unless one row alone has more.
+const BATCH_FRAMES: usize = 8192;
+/// Plans that are kept; the one that was not used for longest goes.
+const MOST_PLANS: usize = 24;
+
+/// What was heard in one wave.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Recognized {
+    /// The words, with single spaces between them.
+    pub text: String,
+    /// Their times, in seconds from the wave's beginning, and confidence.
+    pub words: Vec<Word>,
+}
+
+/// A CTC model on a device.
+pub struct Recognizer {
+    executor: Executor,
+    saved: SavedModel,
+    model: CtcModel,
+    vocabulary: Vocabulary,
+    preprocessor: Preprocessor,
+    /// By rows and feature frames, the most recently used last.
+    plans: Vec<((usize, usize), Loaded)>,
+}
+
+/// A part of a wave.
+struct Window {
+    wave: usize,
+    samples: Range<usize>,
+}
+
+/// The most probable token of each encoder frame of a window.
+struct Decisions {
+    ids: Vec<u32>,
+    probabilities: Vec<f32>,
+    /// Seconds of the first frame before the window's beginning.
+    offset: f64,
+}
+
+impl Recognizer {
+    /// Places the model's weights on the device.
+    ///
+    /// # Errors
+    /// When the model is no CTC model or the device has no room for it.
+    pub fn new(gpu: Arc<Gpu>, mut saved: SavedModel) -> Result<Self> {
+        let (ModelKind::Ctc(head), Some(vocabulary)) = (&saved.config.kind, saved.vocabulary.take()) else {
+            return Err(Error::invalid("the model has no CTC head; fine-tune it first, then give its run"));
+        };
+        let encoder = Encoder::new(&saved.config.model, saved.config.bands)?;
+        let model = CtcModel::new(encoder, head.clone());
+        let preprocessor = saved.preprocessor.preprocessor();
+        let mut executor = Executor::new(gpu);
+        let weights = std::mem::take(&mut saved.weights);
+        place(&mut executor, &saved.config.parameters()?, &weights)?;
+        Ok(Self { executor, saved, model, vocabulary, preprocessor, plans: Vec::new() })
+    }
+
+    /// Transcribes waves (16 kHz, mono, in [-1, 1]) of any length.
+    ///
+    /// With masked padding a wave's words do not depend on the others; with the reference's, waves are
+    /// not batched, so that they do not either.
+    ///
+    /// # Errors
+    /// When a wave is empty or holds a sample that is not finite, or the device fails.
+    pub async fn recognize(&mut self, waves: &[&[f32]]) -> Result<Vec<Recognized>> {
+        let mut windows = Vec::new();
+        for (wave, samples) in waves.iter().enumerate() {
+            if samples.is_empty() || samples.iter().any(|sample| !sample.is_finite()) {
+                let message =
+                    format!("wave {wave} is empty or holds a sample that is not finite; leave it out");
+                return Err(Error::invalid(message));
+            }
+            windows.extend(split(samples).into_iter().map(|samples| Window { wave, samples }));
+        }
+        let mut decisions: Vec<Option<Decisions>> = windows.iter().map(|_| None).collect();
+        for group in self.groups(&windows) {
+            let parts: Vec<&[f32]> =
+                group.iter().map(|&at| &waves[windows[at].wave][windows[at].samples.clone()]).collect();
+            for (at, found) in group.into_iter().zip(self.decide(&parts).await?) {
+                decisions[at] = Some(found);
+            }
+        }
+        let mut recognized = vec![Recognized::default(); waves.len()];
+        for (window, found) in windows.iter().zip(decisions) {
+            let Some(found) = found else { continue };
+            let seconds = |samples: usize| samples as f64 / f64::from(SAMPLE_RATE);
+            let timing = Timing {
+                seconds_per_frame: SECONDS_PER_FRAME,
+                offset: found.offset,
+                duration: seconds(window.samples.len()),
+            };
+            let start = seconds(window.samples.start);
+            let heard = words(&self.vocabulary, &found.ids, &found.probabilities, timing)?;
+            let heard = heard.into_iter().map(|w| Word { start: w.start + start, end: w.end + start, ..w });
+            recognized[window.wave].words.extend(heard);
+        }
+        for one in &mut recognized {
+            let words: Vec<&str> = one.words.iter().map(|word| word.word.as_str()).collect();
+            one.text = words.join(" ");
+        }
+        Ok(recognized)
+    }
+
+    /// Indices of windows that share a batch: of similar length, within the bound on frames.
+    fn groups(&self, windows: &[Window]) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..windows.len()).collect();
+        order.sort_by_key(|&at| std::cmp::Reverse(windows[at].samples.len()));
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        let mut room = 0;
+        for at in order {
+            match groups.last_mut() {
+                Some(group) if group.len() < room => group.push(at),
+                _ => {
+                    let frames = bucket(self.preprocessor.frames(windows[at].samples.len()));
+                    // The largest power of two that fits, since rows are rounded up to one.
+                    room = 1 << (BATCH_FRAMES / frames).max(1).ilog2();
+                    if self.preprocessor.padding != Padding::Masked {
+                        room = 1;
+                    }
+                    groups.push(vec![at]);
+                }
+            }
+        }
+        groups
+    }
+
+    /// The decisions on one batch of windows.
+    async fn decide(&mut self, parts: &[&[f32]]) -> Result<Vec<Decisions>> {
+        let preprocessor = &self.preprocessor;
+        let batch = match preprocessor.padding {
+            Padding::Masked => {
+                let longest = parts.iter().map(|part| preprocessor.frames(part.len())).max().unwrap_or(0);
+                let mut batch = PaddedBatch::empty(parts.len().next_power_of_two(), bucket(longest));
+                for (row, part) in parts.iter().enumerate() {
+                    batch.place_masked(row, &preprocessor.features(part))?;
+                }
+                batch
+            }
+            Padding::ReferencePretrain | Padding::ReferenceFinetune => preprocessor.batch(parts)?,
+        };
+        let (ids, probabilities) = self.run(&batch).await?;
+        let time = frames_after(batch.frames);
+        let decisions = parts.iter().enumerate().map(|(row, part)| {
+            let length = batch.lengths[row] as usize;
+            let frames = self.preprocessor.frames(part.len());
+            let left = match self.preprocessor.padding {
+                Padding::Masked => length - frames,
+                Padding::ReferencePretrain => batch.frames - frames,
+                Padding::ReferenceFinetune => 0,
+            };
+            let valid = row * time..row * time + length.div_ceil(STRIDE).min(time);
+            Decisions {
+                ids: ids[valid.clone()].to_vec(),
+                probabilities: probabilities[valid].to_vec(),
+                offset: self.preprocessor.silence + (left * HOP) as f64 / f64::from(SAMPLE_RATE),
+            }
+        });
+        Ok(decisions.collect())
+    }
+
+    /// The most probable token of every encoder frame and its probability, each [rows, time].
+    async fn run(&mut self, batch: &PaddedBatch) -> Result<(Vec<u32>, Vec<f32>)> {
+        let shape = (batch.utterances, batch.frames);
+        let mut loaded = match self.plans.iter().position(|(known, _)| *known == shape) {
+            Some(at) => self.plans.remove(at).1,
+            None => {
+                let plan = self.plan(batch.utterances, batch.frames)?;
+                if self.plans.len() == MOST_PLANS {
+                    self.plans.remove(0);
+                }
+                self.executor.load(plan).await?
+            }
+        };
+        let inputs = EncoderInputs::new(&batch.lengths, batch.frames, self.saved.config.model.d_model);
+        let executor = &self.executor;
+        executor.feed(&loaded, "features", &batch.features)?;
+        executor.feed(&loaded, "positions", &inputs.positions)?;
+        if executor.takes(&loaded, "lengths") {
+            executor.feed(&loaded, "lengths", &inputs.lengths)?;
+        }
+        if executor.takes(&loaded, "valid") {
+            executor.feed(&loaded, "valid", &inputs.valid)?;
+        }
+        executor.run(&mut loaded)?;
+        let ids = executor.read(&loaded, "ids").await?;
+        let probabilities = executor.read(&loaded, "probabilities").await?;
+        self.plans.push((shape, loaded));
+        Ok((ids, probabilities))
+    }
+
+    /// The plan for `rows` rows of `frames` feature frames.
+    ///
+    /// # Errors
+    /// When the model does not fit the device's limits.
+    pub fn plan(&self, rows: usize, frames: usize) -> Result<Plan> {
+        let graph = Graph::new();
+        let scope = graph.root();
+        let time = frames_after(frames);
+        let ctx = Context::new(&scope, rows, time, Mode::Inference, self.saved.config.model.padding);
+        let features = scope.input("features", Spec::f32([rows, frames, self.saved.config.bands]));
+        let (logits, _) = self.model.forward(&scope, &ctx, &features)?;
+        let (ids, probabilities) = logits.reshape([rows * time, self.vocabulary.len()])?.argmax()?;
+        let outputs = [("ids", &ids), ("probabilities", &probabilities)];
+        Plan::compile(&graph, &outputs, self.executor.gpu().capabilities())
+    }
+}
+
+/// Puts the parameters into buffers that the device can bind.
+fn place(executor: &mut Executor, parameters: &[Parameter], weights: &Weights) -> Result<()> {
+    let gpu = executor.gpu().clone();
+    let most = gpu.capabilities().max_binding.min(gpu.capabilities().max_buffer);
+    let mut arenas: Vec<(Vec<(String, Spec)>, u64)> = Vec::new();
+    for parameter in parameters {
+        let spec = Spec::f32(parameter.shape.clone());
+        let bytes = spec.bytes().next_multiple_of(256);
+        match arenas.last_mut() {
+            Some((parts, used)) if *used + bytes <= most => {
+                parts.push((parameter.name.clone(), spec));
+                *used += bytes;
+            }
+            _ => arenas.push((vec![(parameter.name.clone(), spec)], bytes)),
+        }
+    }
+    for (index, (parts, _)) in arenas.iter().enumerate() {
+        executor.store.arena(&gpu, &format!("parameters.{index}"), parts)?;
+    }
+    for parameter in parameters {
+        executor.store.write(&gpu, &parameter.name, weights.values(parameter)?)?;
+    }
+    Ok(())
+}
+
+/// The number of frames that a batch is padded to: multiples of 64 up to 512, then steps of a quarter.
+fn bucket(frames: usize) -> usize {
+    if frames <= 512 {
+        return frames.max(1).next_multiple_of(64);
+    }
+    let mut bucket = 512_usize;
+    while bucket < frames {
+        bucket = (bucket + bucket / 4).next_multiple_of(64);
+    }
+    bucket
+}
+
+/// Windows of at most [`LONGEST`] samples, parted where it is quiet.
+fn split(samples: &[f32]) -> Vec<Range<usize>> {
+    let mut windows = Vec::new();
+    let mut start = 0;
+    while samples.len() - start > LONGEST {
+        let from = start + LONGEST - SEARCH;
+        let energy = |hop: &[f32]| hop.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+        let energies: Vec<f64> = samples[from..start + LONGEST].chunks(HOP).map(energy).collect();
+        let sums = energies.windows(QUIET_HOPS).map(|hops| hops.iter().sum::<f64>());
+        let quietest = sums.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(at, _)| at);
+        let cut = from + (quietest + QUIET_HOPS / 2) * HOP;
+        windows.push(start..cut);
+        start = cut;
+    }
+    windows.push(start..samples.len());
+    windows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_few_and_hold_what_they_must() {
+        let mut seen = std::collections::BTreeSet::new();
+        for frames in 1..=6400 {
+            let bucket = bucket(frames);
+            assert!(bucket >= frames && bucket.is_multiple_of(STRIDE));
+            assert!(bucket < frames + 64 || bucket as f64 <= 1.35 * frames as f64, "{frames} {bucket}");
+            seen.insert(bucket);
+        }
+        assert!(seen.len() <= 24, "{seen:?}");
+    }
+
+    #[test]
+    fn long_audio_is_parted_in_its_pauses() {
+        let second = SAMPLE_RATE as usize;
+        let mut wave = vec![0.5; 150 * second];
+        wave[50 * second..51 * second].fill(0.001);
+        wave[100 * second..101 * second].fill(0.001);
+        let windows = split(&wave);
+        assert_eq!((windows[0].start, windows.last().map(|w| w.end)), (0, Some(wave.len())));
+        assert_eq!(windows.len(), 3);
+        for (pair, pause) in windows.windows(2).zip([50, 100]) {
+            assert_eq!(pair[0].end, pair[1].start);
+            assert!((pause * second..(pause + 1) * second).contains(&pair[0].end), "{windows:?}");
+        }
+        assert!(windows.iter().all(|window| window.len() <= LONGEST));
+        assert_eq!(split(&wave[..LONGEST]).len(), 1);
+    }
+}

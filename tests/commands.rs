@@ -1,0 +1,284 @@
+//! The `polymix` binary on wrong usage and bad input: exit codes, and errors of one sentence that name the
+//! file, line or value.
+
+#![cfg(feature = "cli")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use polymix::audio::{BANDS, Normalization, Padding, SAMPLE_RATE, Stats};
+use polymix::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
+use polymix::recipe::{FinetuneConfig, Head, ModelConfig};
+use polymix::text::Vocabulary;
+use polymix::weights::Weights;
+
+const RECIPE: &str = "[model]\nd_model = 8\nlayers = 1\nffn = 16\nkernel = 3\nchannels = [4, 2]\n\
+                      [finetune]\nsteps = 1\nhead = \"linear\"\n[finetune.data]\nbatch_utterances = 1\n\
+                      [finetune.augmentation]\nenabled = false\n[pretrain]\nsteps = 1\n";
+
+fn polymix(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polymix"));
+    let device = std::env::var("POLYMIX_DEVICE").ok().filter(|_| !arguments.contains(&"--device"));
+    if let Some(device) = device {
+        command.args(["--device", &device]);
+    }
+    command.args(arguments).output().expect("the binary is built")
+}
+
+/// The command fails with `code` and one line on stderr, which holds all of `parts`.
+#[track_caller]
+fn fails(code: i32, arguments: &[&str], parts: &[&str]) -> Output {
+    let arguments = [&["--quiet"], arguments].concat();
+    let output = polymix(&arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{arguments:?}: {stderr}");
+    for part in parts {
+        assert!(errors[0].contains(part), "{} lacks {part}", errors[0]);
+    }
+    assert!(!stderr.contains("panicked") && !stderr.contains("internal error"), "{stderr}");
+    output
+}
+
+/// Whether there is an adapter to test with.
+fn adapter() -> bool {
+    let output = polymix(&["devices", "--json"]);
+    if output.status.success() {
+        return true;
+    }
+    let reason = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_ne!(std::env::var("GPU").as_deref(), Ok("required"), "{reason}");
+    eprintln!("skipped: {reason}");
+    false
+}
+
+/// A model with drawn weights.
+fn model() -> SavedModel {
+    let vocabulary = Vocabulary::english();
+    let finetune = FinetuneConfig { head: Head::Linear, ..FinetuneConfig::default() };
+    let model =
+        ModelConfig { d_model: 8, layers: 1, ffn: 16, kernel: 3, channels: [4, 2], ..ModelConfig::default() };
+    let kind = ModelKind::Ctc(CtcHead::new(&finetune, vocabulary.len()));
+    let config = SavedConfig { kind, model, bands: BANDS };
+    let mut weights = Weights::default();
+    for parameter in config.parameters().unwrap() {
+        let values = parameter.init.draw(&parameter.name, &parameter.shape, 1);
+        weights.insert(parameter.name, parameter.shape, values).unwrap();
+    }
+    let preprocessor = PreprocessorConfig {
+        sampling_rate: SAMPLE_RATE,
+        silence: 0.1,
+        normalization: Normalization::Global(Stats { mean: vec![-40.0; BANDS], std: vec![15.0; BANDS] }),
+        padding: Padding::Masked,
+    };
+    SavedModel { config, weights, preprocessor, vocabulary: Some(vocabulary) }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a temporary folder has a plain name")
+}
+
+/// Writes a mono WAV at 16 kHz.
+fn wav(path: &Path, samples: &[f32]) {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: SAMPLE_RATE,
+        bits_per_sample: 32,
+        sample_format: hound::SampleFormat::Float,
+    };
+    let mut writer = hound::WavWriter::create(path, spec).unwrap();
+    samples.iter().for_each(|&sample| writer.write_sample(sample).unwrap());
+    writer.finalize().unwrap();
+}
+
+fn tone(seconds: f32) -> Vec<f32> {
+    (0..(seconds * 16_000.0) as usize).map(|i| 0.3 * (i as f32 * 0.05).sin()).collect()
+}
+
+fn flac() -> Vec<u8> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/flac");
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(corpus).expect("the project's corpus").map(|e| e.unwrap().path()).collect();
+    files.sort();
+    std::fs::read(&files[0]).unwrap()
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    assert_eq!(polymix(&[]).status.code(), Some(2));
+    fails(2, &["evalute"], &["evaluate"]);
+    fails(2, &["transcribe"], &["not provided", "<AUDIO>"]);
+    fails(2, &["pretrain", "r.toml", "--data", "x", "--resum"], &["--resum", "--resume"]);
+    fails(2, &["evaluate", "m", "--data", "x", "--decoder", "beam"], &["--decoder greedy"]);
+    fails(2, &["evaluate", "m", "--data", "x", "--lm", "lm.arpa"], &["--decoder greedy"]);
+    fails(2, &["evaluate", "m", "--data", "x", "--limit-steps", "0"], &["--limit-steps"]);
+    for arguments in [["--help", "--quiet"], ["transcribe", "--help"], ["--version", "--quiet"]] {
+        let output = polymix(&arguments);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn wrong_recipes_are_named_with_line_and_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("r.toml");
+    let run = |extra: &[&'static str], code, parts: &[&str]| {
+        let fixed = ["pretrain", text(&recipe), "--data", "nowhere", "--out", "nowhere"];
+        fails(code, &[&fixed[..], extra].concat(), parts);
+    };
+    run(&[], 1, &["r.toml", "cannot read"]);
+    std::fs::write(&recipe, "[pretrain]\nstesp = 3\n").unwrap();
+    run(&[], 2, &["r.toml:2", "pretrain.stesp", "`steps`"]);
+    std::fs::write(&recipe, RECIPE).unwrap();
+    run(&["--set", "model.layers=none"], 2, &["--set model.layers=none"]);
+    assert!(!Path::new("nowhere").exists());
+}
+
+#[test]
+fn damaged_models_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    let whole = model();
+    whole.save(&path, "# a model\n").unwrap();
+    let output = polymix(&["info", text(&path)]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("29 tokens"));
+
+    fails(1, &["info", text(folder.path())], &["config.json"]);
+    let file = path.join("model.safetensors");
+    let bytes = std::fs::read(&file).unwrap();
+    for length in [0, 7, 100, bytes.len() - 1] {
+        std::fs::write(&file, &bytes[..length]).unwrap();
+        fails(1, &["info", text(&path)], &["model.safetensors"]);
+    }
+    let mut wrong = whole.clone();
+    wrong.weights.insert("head.linear.bias", [28], vec![0.0; 28]).unwrap();
+    wrong.save(&path, "").unwrap();
+    fails(1, &["info", text(&path)], &["model.safetensors", "head.linear.bias", "[28]", "[29]"]);
+    whole.save(&path, "").unwrap();
+    std::fs::write(path.join("config.json"), "{\"kind\": 3}").unwrap();
+    fails(1, &["info", text(&path)], &["config.json"]);
+    std::fs::remove_file(path.join("config.json")).unwrap();
+    fails(1, &["transcribe", text(&path), "a.wav"], &["config.json"]);
+}
+
+#[test]
+fn bad_audio_is_named_after_the_good_is_transcribed() {
+    if !adapter() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    model().save(&at("model"), "").unwrap();
+    std::fs::write(at("empty.wav"), []).unwrap();
+    wav(&at("nothing.wav"), &[]);
+    let mut wave = tone(0.5);
+    wav(&at("good.wav"), &wave);
+    wave[100] = f32::NAN;
+    wav(&at("nan.wav"), &wave);
+    let flac = flac();
+    std::fs::write(at("cut.flac"), &flac[..flac.len() / 2]).unwrap();
+    std::fs::write(at("text.wav"), "this is no audio").unwrap();
+
+    let bad = ["empty.wav", "nothing.wav", "nan.wav", "cut.flac", "text.wav", "absent.wav"];
+    let paths: Vec<PathBuf> = bad.iter().chain(&["good.wav"]).map(|name| at(name)).collect();
+    let mut arguments = vec!["transcribe", "--json", "--quiet"];
+    let model = at("model");
+    arguments.push(text(&model));
+    arguments.extend(paths.iter().map(|path| text(path)));
+    let output = polymix(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    for name in bad {
+        let named = stderr.lines().filter(|line| line.starts_with("error: ") && line.contains(name)).count();
+        assert_eq!(named, 1, "{name}: {stderr}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json.as_array().map(Vec::len), Some(1));
+    assert!(json[0]["audio_filepath"].as_str().unwrap().ends_with("good.wav"));
+    assert!(json[0]["words"].is_array() && json[0]["text"].is_string());
+    assert_eq!(json[0]["audio_seconds"], 0.5);
+
+    fails(1, &["transcribe", text(&model), text(&at("nan.wav"))], &["nan.wav", "sample 100"]);
+    fails(1, &["transcribe", text(&model), text(&at("good.wav")), "--device", "nosuch"], &["nosuch"]);
+}
+
+#[test]
+fn bad_manifests_are_named_with_the_line() {
+    if !adapter() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    model().save(&at("model"), "").unwrap();
+    wav(&at("a.wav"), &tone(0.6));
+    let good = r#"{"audio_filepath": "a.wav", "duration": 0.6, "text": "One two"}"#;
+    let write = |name: &str, second: &str| std::fs::write(at(name), format!("{good}\n{second}\n")).unwrap();
+    write("good.jsonl", good);
+    write("field.jsonl", r#"{"duration": 0.6, "text": "one"}"#);
+    write("label.jsonl", r#"{"audio_filepath": "a.wav", "duration": 0.6}"#);
+    write("absent.jsonl", r#"{"audio_filepath": "b.wav", "duration": 0.6, "text": "one"}"#);
+    write("foreign.jsonl", r#"{"audio_filepath": "a.wav", "duration": 0.6, "text": "na\u00efve"}"#);
+    let evaluate = |name: &str, extra: &[&'static str], parts: &[&str]| {
+        let (model, data) = (at("model"), at(name));
+        let fixed = ["evaluate", text(&model), "--data", text(&data)];
+        fails(1, &[&fixed[..], extra].concat(), parts);
+    };
+    evaluate("field.jsonl", &[], &["field.jsonl:2", "audio_filepath"]);
+    evaluate("label.jsonl", &[], &["label.jsonl:2", "text"]);
+    evaluate("absent.jsonl", &["--strict"], &["b.wav"]);
+    evaluate("nowhere.jsonl", &[], &["nowhere.jsonl"]);
+
+    // A bad file is named and counted; a reference may hold any character.
+    for (name, left_out, utterances) in [("absent.jsonl", 1, 1), ("foreign.jsonl", 0, 2)] {
+        let output =
+            polymix(&["evaluate", text(&at("model")), "--data", text(&at(name)), "--json", "--quiet"]);
+        assert!(output.status.success(), "{output:?}");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["left_out"].as_array().map(Vec::len), Some(left_out));
+        assert_eq!(json["utterances"], utterances);
+        assert_eq!(json["results"].as_array().map(Vec::len), Some(utterances));
+        for key in ["wer", "cer", "audio_seconds", "seconds", "rtf"] {
+            assert!(json[key].is_f64(), "{key}");
+        }
+        assert_eq!(json["wer_ci"].as_array().map(Vec::len), Some(2));
+        assert_eq!(String::from_utf8_lossy(&output.stderr).contains("b.wav"), left_out == 1);
+    }
+
+    std::fs::write(at("r.toml"), RECIPE).unwrap();
+    let train = |name: &str, code, parts: &[&str]| {
+        let (recipe, data, valid, out) = (at("r.toml"), at(name), at("good.jsonl"), at("run"));
+        let data = ["--data", text(&data), "--valid", text(&valid), "--out", text(&out)];
+        fails(code, &[&["finetune", text(&recipe)], &data[..]].concat(), parts);
+    };
+    train("foreign.jsonl", 1, &["'ï'", "naïve", "vocabulary"]);
+    train("label.jsonl", 1, &["label.jsonl:2", "text"]);
+    train("field.jsonl", 1, &["field.jsonl:2", "audio_filepath"]);
+}
+
+#[test]
+fn the_demo_leaves_other_folders_alone() {
+    if !adapter() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("thesis.txt");
+    std::fs::write(&file, "years of work").unwrap();
+    fails(1, &["demo", "--out", text(folder.path())], &["--out"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "years of work");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_polymix"))
+        .arg("--help")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
