@@ -17,7 +17,12 @@ impl Weights {
     ///
     /// # Errors
     /// When the number of values is not that of the shape.
-    pub fn insert(&mut self, name: impl Into<String>, shape: impl Into<Shape>, values: Vec<f32>) -> Result<()> {
+    pub fn insert(
+        &mut self,
+        name: impl Into<String>,
+        shape: impl Into<Shape>,
+        values: Vec<f32>,
+    ) -> Result<()> {
         let (name, shape) = (name.into(), shape.into());
         if shape.elements() != values.len() {
             return Err(Error::invalid(format!("{name}: {} values for a shape of {shape}", values.len())));
@@ -68,15 +73,18 @@ impl Weights {
     /// # Errors
     /// When the file is cut short or damaged, or a tensor has another type.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|e| Error::invalid(format!("this is no whole safetensors file ({e}); copy or save it again")))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| {
+            Error::invalid(format!("this is no whole safetensors file ({e}); copy or save it again"))
+        })?;
         let mut weights = Self::default();
         for (name, view) in file.iter() {
             let data = view.data();
             let values: Vec<f32> = match view.dtype() {
                 Dtype::F32 => data.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
                 Dtype::F64 => data.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
-                Dtype::F16 => data.as_chunks::<2>().0.iter().map(|&b| half_to_f32(u16::from_le_bytes(b))).collect(),
+                Dtype::F16 => {
+                    data.as_chunks::<2>().0.iter().map(|&b| half_to_f32(u16::from_le_bytes(b))).collect()
+                }
                 Dtype::BF16 => data
                     .as_chunks::<2>()
                     .0
@@ -84,7 +92,8 @@ impl Weights {
                     .map(|&b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))
                     .collect(),
                 other => {
-                    let message = format!("the tensor {name} has type {other:?}; F32, F16, BF16 and F64 are read");
+                    let message =
+                        format!("the tensor {name} has type {other:?}; F32, F16, BF16 and F64 are read");
                     return Err(Error::invalid(message));
                 }
             };
@@ -103,7 +112,8 @@ impl Weights {
             let view = TensorView::new(Dtype::F32, shape.dims().to_vec(), bytemuck::cast_slice(values));
             views.push((name.as_str(), view.map_err(|e| Error::invalid(format!("{name}: {e}")))?));
         }
-        safetensors::serialize(views, None).map_err(|e| Error::invalid(format!("the tensors cannot be saved: {e}")))
+        safetensors::serialize(views, None)
+            .map_err(|e| Error::invalid(format!("the tensors cannot be saved: {e}")))
     }
 }
 
@@ -138,7 +148,9 @@ mod tests {
 
     #[test]
     fn half_precision_values() {
-        for (bits, value) in [(0x3C00, 1.0), (0xC000, -2.0), (0x7BFF, 65504.0), (0x0001, 5.960_464_5e-8), (0, 0.0)] {
+        for (bits, value) in
+            [(0x3C00, 1.0), (0xC000, -2.0), (0x7BFF, 65504.0), (0x0001, 5.960_464_5e-8), (0, 0.0)]
+        {
             assert_eq!(half_to_f32(bits), value);
         }
         assert!(half_to_f32(0x7C00).is_infinite() && half_to_f32(0x7E00).is_nan());

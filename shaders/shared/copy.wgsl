@@ -16,8 +16,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<Word>;       // holds the box at x_first with strides x_0 .. x_3
-@group(0) @binding(2) var<storage, read_write> y: array<Word>; // holds the box at y_first with strides y_0 .. y_3
+@group(0) @binding(1) var<storage, read> x: array<Word>;       // [dim_0, dim_1, dim_2, dim_3] from x_first, strides x_0 .. x_3
+@group(0) @binding(2) var<storage, read_write> y: array<Word>; // [dim_0, dim_1, dim_2, dim_3] from y_first, strides y_0 .. y_3
 
 override WIDTH: u32 = 64u;
 

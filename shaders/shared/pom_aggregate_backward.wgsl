@@ -16,8 +16,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weight: array<f32>;       // [batch, time]
 @group(0) @binding(3) var<storage, read> start: array<Columns>;    // [batch, DEGREE, columns]; CAUSAL: [batches, chunks, DEGREE, columns]
 @group(0) @binding(4) var<storage, read> rate: array<f32>;         // CAUSAL: [batch, time]
-@group(0) @binding(5) var<storage, read> dy: array<Columns>;       // CAUSAL: as p
-@group(0) @binding(6) var<storage, read_write> dp: array<Columns>; // as p
+@group(0) @binding(5) var<storage, read> dy: array<Columns>;       // [batch, DEGREE, columns]; CAUSAL: [batches, time, DEGREE, columns]
+@group(0) @binding(6) var<storage, read_write> dp: array<Columns>; // [batches, time, DEGREE, columns]
 
 override WIDTH: u32 = 64u;
 override DEGREE: u32 = 2u;

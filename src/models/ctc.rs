@@ -89,7 +89,8 @@ impl CtcModel {
         let targets = scope.input("targets", Spec::u32([ctx.batch, capacity]));
         let target_lengths = scope.input("target_lengths", Spec::u32([ctx.batch]));
         let weights = scope.input("loss_weights", Spec::f32([ctx.batch]));
-        let (losses, infinite) = logits.ctc_loss(&targets, &ctx.lengths, &target_lengths, CtcLoss { blank: 0, zero_infinity })?;
+        let (losses, infinite) =
+            logits.ctc_loss(&targets, &ctx.lengths, &target_lengths, CtcLoss { blank: 0, zero_infinity })?;
         Ok((losses.mul(&weights)?.sum(0, 1)?, infinite.sum(0, 1)?))
     }
 }

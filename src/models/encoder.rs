@@ -63,7 +63,8 @@ impl Encoder {
     /// # Errors
     /// When a mixer is unknown.
     pub fn new(config: &ModelConfig, bands: usize) -> Result<Self> {
-        let layers = (0..config.layers).map(|index| ConformerLayer::new(config, index)).collect::<Result<_>>()?;
+        let layers =
+            (0..config.layers).map(|index| ConformerLayer::new(config, index)).collect::<Result<_>>()?;
         Ok(Self { config: config.clone(), frontend: Frontend::new(config, bands), layers })
     }
 

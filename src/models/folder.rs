@@ -51,15 +51,20 @@ impl SavedModel {
     /// # Errors
     /// When a file is missing, damaged or does not fit the others.
     pub fn load(folder: &Path) -> Result<Self> {
-        let inner = ["best", "last"].iter().map(|name| folder.join(name)).find(|p| p.join("config.json").is_file());
+        let inner =
+            ["best", "last"].iter().map(|name| folder.join(name)).find(|p| p.join("config.json").is_file());
         let folder = match folder.join("config.json").is_file() {
             true => folder.to_path_buf(),
             false => inner.ok_or_else(|| {
-                Error::file(folder, "is neither a model (no config.json) nor a run with one; give a model folder")
+                Error::file(
+                    folder,
+                    "is neither a model (no config.json) nor a run with one; give a model folder",
+                )
             })?,
         };
         let path = folder.join("config.json");
-        let config = within(&path, read(&folder, "config.json").and_then(|text| SavedConfig::from_json(&text)))?;
+        let config =
+            within(&path, read(&folder, "config.json").and_then(|text| SavedConfig::from_json(&text)))?;
         let path = folder.join("preprocessor_config.json");
         let text = read(&folder, "preprocessor_config.json")?;
         let preprocessor = within(&path, PreprocessorConfig::from_json(&text))?;
@@ -81,7 +86,8 @@ impl SavedModel {
     /// When the disk is full or the folder cannot be written.
     pub fn save(&self, folder: &Path, card: &str) -> Result<()> {
         let aside = folder.with_extension("partial");
-        let failed = |e: std::io::Error| Error::file(folder, format!("cannot be written ({e}); free space first"));
+        let failed =
+            |e: std::io::Error| Error::file(folder, format!("cannot be written ({e}); free space first"));
         if aside.exists() {
             std::fs::remove_dir_all(&aside).map_err(failed)?;
         }

@@ -10,10 +10,10 @@ mod saved;
 
 pub use best_rq::{BestRq, MaskedBatch, PretrainLoss, mask_starts, most_masked};
 pub use ctc::{CtcHead, CtcModel};
+pub use encoder::{Encoded, Encoder, EncoderInputs, STRIDE, frames_after};
 #[cfg(feature = "cli")]
 pub(crate) use folder::within;
 #[cfg(feature = "cli")]
 pub use folder::{replace_folder, write_whole};
-pub use encoder::{Encoded, Encoder, EncoderInputs, STRIDE, frames_after};
 pub use recognizer::{Recognized, Recognizer};
 pub use saved::{ModelKind, PreprocessorConfig, SavedConfig, SavedModel};

@@ -62,7 +62,9 @@ impl PreprocessorConfig {
         let config: Self = serde_json::from_str(json).map_err(|e| Error::invalid(e.to_string()))?;
         if config.sampling_rate != SAMPLE_RATE {
             let rate = config.sampling_rate;
-            return Err(Error::invalid(format!("sampling_rate {rate} is not supported; it is {SAMPLE_RATE}")));
+            return Err(Error::invalid(format!(
+                "sampling_rate {rate} is not supported; it is {SAMPLE_RATE}"
+            )));
         }
         if !(0.0..=60.0).contains(&config.silence) {
             return Err(Error::invalid(format!("silence of {} s is out of range", config.silence)));
@@ -135,7 +137,8 @@ impl SavedConfig {
         let encoder = Encoder::new(&self.model, self.bands)?;
         match &self.kind {
             ModelKind::BestRq { codes, code_dim } => {
-                let config = PretrainConfig { codes: *codes, code_dim: *code_dim, ..PretrainConfig::default() };
+                let config =
+                    PretrainConfig { codes: *codes, code_dim: *code_dim, ..PretrainConfig::default() };
                 let model = super::BestRq::new(encoder, self.bands, &config);
                 let inputs = super::BestRq::inputs(&scope, &ctx, &config);
                 model.loss(&scope, &ctx, &features, &features, &inputs)?;

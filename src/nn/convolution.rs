@@ -1,8 +1,8 @@
 //! The Conformer's convolution module (paper section 2).
 
+use super::Context;
 use super::linear::{Linear, weight_init};
 use super::norm::LayerNorm;
-use super::Context;
 use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};
 use crate::ops::map::ActivationKind;

@@ -1,8 +1,8 @@
 //! The Conformer's feed-forward module (paper section 2).
 
+use super::Context;
 use super::linear::Linear;
 use super::norm::LayerNorm;
-use super::Context;
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
 use crate::ops::map::ActivationKind;

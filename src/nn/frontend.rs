@@ -1,8 +1,8 @@
 //! The convolutional front-end: features to encoder frames, a quarter as many.
 
+use super::Context;
 use super::linear::Linear;
 use super::norm::LayerNorm;
-use super::Context;
 use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};
 use crate::ops::map::ActivationKind;
@@ -25,7 +25,12 @@ pub struct Frontend {
 impl Frontend {
     /// The front-end of a model for `bands` mel bands.
     pub fn new(config: &ModelConfig, bands: usize) -> Self {
-        Self { bands, channels: config.channels, width: config.d_model, initialization: config.initialization }
+        Self {
+            bands,
+            channels: config.channels,
+            width: config.d_model,
+            initialization: config.initialization,
+        }
     }
 
     /// [batch, frames, bands] → the blocks' output [batch, ⌈⌈frames/2⌉/2⌉, bands/4·channels] and the
@@ -47,7 +52,9 @@ impl Frontend {
             let y = x.conv2d(&weight, &bias)?;
             let dims = y.dims().to_vec();
             let y = y.reshape([dims[0], dims[1], dims[2] * dims[3]])?;
-            let y = LayerNorm::new(dims[2] * dims[3]).forward(&norm, &y)?.activation(ActivationKind::LeakyRelu)?;
+            let y = LayerNorm::new(dims[2] * dims[3])
+                .forward(&norm, &y)?
+                .activation(ActivationKind::LeakyRelu)?;
             x = ctx.dropout(&block, "dropout", &y)?.reshape(dims)?;
         }
         let time = x.dims()[1];

@@ -6,7 +6,7 @@ pub fn sinusoid(time: usize, width: usize) -> Vec<f32> {
         (0..width).map(|c| (-(10_000.0_f64.ln()) * (c / 2 * 2) as f64 / width as f64).exp()).collect();
     let value = |t: usize, c: usize| {
         let angle = t as f64 * rate[c];
-        if c % 2 == 0 { angle.sin() } else { angle.cos() }
+        if c.is_multiple_of(2) { angle.sin() } else { angle.cos() }
     };
     (0..time * width).map(|i| value(i / width, i % width) as f32).collect()
 }

@@ -8,13 +8,13 @@ pub mod ctc;
 pub mod layout;
 pub mod loss;
 pub mod map;
+pub mod mask;
 pub mod matmul;
 pub mod norm;
 pub mod optimizer;
-pub mod mask;
-pub mod random;
 pub mod pom;
 pub mod quantizer;
+pub mod random;
 pub mod reduce;
 
 use std::fmt::Debug;

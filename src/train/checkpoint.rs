@@ -86,7 +86,9 @@ impl Checkpoint {
         replace_folder(&aside, &folder)?;
         let mut whole = list(run)?;
         whole.truncate(whole.len().saturating_sub(keep.max(1)));
-        whole.into_iter().try_for_each(|(_, old)| std::fs::remove_dir_all(&old).map_err(|e| Error::file(&old, e.to_string())))
+        whole.into_iter().try_for_each(|(_, old)| {
+            std::fs::remove_dir_all(&old).map_err(|e| Error::file(&old, e.to_string()))
+        })
     }
 
     /// The newest checkpoint of `run`; `None` where there is none.
@@ -100,10 +102,16 @@ impl Checkpoint {
             let advice = "remove this folder to resume from the checkpoint before";
             std::fs::read(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e}); {advice}")))
         };
-        let weights = |name: &str| within(&folder.join(name), read(name).and_then(|bytes| Weights::parse(&bytes)));
+        let weights =
+            |name: &str| within(&folder.join(name), read(name).and_then(|bytes| Weights::parse(&bytes)));
         let path = folder.join("state.json");
-        let state = serde_json::from_slice(&read("state.json")?).map_err(|e| Error::file(&path, e.to_string()))?;
-        Ok(Some(Self { state, values: weights("model.safetensors")?, moments: weights("optimizer.safetensors")? }))
+        let state =
+            serde_json::from_slice(&read("state.json")?).map_err(|e| Error::file(&path, e.to_string()))?;
+        Ok(Some(Self {
+            state,
+            values: weights("model.safetensors")?,
+            moments: weights("optimizer.safetensors")?,
+        }))
     }
 }
 

@@ -1,7 +1,9 @@
 //! CTC: the loss on transcripts and its inputs.
 
 use super::metrics::Phase;
-use super::task::{BatchShape, Feed, Feeds, LossGraph, Results, Task, Totals, common_feeds, layer_drop_feeds};
+use super::task::{
+    BatchShape, Feed, Feeds, LossGraph, Results, Task, Totals, common_feeds, layer_drop_feeds,
+};
 use crate::audio::BANDS;
 use crate::data::Batch;
 use crate::error::{Error, Result};

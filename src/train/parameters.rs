@@ -196,7 +196,11 @@ impl ParameterSet {
             let mut start = 0;
             for parameter in &arena.members {
                 let size = parameter.shape.elements();
-                weights.insert(kind.of(&parameter.name), parameter.shape.clone(), all[start..start + size].to_vec())?;
+                weights.insert(
+                    kind.of(&parameter.name),
+                    parameter.shape.clone(),
+                    all[start..start + size].to_vec(),
+                )?;
                 start += size.next_multiple_of(64);
             }
         }

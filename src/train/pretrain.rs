@@ -1,7 +1,9 @@
 //! BEST-RQ: the loss on masked frames and its inputs.
 
 use super::metrics::Phase;
-use super::task::{BatchShape, Feed, Feeds, LossGraph, Results, Task, Totals, common_feeds, layer_drop_feeds};
+use super::task::{
+    BatchShape, Feed, Feeds, LossGraph, Results, Task, Totals, common_feeds, layer_drop_feeds,
+};
 use crate::audio::BANDS;
 use crate::data::Batch;
 use crate::error::Result;
@@ -53,7 +55,8 @@ impl Task for Pretrain {
     fn feeds(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Feeds, usize)> {
         let shape = BatchShape::of(batch);
         let time = shape.time();
-        let words = [self.seed, step as u32, micro, stream(if training { "mask" } else { "validation mask" })];
+        let words =
+            [self.seed, step as u32, micro, stream(if training { "mask" } else { "validation mask" })];
         let mut feeds = common_feeds(batch, self.model.d_model, self.seed, step, micro);
         feeds.extend(layer_drop_feeds(self.model.layers, self.model.layer_drop, &words));
 

@@ -125,18 +125,18 @@ impl Run<'_> {
             let step = self.state.step;
             progress.advance(step);
             let last = step == self.stop_at;
-            if step % run.log_every == 0 || last {
+            if step.is_multiple_of(run.log_every) || last {
                 let line = self.log(clock)?;
                 metrics.train(&line)?;
                 progress.train(&line);
                 clock = Instant::now();
             }
-            let validated = self.valid.is_some() && (step % validate_every == 0 || last);
+            let validated = self.valid.is_some() && (step.is_multiple_of(validate_every) || last);
             if validated {
                 self.validate(&mut metrics, progress)?;
             }
             let stopped = STOP.load(Ordering::Relaxed);
-            if step % run.checkpoint_every == 0 || last || stopped {
+            if step.is_multiple_of(run.checkpoint_every) || last || stopped {
                 self.checkpoint()?;
                 metrics.plot()?;
             }

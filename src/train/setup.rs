@@ -70,7 +70,8 @@ impl Start {
             Some(path) => Some(SavedModel::load(path)?),
             None => None,
         };
-        if let Some(model) = init.as_ref().filter(|model| !same_encoder(&model.config.model, &request.recipe)) {
+        if let Some(model) = init.as_ref().filter(|model| !same_encoder(&model.config.model, &request.recipe))
+        {
             return Err(Error::usage(format!(
                 "--init holds an encoder of width {} with {} layers that the recipe does not describe; give the \
                  recipe that it was trained with",
@@ -114,7 +115,8 @@ pub fn pretrain(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
     let (train, preprocessor) = data.train(corpus, &start, progress)?;
     let valid = data.valid(&preprocessor)?;
     let task = Pretrain { model: recipe.model.clone(), config: config.clone(), seed: recipe.run.seed };
-    let plan = Phase { optimizer: &config.optimizer, steps: config.steps, task: Box::new(task), vocabulary: None };
+    let plan =
+        Phase { optimizer: &config.optimizer, steps: config.steps, task: Box::new(task), vocabulary: None };
     plan.run(gpu, request, start, train, valid, preprocessor, progress)
 }
 
@@ -311,7 +313,8 @@ impl Phase<'_> {
             Some(checkpoint) => {
                 let state = checkpoint.state;
                 if state.seed != seed {
-                    let message = format!("the run was begun with --seed {}; resume it with that", state.seed);
+                    let message =
+                        format!("the run was begun with --seed {}; resume it with that", state.seed);
                     return Err(Error::usage(message));
                 }
                 stepper.parameters.fill(&stepper.executor, Some(&checkpoint.values), seed)?;

@@ -69,7 +69,13 @@ impl Stepper {
     ///
     /// # Errors
     /// What the device reported.
-    pub async fn micro_batch(&mut self, task: &dyn Task, shape: BatchShape, feeds: &Feeds, more: bool) -> Result<()> {
+    pub async fn micro_batch(
+        &mut self,
+        task: &dyn Task,
+        shape: BatchShape,
+        feeds: &Feeds,
+        more: bool,
+    ) -> Result<()> {
         if !self.plans.contains_key(&(shape, more)) {
             let plan = self.training_plan(task, shape, more)?;
             tracing::debug!(?shape, peak_bytes = plan.peak_bytes(), dispatches = plan.steps.len(), "planned");
@@ -202,9 +208,8 @@ fn feed(executor: &Executor, loaded: &Loaded, feeds: &Feeds) -> Result<()> {
 /// Global norm, clip, AdamW over every arena.
 fn update_graph(parameters: &ParameterSet, config: &OptimizerConfig) -> Result<Graph> {
     let graph = Graph::new();
-    let stored = |kind: Kind, index: usize| {
-        graph.stored(kind.arena(index), Spec::f32(parameters.arena_shape(index)))
-    };
+    let stored =
+        |kind: Kind, index: usize| graph.stored(kind.arena(index), Spec::f32(parameters.arena_shape(index)));
     let arenas = 0..parameters.arenas.len();
     let norms: Vec<Tensor> = arenas
         .clone()

@@ -110,9 +110,9 @@ pub fn common_feeds(batch: &Batch, width: usize, seed: u32, step: u64, micro: u3
     let shape = BatchShape::of(batch);
     let time = shape.time();
     let lengths: Vec<u32> = batch.lengths.iter().map(|&frames| frames.div_ceil(STRIDE as u32)).collect();
-    let valid = lengths.iter().flat_map(|&length| {
-        (0..time).map(move |t| if t < length as usize { 1.0 } else { 0.0 })
-    });
+    let valid = lengths
+        .iter()
+        .flat_map(|&length| (0..time).map(move |t| if t < length as usize { 1.0 } else { 0.0 }));
     vec![
         ("valid".into(), Feed::F32(valid.collect())),
         ("lengths".into(), Feed::U32(lengths)),

@@ -1,17 +1,17 @@
 //! Every kernel against the f64 definition of its operation, on the adapter that `POLYMIX_DEVICE` names.
 
 mod check;
-mod layout;
-mod loss;
 mod conv;
 mod ctc;
+mod layout;
+mod loss;
 mod map;
+mod mask;
 mod matmul;
 mod norm;
 mod optimizer;
-mod mask;
-mod random;
 mod pom;
 mod quantizer;
+mod random;
 mod reduce;
 mod tiles;

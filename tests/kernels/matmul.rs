@@ -29,10 +29,8 @@ fn multiples_of_four_and_edges_of_tiles() {
     for (m, n, k) in [(1, 1, 1), (16, 16, 16), (64, 64, 64), (20, 36, 12), (65, 128, 132), (17, 4, 260)] {
         for (transpose_a, transpose_b) in [(false, false), (false, true), (true, false), (true, true)] {
             let op = MatMul { transpose_a, transpose_b, alpha: 1.0 };
-            let args = [
-                Arg::normal(&stored(m, k, transpose_a), 1),
-                Arg::normal(&stored(k, n, transpose_b), 2),
-            ];
+            let args =
+                [Arg::normal(&stored(m, k, transpose_a), 1), Arg::normal(&stored(k, n, transpose_b), 2)];
             check(op, &args, Tolerance::Accumulated);
         }
     }

@@ -32,9 +32,13 @@ impl Values {
         let view = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
         let data = view.data();
         let values = match view.dtype() {
-            Dtype::F32 => data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect(),
+            Dtype::F32 => {
+                data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+            }
             Dtype::F64 => data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
-            Dtype::I64 => data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect(),
+            Dtype::I64 => {
+                data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect()
+            }
             other => panic!("{name} has type {other:?}"),
         };
         (view.shape().to_vec(), values)
@@ -113,7 +117,9 @@ pub fn gpu() -> Option<Arc<Gpu>> {
     let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
     match pollster::block_on(Gpu::new(&Selection { device, cache: None })) {
         Ok(gpu) => Some(Arc::new(gpu)),
-        Err(error) if std::env::var("GPU").as_deref() == Ok("required") => panic!("GPU=required, and: {error}"),
+        Err(error) if std::env::var("GPU").as_deref() == Ok("required") => {
+            panic!("GPU=required, and: {error}")
+        }
         Err(error) => {
             eprintln!("skipped: {error}");
             None

@@ -1,5 +1,6 @@
 //! The PoM model of degree 2 and expansion 2: one utterance, three padded together, twelve steps.
 
+use pollster::block_on;
 use polymix::data::Batch;
 use polymix::error::Result;
 use polymix::exec::Executor;
@@ -11,7 +12,6 @@ use polymix::recipe::{MixerSpec, ModelConfig, OptimizerConfig, Padding, Pretrain
 use polymix::shape::Spec;
 use polymix::train::metrics::Phase;
 use polymix::train::{BatchShape, Feed, Feeds, LossGraph, Results, Schedule, Stepper, Task, Totals};
-use pollster::block_on;
 
 use crate::files::{Values, field_path, gpu, weights};
 
@@ -53,8 +53,9 @@ impl Golden {
             }
         }
         let (_, positions) = common.get("mask_idx");
-        let selected: Vec<u32> =
-            (0..batch).flat_map(|row| positions.iter().map(move |&t| (row * time) as u32 + t as u32)).collect();
+        let selected: Vec<u32> = (0..batch)
+            .flat_map(|row| positions.iter().map(move |&t| (row * time) as u32 + t as u32))
+            .collect();
         let (_, shares) = Values::open(lengths_of)?.get("wav_lens");
         let lengths: Vec<u32> = shares.iter().map(|share| (share * time as f64).round() as u32).collect();
         let model = ModelConfig {
@@ -84,15 +85,20 @@ impl Golden {
     }
 
     fn selected(&self) -> usize {
-        self.feeds.iter().find_map(|(name, feed)| match feed {
-            Feed::U32(values) if name == "selected" => Some(values.len()),
-            _ => None,
-        })
-        .unwrap()
+        self.feeds
+            .iter()
+            .find_map(|(name, feed)| match feed {
+                Feed::U32(values) if name == "selected" => Some(values.len()),
+                _ => None,
+            })
+            .unwrap()
     }
 
     /// The graph with the encoder's values on `input`, and the loss.
-    fn build(&self, graph: &Graph) -> Result<(polymix::models::Encoded, polymix::graph::Tensor, PretrainLoss)> {
+    fn build(
+        &self,
+        graph: &Graph,
+    ) -> Result<(polymix::models::Encoded, polymix::graph::Tensor, PretrainLoss)> {
         let scope = graph.root();
         let ctx = Context::new(&scope, self.batch, self.frames / 4, Mode::Inference, self.model.padding);
         let model = BestRq::new(Encoder::new(&self.model, BANDS)?, BANDS, &self.pretrain);
@@ -286,9 +292,14 @@ fn twelve_steps() {
         let totals = block_on(stepper.totals()).unwrap();
         stepper.set_totals(polymix::train::StepTotals::default()).unwrap();
         let index = step as usize - 1;
-        let (loss, norm) =
-            (wanted["losses_f64"][index].as_f64().unwrap(), wanted["grad_norms_f64"][index].as_f64().unwrap());
-        println!("step {step}: loss {:.7} for {loss:.7}, norm {:.5} for {norm:.5}", totals.loss, totals.grad_norm);
+        let (loss, norm) = (
+            wanted["losses_f64"][index].as_f64().unwrap(),
+            wanted["grad_norms_f64"][index].as_f64().unwrap(),
+        );
+        println!(
+            "step {step}: loss {:.7} for {loss:.7}, norm {:.5} for {norm:.5}",
+            totals.loss, totals.grad_norm
+        );
         assert!((totals.loss - loss).abs() < 1e-4, "loss of step {step}: {} for {loss}", totals.loss);
         assert!((totals.grad_norm - norm).abs() < 1e-3 * norm, "norm of step {step}");
     }

@@ -58,7 +58,7 @@ fn split(rec: &Recorder, m: usize, n: usize, k: usize) -> Result<Vec<Range<usize
     let parts = rec.tiles(k, &[m, n])?;
     let tiles = m.div_ceil(64) * n.div_ceil(64);
     let wanted = (128 / tiles.max(1)).min(k / 256);
-    if parts.len() > 1 || (m * n) % 64 != 0 || rec.capabilities().tier == Tier::Cpu || wanted < 2 {
+    if parts.len() > 1 || !(m * n).is_multiple_of(64) || rec.capabilities().tier == Tier::Cpu || wanted < 2 {
         return Ok(parts);
     }
     // 64 rows of any width make an aligned start.

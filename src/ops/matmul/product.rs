@@ -60,7 +60,8 @@ impl Op for MatMul {
     fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         expect(self.name(), inputs, &vec![DType::F32; inputs.len().clamp(2, 3)])?;
         let (a, b) = (inputs[0].shape.dims(), inputs[1].shape.dims());
-        let wanted = format!("[.., m, k] and [k, n] (transposed: {}, {})", self.transpose_a, self.transpose_b);
+        let wanted =
+            format!("[.., m, k] and [k, n] (transposed: {}, {})", self.transpose_a, self.transpose_b);
         let sizes = self.sizes(a, b).ok_or_else(|| mismatch(self.name(), inputs, &wanted))?;
         if inputs.get(2).is_some_and(|bias| bias.shape.dims() != [sizes.n]) {
             return Err(mismatch(self.name(), inputs, "a bias [n]"));
@@ -83,14 +84,15 @@ impl Op for MatMul {
         let Some(Sizes { batch, m, n, k }) = self.sizes(a.shape(), b.shape()) else {
             return Vec::new();
         };
-        let matrix = |array: &Array, index: usize, rows: usize, columns: usize, transposed: bool| -> Array2<f64> {
-            let flat: Vec<f64> = array.iter().copied().collect();
-            let part = &flat[index * rows * columns..(index + 1) * rows * columns];
-            let shape = if transposed { (columns, rows) } else { (rows, columns) };
-            let view = ArrayView2::from_shape(shape, part).map(|view| view.to_owned());
-            let view = view.unwrap_or_else(|_| Array2::zeros(shape));
-            if transposed { view.reversed_axes() } else { view }
-        };
+        let matrix =
+            |array: &Array, index: usize, rows: usize, columns: usize, transposed: bool| -> Array2<f64> {
+                let flat: Vec<f64> = array.iter().copied().collect();
+                let part = &flat[index * rows * columns..(index + 1) * rows * columns];
+                let shape = if transposed { (columns, rows) } else { (rows, columns) };
+                let view = ArrayView2::from_shape(shape, part).map(|view| view.to_owned());
+                let view = view.unwrap_or_else(|_| Array2::zeros(shape));
+                if transposed { view.reversed_axes() } else { view }
+            };
         let mut c = Vec::with_capacity(batch * m * n);
         for index in 0..batch {
             let left = matrix(a, index, m, k, self.transpose_a);

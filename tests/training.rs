@@ -1,0 +1,353 @@
+//! Properties of whole runs: independence of the batch, resumption, flat memory, the two executors agree.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pollster::block_on;
+use polymix::audio::{BANDS, Normalization, Padding as AudioPadding, Preprocessor};
+use polymix::autograd::gradients;
+use polymix::error::Result;
+use polymix::exec::{Executor, Plan, reference};
+use polymix::gpu::{Gpu, Selection};
+use polymix::graph::{Graph, Tensor};
+use polymix::models::{CtcHead, CtcModel, Encoder, ModelKind, SavedModel};
+use polymix::nn::{Context, Mode, sinusoid};
+use polymix::ops::Array;
+use polymix::recipe::{Head, Recipe};
+use polymix::rng::Rng;
+use polymix::shape::Spec;
+use polymix::train::metrics::{self, Line, TrainLine, ValidLine};
+use polymix::train::{BatchShape, Feed, Finetune, Progress, Request, StepTotals, Stepper, Task};
+
+/// The adapter under test, or `None` where there is none and `GPU=required` does not ask for one.
+fn gpu() -> Option<Arc<Gpu>> {
+    let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
+    match block_on(Gpu::new(&Selection { device, cache: None })) {
+        Ok(gpu) => Some(Arc::new(gpu)),
+        Err(error) if std::env::var("GPU").as_deref() == Ok("required") => {
+            panic!("GPU=required, and: {error}")
+        }
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+/// A small model, quick to train.
+fn recipe(overrides: &[&str]) -> Recipe {
+    let mut settings = vec![
+        "model.d_model=16",
+        "model.layers=2",
+        "model.ffn=32",
+        "model.kernel=7",
+        "model.channels=[4, 4]",
+        "features.silence=0.1",
+        "finetune.head='linear'",
+        "finetune.steps=12",
+        "finetune.data.batch_utterances=4",
+        "finetune.data.buckets=3",
+        "finetune.optimizer.schedule={name='cosine', warmup_fraction=0.1}",
+        "finetune.optimizer.lr=0.003",
+        "finetune.augmentation.enabled=false",
+        "pretrain.steps=6",
+        "pretrain.codes=32",
+        "pretrain.data.string_seconds=3",
+        "pretrain.data.window_seconds=3",
+        "pretrain.data.batch_utterances=4",
+        "pretrain.optimizer.schedule={name='noam', warmup=4}",
+        "run.log_every=1",
+        "run.checkpoint_every=4",
+        "run.validate_every=6",
+    ];
+    settings.extend(overrides);
+    Recipe::parse("test", "", &settings).unwrap()
+}
+
+fn corpus(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name)
+}
+
+#[derive(Default)]
+struct Quiet(Vec<String>);
+
+impl Progress for Quiet {
+    fn message(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+    fn begin(&mut self, _: &str, _: u64) {}
+    fn advance(&mut self, _: u64) {}
+    fn train(&mut self, _: &TrainLine) {}
+    fn valid(&mut self, _: &ValidLine) {}
+}
+
+fn request(recipe: Recipe, out: PathBuf) -> Request {
+    Request {
+        recipe,
+        command: "test".into(),
+        data: vec![corpus("train.jsonl")],
+        valid: vec![corpus("valid.jsonl")],
+        out,
+        init: None,
+        resume: false,
+        limit_steps: None,
+        strict: true,
+    }
+}
+
+/// Logits of the waves, padded together.
+fn logits(gpu: &Arc<Gpu>, recipe: &Recipe, waves: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let preprocessor = Preprocessor::new(0.0, Normalization::Sentence, AudioPadding::Masked);
+    let batch = preprocessor.batch(waves).unwrap();
+    let (rows, time) = (batch.utterances, batch.frames / 4);
+    let graph = Graph::new();
+    let scope = graph.root();
+    let ctx = Context::new(&scope, rows, time, Mode::Inference, recipe.model.padding);
+    let head = CtcHead { head: Head::Linear, width: 16, dropout: 0.0, vocabulary: 29 };
+    let model = CtcModel::new(Encoder::new(&recipe.model, BANDS).unwrap(), head);
+    let features = scope.input("features", Spec::f32([rows, batch.frames, BANDS]));
+    let (logits, _) = model.forward(&scope, &ctx, &features).unwrap();
+    let mut executor = Executor::new(gpu.clone());
+    for (parameter, _) in graph.parameters() {
+        let part = (parameter.name.clone(), Spec::f32(parameter.shape.clone()));
+        executor.store.arena(gpu, &parameter.name, &[part]).unwrap();
+        let values = parameter.init.draw(&parameter.name, &parameter.shape, 3);
+        executor.store.write(gpu, &parameter.name, &values).unwrap();
+    }
+    let plan = Plan::compile(&graph, &[("logits", &logits)], gpu.capabilities()).unwrap();
+    let mut loaded = block_on(executor.load(plan)).unwrap();
+    let lengths: Vec<u32> = batch.lengths.iter().map(|frames| frames / 4).collect();
+    let valid: Vec<f32> = lengths
+        .iter()
+        .flat_map(|&length| (0..time).map(move |t| f32::from(u8::from(t < length as usize))))
+        .collect();
+    executor.feed(&loaded, "features", &batch.features).unwrap();
+    executor.feed(&loaded, "positions", &sinusoid(time, recipe.model.d_model)).unwrap();
+    executor.feed(&loaded, "lengths", &lengths).unwrap();
+    executor.feed(&loaded, "valid", &valid).unwrap();
+    executor.run(&mut loaded).unwrap();
+    let all: Vec<f32> = block_on(executor.read(&loaded, "logits")).unwrap();
+    (0..rows).map(|row| all[row * time * 29..][..lengths[row] as usize * 29].to_vec()).collect()
+}
+
+#[test]
+fn an_utterance_alone_and_in_a_batch_agree() {
+    let Some(gpu) = gpu() else { return };
+    let recipe = recipe(&[]);
+    let mut rng = Rng::new(&[4]);
+    let waves: Vec<Vec<f32>> = [16_123, 30_000, 8_641]
+        .map(|samples| (0..samples).map(|_| 0.1 * rng.normal() as f32).collect())
+        .into();
+    let together = logits(&gpu, &recipe, &waves);
+    for (wave, wanted) in waves.iter().zip(&together) {
+        let alone = logits(&gpu, &recipe, std::slice::from_ref(wave));
+        let largest = alone[0].iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert_eq!(alone[0].len(), wanted.len());
+        assert!(largest < 2e-5, "logits differ by {largest}");
+    }
+}
+
+/// The parameters of a run's last model.
+fn weights(run: &Path) -> polymix::weights::Weights {
+    SavedModel::load(&run.join("last")).unwrap().weights
+}
+
+#[test]
+fn a_resumed_run_is_bit_equal_to_an_unbroken_one() {
+    let Some(gpu) = gpu() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let dropped =
+        ["model.layer_drop=0.2", "finetune.optimizer.accumulation=2", "finetune.augmentation.enabled=true"];
+    let whole = request(recipe(&dropped), folder.path().join("whole"));
+    let outcome = polymix::train::finetune(gpu.clone(), &whole, &mut Quiet::default()).unwrap();
+    assert!(outcome.finished && outcome.loss_last < outcome.loss_first, "{outcome:?}");
+
+    let mut broken = request(recipe(&dropped), folder.path().join("broken"));
+    broken.limit_steps = Some(7);
+    polymix::train::finetune(gpu.clone(), &broken, &mut Quiet::default()).unwrap();
+    // As a run that was killed after its checkpoint of step 4 leaves it: a later checkpoint half written.
+    std::fs::remove_dir_all(broken.out.join("checkpoints/7")).unwrap();
+    std::fs::create_dir_all(broken.out.join("checkpoints/7.partial")).unwrap();
+    std::fs::write(broken.out.join("checkpoints/7.partial/model.safetensors"), b"cut").unwrap();
+    (broken.limit_steps, broken.resume) = (None, true);
+    let outcome = polymix::train::finetune(gpu, &broken, &mut Quiet::default()).unwrap();
+    assert!(outcome.finished);
+    assert_eq!(weights(&whole.out), weights(&broken.out));
+    let lines = |run: &Path| -> Vec<(u64, u64)> {
+        let lines = metrics::read(run.join("metrics.jsonl")).unwrap();
+        lines
+            .iter()
+            .filter_map(|line| match line {
+                Line::Train(line) => Some((line.step, line.loss.to_bits())),
+                Line::Valid(_) => None,
+            })
+            .collect()
+    };
+    assert_eq!(lines(&whole.out), lines(&broken.out), "every step is logged once, with the same loss");
+}
+
+#[test]
+fn pre_training_starts_a_fine_tuning() {
+    let Some(gpu) = gpu() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = request(recipe(&[]), folder.path().join("pre"));
+    first.data = vec![corpus("unlabelled.jsonl")];
+    let outcome = polymix::train::pretrain(gpu.clone(), &first, &mut Quiet::default()).unwrap();
+    assert!((outcome.loss_first - 32.0_f64.ln()).abs() < 1.0, "{outcome:?}");
+    let saved = SavedModel::load(&first.out).unwrap();
+    assert!(matches!(saved.config.kind, ModelKind::BestRq { codes: 32, .. }));
+
+    let mut second =
+        request(recipe(&["finetune.steps=1", "finetune.optimizer.lr=0.0"]), folder.path().join("fine"));
+    second.init = Some(first.out.clone());
+    polymix::train::finetune(gpu.clone(), &second, &mut Quiet::default()).unwrap();
+    let tuned = SavedModel::load(&second.out).unwrap();
+    let name = "encoder.layers.1.mixer.value.weight";
+    assert_eq!(tuned.weights.get(name), saved.weights.get(name), "a rate of 0 keeps what was pre-trained");
+    assert_eq!(tuned.preprocessor.normalization, saved.preprocessor.normalization);
+
+    second.out = folder.path().join("other");
+    second.recipe = recipe(&["model.d_model=24"]);
+    let error = polymix::train::finetune(gpu, &second, &mut Quiet::default()).unwrap_err();
+    assert!(error.to_string().contains("--init"), "{error}");
+}
+
+/// Bytes that the process holds.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/statm").ok()?;
+    Some(status.split_whitespace().nth(1)?.parse::<u64>().ok()? * 4096)
+}
+
+#[test]
+fn memory_stays_flat_over_varying_shapes() -> Result<()> {
+    let Some(gpu) = gpu() else { return Ok(()) };
+    let recipe = recipe(&[]);
+    let task = Finetune {
+        model: recipe.model.clone(),
+        config: recipe.finetune.clone(),
+        vocabulary: polymix::text::Vocabulary::english(),
+        capacity: 8,
+        seed: 0,
+    };
+    let mut stepper = block_on(Stepper::new(Executor::new(gpu), &task, &recipe.finetune.optimizer))?;
+    stepper.parameters.fill(&stepper.executor, None, 0)?;
+    let batch = |utterances: usize, frames: usize, seed: u32| polymix::data::Batch {
+        utterances,
+        frames,
+        features: {
+            let mut rng = Rng::new(&[seed]);
+            (0..utterances * frames * BANDS).map(|_| rng.unit()).collect()
+        },
+        lengths: (0..utterances).map(|row| (frames - 4 * (row % 3)) as u32).collect(),
+        texts: vec![Some("one two".into()); utterances],
+        ids: vec![None; utterances],
+        audio_seconds: 1.0,
+        index: Default::default(),
+    };
+    let shapes = [(4, 32), (2, 64), (3, 48), (1, 96)];
+    let (mut allocated, mut held) = (0, None);
+    for step in 1..=60_u64 {
+        let (utterances, frames) = shapes[step as usize % shapes.len()];
+        let batch = batch(utterances, frames, step as u32);
+        let (feeds, _) = task.feeds(&batch, step, 0, true)?;
+        block_on(stepper.micro_batch(&task, BatchShape::of(&batch), &feeds, false))?;
+        let rates = polymix::train::Rates { encoder: 1e-3, head: 1e-3 };
+        stepper.update(step, rates, 1)?;
+        if step % 10 == 0 {
+            let totals = block_on(stepper.totals())?;
+            assert!(totals.non_finite == 0.0 && totals.loss.is_finite());
+            stepper.set_totals(StepTotals::default())?;
+        }
+        if step == 20 {
+            (allocated, held) = (stepper.executor.gpu().allocated(), resident());
+        }
+    }
+    assert_eq!(stepper.plans(), shapes.len());
+    assert_eq!(stepper.executor.gpu().allocated(), allocated, "GPU memory after every shape was seen");
+    if let (Some(before), Some(after)) = (held, resident()) {
+        println!("resident {before} bytes, then {after}");
+        assert!(after as f64 <= 1.1 * before as f64, "resident memory grew from {before} to {after}");
+    }
+    Ok(())
+}
+
+/// Loss and gradients of a whole training step, dropout included, on both executors.
+#[test]
+fn both_executors_take_the_same_step() {
+    let recipe = recipe(&["model.d_model=8", "model.layers=1", "model.ffn=8"]);
+    let task = Finetune {
+        model: recipe.model.clone(),
+        config: recipe.finetune.clone(),
+        vocabulary: polymix::text::Vocabulary::english(),
+        capacity: 8,
+        seed: 5,
+    };
+    let shape = BatchShape { utterances: 2, frames: 24 };
+    let built = task.graph(shape, true).unwrap();
+    let parameters = built.graph.parameters();
+    let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
+    let one = built.graph.fill([1], 1.0).unwrap();
+    let slopes: Vec<Tensor> =
+        gradients(&[(&built.loss, &one)], &wrt).unwrap().into_iter().map(|slope| slope.unwrap()).collect();
+
+    let mut rng = Rng::new(&[8]);
+    let mut bindings = reference::Bindings::new();
+    for (parameter, _) in &parameters {
+        let values = parameter.init.draw(&parameter.name, &parameter.shape, 1);
+        let values = values.into_iter().map(f64::from).collect();
+        bindings
+            .insert(parameter.name.clone(), Array::from_shape_vec(parameter.shape.dims(), values).unwrap());
+    }
+    let mut feeds: Vec<(String, Feed)> = vec![
+        ("features".into(), Feed::F32((0..2 * 24 * BANDS).map(|_| rng.normal() as f32).collect())),
+        ("lengths".into(), Feed::U32(vec![6, 5])),
+        ("valid".into(), Feed::F32((0..12).map(|i| f32::from(u8::from(i != 11))).collect())),
+        ("positions".into(), Feed::F32(sinusoid(6, 8))),
+        ("rng".into(), Feed::U32(vec![5, 1, 0])),
+        ("targets".into(), Feed::U32([[3, 1, 4, 0, 0, 0, 0, 0], [5, 5, 0, 0, 0, 0, 0, 0]].concat())),
+        ("target_lengths".into(), Feed::U32(vec![3, 2])),
+        ("loss_weights".into(), Feed::F32(vec![1.0 / 6.0, 0.25])),
+    ];
+    for (name, feed) in &feeds {
+        let values = match feed {
+            Feed::F32(values) => values.iter().map(|&x| f64::from(x)).collect(),
+            Feed::U32(values) => values.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>(),
+        };
+        bindings.insert(name.clone(), Array::from_shape_vec(vec![values.len()], values).unwrap());
+    }
+    let mut outputs = vec![&built.loss];
+    outputs.extend(&slopes);
+    let wanted = reference::run(&built.graph, &mut bindings.clone(), &outputs).unwrap();
+    assert!(wanted[0].iter().all(|loss| loss.is_finite() && *loss > 0.0));
+
+    let Some(gpu) = gpu() else { return };
+    let names: Vec<String> = (0..outputs.len()).map(|i| i.to_string()).collect();
+    let named: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(outputs.iter().copied()).collect();
+    let plan = Plan::compile(&built.graph, &named, gpu.capabilities()).unwrap();
+    let mut executor = Executor::new(gpu.clone());
+    for (parameter, _) in &parameters {
+        let part = (parameter.name.clone(), Spec::f32(parameter.shape.clone()));
+        executor.store.arena(&gpu, &parameter.name, &[part]).unwrap();
+        let values: Vec<f32> = bindings[&parameter.name].iter().map(|&x| x as f32).collect();
+        executor.store.write(&gpu, &parameter.name, &values).unwrap();
+    }
+    let mut loaded = block_on(executor.load(plan)).unwrap();
+    for (name, feed) in feeds.drain(..) {
+        match feed {
+            Feed::F32(values) => executor.feed(&loaded, &name, &values).unwrap(),
+            Feed::U32(values) => executor.feed(&loaded, &name, &values).unwrap(),
+        }
+    }
+    executor.run(&mut loaded).unwrap();
+    for (index, wanted) in wanted.iter().enumerate() {
+        let got: Vec<f32> = block_on(executor.read(&loaded, &names[index])).unwrap();
+        let largest = wanted.iter().fold(1e-6_f64, |m, x| m.max(x.abs()));
+        for (&got, &wanted) in got.iter().zip(wanted) {
+            let name = index.checked_sub(1).map_or("loss", |i| &parameters[i].0.name);
+            assert!(
+                (f64::from(got) - wanted).abs() <= 1e-4 * largest,
+                "{name}: {got} for {wanted} of {largest}"
+            );
+        }
+    }
+}
