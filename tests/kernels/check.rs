@@ -1,6 +1,7 @@
 //! One way to test every operation: shapes, kernel, mathematics, gradients, fences, repeatability, grids.
 
-use std::sync::{Arc, OnceLock};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ndarray::IxDyn;
 use polymix::autograd::gradients;
@@ -66,10 +67,25 @@ impl Arg {
     }
 }
 
-/// The adapter under test, or `None` where there is none and `GPU=required` does not ask for one.
-pub fn gpu() -> Option<Arc<Gpu>> {
+/// The adapter under test and the right to use it: on GL a context serves one thread at a time, and gives up on
+/// a thread that waits for a second.
+pub struct Turn(Arc<Gpu>, #[allow(dead_code)] MutexGuard<'static, ()>);
+
+impl Deref for Turn {
+    type Target = Arc<Gpu>;
+
+    fn deref(&self) -> &Arc<Gpu> {
+        &self.0
+    }
+}
+
+/// Waits for the adapter under test; `None` where there is none and `GPU=required` does not ask for one.
+pub fn gpu() -> Option<Turn> {
     static GPU: OnceLock<Option<Arc<Gpu>>> = OnceLock::new();
-    GPU.get_or_init(|| {
+    static TURN: Mutex<()> = Mutex::new(());
+    // A test that failed leaves nothing half-done.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let gpu = GPU.get_or_init(|| {
         let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
         match pollster::block_on(Gpu::new(&Selection { device, cache: None })) {
             Ok(gpu) => {
@@ -85,8 +101,8 @@ pub fn gpu() -> Option<Arc<Gpu>> {
                 None
             }
         }
-    })
-    .clone()
+    });
+    gpu.clone().map(|gpu| Turn(gpu, turn))
 }
 
 /// proptest with few cases and a fixed seed.

@@ -36,7 +36,7 @@ fn tiled(op: impl Op + 'static, args: &[Arg], max_binding: u64, differentiable: 
     let labels: Vec<String> = (0..results.len()).map(|i| format!("y{i}")).collect();
     let named: Vec<(&str, &Tensor)> = labels.iter().map(String::as_str).zip(&results).collect();
     let plan = Plan::compile(&graph, &named, &capabilities).unwrap();
-    let mut executor = Executor::new(gpu);
+    let mut executor = Executor::new(gpu.clone());
     executor.fence();
     let mut loaded = pollster::block_on(executor.load(plan)).unwrap();
     executor.poison(&loaded).unwrap();
