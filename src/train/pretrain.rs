@@ -1,5 +1,10 @@
 //! BEST-RQ: the loss on masked frames and its inputs.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use pollster::block_on;
+
 use super::metrics::Phase;
 use super::task::{
     BatchShape, Feed, Feeds, LossGraph, Results, Task, Totals, common_feeds, layer_drop_feeds,
@@ -7,6 +12,7 @@ use super::task::{
 use crate::audio::BANDS;
 use crate::data::Batch;
 use crate::error::Result;
+use crate::exec::{Executor, Loaded, Plan};
 use crate::graph::Graph;
 use crate::models::{BestRq, Encoder, ModelKind, STRIDE, mask_starts, most_masked};
 use crate::nn::{Context, Mode};
@@ -77,6 +83,52 @@ impl Task for Pretrain {
         feeds.push(("selected".into(), Feed::U32(selected)));
         feeds.push(("selected_count".into(), Feed::U32(vec![count as u32])));
         Ok((feeds, count))
+    }
+
+    /// The entropy of the codes: the loss of a model that learns no more than how often each code comes.
+    fn survey(
+        &self,
+        executor: &mut Executor,
+        next: &mut dyn FnMut() -> Option<Result<Batch>>,
+    ) -> Result<Option<String>> {
+        let mut plans: HashMap<BatchShape, Loaded> = HashMap::new();
+        let mut counts = vec![0_u64; self.config.codes];
+        while let Some(batch) = next() {
+            let batch = batch?;
+            let shape = BatchShape::of(&batch);
+            let loaded = match plans.entry(shape) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let graph = Graph::new();
+                    let scope = graph.root();
+                    let features =
+                        scope.input("features", Spec::f32([shape.utterances, shape.frames, BANDS]));
+                    let stacked = features.reshape([shape.utterances * shape.time(), STRIDE * BANDS])?;
+                    let model = BestRq::new(Encoder::new(&self.model, BANDS)?, BANDS, &self.config);
+                    let codes = model.codes(&scope, &stacked)?;
+                    let plan = Plan::compile(&graph, &[("codes", &codes)], executor.gpu().capabilities())?;
+                    new.insert(block_on(executor.load(plan))?)
+                }
+            };
+            executor.feed(loaded, "features", &batch.features)?;
+            executor.run(loaded)?;
+            let codes: Vec<u32> = block_on(executor.read(loaded, "codes"))?;
+            for (row, &frames) in codes.chunks(shape.time()).zip(&batch.lengths) {
+                for &code in &row[..(frames as usize / STRIDE).min(row.len())] {
+                    counts[(code as usize).min(self.config.codes - 1)] += 1;
+                }
+            }
+        }
+        let total = counts.iter().sum::<u64>().max(1) as f64;
+        let shares = counts.iter().filter(|&&count| count > 0).map(|&count| count as f64 / total);
+        let entropy: f64 = shares.clone().map(|share| -share * share.ln()).sum();
+        let most = shares.clone().fold(0.0, f64::max);
+        Ok(Some(format!(
+            "codes of the training data: entropy {entropy:.3} nats, {} of {} used, the commonest {:.1} %",
+            shares.count(),
+            counts.len(),
+            100.0 * most
+        )))
     }
 
     fn observe(&self, totals: &mut Totals, _: &Batch, decisions: usize, results: &Results) -> Result<()> {

@@ -13,7 +13,7 @@ use super::schedule::Schedule;
 use super::stepper::{StepTotals, Stepper};
 use super::task::{BatchShape, Task, Totals};
 use crate::audio::BANDS;
-use crate::data::{BatchIndex, Corpus, Examples, Loader, LoaderConfig};
+use crate::data::{BatchIndex, Corpus, Examples, Loader, LoaderConfig, Order};
 use crate::error::{Error, Result};
 use crate::models::{SavedConfig, SavedModel};
 use crate::recipe::Recipe;
@@ -113,6 +113,9 @@ impl Run<'_> {
     pub fn go(&mut self, progress: &mut dyn Progress) -> Result<Outcome> {
         STOP.store(false, Ordering::Relaxed);
         let mut metrics = MetricsWriter::open(self.folder, self.state.step)?;
+        if self.state.step == 0 {
+            self.survey(progress)?;
+        }
         let mut loader = self.train.start(self.state.next)?;
         let run = &self.recipe.run;
         let epoch = (loader.batches_per_epoch() / self.accumulation).max(1) as u64;
@@ -166,6 +169,26 @@ impl Run<'_> {
         })
     }
 
+    /// One epoch in order of length, for what the task says of its data.
+    fn survey(&mut self, progress: &mut dyn Progress) -> Result<()> {
+        let mut source = self.train.clone();
+        (source.config.order, source.config.augmentation) = (Order::Sorted, None);
+        // Nothing is loaded for a task that asks for nothing.
+        let mut loader = None;
+        let mut next = || match &mut loader {
+            None => match source.start(BatchIndex::default()) {
+                Ok(started) => loader.insert(started).next(),
+                Err(error) => Some(Err(error)),
+            },
+            Some(loader) => loader.next(),
+        };
+        let news = self.task.survey(&mut self.stepper.executor, &mut next)?;
+        if let Some(news) = news {
+            progress.message(&news);
+        }
+        Ok(())
+    }
+
     fn step(&mut self, loader: &mut Loader) -> Result<()> {
         let step = self.state.step + 1;
         for micro in 0..self.accumulation {
@@ -199,6 +222,13 @@ impl Run<'_> {
             )));
         }
         self.stepper.set_totals(StepTotals::default())?;
+        if self.task.phase() == Phase::Finetune && totals.count > 0.0 {
+            tracing::warn!(
+                "{} texts since the last logged step do not fit their audio and taught nothing; add silence \
+                 (features.silence) or leave such clips out",
+                totals.count
+            );
+        }
         self.state.losses = Some((self.state.losses.map_or(loss, |(first, _)| first), loss));
         Ok(TrainLine {
             step,

@@ -2,6 +2,7 @@
 
 use crate::data::Batch;
 use crate::error::Result;
+use crate::exec::Executor;
 use crate::graph::{Graph, Tensor};
 use crate::models::{ModelKind, STRIDE, frames_after};
 use crate::nn::sinusoid;
@@ -86,6 +87,19 @@ pub trait Task: Send {
     /// # Errors
     /// When a text does not fit the vocabulary.
     fn feeds(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Feeds, usize)>;
+
+    /// What is worth saying of the training data before the first step; `next` gives one epoch of batches.
+    ///
+    /// # Errors
+    /// What data or device reported.
+    fn survey(
+        &self,
+        executor: &mut Executor,
+        next: &mut dyn FnMut() -> Option<Result<Batch>>,
+    ) -> Result<Option<String>> {
+        let _ = (executor, next);
+        Ok(None)
+    }
 
     /// Adds a validation batch: its loss, count and outputs.
     ///
