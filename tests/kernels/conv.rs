@@ -54,6 +54,10 @@ fn conv2d_any_shape() {
 #[test]
 fn conv2d_tiles() {
     let Some(gpu) = gpu() else { return };
+    if gpu.capabilities().storage_alignment > 64 {
+        eprintln!("skipped: an aligned tile of this adapter holds the whole case");
+        return;
+    }
     for (sizes, tiled) in
         [([3, 38, 37, 1, 8], 12_000), ([3, 41, 37, 1, 8], 12_000), ([3, 41, 37, 8, 16], 60_000)]
     {
