@@ -19,6 +19,8 @@ pub fn frames_after(frames: usize) -> usize {
 pub struct EncoderInputs {
     /// Valid encoder frames of every row, [batch].
     pub lengths: Vec<u32>,
+    /// The encoder frames of every row, padded ones included, [batch]: what reference padding convolves.
+    pub full_lengths: Vec<u32>,
     /// 1 for a valid encoder frame, 0 for a padded one, [batch, time].
     pub valid: Vec<f32>,
     /// [`crate::nn::sinusoid`], [time, d].
@@ -32,7 +34,8 @@ impl EncoderInputs {
         let lengths: Vec<u32> = lengths.iter().map(|length| length.div_ceil(STRIDE as u32)).collect();
         let row = |&length: &u32| (0..time).map(move |t| if t < length as usize { 1.0 } else { 0.0 });
         let valid = lengths.iter().flat_map(row).collect();
-        Self { lengths, valid, positions: sinusoid(time, width) }
+        let full_lengths = vec![time as u32; lengths.len()];
+        Self { lengths, full_lengths, valid, positions: sinusoid(time, width) }
     }
 }
 

@@ -197,8 +197,10 @@ impl Recognizer {
         let executor = &self.executor;
         executor.feed(&loaded, "features", &batch.features)?;
         executor.feed(&loaded, "positions", &inputs.positions)?;
-        if executor.takes(&loaded, "lengths") {
-            executor.feed(&loaded, "lengths", &inputs.lengths)?;
+        for (name, lengths) in [("lengths", &inputs.lengths), ("full_lengths", &inputs.full_lengths)] {
+            if executor.takes(&loaded, name) {
+                executor.feed(&loaded, name, lengths)?;
+            }
         }
         if executor.takes(&loaded, "valid") {
             executor.feed(&loaded, "valid", &inputs.valid)?;

@@ -4,8 +4,7 @@ use crate::data::Batch;
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::graph::{Graph, Tensor};
-use crate::models::{ModelKind, STRIDE, frames_after};
-use crate::nn::sinusoid;
+use crate::models::{EncoderInputs, ModelKind, frames_after};
 use crate::train::metrics::Phase;
 
 /// The key of a plan. Everything else about a batch is data.
@@ -121,18 +120,14 @@ pub struct Results {
 
 /// The inputs that every model takes: features, lengths, validity, positions, RNG counters.
 pub fn common_feeds(batch: &Batch, width: usize, seed: u32, step: u64, micro: u32) -> Feeds {
-    let shape = BatchShape::of(batch);
-    let time = shape.time();
-    let lengths: Vec<u32> = batch.lengths.iter().map(|&frames| frames.div_ceil(STRIDE as u32)).collect();
-    let valid = lengths
-        .iter()
-        .flat_map(|&length| (0..time).map(move |t| if t < length as usize { 1.0 } else { 0.0 }));
+    let EncoderInputs { lengths, full_lengths, valid, positions } =
+        EncoderInputs::new(&batch.lengths, batch.frames, width);
     vec![
-        ("valid".into(), Feed::F32(valid.collect())),
+        ("valid".into(), Feed::F32(valid)),
         ("lengths".into(), Feed::U32(lengths)),
-        ("full_lengths".into(), Feed::U32(vec![time as u32; shape.utterances])),
+        ("full_lengths".into(), Feed::U32(full_lengths)),
         ("features".into(), Feed::F32(batch.features.clone())),
-        ("positions".into(), Feed::F32(sinusoid(time, width))),
+        ("positions".into(), Feed::F32(positions)),
         ("rng".into(), Feed::U32(vec![seed, step as u32, micro])),
     ]
 }
