@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::models::{SavedConfig, SavedModel};
 use crate::recipe::Recipe;
 use crate::text::{Vocabulary, evaluate};
+use crate::weights::Weights;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -156,7 +157,7 @@ impl Run<'_> {
             progress.message(&format!("{} bad examples were left out", loader.skipped()));
         }
         if self.valid.is_none() || !self.folder.join("best").is_dir() {
-            self.save_model("best")?;
+            self.save_model("best", self.weights()?)?;
         }
         let (loss_first, loss_last) = self.state.losses.unwrap_or((f64::NAN, f64::NAN));
         Ok(Outcome {
@@ -270,7 +271,7 @@ impl Run<'_> {
         let score = line.wer.unwrap_or(line.valid_loss);
         if score.is_finite() && self.state.best.is_none_or(|best| score < best) {
             self.state.best = Some(score);
-            self.save_model("best")?;
+            self.save_model("best", self.weights()?)?;
         }
         Ok(())
     }
@@ -280,17 +281,21 @@ impl Run<'_> {
         self.state.schedule = self.schedule.state();
         let checkpoint = Checkpoint {
             state: self.state.clone(),
-            values: block_on(self.stepper.parameters.values(&self.stepper.executor))?,
+            values: self.weights()?,
             moments: block_on(self.stepper.parameters.moments(&self.stepper.executor))?,
         };
         checkpoint.save(self.folder, self.recipe.run.keep_checkpoints)?;
-        self.save_model("last")
+        self.save_model("last", checkpoint.values)
     }
 
-    fn save_model(&self, name: &str) -> Result<()> {
+    fn weights(&self) -> Result<Weights> {
+        block_on(self.stepper.parameters.values(&self.stepper.executor))
+    }
+
+    fn save_model(&self, name: &str, weights: Weights) -> Result<()> {
         let model = SavedModel {
             config: SavedConfig { kind: self.task.kind(), model: self.recipe.model.clone(), bands: BANDS },
-            weights: block_on(self.stepper.parameters.values(&self.stepper.executor))?,
+            weights,
             preprocessor: self.state.preprocessor.clone(),
             vocabulary: self.vocabulary.clone(),
         };
