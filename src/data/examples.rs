@@ -27,6 +27,8 @@ pub struct ExampleConfig {
     /// Shorter recordings of one speaker are strung together, in random order, to exactly this many
     /// seconds; those without a speaker stay alone.
     pub string_seconds: Option<f64>,
+    /// Seconds of silence between clips that are strung together.
+    pub string_gap_seconds: f64,
 }
 
 /// A part of a recording.
@@ -34,6 +36,8 @@ pub struct ExampleConfig {
 pub struct Segment {
     /// Index in the corpus.
     pub utterance: usize,
+    /// Zero samples before the part.
+    pub gap: usize,
     /// First sample, at 16 kHz.
     pub start: usize,
     /// Length in samples at 16 kHz; `None`: to the end of the file, however long it is.
@@ -82,6 +86,10 @@ impl ExampleConfig {
                 return Err(Error::invalid(format!("{key} = {seconds}: give at least {smallest} seconds")));
             }
         }
+        if !(self.string_gap_seconds >= 0.0 && self.string_gap_seconds.is_finite()) {
+            let message = format!("string_gap_seconds = {}: give 0 or more seconds", self.string_gap_seconds);
+            return Err(Error::invalid(message));
+        }
         if !(self.min_seconds >= 0.0 && self.min_seconds <= self.max_seconds.unwrap_or(f64::MAX)) {
             let message = format!("min_seconds = {}: give seconds from 0 to max_seconds", self.min_seconds);
             return Err(Error::invalid(message));
@@ -93,7 +101,7 @@ impl ExampleConfig {
 impl Example {
     /// The whole recording `utterance`, of about `samples` samples.
     pub fn whole(utterance: usize, samples: usize) -> Self {
-        Self { segments: vec![Segment { utterance, start: 0, samples: None }], samples }
+        Self { segments: vec![Segment { utterance, gap: 0, start: 0, samples: None }], samples }
     }
 
     /// Expected duration in seconds.
@@ -117,6 +125,7 @@ impl Example {
     ) -> Result<Vec<f32>> {
         let mut wave = Vec::with_capacity(self.longest());
         for segment in &self.segments {
+            wave.resize(wave.len() + segment.gap, 0.0);
             let recording = read(segment.utterance)?;
             let end = segment.samples.map_or(recording.len(), |samples| segment.start + samples);
             let (start, present) = (segment.start.min(recording.len()), end.min(recording.len()));
@@ -169,7 +178,8 @@ impl Examples {
         }
         for (speaker, mut clips) in short {
             Rng::new(&[seed, stream("string"), stream(speaker)]).shuffle(&mut clips);
-            candidates.extend(strings(&clips, string.unwrap_or(usize::MAX)));
+            let gap = samples_of(config.string_gap_seconds);
+            candidates.extend(strings(&clips, gap, string.unwrap_or(usize::MAX)));
         }
         for example in candidates {
             if example.samples < samples_of(config.min_seconds) {
@@ -213,34 +223,39 @@ impl Examples {
 fn windows(utterance: usize, samples: usize, window: usize) -> impl Iterator<Item = Example> {
     (0..samples).step_by(window).map(move |start| {
         let length = window.min(samples - start);
-        Example { segments: vec![Segment { utterance, start, samples: Some(length) }], samples: length }
+        Example {
+            segments: vec![Segment { utterance, gap: 0, start, samples: Some(length) }],
+            samples: length,
+        }
     })
 }
 
-/// Consecutive stretches of exactly `target` samples over the clips `(utterance, samples)`; the last
-/// stretch goes on with the first clips again. Clips that are less than `target` together make one.
-fn strings(clips: &[(usize, usize)], target: usize) -> Vec<Example> {
-    let total: usize = clips.iter().map(|&(_, samples)| samples).sum();
-    let count = if total < target { 1 } else { total.div_ceil(target) };
-    let mut parts = clips.iter().cycle().copied().filter(|&(_, samples)| samples > 0);
-    let mut current: Option<(usize, usize, usize)> = None;
-    let mut stretch = |mut missing: usize| {
-        let mut example = Example { segments: Vec::new(), samples: missing };
+/// Consecutive stretches of exactly `target` samples over the clips `(utterance, samples)`, each after a
+/// gap of silence; the last stretch goes on with the first clips again. Clips that are less than `target`
+/// together make one.
+fn strings(clips: &[(usize, usize)], gap: usize, target: usize) -> Vec<Example> {
+    let clips: Vec<_> = clips.iter().filter(|&&(_, samples)| samples > 0).collect();
+    let total: usize = clips.iter().map(|&(_, samples)| gap + samples).sum();
+    let target = target.min(total);
+    let mut parts = clips.into_iter().cycle();
+    // What is left of the clip at hand: (utterance, gap, start, samples).
+    let mut current: Option<(usize, usize, usize, usize)> = None;
+    let mut stretch = || {
+        let (mut segments, mut missing) = (Vec::new(), target);
         while missing > 0 {
-            let next =
-                current.take().or_else(|| parts.next().map(|(utterance, samples)| (utterance, 0, samples)));
-            let Some((utterance, start, left)) = next else { break };
-            let taken = left.min(missing);
-            example.segments.push(Segment { utterance, start, samples: Some(taken) });
-            missing -= taken;
-            current = (left > taken).then_some((utterance, start + taken, left - taken));
+            let next = current
+                .take()
+                .or_else(|| parts.next().map(|&(utterance, samples)| (utterance, gap, 0, samples)));
+            let Some((utterance, gap, start, left)) = next else { break };
+            let silent = gap.min(missing);
+            let taken = left.min(missing - silent);
+            segments.push(Segment { utterance, gap: silent, start, samples: Some(taken) });
+            missing -= silent + taken;
+            current = (left > taken).then_some((utterance, gap - silent, start + taken, left - taken));
         }
-        example
+        Example { segments, samples: target }
     };
-    if total == 0 {
-        return Vec::new();
-    }
-    (0..count).map(|_| stretch(target.min(total))).collect()
+    (0..total.div_ceil(target.max(1))).map(|_| stretch()).collect()
 }
 
 #[cfg(test)]
@@ -306,6 +321,21 @@ mod tests {
         assert!((0..20).all(|i| heard[i] >= samples_of(clips[i].1)), "{heard:?}");
         assert_eq!(examples, build(3));
         assert_ne!(examples, build(4));
+        // With gaps: 7.9 s of a, 8 s of b; each clip whole, and every gap before its first sample.
+        let config = ExampleConfig { string_gap_seconds: 0.4, ..config };
+        let examples = Examples::build(&corpus, &config, 3, true).expect("examples");
+        assert_eq!(examples.list.len(), 8 + 8 + 2);
+        let mut heard = vec![(0, 0); 20];
+        for example in &examples.list[2..] {
+            let wave = example.wave(&corpus, &mut |i| Ok(Arc::new(vec![1.0; samples_of(clips[i].1)])));
+            assert_eq!(wave.expect("wave").len(), 16_000);
+            for segment in &example.segments {
+                heard[segment.utterance].0 += segment.gap;
+                heard[segment.utterance].1 += segment.samples.unwrap_or(0);
+                assert!(segment.gap == 0 || segment.start == 0);
+            }
+        }
+        assert!((0..20).all(|i| heard[i].0 >= 6400 && heard[i].1 >= samples_of(clips[i].1)), "{heard:?}");
         let config = ExampleConfig { string_seconds: Some(60.0), ..Default::default() };
         let examples = Examples::build(&corpus, &config, 3, true).expect("examples");
         assert_eq!(examples.list.iter().map(|e| e.segments.len()).collect::<Vec<_>>(), [1, 11, 10]);
@@ -321,7 +351,7 @@ mod tests {
         assert_eq!(wave(&whole, 16_100).expect("rounding").len(), 16_100);
         assert!(wave(&whole, 17_000).expect_err("too long").to_string().contains("m.jsonl:1"));
         let cut = Example {
-            segments: vec![Segment { utterance: 0, start: 8000, samples: Some(8000) }],
+            segments: vec![Segment { utterance: 0, gap: 0, start: 8000, samples: Some(8000) }],
             samples: 8000,
         };
         assert_eq!(wave(&cut, 15_900).expect("rounding").len(), 8000);
@@ -333,6 +363,7 @@ mod tests {
     fn wrong_settings_are_named() {
         for (config, key) in [
             (ExampleConfig { string_seconds: Some(0.0), ..Default::default() }, "string_seconds"),
+            (ExampleConfig { string_gap_seconds: -1.0, ..Default::default() }, "string_gap_seconds"),
             (ExampleConfig { window_seconds: Some(f64::NAN), ..Default::default() }, "window_seconds"),
             (ExampleConfig { min_seconds: 3.0, max_seconds: Some(2.0), ..Default::default() }, "min_seconds"),
         ] {

@@ -162,6 +162,8 @@ pub struct DataConfig {
     /// Strings shorter clips of one speaker together to this many seconds (pre-training only).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub string_seconds: Option<f64>,
+    /// Seconds of silence between clips that are strung together.
+    pub string_gap_seconds: f64,
     /// Seconds of audio in a batch, padding included; instead of `batch_utterances`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_seconds: Option<f64>,
@@ -179,6 +181,7 @@ impl Default for DataConfig {
             max_seconds: 60.0,
             window_seconds: None,
             string_seconds: None,
+            string_gap_seconds: 0.0,
             batch_seconds: None,
             batch_utterances: None,
             buckets: 8,

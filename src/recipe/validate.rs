@@ -167,6 +167,7 @@ impl DataConfig {
             within(format_args!("{section}.{key}"), seconds, SECONDS)?;
             within(format_args!("{section}.{key}"), seconds, self.min_seconds..=self.max_seconds)?;
         }
+        within(format_args!("{section}.string_gap_seconds"), self.string_gap_seconds, 0.0..=60.0)?;
         within(format_args!("{section}.buckets"), self.buckets, 1..=256)?;
         match (self.batch_seconds, self.batch_utterances) {
             (Some(seconds), None) => within(format_args!("{section}.batch_seconds"), seconds, 0.1..=1e6),

@@ -191,6 +191,7 @@ impl Data<'_> {
             max_seconds: Some(self.config.max_seconds),
             window_seconds: self.config.window_seconds,
             string_seconds: self.config.string_seconds,
+            string_gap_seconds: self.config.string_gap_seconds,
         };
         let examples = Examples::build(corpus, &config, self.request.recipe.run.seed, self.request.strict)?;
         if examples.list.is_empty() {
