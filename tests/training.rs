@@ -250,7 +250,9 @@ fn memory_stays_flat_over_varying_shapes() -> Result<()> {
         let (utterances, frames) = shapes[step as usize % shapes.len()];
         let batch = batch(utterances, frames, step as u32);
         let (feeds, _) = task.feeds(&batch, step, 0, true)?;
-        block_on(stepper.micro_batch(&task, BatchShape::of(&batch), &feeds, false))?;
+        let shape = BatchShape::of(&batch);
+        block_on(stepper.prepare(&task, shape, false))?;
+        stepper.micro_batch(shape, &feeds, false)?;
         let rates = polymix::train::Rates { encoder: 1e-3, head: 1e-3 };
         stepper.update(step, rates, 1)?;
         if step % 10 == 0 {

@@ -1,38 +1,64 @@
-//! A store of decoded data, bounded in bytes.
+//! Features kept for later epochs, in memory that is taken once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Keeps the first values that fit. Every epoch asks for every value once, in a new order, so there is
+use crate::audio::{BANDS, Features};
+
+/// Keeps the first features that fit. Every epoch asks for every example once, in a new order, so there is
 /// nothing to gain from replacing one by another.
-pub(super) struct Cache<T> {
-    held: Mutex<Held<T>>,
+///
+/// All memory is taken and touched when the cache is made, so that a process which has begun to train does
+/// not grow any more.
+#[derive(Debug)]
+pub struct FeatureCache {
+    held: Mutex<Held>,
 }
 
-struct Held<T> {
-    values: HashMap<usize, Arc<T>>,
-    bytes_left: usize,
+#[derive(Debug)]
+struct Held {
+    values: Vec<f32>,
+    used: usize,
+    places: HashMap<usize, Range<usize>>,
 }
 
-impl<T> Cache<T> {
-    pub fn new(bytes: usize) -> Self {
-        Self { held: Mutex::new(Held { values: HashMap::new(), bytes_left: bytes }) }
+impl FeatureCache {
+    /// Room for `frames` frames in all.
+    pub fn new(frames: usize) -> Self {
+        // Zeros would be pages that the system hands out only when they are written.
+        let values = vec![f32::NAN; frames * BANDS];
+        Self { held: Mutex::new(Held { values, used: 0, places: HashMap::new() }) }
     }
 
-    pub fn get(&self, key: usize) -> Option<Arc<T>> {
-        self.lock().values.get(&key).cloned()
+    /// The features of example `key`, if they are kept.
+    pub fn get(&self, key: usize) -> Option<Features> {
+        let held = self.lock();
+        let data = held.values[held.places.get(&key)?.clone()].to_vec();
+        Some(Features { frames: data.len() / BANDS, data })
     }
 
-    /// Keeps `value` of `bytes` bytes under `key` if there is room.
-    pub fn offer(&self, key: usize, value: &Arc<T>, bytes: usize) {
+    /// Keeps the features of example `key` if there is room; `false` where there is none.
+    pub fn offer(&self, key: usize, features: &Features) -> bool {
         let mut held = self.lock();
-        if bytes <= held.bytes_left && !held.values.contains_key(&key) {
-            held.bytes_left -= bytes;
-            held.values.insert(key, Arc::clone(value));
+        let place = held.used..held.used + features.data.len();
+        if held.places.contains_key(&key) {
+            return true;
         }
+        let Some(room) = held.values.get_mut(place.clone()) else { return false };
+        room.copy_from_slice(&features.data);
+        held.used = place.end;
+        held.places.insert(key, place);
+        true
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Held<T>> {
+    /// Whether `frames` more frames fit.
+    pub fn has_room(&self, frames: usize) -> bool {
+        let held = self.lock();
+        held.values.len() - held.used >= frames * BANDS
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
         // Every change is whole before the lock is released, so a panic elsewhere leaves it sound.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -44,10 +70,14 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_not_kept() {
-        let cache = Cache::new(10);
-        for (key, bytes) in [(1, 6), (2, 6), (3, 4), (3, 4)] {
-            cache.offer(key, &Arc::new(key), bytes);
-        }
-        assert_eq!([1, 2, 3].map(|key| cache.get(key).is_some()), [true, false, true]);
+        let cache = FeatureCache::new(10);
+        let features = |frames: usize| Features { data: vec![frames as f32; frames * BANDS], frames };
+        let kept = [(1, 6), (2, 6), (3, 4), (3, 4)].map(|(key, frames)| cache.offer(key, &features(frames)));
+        assert_eq!(kept, [true, false, true, true]);
+        assert_eq!(
+            [1, 2, 3].map(|key| cache.get(key).map(|f| (f.frames, f.data[0]))),
+            [Some((6, 6.0)), None, Some((4, 4.0))]
+        );
+        assert!(cache.has_room(0) && !cache.has_room(1));
     }
 }

@@ -1,6 +1,6 @@
 //! What one row of a batch hears: a whole recording, a window of a long one, or short clips strung together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub struct ExampleConfig {
     pub min_seconds: f64,
     /// Longer examples are left out (seconds, silence not counted).
     pub max_seconds: Option<f64>,
-    /// Longer recordings are cut into windows of this many seconds; the last may be shorter.
+    /// Longer recordings are cut into windows of this many seconds; the last overlaps the one before.
     pub window_seconds: Option<f64>,
     /// Shorter recordings of one speaker are strung together, in random order, to exactly this many
     /// seconds; those without a speaker stay alone.
@@ -207,26 +207,14 @@ impl Examples {
     pub fn hours(&self) -> f64 {
         self.list.iter().map(Example::seconds).sum::<f64>() / 3600.0
     }
-
-    /// The recordings that several examples are cut from.
-    pub(super) fn shared_recordings(&self) -> BTreeSet<usize> {
-        let (mut seen, mut shared) = (BTreeSet::new(), BTreeSet::new());
-        for segment in self.list.iter().flat_map(|example| &example.segments) {
-            if !seen.insert(segment.utterance) {
-                shared.insert(segment.utterance);
-            }
-        }
-        shared
-    }
 }
 
+/// Windows of exactly `window` samples; the last ends where the recording does, and overlaps the one before.
 fn windows(utterance: usize, samples: usize, window: usize) -> impl Iterator<Item = Example> {
     (0..samples).step_by(window).map(move |start| {
-        let length = window.min(samples - start);
-        Example {
-            segments: vec![Segment { utterance, gap: 0, start, samples: Some(length) }],
-            samples: length,
-        }
+        let start = start.min(samples - window);
+        let segment = Segment { utterance, gap: 0, start, samples: Some(window) };
+        Example { segments: vec![segment], samples: window }
     })
 }
 
@@ -293,9 +281,10 @@ mod tests {
             Examples::build(&corpus(&[("a", 9.0), ("b", 4.2)]), &config, 1, true).expect("examples");
         let parts: Vec<_> =
             examples.list.iter().map(|e| (e.segments[0].utterance, e.segments[0].start, e.samples)).collect();
-        assert_eq!(parts, [(0, 0, 64_000), (0, 64_000, 64_000), (0, 128_000, 16_000), (1, 0, 64_000)]);
-        assert_eq!(examples.too_short, 1);
-        assert_eq!(examples.shared_recordings(), BTreeSet::from([0]));
+        assert_eq!(
+            parts,
+            [(0, 0, 64_000), (0, 64_000, 64_000), (0, 80_000, 64_000), (1, 0, 64_000), (1, 3200, 64_000)]
+        );
     }
 
     #[test]

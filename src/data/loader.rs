@@ -1,16 +1,16 @@
 //! Batches made in the background.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::cache::Cache;
+use super::cache::FeatureCache;
 use super::examples::{Example, Examples};
 use super::manifest::Corpus;
 use super::sampler::{BatchIndex, BucketConfig, Order, PlannedBatch, Sampler};
-use crate::audio::{self, Augmentation, Features, PaddedBatch, Padding, Preprocessor};
+use crate::audio::{self, Augmentation, BANDS, PaddedBatch, Padding, Preprocessor};
 use crate::error::{Error, Result};
 use crate::rng::{Rng, stream};
 
@@ -29,8 +29,6 @@ pub struct LoaderConfig {
     pub augmentation: Option<Augmentation>,
     /// Whether a bad file is an error; otherwise its row stays empty, and it is named and counted.
     pub strict: bool,
-    /// The most bytes of decoded data to keep for later epochs.
-    pub cache_bytes: usize,
     /// Threads that make batches.
     pub threads: usize,
     /// Batches ready in advance.
@@ -38,7 +36,7 @@ pub struct LoaderConfig {
 }
 
 impl LoaderConfig {
-    /// Without augmentation, lenient, a cache of 512 MiB, four batches in advance.
+    /// Without augmentation, lenient, four batches in advance.
     pub fn new(preprocessor: Preprocessor, buckets: BucketConfig, order: Order, seed: u32) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
@@ -48,10 +46,58 @@ impl LoaderConfig {
             seed,
             augmentation: None,
             strict: false,
-            cache_bytes: 512 << 20,
             threads: cores.div_ceil(2).min(8),
             prefetch: 4,
         }
+    }
+
+    /// The most feature frames that an example can have, augmented or not.
+    fn frames(&self, example: &Example) -> usize {
+        let samples = example.longest();
+        let longest = self.augmentation.as_ref().map_or(samples, |a| a.longest(samples).max(samples));
+        self.preprocessor.frames(longest)
+    }
+
+    /// The order and the shapes of the examples' batches.
+    ///
+    /// # Errors
+    /// When the settings are wrong.
+    pub fn sampler(&self, examples: &Examples) -> Result<Sampler> {
+        let frames = examples.list.iter().map(|example| self.frames(example)).collect();
+        Sampler::new(frames, &self.buckets, self.order, self.seed)
+    }
+
+    /// Every shape (B, F) that a batch can have, shortest first.
+    ///
+    /// # Errors
+    /// When the settings are wrong.
+    pub fn shapes(&self, examples: &Examples) -> Result<Vec<(usize, usize)>> {
+        let sampler = self.sampler(examples)?;
+        Ok(sampler
+            .shapes()
+            .iter()
+            .map(|&(utterances, frames)| (self.copies() * utterances, frames))
+            .collect())
+    }
+
+    /// Rows of each example.
+    fn copies(&self) -> usize {
+        if self.augmentation.is_some() { 2 } else { 1 }
+    }
+
+    /// A cache for the examples' features, of 512 MiB at the most; of nothing where features differ from
+    /// epoch to epoch or with the batch.
+    pub fn cache(&self, examples: &Examples) -> FeatureCache {
+        const MOST_FRAMES: usize = (512 << 20) / (BANDS * size_of::<f32>());
+        if !self.features_last() {
+            return FeatureCache::new(0);
+        }
+        let frames = examples.list.iter().map(|example| self.frames(example)).sum::<usize>();
+        FeatureCache::new(frames.min(MOST_FRAMES))
+    }
+
+    fn features_last(&self) -> bool {
+        self.augmentation.is_none() && self.preprocessor.padding == Padding::Masked
     }
 }
 
@@ -93,32 +139,26 @@ pub struct Loader {
 type Prepared = Option<Result<Batch>>;
 
 impl Loader {
-    /// Starts at `from`.
+    /// Starts at `from`. The cache may be shared by loaders of the same examples and preprocessor.
     ///
     /// # Errors
     /// When the settings are wrong or a thread cannot be started.
     pub fn start(
         corpus: Arc<Corpus>,
         examples: Arc<Examples>,
+        cache: Arc<FeatureCache>,
         config: LoaderConfig,
         from: BatchIndex,
     ) -> Result<Self> {
         if let Some(augmentation) = &config.augmentation {
             augmentation.check()?;
         }
-        let frames = |example: &Example| {
-            let samples = example.longest();
-            let longest = config.augmentation.as_ref().map_or(samples, |a| a.longest(samples).max(samples));
-            config.preprocessor.frames(longest)
-        };
-        let frames = examples.list.iter().map(frames).collect();
-        let sampler = Sampler::new(frames, &config.buckets, config.order, config.seed)?;
+        let sampler = config.sampler(&examples)?;
         let batches_per_epoch = sampler.epoch(from.epoch).len();
         let (threads, prefetch) = (config.threads.max(1), config.prefetch);
         let maker = Arc::new(BatchMaker {
-            features: Cache::new(config.cache_bytes / 4 * 3),
-            recordings: Cache::new(config.cache_bytes / 4),
-            shared_recordings: examples.shared_recordings(),
+            windows: windows(&examples),
+            cache,
             bad: Mutex::default(),
             stop: AtomicBool::new(false),
             corpus,
@@ -164,17 +204,6 @@ impl Loader {
         Some(Err(Error::invalid("no audio file can be read; check the paths in the manifest")))
     }
 
-    /// Every shape (B, F) that a batch can have.
-    pub fn shapes(&self) -> Vec<(usize, usize)> {
-        let copies = self.maker.copies();
-        self.maker
-            .sampler
-            .shapes()
-            .iter()
-            .map(|&(utterances, frames)| (copies * utterances, frames))
-            .collect()
-    }
-
     /// Batches of the first epoch; with [`BatchSize::Utterances`](super::BatchSize) of any epoch.
     pub fn batches_per_epoch(&self) -> usize {
         self.batches_per_epoch
@@ -204,18 +233,14 @@ struct BatchMaker {
     examples: Arc<Examples>,
     config: LoaderConfig,
     sampler: Sampler,
-    features: Cache<Features>,
-    recordings: Cache<Vec<f32>>,
-    shared_recordings: BTreeSet<usize>,
+    cache: Arc<FeatureCache>,
+    /// The examples cut from a recording, where there are several.
+    windows: HashMap<usize, Vec<usize>>,
     bad: Mutex<BTreeSet<usize>>,
     stop: AtomicBool,
 }
 
 impl BatchMaker {
-    fn copies(&self) -> usize {
-        if self.config.augmentation.is_some() { 2 } else { 1 }
-    }
-
     fn bad_examples(&self) -> std::sync::MutexGuard<'_, BTreeSet<usize>> {
         // Inserting a number leaves the set sound whatever happens.
         self.bad.lock().unwrap_or_else(PoisonError::into_inner)
@@ -245,7 +270,7 @@ impl BatchMaker {
     }
 
     fn batch(&self, planned: &PlannedBatch, index: BatchIndex) -> Result<Option<Batch>> {
-        let rows = planned.utterances * self.copies();
+        let rows = planned.utterances * self.config.copies();
         let mut padded = PaddedBatch::empty(rows, planned.frames);
         let (mut texts, mut ids, mut audio_seconds) = (vec![None; rows], vec![None; rows], 0.0);
         for (row, &at) in planned.examples.iter().enumerate() {
@@ -281,11 +306,15 @@ impl BatchMaker {
     /// Writes example `at` into its row, and its augmented copy into the other.
     fn fill(&self, padded: &mut PaddedBatch, rows: [usize; 2], at: usize, epoch: u32) -> Result<()> {
         let preprocessor = &self.config.preprocessor;
-        let masked = preprocessor.padding == Padding::Masked;
-        if let (None, true, Some(features)) = (&self.config.augmentation, masked, self.features.get(at)) {
+        if self.config.features_last() {
+            if let Some(features) = self.cache.get(at) {
+                return padded.place_masked(rows[0], &features);
+            }
+            let features = preprocessor.features(&self.wave(at)?);
+            self.cache.offer(at, &features);
             return padded.place_masked(rows[0], &features);
         }
-        let wave = self.examples.list[at].wave(&self.corpus, &mut |utterance| self.recording(utterance))?;
+        let wave = self.wave(at)?;
         let copy = match &self.config.augmentation {
             None => None,
             Some(augmentation) => {
@@ -295,31 +324,55 @@ impl BatchMaker {
         };
         for (row, wave) in rows.into_iter().zip([Some(wave), copy]) {
             let Some(wave) = wave else { continue };
-            if !masked {
-                let longest = preprocessor.samples(padded.frames);
-                preprocessor.place_reference(padded, row, &wave, longest)?;
-                continue;
-            }
-            let features = Arc::new(preprocessor.features(&wave));
-            padded.place_masked(row, &features)?;
-            if self.config.augmentation.is_none() {
-                self.features.offer(at, &features, size_of_val(&features.data[..]));
+            match preprocessor.padding {
+                Padding::Masked => padded.place_masked(row, &preprocessor.features(&wave))?,
+                _ => {
+                    let longest = preprocessor.samples(padded.frames);
+                    preprocessor.place_reference(padded, row, &wave, longest)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// The wave of a recording; kept where several examples are cut from it.
-    fn recording(&self, utterance: usize) -> Result<Arc<Vec<f32>>> {
-        if let Some(wave) = self.recordings.get(utterance) {
+    /// The wave of example `at`. A recording that is decoded for one of its windows gives the features of
+    /// the others as well, as long as they can be kept.
+    fn wave(&self, at: usize) -> Result<Vec<f32>> {
+        let mut recording = None;
+        let mut read = |utterance: usize| {
+            let samples = audio::read(&self.corpus.utterances[utterance].path)?.samples;
+            let samples = Arc::new(samples);
+            recording = Some((utterance, Arc::clone(&samples)));
+            Ok(samples)
+        };
+        let wave = self.examples.list[at].wave(&self.corpus, &mut read)?;
+        let Some((utterance, samples)) = recording.filter(|_| self.config.features_last()) else {
             return Ok(wave);
-        }
-        let wave = Arc::new(audio::read(&self.corpus.utterances[utterance].path)?.samples);
-        if self.shared_recordings.contains(&utterance) {
-            self.recordings.offer(utterance, &wave, size_of_val(&wave[..]));
+        };
+        for &other in self.windows.get(&utterance).into_iter().flatten().filter(|&&other| other != at) {
+            let example = &self.examples.list[other];
+            if !self.cache.has_room(self.config.frames(example)) {
+                break;
+            }
+            // A window beyond the recording's end is named when it is its turn.
+            if let Ok(wave) = example.wave(&self.corpus, &mut |_| Ok(Arc::clone(&samples))) {
+                self.cache.offer(other, &self.config.preprocessor.features(&wave));
+            }
         }
         Ok(wave)
     }
+}
+
+/// The examples cut from each recording that gives several.
+fn windows(examples: &Examples) -> HashMap<usize, Vec<usize>> {
+    let mut windows: HashMap<usize, Vec<usize>> = HashMap::new();
+    for (index, example) in examples.list.iter().enumerate() {
+        if let [segment] = &example.segments[..] {
+            windows.entry(segment.utterance).or_default().push(index);
+        }
+    }
+    windows.retain(|_, examples| examples.len() > 1);
+    windows
 }
 
 #[cfg(test)]

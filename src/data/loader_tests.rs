@@ -48,7 +48,9 @@ fn examples(corpus: &Corpus) -> Arc<Examples> {
 }
 
 fn start(corpus: &Arc<Corpus>, config: LoaderConfig, from: BatchIndex) -> Loader {
-    Loader::start(Arc::clone(corpus), examples(corpus), config, from).expect("a loader")
+    let examples = examples(corpus);
+    let cache = Arc::new(config.cache(&examples));
+    Loader::start(Arc::clone(corpus), examples, cache, config, from).expect("a loader")
 }
 
 fn take(loader: &mut Loader, count: usize) -> Vec<Batch> {
@@ -62,10 +64,12 @@ fn resuming_anywhere_gives_the_unbroken_sequence() {
         let config = LoaderConfig { augmentation, ..config(Order::Shuffled) };
         // Six batches an epoch.
         let unbroken = take(&mut start(&corpus, config.clone(), BatchIndex::default()), 15);
-        let (single, no_cache) = (1, 0);
         for at in [1usize, 5, 6, 11] {
-            let settings = LoaderConfig { threads: single, cache_bytes: no_cache, ..config.clone() };
-            let resumed = take(&mut start(&corpus, settings, unbroken[at - 1].index.following()), 3);
+            let settings = LoaderConfig { threads: 1, ..config.clone() };
+            let (examples, nothing_kept) = (examples(&corpus), Arc::new(FeatureCache::new(0)));
+            let from = unbroken[at - 1].index.following();
+            let loader = Loader::start(Arc::clone(&corpus), examples, nothing_kept, settings, from);
+            let resumed = take(&mut loader.expect("a loader"), 3);
             assert!(resumed == unbroken[at..at + 3], "from batch {at}");
         }
         assert_eq!((unbroken[5].index.epoch, unbroken[6].index), (0, BatchIndex { epoch: 1, batch: 0 }));
@@ -77,12 +81,13 @@ fn one_sorted_epoch_holds_every_row_once_with_its_features() {
     let (_folder, corpus) = data();
     let config = config(Order::Sorted);
     let preprocessor = config.preprocessor.clone();
+    let shapes = config.shapes(&examples(&corpus)).expect("shapes");
     let mut loader = start(&corpus, config, BatchIndex::default());
     let mut seen = [false; CLIPS];
-    assert_eq!((loader.shapes().len(), loader.batches_per_epoch()), (3, 6));
+    assert_eq!((shapes.len(), loader.batches_per_epoch()), (3, 6));
     while let Some(batch) = loader.next() {
         let batch = batch.expect("a batch");
-        assert!(loader.shapes().contains(&(batch.utterances, batch.frames)));
+        assert!(shapes.contains(&(batch.utterances, batch.frames)));
         for row in 0..batch.utterances {
             let features = &batch.features[row * batch.frames * BANDS..(row + 1) * batch.frames * BANDS];
             let Some(id) = batch.ids[row] else {
@@ -110,8 +115,9 @@ fn augmented_copies_stand_in_the_second_half() {
     let (_folder, corpus) = data();
     let plain = take(&mut start(&corpus, config(Order::Shuffled), BatchIndex::default()), 1);
     let config = LoaderConfig { augmentation: Some(Augmentation::default()), ..config(Order::Shuffled) };
+    let shapes = config.shapes(&examples(&corpus)).expect("shapes");
+    assert!(shapes.iter().all(|&(utterances, _)| utterances == 8));
     let mut loader = start(&corpus, config, BatchIndex::default());
-    assert!(loader.shapes().iter().all(|&(utterances, _)| utterances == 8));
     for batch in take(&mut loader, 12) {
         let half = batch.features.len() / 2;
         assert_eq!((&batch.ids[..4], &batch.texts[..4]), (&batch.ids[4..], &batch.texts[4..]));
@@ -198,14 +204,17 @@ fn real_speech_makes_batches_of_few_shapes() {
     let settings = ExampleConfig {
         window_seconds: Some(4.0),
         string_seconds: Some(4.0),
+        string_gap_seconds: 0.2,
         min_seconds: 1.0,
         max_seconds: None,
     };
     let examples = Arc::new(Examples::build(&corpus, &settings, 1, true).expect("examples"));
     let settings = LoaderConfig { strict: true, ..config(Order::Shuffled) };
-    let mut loader =
-        Loader::start(Arc::new(corpus), examples, settings, BatchIndex::default()).expect("a loader");
-    for batch in take(&mut loader, 10) {
-        assert!(batch.features.iter().all(|x| x.is_finite()));
-    }
+    let [kept, nothing_kept] = [settings.cache(&examples), FeatureCache::new(0)].map(|cache| {
+        let (corpus, cache) = (Arc::new(corpus.clone()), Arc::new(cache));
+        let loader =
+            Loader::start(corpus, Arc::clone(&examples), cache, settings.clone(), BatchIndex::default());
+        take(&mut loader.expect("a loader"), 10)
+    });
+    assert!(kept == nothing_kept && kept.iter().all(|b| b.features.iter().all(|x| x.is_finite())));
 }

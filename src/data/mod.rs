@@ -13,6 +13,7 @@ mod manifest;
 mod sampler;
 mod statistics;
 
+pub use cache::FeatureCache;
 pub use examples::{Example, ExampleConfig, Examples, Segment};
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use manifest::{Corpus, Utterance};

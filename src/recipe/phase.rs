@@ -156,7 +156,8 @@ pub struct DataConfig {
     pub min_seconds: f64,
     /// Seconds; what is longer is left out and counted.
     pub max_seconds: f64,
-    /// Cuts longer clips into windows of this many seconds (pre-training only).
+    /// Cuts longer clips into windows of this many seconds, of which the last overlaps the one before
+    /// (pre-training only).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_seconds: Option<f64>,
     /// Strings shorter clips of one speaker together to this many seconds (pre-training only).

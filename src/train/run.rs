@@ -13,7 +13,7 @@ use super::schedule::Schedule;
 use super::stepper::{StepTotals, Stepper};
 use super::task::{BatchShape, Task, Totals};
 use crate::audio::BANDS;
-use crate::data::{BatchIndex, Corpus, Examples, Loader, LoaderConfig, Order};
+use crate::data::{BatchIndex, Corpus, Examples, FeatureCache, Loader, LoaderConfig, Order};
 use crate::error::{Error, Result};
 use crate::models::{SavedConfig, SavedModel};
 use crate::recipe::Recipe;
@@ -67,11 +67,25 @@ pub struct Source {
     pub examples: Arc<Examples>,
     /// How they are batched.
     pub config: LoaderConfig,
+    /// Features of past batches.
+    cache: Arc<FeatureCache>,
 }
 
 impl Source {
+    /// Takes the memory of the cache.
+    pub fn new(corpus: Arc<Corpus>, examples: Examples, config: LoaderConfig) -> Self {
+        let cache = Arc::new(config.cache(&examples));
+        Self { corpus, examples: Arc::new(examples), config, cache }
+    }
+
+    fn shapes(&self) -> Result<Vec<BatchShape>> {
+        let shapes = self.config.shapes(&self.examples)?;
+        Ok(shapes.into_iter().map(|(utterances, frames)| BatchShape { utterances, frames }).collect())
+    }
+
     fn start(&self, from: BatchIndex) -> Result<Loader> {
-        Loader::start(self.corpus.clone(), self.examples.clone(), self.config.clone(), from)
+        let (corpus, examples, cache) = (self.corpus.clone(), self.examples.clone(), self.cache.clone());
+        Loader::start(corpus, examples, cache, self.config.clone(), from)
     }
 }
 
@@ -118,6 +132,7 @@ impl Run<'_> {
             self.survey(progress)?;
         }
         let mut loader = self.train.start(self.state.next)?;
+        self.prepare()?;
         let run = &self.recipe.run;
         let epoch = (loader.batches_per_epoch() / self.accumulation).max(1) as u64;
         let validate_every = if run.validate_every == 0 { epoch } else { run.validate_every };
@@ -170,6 +185,20 @@ impl Run<'_> {
         })
     }
 
+    /// Makes all plans, so that what the device cannot hold is known before the first step, and memory does
+    /// not grow after it.
+    fn prepare(&mut self) -> Result<()> {
+        for shape in self.train.shapes()? {
+            for more in [false, true].into_iter().take(self.accumulation) {
+                block_on(self.stepper.prepare(&*self.task, shape, more))?;
+            }
+        }
+        for shape in self.valid.as_ref().map_or_else(|| Ok(Vec::new()), Source::shapes)? {
+            block_on(self.stepper.prepare_validation(&*self.task, shape))?;
+        }
+        Ok(())
+    }
+
     /// One epoch in order of length, for what the task says of its data.
     fn survey(&mut self, progress: &mut dyn Progress) -> Result<()> {
         let mut source = self.train.clone();
@@ -195,7 +224,7 @@ impl Run<'_> {
         for micro in 0..self.accumulation {
             let batch = loader.next().ok_or_else(|| Error::invalid("the training data has ended"))??;
             let (feeds, decisions) = self.task.feeds(&batch, step, micro as u32, true)?;
-            block_on(self.stepper.micro_batch(&*self.task, BatchShape::of(&batch), &feeds, micro > 0))?;
+            self.stepper.micro_batch(BatchShape::of(&batch), &feeds, micro > 0)?;
             self.state.next = batch.index.following();
             let since = &mut self.state.since_log;
             since.micro_batches += 1;
@@ -253,7 +282,7 @@ impl Run<'_> {
             let batch = batch?;
             // Masks differ between batches, and are the same at every validation.
             let (feeds, decisions) = self.task.feeds(&batch, number, 0, false)?;
-            let results = block_on(self.stepper.validate(&*self.task, BatchShape::of(&batch), &feeds))?;
+            let results = block_on(self.stepper.validate(BatchShape::of(&batch), &feeds))?;
             self.task.observe(&mut totals, &batch, decisions, &results)?;
             number += 1;
         }

@@ -159,7 +159,7 @@ pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
     let steps = match config.duration() {
         Duration::Steps(steps) => steps,
         Duration::Epochs(epochs) => {
-            let batches = train.batches_per_epoch()? as u64;
+            let batches = train.config.sampler(&train.examples)?.epoch(0).len() as u64;
             epochs * batches.div_ceil(config.optimizer.accumulation.max(1) as u64)
         }
     };
@@ -262,7 +262,7 @@ impl Data<'_> {
             padding: self.padding,
         };
         let config = self.loader(&preprocessor, Order::Shuffled);
-        Ok((Source { corpus, examples: Arc::new(examples), config }, preprocessor))
+        Ok((Source::new(corpus, examples, config), preprocessor))
     }
 
     fn valid(&self, preprocessor: &PreprocessorConfig) -> Result<Option<Source>> {
@@ -270,8 +270,8 @@ impl Data<'_> {
             return Ok(None);
         }
         let corpus = Arc::new(Corpus::load(&self.request.valid)?);
-        let examples = Arc::new(self.examples(&corpus)?);
-        Ok(Some(Source { corpus, examples, config: self.loader(preprocessor, Order::Sorted) }))
+        let examples = self.examples(&corpus)?;
+        Ok(Some(Source::new(corpus, examples, self.loader(preprocessor, Order::Sorted))))
     }
 }
 
@@ -380,16 +380,4 @@ fn write_recipe(folder: &Path, recipe: &Recipe) -> Result<()> {
     std::fs::create_dir_all(folder)
         .map_err(|e| Error::file(folder, format!("cannot be created ({e}); give another --out")))?;
     write_whole(&folder.join("recipe.toml"), recipe.to_toml().as_bytes())
-}
-
-impl Source {
-    fn batches_per_epoch(&self) -> Result<usize> {
-        let loader = crate::data::Loader::start(
-            self.corpus.clone(),
-            self.examples.clone(),
-            LoaderConfig { prefetch: 1, threads: 1, ..self.config.clone() },
-            BatchIndex::default(),
-        )?;
-        Ok(loader.batches_per_epoch())
-    }
 }

@@ -65,26 +65,43 @@ impl Stepper {
         Ok(Self { executor, parameters, config: config.clone(), plans, validation, update })
     }
 
-    /// Gradient of one micro-batch, added to that of the step's earlier ones if `more`.
+    /// Makes the plan of a batch shape, where the gradient is added to that of earlier micro-batches if
+    /// `more`.
     ///
     /// # Errors
-    /// What the device reported.
-    pub async fn micro_batch(
-        &mut self,
-        task: &dyn Task,
-        shape: BatchShape,
-        feeds: &Feeds,
-        more: bool,
-    ) -> Result<()> {
+    /// When the model cannot be built within the device's limits, or memory is out.
+    pub async fn prepare(&mut self, task: &dyn Task, shape: BatchShape, more: bool) -> Result<()> {
         if !self.plans.contains_key(&(shape, more)) {
             let plan = self.training_plan(task, shape, more)?;
             tracing::debug!(?shape, peak_bytes = plan.peak_bytes(), dispatches = plan.steps.len(), "planned");
             let loaded = self.executor.load(plan).await?;
             self.plans.insert((shape, more), loaded);
         }
-        let Some(loaded) = self.plans.get_mut(&(shape, more)) else {
-            return Err(Error::invalid("a plan disappeared"));
-        };
+        Ok(())
+    }
+
+    /// Makes the plan of a validation batch.
+    ///
+    /// # Errors
+    /// When the model cannot be built within the device's limits, or memory is out.
+    pub async fn prepare_validation(&mut self, task: &dyn Task, shape: BatchShape) -> Result<()> {
+        if !self.validation.contains_key(&shape) {
+            let LossGraph { graph, loss, count, outputs } = task.graph(shape, false)?;
+            let mut named = vec![("loss", &loss), ("count", &count)];
+            named.extend(outputs.iter().map(|(name, tensor)| (*name, tensor)));
+            let plan = Plan::compile(&graph, &named, self.executor.gpu().capabilities())?;
+            let loaded = self.executor.load(plan).await?;
+            self.validation.insert(shape, loaded);
+        }
+        Ok(())
+    }
+
+    /// Gradient of one micro-batch of a prepared shape, added to that of the step's earlier ones if `more`.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub fn micro_batch(&mut self, shape: BatchShape, feeds: &Feeds, more: bool) -> Result<()> {
+        let loaded = self.plans.get_mut(&(shape, more)).ok_or_else(|| unprepared(shape))?;
         feed(&self.executor, loaded, feeds)?;
         self.executor.run(loaded)
     }
@@ -139,22 +156,12 @@ impl Stepper {
         self.executor.run(&mut self.update)
     }
 
-    /// Loss, count and decisions of a validation batch.
+    /// Loss, count and decisions of a validation batch of a prepared shape.
     ///
     /// # Errors
     /// What the device reported.
-    pub async fn validate(&mut self, task: &dyn Task, shape: BatchShape, feeds: &Feeds) -> Result<Results> {
-        if !self.validation.contains_key(&shape) {
-            let LossGraph { graph, loss, count, outputs } = task.graph(shape, false)?;
-            let mut named = vec![("loss", &loss), ("count", &count)];
-            named.extend(outputs.iter().map(|(name, tensor)| (*name, tensor)));
-            let plan = Plan::compile(&graph, &named, self.executor.gpu().capabilities())?;
-            let loaded = self.executor.load(plan).await?;
-            self.validation.insert(shape, loaded);
-        }
-        let Some(loaded) = self.validation.get_mut(&shape) else {
-            return Err(Error::invalid("a plan disappeared"));
-        };
+    pub async fn validate(&mut self, shape: BatchShape, feeds: &Feeds) -> Result<Results> {
+        let loaded = self.validation.get_mut(&shape).ok_or_else(|| unprepared(shape))?;
         feed(&self.executor, loaded, feeds)?;
         self.executor.run(loaded)?;
         let loss: Vec<f32> = self.executor.read(loaded, "loss").await?;
@@ -193,6 +200,12 @@ impl Stepper {
     pub fn plans(&self) -> usize {
         self.plans.len()
     }
+}
+
+fn unprepared(BatchShape { utterances, frames }: BatchShape) -> Error {
+    Error::invalid(format!(
+        "a batch of {utterances} rows of {frames} frames has no plan; report this as a defect"
+    ))
 }
 
 fn feed(executor: &Executor, loaded: &Loaded, feeds: &Feeds) -> Result<()> {

@@ -246,7 +246,8 @@ fn gradients(case: &str, common: &str) {
     let Some(mut stepper) = stepper(&golden, common) else { return };
     let values = Values::open(&format!("{case}.grads")).unwrap();
     let shape = BatchShape { utterances: golden.batch, frames: golden.frames };
-    block_on(stepper.micro_batch(&golden, shape, &golden.feeds, false)).unwrap();
+    block_on(stepper.prepare(&golden, shape, false)).unwrap();
+    stepper.micro_batch(shape, &golden.feeds, false).unwrap();
     // What reaches the features is a gradient of no parameter.
     let names: Vec<String> = values.names().into_iter().filter(|name| name != "grad.feats_masked").collect();
     assert_eq!(names.len(), stepper.parameters.iter().filter(|p| p.trainable).count());
@@ -286,8 +287,9 @@ fn twelve_steps() {
     let wanted: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let schedule = Schedule::new(&optimizer(), 12);
     let shape = BatchShape { utterances: golden.batch, frames: golden.frames };
+    block_on(stepper.prepare(&golden, shape, false)).unwrap();
     for step in 1..=12 {
-        block_on(stepper.micro_batch(&golden, shape, &golden.feeds, false)).unwrap();
+        stepper.micro_batch(shape, &golden.feeds, false).unwrap();
         stepper.update(step, schedule.rates(step), 1).unwrap();
         let totals = block_on(stepper.totals()).unwrap();
         stepper.set_totals(polymix::train::StepTotals::default()).unwrap();
