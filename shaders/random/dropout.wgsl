@@ -1,4 +1,5 @@
-// Drops elements at random; one invocation takes 4 groups of four neighbours, WIDTH groups apart.
+// Drops elements at random; one invocation takes TURNS groups of four neighbours, WIDTH groups
+// apart, so that it mixes its key once for all of them.
 //   y[i] = x[i]·scale where the 16-bit half i % 4 of philox(i / 4, key) < threshold, else 0;
 //   key = mix(seed, step, micro-batch, stream)
 #import shared/grid
@@ -18,6 +19,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]
 
 override WIDTH: u32 = 64u;
+override TURNS: u32 = 4u;
 
 @compute @workgroup_size(WIDTH)
 fn main(
@@ -26,8 +28,8 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let key = mix_key(vec4<u32>(rng[0], rng[1], rng[2], params.stream));
-    for (var turn = 0u; turn < 4u; turn++) {
-        let i = (linear_group(group, groups) * 4u + turn) * WIDTH + lane;
+    for (var turn = 0u; turn < TURNS; turn++) {
+        let i = (linear_group(group, groups) * TURNS + turn) * WIDTH + lane;
         let left = i32(params.elements) - i32(i * 4u);
         if left <= 0 {
             return;

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::exec::{Operand, Recorder};
+use crate::gpu::Tier;
 use crate::graph::Tensor;
 use crate::ops::{Array, Op, Vjp, expect, mismatch};
 use crate::rng::philox;
@@ -51,6 +52,8 @@ impl Op for Dropout {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let width = rec.capabilities().map_width();
+        // A CPU has few invocations at a time to keep busy.
+        let turns = if rec.capabilities().tier == Tier::Cpu { 16 } else { 4 };
         for tile in rec.tiles(inputs[0].elements(), &[1])? {
             let params = dropout::Params {
                 elements: tile.len() as u32,
@@ -59,9 +62,9 @@ impl Op for Dropout {
                 scale: self.scale(),
                 stream: self.stream,
             };
-            let groups = rec.threads(tile.len().div_ceil(16), width);
+            let groups = rec.threads(tile.len().div_ceil(4 * turns), width);
             let (x, y) = (inputs[0].slice(tile.clone()), outputs[0].slice(tile));
-            let overrides = [("WIDTH", f64::from(width))];
+            let overrides = [("WIDTH", f64::from(width)), ("TURNS", turns as f64)];
             rec.dispatch(&dropout::KERNEL, &overrides, &params, &[&x, &inputs[1], &y], groups)?;
         }
         Ok(())

@@ -77,7 +77,7 @@ impl Op for Sum {
     }
 
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
-        let zeros = ctx.inputs[0].scale(0.0)?;
+        let zeros = ctx.inputs[0].graph().fill(ctx.inputs[0].shape().clone(), 0.0)?;
         Ok(vec![Some(zeros.add(ctx.dy()?)?)])
     }
 }
