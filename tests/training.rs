@@ -11,7 +11,7 @@ use polymix::exec::{Executor, Plan, reference};
 use polymix::gpu::{Gpu, Selection};
 use polymix::graph::{Graph, Tensor};
 use polymix::models::{CtcHead, CtcModel, Encoder, ModelKind, SavedModel};
-use polymix::nn::{Context, Mode, sinusoid};
+use polymix::nn::{Context, Mode};
 use polymix::ops::Array;
 use polymix::recipe::{Head, Recipe};
 use polymix::rng::Rng;
@@ -122,7 +122,6 @@ fn logits(gpu: &Arc<Gpu>, recipe: &Recipe, waves: &[Vec<f32>]) -> Vec<Vec<f32>> 
         .flat_map(|&length| (0..time).map(move |t| f32::from(u8::from(t < length as usize))))
         .collect();
     executor.feed(&loaded, "features", &batch.features).unwrap();
-    executor.feed(&loaded, "positions", &sinusoid(time, recipe.model.d_model)).unwrap();
     executor.feed(&loaded, "lengths", &lengths).unwrap();
     executor.feed(&loaded, "valid", &valid).unwrap();
     executor.run(&mut loaded).unwrap();
@@ -304,7 +303,6 @@ fn both_executors_take_the_same_step() {
         ("features".into(), Feed::F32((0..2 * 24 * BANDS).map(|_| rng.normal() as f32).collect())),
         ("lengths".into(), Feed::U32(vec![6, 5])),
         ("valid".into(), Feed::F32((0..12).map(|i| f32::from(u8::from(i != 11))).collect())),
-        ("positions".into(), Feed::F32(sinusoid(6, 8))),
         ("rng".into(), Feed::U32(vec![5, 1, 0])),
         ("targets".into(), Feed::U32([[3, 1, 4, 0, 0, 0, 0, 0], [5, 5, 0, 0, 0, 0, 0, 0]].concat())),
         ("target_lengths".into(), Feed::U32(vec![3, 2])),

@@ -83,6 +83,12 @@ impl Executor {
     /// # Errors
     /// When a kernel is refused, an entry is not in the store or has another size, or memory is out.
     pub async fn load(&mut self, plan: Plan) -> Result<Loaded> {
+        for (name, spec, elements) in &plan.constants {
+            if !self.store.contains(name) {
+                self.store.arena(&self.gpu, name, &[(name.clone(), spec.clone())])?;
+                self.store.write(&self.gpu, name, elements)?;
+            }
+        }
         for (name, spec) in &plan.stored {
             let entry = self.store.entry(name)?;
             if entry.spec.shape.elements() != spec.shape.elements() {

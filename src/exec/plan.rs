@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::memory::Slots;
 use super::recorder::{Memory, Operand, Recorder};
@@ -70,6 +71,8 @@ pub struct Plan {
     pub slots: Vec<u64>,
     /// Names of the store's entries that the plan reads or writes.
     pub stored: Vec<(String, Spec)>,
+    /// Those of them that are the same in every run, with their elements; loading the plan writes them.
+    pub constants: Vec<(String, Spec, Arc<[f32]>)>,
     /// Values fed before a run.
     pub inputs: Vec<Port>,
     /// Values that can be read after it.
@@ -154,7 +157,7 @@ impl<'a> Compiler<'a> {
         let mut names = HashMap::new();
         for (id, value) in values.iter().enumerate() {
             let own = match &value.source {
-                Source::Stored(name) => Some(name),
+                Source::Stored(name) | Source::Constant(name, _) => Some(name),
                 _ => value.store.as_ref(),
             };
             if let Some(name) = own {
@@ -206,10 +209,19 @@ impl<'a> Compiler<'a> {
 
     fn run(mut self) -> Result<Plan> {
         for (id, value) in self.values.iter().enumerate() {
-            let Source::Input(name) = &value.source else { continue };
-            if self.last_use.contains_key(&id) {
-                let place = self.place(id);
-                self.plan.inputs.push(Port { name: name.clone(), spec: value.spec.clone(), place });
+            if !self.last_use.contains_key(&id) {
+                continue;
+            }
+            let spec = value.spec.clone();
+            match &value.source {
+                Source::Input(name) => {
+                    let place = self.place(id);
+                    self.plan.inputs.push(Port { name: name.clone(), spec, place });
+                }
+                Source::Constant(name, elements) => {
+                    self.plan.constants.push((name.clone(), spec, elements.clone()));
+                }
+                Source::Stored(_) | Source::Node { .. } => {}
             }
         }
         for index in 0..self.nodes.len() {

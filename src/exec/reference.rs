@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ndarray::IxDyn;
+use ndarray::{Array1, IxDyn};
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Source, Tensor, ValueId};
@@ -35,10 +35,18 @@ pub fn run(graph: &Graph, bindings: &mut Bindings, outputs: &[&Tensor]) -> Resul
     }
     let mut computed: HashMap<ValueId, Array> = HashMap::new();
     for (id, value) in values.iter().enumerate().filter(|(id, _)| wanted[*id]) {
-        let (Source::Input(name) | Source::Stored(name)) = &value.source else { continue };
-        let array = bindings.get(name).ok_or_else(|| Error::invalid(format!("{name} has no value")))?;
         let shape = IxDyn(value.spec.shape.dims());
-        let array = array.clone().into_shape_with_order(shape);
+        let (name, array) = match &value.source {
+            Source::Input(name) | Source::Stored(name) => {
+                let array = bindings.get(name);
+                (name, array.ok_or_else(|| Error::invalid(format!("{name} has no value")))?.clone())
+            }
+            Source::Constant(name, elements) => {
+                (name, Array1::from_iter(elements.iter().map(|&x| f64::from(x))).into_dyn())
+            }
+            Source::Node { .. } => continue,
+        };
+        let array = array.into_shape_with_order(shape);
         let array =
             array.map_err(|_| Error::invalid(format!("{name} does not have shape {}", value.spec.shape)))?;
         computed.insert(id, array);

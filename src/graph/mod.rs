@@ -19,12 +19,14 @@ use crate::shape::{DType, Shape, Spec};
 pub type ValueId = usize;
 
 /// Where a value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// Fed by name before every run.
     Input(String),
     /// Lives under this name in the persistent store, across runs and plans.
     Stored(String),
+    /// The same in every run: written to the persistent store under a name when a plan is first loaded.
+    Constant(String, Arc<[f32]>),
     /// Output `output` of node `node`.
     Node {
         /// Index of the node.
@@ -124,6 +126,26 @@ impl Graph {
     /// A value that lives in the persistent store under `name`.
     pub fn stored(&self, name: impl Into<String>, spec: Spec) -> Tensor {
         self.add_value(spec, Source::Stored(name.into()))
+    }
+
+    /// The f32 value that `make` computes once, for all runs and plans that have a constant of this name; so
+    /// the name tells all that the elements follow from.
+    pub fn constant(
+        &self,
+        name: &str,
+        shape: impl Into<Shape>,
+        make: impl FnOnce(&Shape) -> Vec<f32>,
+    ) -> Tensor {
+        let spec = Spec::f32(shape);
+        let known = |value: &Value| matches!(&value.source, Source::Constant(own, _) if own == name);
+        let found = self.data().values.iter().position(|value| value.spec == spec && known(value));
+        match found {
+            Some(id) => Tensor { graph: self.clone(), id, spec },
+            None => {
+                let elements = make(&spec.shape).into();
+                self.add_value(spec, Source::Constant(name.to_owned(), elements))
+            }
+        }
     }
 
     /// The parameter `name`; asked for twice, it is the same value.

@@ -56,6 +56,16 @@ impl Scope {
         self.graph.parameter(&self.join(name), shape.into(), init, false)
     }
 
+    /// The constant `name` (of the whole graph, not of this path), see [`Graph::constant`].
+    pub fn constant(
+        &self,
+        name: &str,
+        shape: impl Into<Shape>,
+        make: impl FnOnce(&Shape) -> Vec<f32>,
+    ) -> Tensor {
+        self.graph.constant(name, shape, make)
+    }
+
     /// The value fed as `name` (of the whole graph, not of this path).
     pub fn input(&self, name: &str, spec: Spec) -> Tensor {
         self.graph.input(name, spec)

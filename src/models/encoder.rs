@@ -2,9 +2,8 @@
 
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
-use crate::nn::{ConformerLayer, Context, Frontend, LayerNorm, sinusoid};
+use crate::nn::{ConformerLayer, Context, Frontend, LayerNorm};
 use crate::recipe::ModelConfig;
-use crate::shape::Spec;
 
 /// Feature frames of one encoder frame.
 pub const STRIDE: usize = 4;
@@ -23,19 +22,17 @@ pub struct EncoderInputs {
     pub full_lengths: Vec<u32>,
     /// 1 for a valid encoder frame, 0 for a padded one, [batch, time].
     pub valid: Vec<f32>,
-    /// [`crate::nn::sinusoid`], [time, d].
-    pub positions: Vec<f32>,
 }
 
 impl EncoderInputs {
-    /// The inputs of rows with `lengths` valid feature frames of `frames`, for an encoder of width `width`.
-    pub fn new(lengths: &[u32], frames: usize, width: usize) -> Self {
+    /// The inputs of rows with `lengths` valid feature frames of `frames`.
+    pub fn new(lengths: &[u32], frames: usize) -> Self {
         let time = frames_after(frames);
         let lengths: Vec<u32> = lengths.iter().map(|length| length.div_ceil(STRIDE as u32)).collect();
         let row = |&length: &u32| (0..time).map(move |t| if t < length as usize { 1.0 } else { 0.0 });
         let valid = lengths.iter().flat_map(row).collect();
         let full_lengths = vec![time as u32; lengths.len()];
-        Self { lengths, full_lengths, valid, positions: sinusoid(time, width) }
+        Self { lengths, full_lengths, valid }
     }
 }
 
@@ -76,16 +73,18 @@ impl Encoder {
         self.config.d_model
     }
 
-    /// Features [batch, frames, bands] → [batch, time, d]. The input `positions` (f32 [time, d]) is
-    /// [`crate::nn::sinusoid`].
+    /// Features [batch, frames, bands] → [batch, time, d]. The absolute sinusoid is added to the first
+    /// layer's input if a mixer of any layer wants it.
     ///
     /// # Errors
     /// When the features do not fit.
     pub fn forward(&self, scope: &Scope, ctx: &Context, features: &Tensor) -> Result<Encoded> {
         let (blocks, frontend) = self.frontend.forward(&scope.at("frontend"), ctx, features)?;
         let scope = scope.at("encoder");
-        let positions = scope.input("positions", Spec::f32([ctx.time, self.width()]));
-        let mut x = frontend.add(&positions)?;
+        let mut x = frontend.clone();
+        if self.layers.iter().any(ConformerLayer::wants_positions) {
+            x = x.add(&ctx.positions(&scope, self.width()))?;
+        }
         let mut layers = Vec::with_capacity(self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {
             x = layer.forward(&scope.at(format!("layers.{index}")), ctx, &x)?;

@@ -193,10 +193,9 @@ impl Recognizer {
                 self.executor.load(plan).await?
             }
         };
-        let inputs = EncoderInputs::new(&batch.lengths, batch.frames, self.saved.config.model.d_model);
+        let inputs = EncoderInputs::new(&batch.lengths, batch.frames);
         let executor = &self.executor;
         executor.feed(&loaded, "features", &batch.features)?;
-        executor.feed(&loaded, "positions", &inputs.positions)?;
         for (name, lengths) in [("lengths", &inputs.lengths), ("full_lengths", &inputs.full_lengths)] {
             if executor.takes(&loaded, name) {
                 executor.feed(&loaded, name, lengths)?;

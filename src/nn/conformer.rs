@@ -36,6 +36,11 @@ impl ConformerLayer {
         })
     }
 
+    /// Whether its mixer wants the absolute sinusoid at the encoder's input.
+    pub fn wants_positions(&self) -> bool {
+        self.mixer.wants_positions()
+    }
+
     /// [batch, time, d] → [batch, time, d]. With LayerDrop, the input `<path>.keep` (f32 [1], 1 or 0) says
     /// whether the layer takes part.
     ///

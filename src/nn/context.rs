@@ -1,5 +1,6 @@
 //! What all layers of one graph share: lengths, mode, randomness.
 
+use super::position::sinusoid;
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
 use crate::ops::random::Dropout;
@@ -52,6 +53,12 @@ impl Context {
             mode,
             padding,
         }
+    }
+
+    /// The absolute sinusoid of the batch's frames, [time, width]: [`sinusoid`], computed once a shape.
+    pub fn positions(&self, scope: &Scope, width: usize) -> Tensor {
+        let time = self.time;
+        scope.constant(&format!("positions.{time}x{width}"), [time, width], |_| sinusoid(time, width))
     }
 
     /// The model's dropout, drawn at the place `name` of `scope`.

@@ -9,6 +9,10 @@ use crate::recipe::{MIXERS, ModelConfig};
 
 /// What mixes frames: the layer's replacement of self-attention.
 pub trait Mixer: Debug + Send + Sync {
+    /// Whether the absolute sinusoid is added to the encoder's input for it: it has no other way to tell
+    /// frames apart.
+    fn wants_positions(&self) -> bool;
+
     /// [batch, time, d] → [batch, time, d]; the operand is normalised, the residual is added by the layer.
     ///
     /// # Errors

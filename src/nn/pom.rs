@@ -24,6 +24,10 @@ pub struct PolynomialMixer {
 }
 
 impl Mixer for PolynomialMixer {
+    fn wants_positions(&self) -> bool {
+        true
+    }
+
     fn forward(&self, scope: &Scope, ctx: &Context, x: &Tensor) -> Result<Tensor> {
         let (d, state) = (self.width, self.degree * self.expand * self.width);
         let linear = |inputs, outputs| Linear::new(inputs, outputs, self.initialization);

@@ -71,7 +71,7 @@ impl Task for Finetune {
 
     fn feeds(&self, batch: &Batch, step: u64, micro: u32, _: bool) -> Result<(Feeds, usize)> {
         let words = [self.seed, step as u32, micro, stream("layer drop")];
-        let mut feeds = common_feeds(batch, self.model.d_model, self.seed, step, micro);
+        let mut feeds = common_feeds(batch, self.seed, step, micro);
         feeds.extend(layer_drop_feeds(self.model.layers, self.model.layer_drop, &words));
         let mut targets = vec![0; batch.utterances * self.capacity];
         let (mut lengths, mut weights) = (vec![0; batch.utterances], vec![0.0; batch.utterances]);

@@ -63,7 +63,7 @@ impl Task for Pretrain {
         let time = shape.time();
         let words =
             [self.seed, step as u32, micro, stream(if training { "mask" } else { "validation mask" })];
-        let mut feeds = common_feeds(batch, self.model.d_model, self.seed, step, micro);
+        let mut feeds = common_feeds(batch, self.seed, step, micro);
         feeds.extend(layer_drop_feeds(self.model.layers, self.model.layer_drop, &words));
 
         let rows: Vec<usize> = (0..batch.utterances).filter(|&row| batch.lengths[row] > 0).collect();

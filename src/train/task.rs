@@ -118,16 +118,14 @@ pub struct Results {
     pub ids: Vec<u32>,
 }
 
-/// The inputs that every model takes: features, lengths, validity, positions, RNG counters.
-pub fn common_feeds(batch: &Batch, width: usize, seed: u32, step: u64, micro: u32) -> Feeds {
-    let EncoderInputs { lengths, full_lengths, valid, positions } =
-        EncoderInputs::new(&batch.lengths, batch.frames, width);
+/// The inputs that every model takes: features, lengths, validity, RNG counters.
+pub fn common_feeds(batch: &Batch, seed: u32, step: u64, micro: u32) -> Feeds {
+    let EncoderInputs { lengths, full_lengths, valid } = EncoderInputs::new(&batch.lengths, batch.frames);
     vec![
         ("valid".into(), Feed::F32(valid)),
         ("lengths".into(), Feed::U32(lengths)),
         ("full_lengths".into(), Feed::U32(full_lengths)),
         ("features".into(), Feed::F32(batch.features.clone())),
-        ("positions".into(), Feed::F32(positions)),
         ("rng".into(), Feed::U32(vec![seed, step as u32, micro])),
     ]
 }

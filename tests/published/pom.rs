@@ -7,7 +7,7 @@ use polymix::exec::Executor;
 use polymix::exec::Plan;
 use polymix::graph::Graph;
 use polymix::models::{BestRq, Encoder, MaskedBatch, ModelKind, PretrainLoss};
-use polymix::nn::{Context, Mode, sinusoid};
+use polymix::nn::{Context, Mode};
 use polymix::recipe::{MixerSpec, ModelConfig, OptimizerConfig, Padding, PretrainConfig, ScheduleConfig};
 use polymix::shape::Spec;
 use polymix::train::metrics::Phase;
@@ -76,7 +76,6 @@ impl Golden {
             ("masked".into(), Feed::F32(masked)),
             ("lengths".into(), Feed::U32(lengths)),
             ("full_lengths".into(), Feed::U32(vec![time as u32; batch])),
-            ("positions".into(), Feed::F32(sinusoid(time, 64))),
             ("rng".into(), Feed::U32(vec![0; 3])),
             ("selected".into(), Feed::U32(selected)),
             ("selected_count".into(), Feed::U32(vec![count])),
