@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::plan::{Place, Plan, Port};
 use super::store::Store;
@@ -31,6 +32,8 @@ pub struct Loaded {
     ranks: Vec<usize>,
     bind_groups: Vec<BindGroup>,
     generation: u64,
+    /// Which inputs have been fed since the last run, which may have left other values in their memory.
+    fed: Vec<AtomicBool>,
 }
 
 impl Loaded {
@@ -111,7 +114,8 @@ impl Executor {
             ranks[slot] = rank;
             self.grow(rank, plan.slots[slot] + if self.fenced { FENCE } else { 0 })?;
         }
-        Ok(Loaded { plan, pipelines, uniforms, ranks, bind_groups: Vec::new(), generation: 0 })
+        let fed = plan.inputs.iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(Loaded { plan, pipelines, uniforms, ranks, bind_groups: Vec::new(), generation: 0, fed })
     }
 
     fn grow(&mut self, rank: usize, bytes: u64) -> Result<()> {
@@ -167,7 +171,12 @@ impl Executor {
             return Err(Error::invalid(format!("input {name} is {shape}, {} bytes were fed", bytes.len())));
         }
         let (buffer, offset) = self.buffer(loaded, port.place)?;
-        self.gpu.write(buffer, offset, bytes)
+        self.gpu.write(buffer, offset, bytes)?;
+        let index = loaded.plan.inputs.iter().position(|input| input.name == name);
+        if let Some(fed) = index.and_then(|index| loaded.fed.get(index)) {
+            fed.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Whether the plan reads the input `name`.
@@ -178,8 +187,13 @@ impl Executor {
     /// Runs the plan; returns once its work is submitted.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When an input has not been fed since the last run, or what the device reported.
     pub fn run(&self, loaded: &mut Loaded) -> Result<()> {
+        for (input, fed) in loaded.plan.inputs.iter().zip(&mut loaded.fed) {
+            if !std::mem::take(fed.get_mut()) {
+                return Err(Error::invalid(format!("input {} was not fed before the run", input.name)));
+            }
+        }
         self.bind(loaded)?;
         self.gpu.submit(launches(loaded))
     }
