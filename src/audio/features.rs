@@ -1,5 +1,6 @@
 //! Log-mel filter-bank energies.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustfft::{Fft, FftPlanner, num_complex::Complex64};
@@ -12,6 +13,8 @@ pub const BANDS: usize = 80;
 pub const HOP: usize = 160;
 
 const WINDOW: usize = 400;
+/// Samples of a frame at and after its centre, and as many before it.
+pub(super) const LOOK_AHEAD: usize = WINDOW / 2;
 const BINS: usize = WINDOW / 2 + 1;
 const HIGHEST_HZ: f64 = 8000.0;
 const SMALLEST_POWER: f64 = 1e-10;
@@ -70,12 +73,28 @@ impl LogMel {
     /// The energies in dB of a 16 kHz wave, `[⌊samples / 160⌋ + 1, 80]`.
     pub fn compute(&self, samples: &[f32]) -> Features {
         let frames = frame_count(samples.len());
-        let mut decibels = Vec::with_capacity(frames * BANDS);
+        let decibels = self.decibels(samples, 0, 0..frames);
+        let floor = decibels.iter().copied().fold(f64::NEG_INFINITY, f64::max) - RANGE_DB;
+        Features { data: decibels.into_iter().map(|db| db.max(floor) as f32).collect(), frames }
+    }
+
+    /// The energies of some frames, without the floor that follows from the utterance's maximum: a frame
+    /// depends on the samples under it alone. `samples` begin at sample `first`; there is silence around
+    /// them.
+    pub fn frames(&self, samples: &[f32], first: usize, frames: Range<usize>) -> Features {
+        let count = frames.len();
+        let decibels = self.decibels(samples, first, frames);
+        Features { data: decibels.into_iter().map(|db| db as f32).collect(), frames: count }
+    }
+
+    fn decibels(&self, samples: &[f32], first: usize, frames: Range<usize>) -> Vec<f64> {
+        let mut decibels = Vec::with_capacity(frames.len() * BANDS);
         let mut spectrum = vec![Complex64::default(); WINDOW];
         let mut scratch = vec![Complex64::default(); self.fft.get_inplace_scratch_len()];
-        for frame in 0..frames {
+        for frame in frames {
             for (i, (bin, weight)) in spectrum.iter_mut().zip(&self.window).enumerate() {
-                let sample = (frame * HOP + i).checked_sub(WINDOW / 2).and_then(|at| samples.get(at));
+                let at = (frame * HOP + i).checked_sub(LOOK_AHEAD + first);
+                let sample = at.and_then(|at| samples.get(at));
                 *bin = Complex64::new(sample.map_or(0.0, |&s| f64::from(s) * weight), 0.0);
             }
             self.fft.process_with_scratch(&mut spectrum, &mut scratch);
@@ -85,8 +104,7 @@ impl LogMel {
                 10.0 * power.max(SMALLEST_POWER).log10()
             }));
         }
-        let floor = decibels.iter().copied().fold(f64::NEG_INFINITY, f64::max) - RANGE_DB;
-        Features { data: decibels.into_iter().map(|db| db.max(floor) as f32).collect(), frames }
+        decibels
     }
 }
 

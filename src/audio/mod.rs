@@ -13,6 +13,7 @@ mod normalization;
 mod preprocess;
 #[cfg(feature = "cli")]
 mod resample;
+mod stream;
 
 #[cfg(feature = "cli")]
 pub use augment::Augmentation;
@@ -23,6 +24,7 @@ pub use normalization::{Accumulator, Normalization, Stats};
 pub use preprocess::{PaddedBatch, Padding, Preprocessor, STRIDE, pad_silence};
 #[cfg(feature = "cli")]
 pub use resample::resample;
+pub use stream::FeatureStream;
 
 /// Loading the golden values that the tests compare with.
 #[cfg(test)]

@@ -16,11 +16,21 @@ pub enum Padding {
     /// Every utterance is padded on the left with zeros to a multiple of 4 of its own frames, then with
     /// zeros on the right; its output does not depend on its batch.
     Masked,
+    /// As `Masked`, but nothing depends on later audio, so that chunks of a stream give what the whole does:
+    /// energies have no floor that follows from the utterance's maximum, and zeros stand on the right only.
+    Causal,
     /// The reference's pre-training and `encode`: waves padded with silence to the batch's longest,
     /// energies over all of it, then zeros on the left to a multiple of 4 of the batch's frames.
     ReferencePretrain,
     /// The reference's fine-tuning: as in its pre-training, without zeros on the left.
     ReferenceFinetune,
+}
+
+impl Padding {
+    /// Whether an utterance is padded by its own length, so that its features do not depend on its batch.
+    pub fn by_own_length(self) -> bool {
+        matches!(self, Self::Masked | Self::Causal)
+    }
 }
 
 /// A padded batch.
@@ -56,7 +66,7 @@ pub fn pad_silence(samples: &[f32], seconds: f64) -> Vec<f32> {
     padded
 }
 
-fn silent_samples(seconds: f64) -> usize {
+pub(super) fn silent_samples(seconds: f64) -> usize {
     (seconds.max(0.0) * f64::from(SAMPLE_RATE)).round() as usize
 }
 
@@ -82,7 +92,16 @@ impl Preprocessor {
 
     /// The energies in dB of a wave, silence added.
     pub fn energies(&self, samples: &[f32]) -> Features {
-        self.log_mel.compute(&pad_silence(samples, self.silence))
+        let padded = pad_silence(samples, self.silence);
+        match self.padding {
+            Padding::Causal => self.log_mel.frames(&padded, 0, 0..frame_count(padded.len())),
+            _ => self.log_mel.compute(&padded),
+        }
+    }
+
+    /// Frames of zeros before an utterance of `frames` frames that is padded by its own length.
+    pub fn left_pad(&self, frames: usize) -> usize {
+        if self.padding == Padding::Causal { 0 } else { left_pad(frames) }
     }
 
     /// The normalised features of a wave alone, `[frames, 80]`, before any padding of frames.
@@ -102,17 +121,28 @@ impl Preprocessor {
         let longest = longest.ok_or_else(|| Error::invalid("a batch needs at least one utterance"))?;
         let frames = match self.padding {
             Padding::ReferenceFinetune => longest,
-            Padding::Masked | Padding::ReferencePretrain => longest + left_pad(longest),
+            Padding::Causal | Padding::Masked | Padding::ReferencePretrain => longest + left_pad(longest),
         };
         let mut batch = PaddedBatch::empty(waves.len(), frames);
         let samples = waves.iter().map(|wave| wave.as_ref().len()).max().unwrap_or(0);
         for (row, wave) in waves.iter().enumerate() {
             match self.padding {
-                Padding::Masked => batch.place_masked(row, &self.features(wave.as_ref()))?,
+                padding if padding.by_own_length() => {
+                    self.place(&mut batch, row, &self.features(wave.as_ref()))?
+                }
                 _ => self.place_reference(&mut batch, row, wave.as_ref(), samples)?,
             }
         }
         Ok(batch)
+    }
+
+    /// Writes normalised features into row `row` of a batch, padded by their own length.
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn place(&self, batch: &mut PaddedBatch, row: usize, features: &Features) -> Result<()> {
+        let left = self.left_pad(features.frames);
+        batch.place(row, features, left, left + features.frames)
     }
 
     /// Writes an utterance into row `row` of a batch under the reference's padding, whose longest
@@ -136,7 +166,7 @@ impl Preprocessor {
         self.normalization.apply(&mut features, valid_frames);
         let left = match self.padding {
             Padding::ReferenceFinetune => 0,
-            Padding::Masked | Padding::ReferencePretrain => left_pad(features.frames),
+            _ => left_pad(features.frames),
         };
         let encoder_frames = (features.frames + left).div_ceil(STRIDE);
         let length = (share * encoder_frames as f64).round() as usize * STRIDE;
@@ -153,15 +183,6 @@ impl PaddedBatch {
             features: vec![0.0; utterances * frames * BANDS],
             lengths: vec![0; utterances],
         }
-    }
-
-    /// Writes normalised features into row `row`, padded on the left to a multiple of 4 frames.
-    ///
-    /// # Errors
-    /// When they do not fit.
-    pub fn place_masked(&mut self, row: usize, features: &Features) -> Result<()> {
-        let left = left_pad(features.frames);
-        self.place(row, features, left, left + features.frames)
     }
 
     fn place(&mut self, row: usize, features: &Features, left: usize, length: usize) -> Result<()> {
@@ -245,9 +266,12 @@ mod tests {
     fn what_does_not_fit_is_an_error() {
         let preprocessor = preprocessor(Padding::Masked);
         let mut batch = PaddedBatch::empty(1, 8);
-        assert!(batch.place_masked(0, &preprocessor.features(&tone(1600))).is_err());
-        assert!(batch.place_masked(1, &preprocessor.features(&tone(160))).is_err());
-        assert!(batch.place_masked(0, &preprocessor.features(&tone(1000))).is_ok());
+        let place = |batch: &mut PaddedBatch, row, samples| {
+            preprocessor.place(batch, row, &preprocessor.features(&tone(samples)))
+        };
+        assert!(place(&mut batch, 0, 1600).is_err());
+        assert!(place(&mut batch, 1, 160).is_err());
+        assert!(place(&mut batch, 0, 1000).is_ok());
         assert_eq!(batch.lengths, [8]);
         assert!(preprocessor.batch::<Vec<f32>>(&[]).is_err());
     }

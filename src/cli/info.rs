@@ -39,6 +39,7 @@ pub(super) fn run(command: &Info, global: &Global) -> Result<()> {
     };
     let padding = match preprocessor.padding {
         Padding::Masked => "masked",
+        Padding::Causal => "causal",
         Padding::ReferencePretrain | Padding::ReferenceFinetune => "reference",
     };
     rows.push([

@@ -10,7 +10,7 @@ use super::cache::FeatureCache;
 use super::examples::{Example, Examples};
 use super::manifest::Corpus;
 use super::sampler::{BatchIndex, BucketConfig, Order, PlannedBatch, Sampler};
-use crate::audio::{self, Augmentation, BANDS, PaddedBatch, Padding, Preprocessor};
+use crate::audio::{self, Augmentation, BANDS, PaddedBatch, Preprocessor};
 use crate::error::{Error, Result};
 use crate::rng::{Rng, stream};
 
@@ -97,7 +97,7 @@ impl LoaderConfig {
     }
 
     fn features_last(&self) -> bool {
-        self.augmentation.is_none() && self.preprocessor.padding == Padding::Masked
+        self.augmentation.is_none() && self.preprocessor.padding.by_own_length()
     }
 }
 
@@ -308,11 +308,11 @@ impl BatchMaker {
         let preprocessor = &self.config.preprocessor;
         if self.config.features_last() {
             if let Some(features) = self.cache.get(at) {
-                return padded.place_masked(rows[0], &features);
+                return preprocessor.place(padded, rows[0], &features);
             }
             let features = preprocessor.features(&self.wave(at)?);
             self.cache.offer(at, &features);
-            return padded.place_masked(rows[0], &features);
+            return preprocessor.place(padded, rows[0], &features);
         }
         let wave = self.wave(at)?;
         let copy = match &self.config.augmentation {
@@ -324,13 +324,12 @@ impl BatchMaker {
         };
         for (row, wave) in rows.into_iter().zip([Some(wave), copy]) {
             let Some(wave) = wave else { continue };
-            match preprocessor.padding {
-                Padding::Masked => padded.place_masked(row, &preprocessor.features(&wave))?,
-                _ => {
-                    let longest = preprocessor.samples(padded.frames);
-                    preprocessor.place_reference(padded, row, &wave, longest)?;
-                }
+            if preprocessor.padding.by_own_length() {
+                preprocessor.place(padded, row, &preprocessor.features(&wave))?;
+                continue;
             }
+            let longest = preprocessor.samples(padded.frames);
+            preprocessor.place_reference(padded, row, &wave, longest)?;
         }
         Ok(())
     }

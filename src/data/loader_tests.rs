@@ -4,7 +4,7 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 use tempfile::TempDir;
 
 use super::*;
-use crate::audio::{BANDS, Normalization, Stats};
+use crate::audio::{BANDS, Normalization, Padding, Stats};
 use crate::data::{BatchSize, ExampleConfig, statistics};
 
 const CLIPS: usize = 23;

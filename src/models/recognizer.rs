@@ -136,7 +136,7 @@ impl Recognizer {
                     let frames = bucket(self.preprocessor.frames(windows[at].samples.len()));
                     // The largest power of two that fits, since rows are rounded up to one.
                     room = 1 << (BATCH_FRAMES / frames).max(1).ilog2();
-                    if self.preprocessor.padding != Padding::Masked {
+                    if !self.preprocessor.padding.by_own_length() {
                         room = 1;
                     }
                     groups.push(vec![at]);
@@ -150,11 +150,11 @@ impl Recognizer {
     async fn decide(&mut self, parts: &[&[f32]]) -> Result<Vec<Decisions>> {
         let preprocessor = &self.preprocessor;
         let batch = match preprocessor.padding {
-            Padding::Masked => {
+            Padding::Masked | Padding::Causal => {
                 let longest = parts.iter().map(|part| preprocessor.frames(part.len())).max().unwrap_or(0);
                 let mut batch = PaddedBatch::empty(parts.len().next_power_of_two(), bucket(longest));
                 for (row, part) in parts.iter().enumerate() {
-                    batch.place_masked(row, &preprocessor.features(part))?;
+                    preprocessor.place(&mut batch, row, &preprocessor.features(part))?;
                 }
                 batch
             }
@@ -166,7 +166,7 @@ impl Recognizer {
             let length = batch.lengths[row] as usize;
             let frames = self.preprocessor.frames(part.len());
             let left = match self.preprocessor.padding {
-                Padding::Masked => length - frames,
+                Padding::Masked | Padding::Causal => length - frames,
                 Padding::ReferencePretrain => batch.frames - frames,
                 Padding::ReferenceFinetune => 0,
             };
