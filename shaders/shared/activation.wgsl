@@ -3,6 +3,8 @@ const SILU: u32 = 1u;
 const RELU: u32 = 2u;
 const LEAKY_RELU: u32 = 3u;
 const SIGMOID: u32 = 4u;
+const BOUNDED_LEAKY_RELU: u32 = 5u;
+const HARD_SIGMOID: u32 = 6u;
 const LEAKY_SLOPE: f32 = 0.01;
 
 // erf(x) within 2e-7: its Taylor series below 1; above, 1 − t·exp(−x² + Q(t)), t = 1/(1 + x/2).
@@ -30,6 +32,10 @@ fn activate(x: vec4<f32>, kind: u32) -> vec4<f32> {
         case SILU: { return max(x, vec4<f32>(-80.0)) * sigmoid(x); }
         case RELU: { return max(x, vec4<f32>(0.0)); }
         case LEAKY_RELU: { return select(x * LEAKY_SLOPE, x, x > vec4<f32>(0.0)); }
+        case BOUNDED_LEAKY_RELU: {
+            return clamp(select(x * LEAKY_SLOPE, x, x > vec4<f32>(0.0)), vec4<f32>(-0.1), vec4<f32>(6.0));
+        }
+        case HARD_SIGMOID: { return clamp(x + 3.0, vec4<f32>(0.0), vec4<f32>(6.0)) / 6.0; }
         default: { return sigmoid(x); }
     }
 }
@@ -47,6 +53,11 @@ fn activate_slope(x: vec4<f32>, kind: u32) -> vec4<f32> {
         }
         case RELU: { return select(vec4<f32>(0.0), vec4<f32>(1.0), x > vec4<f32>(0.0)); }
         case LEAKY_RELU: { return select(vec4<f32>(LEAKY_SLOPE), vec4<f32>(1.0), x > vec4<f32>(0.0)); }
+        case BOUNDED_LEAKY_RELU: {
+            let slope = select(vec4<f32>(LEAKY_SLOPE), vec4<f32>(1.0), x > vec4<f32>(0.0));
+            return select(vec4<f32>(0.0), slope, abs(x + 2.0) <= vec4<f32>(8.0));
+        }
+        case HARD_SIGMOID: { return select(vec4<f32>(0.0), vec4<f32>(1.0 / 6.0), abs(x) < vec4<f32>(3.0)); }
         default: {
             let s = sigmoid(x);
             return s * (1.0 - s);

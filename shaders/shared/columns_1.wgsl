@@ -1,12 +1,12 @@
 // What an invocation takes: one column.
 alias Columns = f32;
 
-fn gelu(x: Columns) -> Columns {
-    return activate(vec4<f32>(x), GELU).x;
+fn factor(x: Columns, kind: u32) -> Columns {
+    return activate(vec4<f32>(x), kind).x;
 }
 
-fn gelu_slope(x: Columns) -> Columns {
-    return activate_slope(vec4<f32>(x), GELU).x;
+fn factor_slope(x: Columns, kind: u32) -> Columns {
+    return activate_slope(vec4<f32>(x), kind).x;
 }
 
 fn gate(z: Columns) -> Columns {

@@ -1,12 +1,12 @@
 // What an invocation takes: four neighbouring columns.
 alias Columns = vec4<f32>;
 
-fn gelu(x: Columns) -> Columns {
-    return activate(x, GELU);
+fn factor(x: Columns, kind: u32) -> Columns {
+    return activate(x, kind);
 }
 
-fn gelu_slope(x: Columns) -> Columns {
-    return activate_slope(x, GELU);
+fn factor_slope(x: Columns, kind: u32) -> Columns {
+    return activate_slope(x, kind);
 }
 
 fn gate(z: Columns) -> Columns {

@@ -1,5 +1,6 @@
 // Sums the products over a chunk of frames; one invocation takes all degrees of its columns of one chunk.
-//   g_m = GELU(p_m),  H_m = g_m ∘ H_{m−1},  sums[c, m] = Σ_{t in chunk c} w_t H_m,t
+//   g_m = f(p_m),  H_m = g_m ∘ H_{m−1},  sums[c, m] = Σ_{t in chunk c} w_t H_m,t
+// PARTS: p has so many parts of columns, DEGREE or 1, of which all factors are made.
 // CAUSAL: every frame of the chunk gets the sum up to itself.
 
 struct Params {
@@ -12,12 +13,14 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> p: array<Columns>;          // [batches, time, DEGREE, columns]
+@group(0) @binding(1) var<storage, read> p: array<Columns>;          // [batches, time, PARTS, columns]
 @group(0) @binding(2) var<storage, read> weight: array<f32>;         // [batch, time]
-@group(0) @binding(3) var<storage, read_write> sums: array<Columns>; // [batch, chunks, DEGREE, columns]; CAUSAL: as p
+@group(0) @binding(3) var<storage, read_write> sums: array<Columns>; // [batch, chunks, DEGREE, columns]; CAUSAL: [batches, time, DEGREE, columns]
 
 override WIDTH: u32 = 64u;
 override DEGREE: u32 = 2u;
+override PARTS: u32 = 2u;
+override KIND: u32 = 0u;
 override CAUSAL: u32 = 0u;
 
 const MAX_DEGREE: u32 = 8u;
@@ -45,17 +48,21 @@ fn main(
     }
     for (var t = begin; t < end; t++) {
         let w = weight[(params.first + batch) * params.time + t];
-        let at = (batch * params.time + t) * stride + column;
+        let row = batch * params.time + t;
         if w != 0.0 {
             var product = Columns(w);
+            var value = Columns(1.0);
             for (var m = 0u; m < DEGREE; m++) {
-                product *= gelu(p[at + m * params.columns]);
+                if m < PARTS {
+                    value = factor(p[(row * PARTS + m) * params.columns + column], KIND);
+                }
+                product *= value;
                 total[m] += product;
             }
         }
         if CAUSAL == 1u {
             for (var m = 0u; m < DEGREE; m++) {
-                sums[at + m * params.columns] = total[m];
+                sums[row * stride + m * params.columns + column] = total[m];
             }
         }
     }

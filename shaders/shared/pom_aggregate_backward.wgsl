@@ -1,5 +1,6 @@
 // Gradient of the aggregate; one invocation takes all degrees of its columns of one chunk, the products anew.
-//   dH_m,t = w_t·D_m,  dp_m = GELU'(p_m)·H_{m−1}·(dH_m + g_{m+1}·(dH_{m+1} + …))
+//   dH_m,t = w_t·D_m,  dp_m = f'(p_m)·H_{m−1}·(dH_m + g_{m+1}·(dH_{m+1} + …))
+// PARTS: p has so many parts of columns, DEGREE or 1; the only one gets the sum of all dp_m.
 // D is the start of the batch; CAUSAL: the start of the chunk plus Σ_{s ≥ t in the chunk} rate_s·dy_s.
 
 struct Params {
@@ -12,15 +13,17 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> p: array<Columns>;        // [batches, time, DEGREE, columns]
+@group(0) @binding(1) var<storage, read> p: array<Columns>;        // [batches, time, PARTS, columns]
 @group(0) @binding(2) var<storage, read> weight: array<f32>;       // [batch, time]
 @group(0) @binding(3) var<storage, read> start: array<Columns>;    // [batch, DEGREE, columns]; CAUSAL: [batches, chunks, DEGREE, columns]
 @group(0) @binding(4) var<storage, read> rate: array<f32>;         // CAUSAL: [batch, time]
 @group(0) @binding(5) var<storage, read> dy: array<Columns>;       // [batch, DEGREE, columns]; CAUSAL: [batches, time, DEGREE, columns]
-@group(0) @binding(6) var<storage, read_write> dp: array<Columns>; // [batches, time, DEGREE, columns]
+@group(0) @binding(6) var<storage, read_write> dp: array<Columns>; // [batches, time, PARTS, columns]
 
 override WIDTH: u32 = 64u;
 override DEGREE: u32 = 2u;
+override PARTS: u32 = 2u;
+override KIND: u32 = 0u;
 override CAUSAL: u32 = 0u;
 
 const MAX_DEGREE: u32 = 8u;
@@ -51,32 +54,44 @@ fn main(
     var slope: array<Columns, MAX_DEGREE>;
     for (var t = end; t > begin; t--) {
         let frame = (params.first + batch) * params.time + t - 1u;
-        let at = (batch * params.time + t - 1u) * stride + column;
+        let row = batch * params.time + t - 1u;
+        let at = row * PARTS * params.columns + column;
         if CAUSAL == 1u {
             let r = rate[frame];
             for (var m = 0u; m < DEGREE; m++) {
-                d[m] += r * dy[at + m * params.columns];
+                d[m] += r * dy[row * stride + m * params.columns + column];
             }
         }
         let w = weight[frame];
         if w == 0.0 {
-            for (var m = 0u; m < DEGREE; m++) {
+            for (var m = 0u; m < PARTS; m++) {
                 dp[at + m * params.columns] = Columns(0.0);
             }
             continue;
         }
         var product = Columns(w);
+        var value = Columns(1.0);
+        var rise = Columns(0.0);
         for (var m = 0u; m < DEGREE; m++) {
-            let x = p[at + m * params.columns];
-            g[m] = gelu(x);
-            slope[m] = gelu_slope(x) * product;
-            product *= g[m];
+            if m < PARTS {
+                let x = p[at + m * params.columns];
+                value = factor(x, KIND);
+                rise = factor_slope(x, KIND);
+            }
+            g[m] = value;
+            slope[m] = rise * product;
+            product *= value;
         }
         var above = Columns(0.0);
+        var sum = Columns(0.0);
         for (var back = 1u; back <= DEGREE; back++) {
             let m = DEGREE - back;
             above += d[m];
-            dp[at + m * params.columns] = above * slope[m];
+            sum += above * slope[m];
+            if m < PARTS {
+                dp[at + m * params.columns] = sum;
+                sum = Columns(0.0);
+            }
             above *= g[m];
         }
     }

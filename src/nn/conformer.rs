@@ -4,8 +4,7 @@ use super::norm::LayerNorm;
 use super::{Context, ConvolutionModule, FeedForward, Mixer, Mode, mixer};
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
-use crate::ops::map::ActivationKind;
-use crate::recipe::{Activation, ModelConfig};
+use crate::recipe::ModelConfig;
 use crate::shape::Spec;
 
 /// x ← x + ½·FFN1(x); x ← x + Mixer(LayerNorm(x)); x ← x + Conv(x); x ← LayerNorm(x + ½·FFN2(x)).
@@ -23,10 +22,7 @@ impl ConformerLayer {
     /// # Errors
     /// When its mixer is unknown.
     pub fn new(config: &ModelConfig, index: usize) -> Result<Self> {
-        let activation = match config.activation {
-            Activation::Gelu => ActivationKind::Gelu,
-            Activation::Silu => ActivationKind::Silu,
-        };
+        let activation = config.activation.into();
         let (width, initialization) = (config.d_model, config.initialization);
         Ok(Self {
             width,

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use super::{Context, PolynomialMixer};
+use super::{BoundedPolynomialMixer, Context, FastFormer, HyperMixer, PolynomialMixer, SummaryMixer};
 use crate::error::{Error, Result};
 use crate::graph::{Scope, Tensor};
 use crate::recipe::{MIXERS, ModelConfig};
@@ -25,13 +25,24 @@ pub trait Mixer: Debug + Send + Sync {
 /// # Errors
 /// When there is no mixer of this name.
 pub fn mixer(name: &str, config: &ModelConfig) -> Result<Box<dyn Mixer>> {
+    let (width, heads, initialization) = (config.d_model, config.heads, config.initialization);
+    let pom = PolynomialMixer::new(config);
     match name {
-        "pom" => Ok(Box::new(PolynomialMixer {
-            width: config.d_model,
-            degree: config.degree,
-            expand: config.expand,
-            initialization: config.initialization,
+        "pom" => Ok(Box::new(pom)),
+        "pom-selective" => Ok(Box::new(PolynomialMixer { selective: true, ..pom })),
+        "pom-2way" => Ok(Box::new(PolynomialMixer { groups: 2, ..pom })),
+        "pom-3way" => Ok(Box::new(PolynomialMixer { groups: 3, ..pom })),
+        "pom-2026" => Ok(Box::new(BoundedPolynomialMixer::new(config))),
+        "summary-mixing" => Ok(Box::new(SummaryMixer {
+            width,
+            blocks: heads,
+            hidden: config.summary_hidden,
+            local: config.summary_hidden,
+            activation: config.activation.into(),
+            initialization,
         })),
+        "hyper-mixing" => Ok(Box::new(HyperMixer { width, heads, hidden: config.ffn, initialization })),
+        "fastformer" => Ok(Box::new(FastFormer { width, heads, initialization })),
         _ => Err(Error::usage(format!("there is no mixer {name}; known are {}", MIXERS.join(", ")))),
     }
 }

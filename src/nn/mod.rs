@@ -1,23 +1,32 @@
 //! Layers as plain data with a `forward` that adds nodes to a graph; one file a mixer.
 
+mod blocks;
 mod conformer;
 mod context;
 mod convolution;
+mod fastformer;
 mod feed_forward;
 mod frontend;
+mod hyper_mixing;
 mod linear;
 mod mixer;
 mod norm;
 mod pom;
+mod pom_2026;
 mod position;
+mod summary_mixing;
 
 pub use conformer::ConformerLayer;
 pub use context::{Context, Mode};
 pub use convolution::ConvolutionModule;
+pub use fastformer::FastFormer;
 pub use feed_forward::FeedForward;
 pub use frontend::Frontend;
+pub use hyper_mixing::HyperMixer;
 pub use linear::Linear;
 pub use mixer::{Mixer, mixer};
 pub use norm::LayerNorm;
 pub use pom::PolynomialMixer;
+pub use pom_2026::BoundedPolynomialMixer;
 pub use position::sinusoid;
+pub use summary_mixing::SummaryMixer;

@@ -147,8 +147,10 @@ fn values_have_ranges() {
     ] {
         assert_error("", &[setting], &[part]);
     }
-    let sizes = ["model.d_model=16384", "model.degree=16", "model.expand=64"];
-    assert_error("", &sizes, &["model.degree x model.expand x model.d_model = 16777216"]);
+    let heads = ["model.mixer=['pom', 'fastformer']", "model.layers=2", "model.heads=5"];
+    assert_error("", &heads, &["model.heads = 5 does not divide model.d_model = 488"]);
+    let sizes = ["model.d_model=16384", "model.degree=8", "model.expand=64"];
+    assert_error("", &sizes, &["model.degree x model.expand x model.d_model = 8388608"]);
 }
 
 #[test]

@@ -3,7 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 /// Every mixer that a layer can carry, by its name in a recipe.
-pub const MIXERS: &[&str] = &["pom"];
+pub const MIXERS: &[&str] = &[
+    "pom",
+    "pom-selective",
+    "pom-2way",
+    "pom-3way",
+    "pom-2026",
+    "summary-mixing",
+    "hyper-mixing",
+    "fastformer",
+];
 
 /// The Conformer encoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +34,9 @@ pub struct ModelConfig {
     pub degree: usize,
     /// Expansion D of the Polynomial Mixer.
     pub expand: usize,
+    /// Width of SummaryMixing's hidden layers and of its local output, in channels.
+    #[serde(default = "summary_hidden")]
+    pub summary_hidden: usize,
     /// Non-linearity of the feed-forward and convolution modules.
     pub activation: Activation,
     /// Probability of dropping an element, everywhere in the front-end and the encoder.
@@ -39,6 +51,10 @@ pub struct ModelConfig {
     pub initialization: Initialization,
 }
 
+fn summary_hidden() -> usize {
+    512
+}
+
 impl Default for ModelConfig {
     fn default() -> Self {
         Self {
@@ -50,6 +66,7 @@ impl Default for ModelConfig {
             heads: 8,
             degree: 2,
             expand: 2,
+            summary_hidden: summary_hidden(),
             activation: Activation::Gelu,
             dropout: 0.1,
             layer_drop: 0.0,

@@ -53,8 +53,9 @@ impl ModelConfig {
         within("model.ffn", self.ffn, 1..=65_536)?;
         within("model.kernel", self.kernel, 1..=255)?;
         within("model.heads", self.heads, 1..=1024)?;
-        within("model.degree", self.degree, 1..=16)?;
+        within("model.degree", self.degree, 1..=8)?;
         within("model.expand", self.expand, 1..=64)?;
+        within("model.summary_hidden", self.summary_hidden, 1..=65_536)?;
         within("model.dropout", self.dropout, DROPOUT)?;
         within("model.layer_drop", self.layer_drop, DROPOUT)?;
         for (i, channels) in self.channels.into_iter().enumerate() {
@@ -86,11 +87,28 @@ impl ModelConfig {
                 vec![lower, upper]
             }
         };
-        match names.into_iter().find(|name| !MIXERS.contains(&name.as_str())) {
-            None => Ok(()),
-            Some(name) => Err(Error::usage(format!(
+        names.into_iter().try_for_each(|name| self.validate_named(name))
+    }
+
+    fn validate_named(&self, name: &str) -> Result<()> {
+        if !MIXERS.contains(&name) {
+            return Err(Error::usage(format!(
                 "model.mixer names the unknown mixer {name:?}; known mixers are: {}",
                 MIXERS.join(", ")
+            )));
+        }
+        let (heads, width) = (self.heads, ("d_model", self.d_model));
+        // What the heads part.
+        let widths = match name {
+            "summary-mixing" => vec![width, ("summary_hidden", self.summary_hidden)],
+            "hyper-mixing" => vec![width, ("ffn", self.ffn)],
+            "fastformer" => vec![width],
+            _ => vec![],
+        };
+        match widths.into_iter().find(|(_, width)| !width.is_multiple_of(heads)) {
+            None => Ok(()),
+            Some((key, width)) => Err(Error::usage(format!(
+                "model.heads = {heads} does not divide model.{key} = {width}, as {name} needs it; change one of them"
             ))),
         }
     }

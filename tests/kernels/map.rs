@@ -4,12 +4,14 @@ use proptest::prelude::*;
 
 use crate::check::{Arg, Tolerance, cases, check, refuses};
 
-const KINDS: [ActivationKind; 5] = [
+const KINDS: [ActivationKind; 7] = [
     ActivationKind::Gelu,
     ActivationKind::Silu,
     ActivationKind::Relu,
     ActivationKind::LeakyRelu,
     ActivationKind::Sigmoid,
+    ActivationKind::BoundedLeakyRelu,
+    ActivationKind::HardSigmoid,
 ];
 
 /// Values away from the kink at 0.

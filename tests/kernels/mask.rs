@@ -1,4 +1,4 @@
-use polymix::ops::mask::MaskFrames;
+use polymix::ops::mask::{MaskFrames, MaskWeights};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
@@ -26,4 +26,25 @@ fn mask_frames_any_shape() {
     proptest!(cases(6), |(time in 1usize..70, channels in 1usize..9, lengths in prop::collection::vec(0u32..90, 1..4))| {
         check(MaskFrames, &frames(time, channels, &lengths), Tolerance::Exact);
     });
+}
+
+#[test]
+fn mask_weights() {
+    let mask = |dims: &[usize]| {
+        let time = *dims.last().unwrap();
+        // Rows of real weights, whole ones, late ones and none at all.
+        Arg::f32(dims, |i| match i / time % 4 {
+            0 => 0.1 + (i % 7) as f64 * 0.3,
+            1 => 1.0,
+            2 => f64::from(u8::from(i % time > time / 2)),
+            _ => 0.0,
+        })
+    };
+    for dims in [&[1][..], &[4, 1], &[4, 31], &[4, 64], &[2, 5, 67], &[3, 0], &[0, 3]] {
+        for causal in [false, true] {
+            check_outputs(MaskWeights { causal }, &[mask(dims)], Tolerance::Elementwise, 0);
+        }
+    }
+    refuses(MaskWeights { causal: false }, &[Spec::u32([3])]);
+    refuses(MaskWeights { causal: false }, &[Spec::f32([])]);
 }

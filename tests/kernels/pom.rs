@@ -1,7 +1,8 @@
 use polymix::autograd::gradients;
-use polymix::exec::{Executor, Plan};
-use polymix::graph::Graph;
+use polymix::exec::{Executor, Plan, reference};
+use polymix::graph::{Graph, Tensor};
 use polymix::ops::Op;
+use polymix::ops::map::ActivationKind;
 use polymix::ops::pom::{PomAggregate, PomSelect};
 use polymix::shape::Spec;
 use proptest::prelude::*;
@@ -17,10 +18,19 @@ fn ones(batch: usize, time: usize) -> Arg {
     Arg::f32(&[batch, time], |_| 1.0)
 }
 
+/// Values away from the kink at 0, of magnitude 1 and less.
+fn away_from_zero(dims: &[usize]) -> Arg {
+    let arg = Arg::normal(dims, 6);
+    Arg::f32(dims, |i| {
+        let x = arg.values.as_slice().unwrap()[i];
+        (0.3 * x + 0.01_f64.copysign(x)).clamp(-1.0, 1.0)
+    })
+}
+
 fn both(degree: usize, p: &[usize], mask: &Arg) {
     for causal in [false, true] {
         let args = [Arg::normal(p, 6), mask.clone()];
-        check(PomAggregate { degree, causal }, &args, Tolerance::Accumulated);
+        check(PomAggregate::products(degree, causal), &args, Tolerance::Accumulated);
     }
 }
 
@@ -54,7 +64,7 @@ fn aggregate_masks() {
 #[test]
 fn aggregate_of_nothing() {
     for causal in [false, true] {
-        let op = PomAggregate { degree: 2, causal };
+        let op = PomAggregate::products(2, causal);
         for dims in [[0, 3, 8], [2, 0, 8]] {
             check_outputs(op, &[Arg::normal(&dims, 1), ones(dims[0], dims[1])], Tolerance::Exact, 0);
         }
@@ -66,7 +76,7 @@ fn aggregate_long_means_stay_precise() {
     let time = 8000;
     for causal in [false, true] {
         let p = Arg::f32(&[1, time, 8], |i| 1.0 + (i % 13) as f64 * 0.01);
-        check_outputs(PomAggregate { degree: 2, causal }, &[p, ones(1, time)], Tolerance::Elementwise, 0);
+        check_outputs(PomAggregate::products(2, causal), &[p, ones(1, time)], Tolerance::Elementwise, 0);
     }
 }
 
@@ -78,10 +88,26 @@ fn aggregate_ignores_frames_of_weight_zero() {
         let padded = Arg::f32(&[2, 6, 4], |i| {
             if mask.values.as_slice().unwrap()[i / 4] == 0.0 { 1e30 } else { p.values.as_slice().unwrap()[i] }
         });
-        let op = PomAggregate { degree: 2, causal };
+        let op = PomAggregate::products(2, causal);
         let [clean, dirty] = [&p, &padded].map(|p| op.reference(&[&p.values, &mask.values]).swap_remove(0));
         assert_eq!(clean, dirty);
         check_outputs(op, &[padded, mask], Tolerance::Accumulated, 0);
+    }
+}
+
+#[test]
+fn aggregate_powers() {
+    use ActivationKind::{BoundedLeakyRelu, Gelu, Relu};
+    let real = Arg::f32(&[3, 70], |i| if i % 70 < 40 { (i % 5) as f64 * 0.3 } else { 0.0 });
+    for (degree, activation) in [(1, Relu), (2, Relu), (3, BoundedLeakyRelu), (8, Gelu)] {
+        for (time, e, mask) in [(1, 5, ones(3, 1)), (33, 4, lengths(33, &[33, 0, 7])), (70, 12, real.clone())]
+        {
+            for causal in [false, true] {
+                let op = PomAggregate::powers(degree, causal, activation);
+                let p = away_from_zero(&[3, time, e]);
+                check(op, &[p, mask.clone()], Tolerance::Accumulated);
+            }
+        }
     }
 }
 
@@ -102,12 +128,15 @@ fn aggregate_any_shape() {
 #[test]
 fn aggregate_refuses() {
     let mask = Spec::f32([2, 5]);
-    let op = |degree| PomAggregate { degree, causal: false };
+    let op = |degree| PomAggregate::products(degree, false);
     refuses(op(3), &[Spec::f32([2, 5, 8]), mask.clone()]);
     refuses(op(0), &[Spec::f32([2, 5, 8]), mask.clone()]);
     refuses(op(9), &[Spec::f32([2, 5, 9]), mask.clone()]);
     refuses(op(2), &[Spec::f32([2, 4, 8]), mask.clone()]);
-    refuses(op(2), &[Spec::f32([10, 8]), mask]);
+    refuses(op(2), &[Spec::f32([10, 8]), mask.clone()]);
+    let powers = |degree| PomAggregate::powers(degree, false, ActivationKind::Relu);
+    refuses(powers(9), &[Spec::f32([2, 5, 8]), mask.clone()]);
+    refuses(powers(2), &[Spec::f32([2, 5, 0]), mask]);
 }
 
 #[test]
@@ -133,12 +162,15 @@ fn select_refuses() {
 #[test]
 fn small_bindings_change_nothing() {
     let Some(gpu) = gpu() else { return };
-    for causal in [false, true] {
+    let products = PomAggregate::products;
+    let powers = |degree, causal| PomAggregate::powers(degree, causal, ActivationKind::Relu);
+    for op in [products(2, false), products(2, true), powers(2, false), powers(2, true)] {
         let graph = Graph::new();
         let wide = Spec::f32([5, 33, 64]);
-        let [p, z, dy] = ["p", "z", "dy"].map(|name| graph.input(name, wide.clone()));
+        let [z, dy] = ["z", "dy"].map(|name| graph.input(name, wide.clone()));
+        let p = graph.input("p", Spec::f32([5, 33, if op.powers { 32 } else { 64 }]));
         let mask = graph.input("mask", Spec::f32([5, 33]));
-        let y = z.pom_select(&p.pom_aggregate(&mask, 2, causal).unwrap()).unwrap();
+        let y = z.pom_select(&p.pom_aggregate(&mask, op).unwrap()).unwrap();
         let grads = gradients(&[(&y, &dy)], &[&p, &z]).unwrap();
         let outputs = [("y", &y), ("dp", grads[0].as_ref().unwrap()), ("dz", grads[1].as_ref().unwrap())];
         let [whole, tiled] = [u64::MAX, 20_000].map(|limit| {
@@ -148,9 +180,9 @@ fn small_bindings_change_nothing() {
             let steps = plan.steps.len();
             let mut executor = Executor::new(gpu.clone());
             let mut loaded = pollster::block_on(executor.load(plan)).unwrap();
-            for (seed, name) in (1..).zip(["p", "z", "dy"]) {
-                let data: Vec<f32> =
-                    Arg::normal(&[5 * 33 * 64], seed).values.iter().map(|&x| x as f32).collect();
+            for (seed, tensor, name) in [(1, &p, "p"), (2, &z, "z"), (3, &dy, "dy")] {
+                let data = Arg::normal(tensor.dims(), seed).values;
+                let data: Vec<f32> = data.iter().map(|&x| x as f32).collect();
                 executor.feed(&loaded, name, &data).unwrap();
             }
             let mask: Vec<f32> = (0..5 * 33).map(|i| 0.5 + (i % 3) as f32).collect();
@@ -161,5 +193,38 @@ fn small_bindings_change_nothing() {
         });
         assert!(tiled.0 > whole.0, "tiles");
         assert_eq!(tiled.1, whole.1);
+    }
+}
+
+/// A mask with a row for every frame that shows it those up to itself is the running mean.
+#[test]
+fn a_triangular_mask_is_causal() {
+    let (batch, time, degree) = (2, 7, 3);
+    let powers = PomAggregate::powers(degree, false, ActivationKind::Gelu);
+    for op in [PomAggregate::products(degree, false), powers] {
+        let graph = Graph::new();
+        let p = graph.input("p", Spec::f32([batch, time, if op.powers { 4 } else { 12 }]));
+        let dy = graph.input("dy", Spec::f32([batch, time, 12]));
+        let ones = graph.fill([batch, time], 1.0).unwrap();
+        let rows = graph.input("rows", Spec::f32([batch, time, time]));
+        let mut outputs = Vec::new();
+        for (mask, causal) in [(&rows, false), (&ones, true)] {
+            let y = p.pom_aggregate(mask, PomAggregate { causal, ..op }).unwrap();
+            outputs.push(gradients(&[(&y, &dy)], &[&p]).unwrap().swap_remove(0).unwrap());
+            outputs.push(y);
+        }
+        assert!(p.pom_aggregate(&rows, PomAggregate { causal: true, ..op }).is_err());
+        let triangle = Arg::f32(rows.dims(), |i| f64::from(u8::from(i % time <= i / time % time)));
+        let mut bindings = reference::Bindings::new();
+        for (name, arg) in
+            [("p", Arg::normal(p.dims(), 1)), ("dy", Arg::normal(dy.dims(), 2)), ("rows", triangle)]
+        {
+            bindings.insert(name.to_owned(), arg.values);
+        }
+        let refs: Vec<&Tensor> = outputs.iter().collect();
+        let values = reference::run(&graph, &mut bindings, &refs).unwrap();
+        for (pairs, running) in [(&values[0], &values[2]), (&values[1], &values[3])] {
+            assert!(pairs.iter().zip(running).all(|(a, b)| (a - b).abs() < 1e-12));
+        }
     }
 }

@@ -39,6 +39,7 @@ impl Values {
             Dtype::I64 => {
                 data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect()
             }
+            Dtype::U8 => data.iter().map(|&b| f64::from(b)).collect(),
             other => panic!("{name} has type {other:?}"),
         };
         (view.shape().to_vec(), values)

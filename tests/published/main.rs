@@ -4,4 +4,5 @@
 //! tests say that they are skipped.
 
 mod files;
+mod mixers;
 mod pom;

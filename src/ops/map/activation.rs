@@ -1,4 +1,4 @@
-//! Activations: GELU (erf), SiLU, ReLU, LeakyReLU, sigmoid.
+//! Activations: GELU (erf), SiLU, ReLU, LeakyReLU, sigmoid, and two with bounds.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::ops::{Array, Op, Vjp, expect};
+use crate::recipe;
 use crate::shader::map::{activation, activation_backward};
 use crate::shape::{DType, Spec};
 
@@ -23,10 +24,15 @@ pub enum ActivationKind {
     LeakyRelu,
     /// σ(x) = 1/(1 + e^−x).
     Sigmoid,
+    /// LeakyReLU between −0.1 and 6.
+    BoundedLeakyRelu,
+    /// min(max(x + 3, 0), 6)/6.
+    HardSigmoid,
 }
 
 impl ActivationKind {
-    fn code(self) -> f64 {
+    /// Its number in `shared/activation`.
+    pub(crate) fn code(self) -> f64 {
         f64::from(self as u8)
     }
 
@@ -44,6 +50,23 @@ impl ActivationKind {
             Self::LeakyRelu if x > 0.0 => (x, 1.0),
             Self::LeakyRelu => (0.01 * x, 0.01),
             Self::Sigmoid => (sigmoid, sigmoid * (1.0 - sigmoid)),
+            Self::BoundedLeakyRelu => {
+                let (value, slope) = Self::LeakyRelu.value_and_slope(x);
+                (value.clamp(-0.1, 6.0), if (-0.1..=6.0).contains(&value) { slope } else { 0.0 })
+            }
+            Self::HardSigmoid => {
+                let inside = x > -3.0 && x < 3.0;
+                ((x + 3.0).clamp(0.0, 6.0) / 6.0, if inside { 1.0 / 6.0 } else { 0.0 })
+            }
+        }
+    }
+}
+
+impl From<recipe::Activation> for ActivationKind {
+    fn from(activation: recipe::Activation) -> Self {
+        match activation {
+            recipe::Activation::Gelu => Self::Gelu,
+            recipe::Activation::Silu => Self::Silu,
         }
     }
 }

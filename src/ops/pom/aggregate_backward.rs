@@ -1,15 +1,15 @@
 //! Gradient of the aggregate with respect to its projections.
 
-use super::{Chunks, PomAggregate, utterances};
+use super::{Chunks, PomAggregate};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
-use crate::ops::map::ActivationKind;
 use crate::ops::{Array, Op, expect, mismatch};
 use crate::shader::pom::{pom_aggregate_backward, pom_aggregate_backward_vec4, pom_carry, pom_chunk_sum};
 use crate::shape::{DType, Spec};
 
 /// dp from p, mask, the forward's weights [batch, time] and dy: dH_m,t = weight_t·dy_m, causal
-/// mask_t·Σ_{s ≥ t} weight_s·dy_m,s, and dp_m = GELU'(p_m)·H_{m−1}·(dH_m + g_{m+1}·(dH_{m+1} + …)).
+/// mask_t·Σ_{s ≥ t} weight_s·dy_m,s, and dp_m = f'(p_m)·H_{m−1}·(dH_m + g_{m+1}·(dH_{m+1} + …)), of powers
+/// their sum.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PomAggregateBackward(pub(super) PomAggregate);
 
@@ -22,8 +22,7 @@ impl Op for PomAggregateBackward {
         expect(self.name(), inputs, &[DType::F32; 4])?;
         self.0.check(self.name(), inputs)?;
         let p = inputs[0].shape.dims();
-        let dy = if self.0.causal { Spec::f32(p) } else { Spec::f32([p[0], p[2]]) };
-        if inputs[2] != inputs[1] || inputs[3] != dy {
+        if inputs[2] != inputs[1] || inputs[3] != self.0.means(p) {
             return Err(mismatch(self.name(), inputs, "takes p, mask, weights as the mask and dy"));
         }
         Ok(vec![inputs[0].clone()])
@@ -38,7 +37,7 @@ impl Op for PomAggregateBackward {
         let width = rec.capabilities().map_width();
         let (lanes, stride) = (PomAggregate::lanes(e), self.0.degree * e);
         let chunks = if self.0.causal { Chunks::to_sum(time) } else { Chunks::to_map(time) };
-        for tile in utterances(rec, batch, time * stride)? {
+        for tile in self.0.tiles(rec, [batch, time, e])? {
             let params = pom_aggregate_backward::Params {
                 first: tile.start as u32,
                 batches: tile.len() as u32,
@@ -47,8 +46,8 @@ impl Op for PomAggregateBackward {
                 chunk: chunks.size as u32,
                 chunks: chunks.count as u32,
             };
-            let tile_p = p.rows(&tile, time * stride);
-            let tile_dp = outputs[0].rows(&tile, time * stride);
+            let parts = time * self.0.parts() * e;
+            let (tile_p, tile_dp) = (p.rows(&tile, parts), outputs[0].rows(&tile, parts));
             let (weight, start, rate, tile_dy) = if self.0.causal {
                 let tile_dy = dy.rows(&tile, time * stride);
                 let carry = carry(rec, params, stride, &tile_dy, weights)?;
@@ -81,15 +80,16 @@ impl Op for PomAggregateBackward {
                     for m in (0..degree).map(|m| m * e + column) {
                         d[m] =
                             if self.0.causal { d[m] + weights[[b, t]] * dy[[b, t, m]] } else { dy[[b, m]] };
-                        let (value, slope) = ActivationKind::Gelu.value_and_slope(p[[b, t, m]]);
-                        factors.push((m, value, slope * product));
+                        let part = if self.0.powers { column } else { m };
+                        let (value, slope) = self.0.activation.value_and_slope(p[[b, t, part]]);
+                        factors.push((m, part, value, slope * product));
                         product *= value;
                     }
                     let weight = if self.0.causal { mask[[b, t]] } else { weights[[b, t]] };
                     let mut above = 0.0;
-                    for (m, value, slope) in factors.into_iter().rev() {
+                    for (m, part, value, slope) in factors.into_iter().rev() {
                         above += weight * d[m];
-                        dp[[b, t, m]] = above * slope;
+                        dp[[b, t, part]] += above * slope;
                         above *= value;
                     }
                 }

@@ -37,12 +37,14 @@ impl Chunks {
     }
 }
 
-/// Ranges of utterances, of `width` elements each, that can be bound at once.
-fn utterances(rec: &Recorder, batch: usize, width: usize) -> Result<Vec<Range<usize>>> {
+/// Ranges of utterances that can be bound at once: of tensors of `width` elements an utterance and of some of
+/// up to `most` times as many.
+fn utterances(rec: &Recorder, batch: usize, width: usize, most: usize) -> Result<Vec<Range<usize>>> {
     let limit = (rec.capabilities().max_binding / 4) as usize;
     let alignment = (rec.capabilities().storage_alignment / 4).max(1) as usize;
     let aligned = |count: &usize| (count * width).is_multiple_of(alignment);
     let step = (1..alignment).find(aligned).unwrap_or(alignment);
+    let width = width * most;
     let tile = if batch * width <= limit { batch.max(1) } else { limit / width / step * step };
     if tile == 0 {
         return Err(Error::OutOfMemory(format!(

@@ -54,7 +54,7 @@ impl Op for PomSelect {
         let (overrides, lanes) = variant(rec, inputs);
         let kernel = if lanes == 4 { &pom_select_vec4::KERNEL } else { &pom_select::KERNEL };
         let chunks = Chunks::to_map(time);
-        for tile in utterances(rec, batch, time * n)? {
+        for tile in utterances(rec, batch, time * n, 1)? {
             let params = pom_select::Params {
                 first: tile.start as u32,
                 batches: tile.len() as u32,
@@ -120,7 +120,7 @@ impl Op for PomSelectBackward {
         let chunks = if per_frame { Chunks::to_map(time) } else { Chunks::to_sum(time) };
         let summed = per_frame || chunks.count == 1;
         let sums = if summed { dh.clone() } else { rec.scratch(DType::F32, [batch, chunks.count, n]) };
-        for tile in utterances(rec, batch, time * n)? {
+        for tile in utterances(rec, batch, time * n, 1)? {
             let params = pom_select_backward::Params {
                 first: tile.start as u32,
                 batches: tile.len() as u32,

@@ -1,15 +1,15 @@
-// Normalises a mask; one workgroup an utterance, a lane sums a run of frames.
+// Normalises the rows of a mask; one workgroup a row, a lane sums a run of frames.
 //   weight_t = mask_t / Σ_s mask_s;  CAUSAL: weight_t = 1 / Σ_{s ≤ t} mask_s;  0 where the sum is 0
 #import shared/grid
 
 struct Params {
-    batch: u32,
+    rows: u32,
     time: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> mask: array<f32>;         // [batch, time]
-@group(0) @binding(2) var<storage, read_write> weight: array<f32>; // [batch, time]
+@group(0) @binding(1) var<storage, read> mask: array<f32>;         // [rows, time]
+@group(0) @binding(2) var<storage, read_write> weight: array<f32>; // [rows, time]
 
 override WIDTH: u32 = 64u;
 override CAUSAL: u32 = 0u;
@@ -30,7 +30,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let row = linear_group(group, groups);
-    if row >= params.batch {
+    if row >= params.rows {
         return;
     }
     let run = (params.time + WIDTH - 1u) / WIDTH;
