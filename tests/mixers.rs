@@ -1,0 +1,249 @@
+//! Every mixer that a recipe can name: an utterance does not depend on its batch, and models have their published
+//! sizes.
+
+use std::sync::Arc;
+
+use pollster::block_on;
+use polymix::audio::{BANDS, Normalization, Padding as AudioPadding, Preprocessor};
+use polymix::autograd::gradients;
+use polymix::exec::{Executor, Plan, reference};
+use polymix::gpu::{Gpu, Selection};
+use polymix::graph::{Graph, Source, Tensor};
+use polymix::models::{CtcHead, CtcModel, Encoder, EncoderInputs, ModelKind, SavedConfig};
+use polymix::nn::{Context, Mode, mixer};
+use polymix::ops::Array;
+use polymix::recipe::{Head, MIXERS, MixerSpec, ModelConfig, Padding};
+use polymix::rng::Rng;
+use polymix::shape::Spec;
+
+/// The adapter under test, or `None` where there is none and `GPU=required` does not ask for one.
+fn gpu() -> Option<Arc<Gpu>> {
+    let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
+    match block_on(Gpu::new(&Selection { device, cache: None })) {
+        Ok(gpu) => Some(Arc::new(gpu)),
+        Err(error) if std::env::var("GPU").as_deref() == Ok("required") => {
+            panic!("GPU=required, and: {error}")
+        }
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+fn small(mixer: MixerSpec) -> ModelConfig {
+    ModelConfig {
+        mixer,
+        d_model: 16,
+        layers: 2,
+        ffn: 32,
+        kernel: 7,
+        heads: 4,
+        summary_hidden: 24,
+        channels: [4, 4],
+        padding: Padding::Masked,
+        ..ModelConfig::default()
+    }
+}
+
+fn array(dims: &[usize], values: Vec<f64>) -> Array {
+    Array::from_shape_vec(dims, values).unwrap()
+}
+
+/// Largest difference.
+fn distance<'a>(a: impl IntoIterator<Item = &'a f64>, b: impl IntoIterator<Item = &'a f64>) -> f64 {
+    a.into_iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+/// Output of the mixer `name`, and gradients of its input and parameters for a gradient dy that arrives at the
+/// first `seeded` frames of the first row: by the definitions, in f64. x [rows, time, d]; `lengths` is what the
+/// mixer is told of the rows.
+fn mix(name: &str, x: &Array, lengths: &[usize], seeded: usize) -> Vec<Array> {
+    let config = small(MixerSpec::Every(name.into()));
+    let &[rows, time, d] = x.shape() else { panic!("x has shape {:?}", x.shape()) };
+    let graph = Graph::new();
+    let ctx = Context::new(&graph.root(), rows, time, Mode::Inference, Padding::Masked);
+    let input = graph.input("x", Spec::f32([rows, time, d]));
+    let y = mixer(name, &config).unwrap().forward(&graph.root(), &ctx, &input).unwrap();
+    let dy = graph.input("dy", y.spec().clone());
+    let parameters = graph.parameters();
+    let mut wrt = vec![&input];
+    wrt.extend(parameters.iter().map(|(_, tensor)| tensor));
+    let mut outputs = vec![y.clone()];
+    outputs.extend(gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().map(|slope| slope.unwrap()));
+
+    let mut bindings = reference::Bindings::new();
+    for (parameter, _) in &parameters {
+        let values = parameter.init.draw(&parameter.name, &parameter.shape, 3);
+        let values = values.into_iter().map(f64::from).collect();
+        bindings.insert(parameter.name.clone(), array(parameter.shape.dims(), values));
+    }
+    let mut rng = Rng::new(&[9]);
+    let seeds = (0..rows * time * d).map(|i| if i < seeded * d { rng.normal() } else { 0.0 }).collect();
+    let valid = lengths.iter().flat_map(|&n| (0..time).map(move |t| f64::from(u8::from(t < n)))).collect();
+    let of_lengths = |lengths: &[usize]| array(&[rows], lengths.iter().map(|&n| n as f64).collect());
+    for (name, values) in [
+        ("x", x.clone()),
+        ("dy", array(&[rows, time, d], seeds)),
+        ("valid", array(&[rows, time], valid)),
+        ("lengths", of_lengths(lengths)),
+        ("full_lengths", of_lengths(&vec![time; rows])),
+        ("rng", array(&[3], vec![0.0; 3])),
+    ] {
+        bindings.insert(name.into(), values);
+    }
+    let refs: Vec<&Tensor> = outputs.iter().collect();
+    reference::run(&graph, &mut bindings, &refs).unwrap()
+}
+
+#[test]
+fn no_mixer_lets_other_rows_or_padded_frames_in() {
+    let (time, d) = (11, 16);
+    let mut rng = Rng::new(&[2]);
+    // Padded frames hold values too.
+    let batch = array(&[3, time, d], (0..3 * time * d).map(|_| rng.normal()).collect());
+    for &name in MIXERS {
+        for length in [1, 5, 8, time] {
+            let own = length * d;
+            let alone = array(&[1, length, d], batch.iter().take(own).copied().collect());
+            let alone = mix(name, &alone, &[length], length);
+            let together = mix(name, &batch, &[length, time, 3], length);
+            for (index, (a, b)) in alone.iter().zip(&together).enumerate() {
+                let largest = a.iter().fold(1e-3, |m: f64, x| m.max(x.abs()));
+                let difference = distance(a, b);
+                assert!(difference <= 1e-9 * largest, "{name}, {length} frames, {index}: {difference}");
+            }
+            let beyond = together[1].iter().skip(own).fold(0.0, |m: f64, x| m.max(x.abs()));
+            assert_eq!(beyond, 0.0, "{name}: a gradient reaches padded frames or other rows");
+            if length < time {
+                let unmasked = mix(name, &batch, &[time; 3], length);
+                let difference = distance(&alone[0], &unmasked[0]);
+                assert!(difference > 1e-3, "{name} does not see its mask: {difference}");
+            }
+        }
+    }
+}
+
+/// Logits of the waves, padded together; unless `masked`, all frames are said to be valid.
+fn logits(gpu: &Arc<Gpu>, config: &ModelConfig, waves: &[Vec<f32>], masked: bool) -> Vec<Vec<f32>> {
+    let preprocessor = Preprocessor::new(0.0, Normalization::Sentence, AudioPadding::Masked);
+    let batch = preprocessor.batch(waves).unwrap();
+    let (rows, time) = (batch.utterances, batch.frames / 4);
+    let graph = Graph::new();
+    let scope = graph.root();
+    let ctx = Context::new(&scope, rows, time, Mode::Inference, config.padding);
+    let head = CtcHead { head: Head::Linear, width: 16, dropout: 0.0, vocabulary: 29 };
+    let model = CtcModel::new(Encoder::new(config, BANDS).unwrap(), head);
+    let features = scope.input("features", Spec::f32([rows, batch.frames, BANDS]));
+    let (logits, _) = model.forward(&scope, &ctx, &features).unwrap();
+    let mut executor = Executor::new(gpu.clone());
+    for (parameter, _) in graph.parameters() {
+        let part = (parameter.name.clone(), Spec::f32(parameter.shape.clone()));
+        executor.store.arena(gpu, &parameter.name, &[part]).unwrap();
+        let values = parameter.init.draw(&parameter.name, &parameter.shape, 3);
+        executor.store.write(gpu, &parameter.name, &values).unwrap();
+    }
+    let plan = Plan::compile(&graph, &[("logits", &logits)], gpu.capabilities()).unwrap();
+    let mut loaded = block_on(executor.load(plan)).unwrap();
+    let frames = if masked { batch.lengths.clone() } else { vec![batch.frames as u32; rows] };
+    let inputs = EncoderInputs::new(&frames, batch.frames);
+    executor.feed(&loaded, "features", &batch.features).unwrap();
+    executor.feed(&loaded, "lengths", &inputs.lengths).unwrap();
+    if executor.takes(&loaded, "valid") {
+        executor.feed(&loaded, "valid", &inputs.valid).unwrap();
+    }
+    executor.run(&mut loaded).unwrap();
+    let all: Vec<f32> = block_on(executor.read(&loaded, "logits")).unwrap();
+    let valid = batch.lengths.iter().map(|&frames| frames as usize / 4 * 29);
+    valid.enumerate().map(|(row, valid)| all[row * time * 29..][..valid].to_vec()).collect()
+}
+
+#[test]
+fn an_utterance_alone_and_in_a_batch_agree() {
+    let Some(gpu) = gpu() else { return };
+    let mut rng = Rng::new(&[4]);
+    // 101, 188 and 55 frames: a multiple of four and others.
+    let waves: Vec<Vec<f32>> = [16_123, 30_000, 8_641]
+        .map(|samples| (0..samples).map(|_| 0.1 * rng.normal() as f32).collect())
+        .into();
+    let mut specs: Vec<MixerSpec> = MIXERS.iter().map(|&name| MixerSpec::Every(name.into())).collect();
+    specs.push(MixerSpec::PerLayer(MIXERS.iter().map(|&name| name.into()).collect()));
+    for spec in specs {
+        let mut config = small(spec.clone());
+        if let MixerSpec::PerLayer(names) = &spec {
+            config.layers = names.len();
+        }
+        config.validate().unwrap();
+        let together = logits(&gpu, &config, &waves, true);
+        let unmasked = logits(&gpu, &config, &waves, false);
+        for (row, wave) in waves.iter().enumerate() {
+            let alone = &logits(&gpu, &config, std::slice::from_ref(wave), true)[0];
+            let difference = |other: &[f32]| {
+                assert_eq!(alone.len(), other.len());
+                alone.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+            };
+            let largest = difference(&together[row]);
+            println!("{spec:?} row {row}: {largest:.1e}, unmasked {:.1e}", difference(&unmasked[row]));
+            assert!(largest < 2e-5, "{spec:?}: logits differ by {largest}");
+            // The second is the longest and has nothing to mask.
+            assert!(row == 1 || difference(&unmasked[row]) > 1e-3, "{spec:?} does not see its mask");
+        }
+    }
+}
+
+/// Whether the encoder's graph holds the sinusoid.
+fn places(spec: MixerSpec) -> bool {
+    let graph = Graph::new();
+    let scope = graph.root();
+    let ctx = Context::new(&scope, 1, 4, Mode::Inference, Padding::Masked);
+    let features = scope.input("features", Spec::f32([1, 16, BANDS]));
+    Encoder::new(&small(spec), BANDS).unwrap().forward(&scope, &ctx, &features).unwrap();
+    graph
+        .snapshot()
+        .0
+        .iter()
+        .any(|value| matches!(&value.source, Source::Constant(name, _) if name == "positions.4x16"))
+}
+
+#[test]
+fn positions_are_absolute_where_a_mixer_wants_them() {
+    // These place frames themselves.
+    let relative = ["rope-mha", "relpos-mha", "hyper-mixing", "mamba"];
+    for &name in MIXERS {
+        let wanted = mixer(name, &small(MixerSpec::Every(name.into()))).unwrap().wants_positions();
+        assert_eq!(wanted, !relative.contains(&name), "{name}");
+        assert_eq!(places(MixerSpec::Every(name.into())), wanted || name == "hyper-mixing", "{name}");
+        assert!(places(MixerSpec::Split { lower: name.into(), upper: "pom".into(), split: 1 }), "{name}");
+    }
+}
+
+#[test]
+fn base_models_have_their_published_sizes() {
+    // Encoder and a Linear to 8192 codes, in millions.
+    for (name, d_model, degree, published) in [
+        ("pom", 488, 2, 95.6),
+        ("pom", 440, 3, 96.4),
+        ("pom-selective", 488, 2, 78.4),
+        ("pom-2way", 488, 2, 84.2),
+        ("pom-3way", 488, 2, 80.4),
+        ("relpos-mha", 576, 2, 94.03),
+        ("regular-mha", 576, 2, 90.05),
+        ("rope-mha", 576, 2, 90.03),
+        ("summary-mixing", 632, 2, 93.1),
+        ("hyper-mixing", 672, 2, 94.3),
+        ("fastformer", 616, 2, 93.9),
+    ] {
+        if !MIXERS.contains(&name) {
+            continue;
+        }
+        let model =
+            ModelConfig { mixer: MixerSpec::Every(name.into()), d_model, degree, ..ModelConfig::default() };
+        model.validate().unwrap();
+        let kind = ModelKind::BestRq { codes: 8192, code_dim: 16 };
+        let parameters = SavedConfig { kind, model, bands: BANDS }.parameters().unwrap();
+        let trained = parameters.iter().filter(|parameter| parameter.trainable);
+        let millions = trained.map(|parameter| parameter.shape.elements()).sum::<usize>() as f64 / 1e6;
+        println!("{name} of degree {degree}, width {d_model}: {millions:.3} M, published {published} M");
+        assert!((millions - published).abs() <= 0.05, "{name}: {millions} M, published {published} M");
+    }
+}
