@@ -145,6 +145,21 @@ pub(super) struct Transcribe {
     /// Prints one JSON document, with the words' times and confidence
     #[arg(long)]
     pub json: bool,
+    /// Hears the audio chunk by chunk, as from a microphone, with a model trained for it (model.causal_chunk)
+    #[arg(long)]
+    pub stream: bool,
+    /// Milliseconds of a chunk, a multiple of 40; by default those of training
+    #[arg(long, value_name = "N", requires = "stream", value_parser = chunk_milliseconds)]
+    pub chunk_ms: Option<usize>,
+}
+
+fn chunk_milliseconds(text: &str) -> std::result::Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(milliseconds) if (40..=40_000).contains(&milliseconds) && milliseconds % 40 == 0 => {
+            Ok(milliseconds)
+        }
+        _ => Err("give a multiple of 40 (one encoder frame) from 40 to 40000".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

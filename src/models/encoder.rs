@@ -73,13 +73,17 @@ impl Encoder {
         self.config.d_model
     }
 
-    /// Features [batch, frames, bands] → [batch, time, d]. The absolute sinusoid is added to the first
+    /// Features [batch, frames, bands] → [batch, time, d]. What the front-end makes of frames before the last
+    /// `time` encoder frames is left out: those before a stream's chunk. The absolute sinusoid is added to the first
     /// layer's input if a mixer of any layer wants it.
     ///
     /// # Errors
     /// When the features do not fit.
     pub fn forward(&self, scope: &Scope, ctx: &Context, features: &Tensor) -> Result<Encoded> {
-        let (blocks, frontend) = self.frontend.forward(&scope.at("frontend"), ctx, features)?;
+        let (blocks, mut frontend) = self.frontend.forward(&scope.at("frontend"), ctx, features)?;
+        if let before @ 1.. = frontend.dims()[1].saturating_sub(ctx.time) {
+            frontend = frontend.slice(1, before, ctx.time)?;
+        }
         let scope = scope.at("encoder");
         let mut x = frontend.clone();
         if self.layers.iter().any(ConformerLayer::wants_positions) {

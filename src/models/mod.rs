@@ -7,6 +7,7 @@ mod encoder;
 mod folder;
 mod recognizer;
 mod saved;
+mod stream;
 
 pub use best_rq::{BestRq, MaskedBatch, PretrainLoss, mask_starts, most_masked};
 pub use ctc::{CtcHead, CtcModel};
@@ -17,3 +18,4 @@ pub(crate) use folder::within;
 pub use folder::{replace_folder, write_whole};
 pub use recognizer::{Recognized, Recognizer};
 pub use saved::{ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
+pub use stream::StreamRecognizer;

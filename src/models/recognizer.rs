@@ -229,7 +229,7 @@ impl Recognizer {
 }
 
 /// Puts the parameters into buffers that the device can bind.
-fn place(executor: &mut Executor, parameters: &[Parameter], weights: &Weights) -> Result<()> {
+pub(super) fn place(executor: &mut Executor, parameters: &[Parameter], weights: &Weights) -> Result<()> {
     let gpu = executor.gpu().clone();
     let most = gpu.capabilities().max_binding.min(gpu.capabilities().max_buffer);
     let mut arenas: Vec<(Vec<(String, Spec)>, u64)> = Vec::new();

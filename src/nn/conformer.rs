@@ -28,7 +28,13 @@ impl ConformerLayer {
             width,
             feed_forward: FeedForward { width, hidden: config.ffn, activation, initialization },
             mixer: mixer(config.mixer.for_layer(index), config)?,
-            convolution: ConvolutionModule { width, kernel: config.kernel, activation, initialization },
+            convolution: ConvolutionModule {
+                width,
+                kernel: config.kernel,
+                causal: config.causal_chunk.is_some(),
+                activation,
+                initialization,
+            },
         })
     }
 

@@ -39,7 +39,19 @@ pub struct Context {
     pub mode: Mode,
     /// How padded frames are treated.
     pub padding: Padding,
+    /// For the next chunk of a stream, 1 / the number of frames up to its end, f32 [1]. What layers carry from
+    /// chunk to chunk is stored under [`state_name`].
+    pub stream: Option<Tensor>,
 }
+
+/// The store's name of what the layer at `scope` carries from one chunk of a stream to the next as `name`; zeros
+/// before the first.
+pub fn state_name(scope: &Scope, name: &str) -> String {
+    format!("{STATE_PREFIX}{}", scope.join(name))
+}
+
+/// What every [`state_name`] begins with.
+pub const STATE_PREFIX: &str = "state/";
 
 impl Context {
     /// The context of a batch of `time` encoder frames; its tensors are the inputs `lengths`, `valid`, `rng`.
@@ -52,12 +64,24 @@ impl Context {
             rng: scope.input("rng", Spec::u32([3])),
             mode,
             padding,
+            stream: None,
         }
     }
 
-    /// The absolute sinusoid of the batch's frames, [time, width]: [`sinusoid`], computed once a shape.
+    /// The context of a chunk of `time` encoder frames of one stream; its tensors are the inputs `lengths`,
+    /// `valid`, `rng`, `positions` (the sinusoid at the chunk's frames, [time, width]) and `inverse_frames`.
+    pub fn chunk(scope: &Scope, time: usize) -> Self {
+        let stream = Some(scope.input("inverse_frames", Spec::f32([1])));
+        Self { stream, ..Self::new(scope, 1, time, Mode::Inference, Padding::Masked) }
+    }
+
+    /// The absolute sinusoid of the batch's frames, [time, width]: [`sinusoid`], computed once a shape; in a
+    /// stream, an input.
     pub fn positions(&self, scope: &Scope, width: usize) -> Tensor {
         let time = self.time;
+        if self.stream.is_some() {
+            return scope.input("positions", Spec::f32([time, width]));
+        }
         scope.constant(&format!("positions.{time}x{width}"), [time, width], |_| sinusoid(time, width))
     }
 

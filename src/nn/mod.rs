@@ -17,7 +17,7 @@ mod position;
 mod summary_mixing;
 
 pub use conformer::ConformerLayer;
-pub use context::{Context, Mode};
+pub use context::{Context, Mode, STATE_PREFIX, state_name};
 pub use convolution::ConvolutionModule;
 pub use fastformer::FastFormer;
 pub use feed_forward::FeedForward;
@@ -28,5 +28,5 @@ pub use mixer::{Mixer, mixer};
 pub use norm::LayerNorm;
 pub use pom::PolynomialMixer;
 pub use pom_2026::BoundedPolynomialMixer;
-pub use position::sinusoid;
+pub use position::{sinusoid, sinusoid_from};
 pub use summary_mixing::SummaryMixer;

@@ -1,5 +1,6 @@
 //! The Polynomial Mixer (paper section 3): one summary for all frames, linear in time and memory.
 
+use super::context::state_name;
 use super::linear::Linear;
 use super::norm::LayerNorm;
 use super::{Context, Mixer};
@@ -28,8 +29,9 @@ pub struct PolynomialMixer {
     pub groups: usize,
     /// Whether it is the selective form.
     pub selective: bool,
-    /// Whether the summary of a frame is of the frames up to it.
-    pub causal: bool,
+    /// Frames of a chunk, where the summary of a frame is of the frames up to its chunk's end; `None` for all
+    /// frames.
+    pub chunk: Option<usize>,
     /// How the weights are drawn.
     pub initialization: Initialization,
 }
@@ -43,21 +45,21 @@ impl PolynomialMixer {
             expand: config.expand,
             groups: 1,
             selective: false,
-            causal: false,
+            chunk: config.causal_chunk,
             initialization: config.initialization,
         }
     }
 
     /// The mixer without its LayerNorm: [batch, time, d] → [batch, time, d], where `mask` weighs the frames of
     /// the summary: [batch, time] of real weights, or [batch, time, time], a row for every frame's own summary
-    /// (not `causal`).
+    /// (without `chunk`). `stream` is [`Context::stream`].
     ///
     /// # Errors
     /// When x or the mask does not fit.
-    pub fn mix(&self, scope: &Scope, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    pub fn mix(&self, scope: &Scope, x: &Tensor, mask: &Tensor, stream: Option<&Tensor>) -> Result<Tensor> {
         let aggregate = match self.selective {
-            true => PomAggregate::powers(self.degree, self.causal, ActivationKind::Relu),
-            false => PomAggregate::products(self.degree, self.causal),
+            true => PomAggregate::powers(self.degree, false, ActivationKind::Relu),
+            false => PomAggregate::products(self.degree, false),
         };
         let border = |group: usize| group * self.width / self.groups;
         let mut selected = Vec::with_capacity(self.groups);
@@ -71,7 +73,7 @@ impl PolynomialMixer {
             let linear = Linear::new(inputs, state, self.initialization);
             let x = if self.groups == 1 { x.clone() } else { x.slice(2, border(group), inputs)? };
             let value = linear.forward(&at("value"), &x)?;
-            let mut summary = value.pom_aggregate(mask, aggregate)?;
+            let mut summary = summarize(&at("value"), &value, mask, aggregate, self.chunk, stream)?;
             if self.selective {
                 // The power k alone, the last of those from 1.
                 summary = summary.slice(summary.shape().rank() - 1, (self.degree - 1) * state, state)?;
@@ -94,7 +96,7 @@ impl Mixer for PolynomialMixer {
 
     fn forward(&self, scope: &Scope, ctx: &Context, x: &Tensor) -> Result<Tensor> {
         let (x, mask) = operands(scope, ctx, x)?;
-        let y = self.mix(scope, &x, &mask)?;
+        let y = self.mix(scope, &x, &mask, ctx.stream.as_ref())?;
         LayerNorm::new(self.width).forward(&scope.at("norm"), &y)
     }
 }
@@ -108,4 +110,35 @@ pub(super) fn operands(scope: &Scope, ctx: &Context, x: &Tensor) -> Result<(Tens
             Ok((x.mask_frames(&ctx.lengths)?, scope.graph().fill([ctx.batch, ctx.time], 1.0)?))
         }
     }
+}
+
+/// The means of `value`'s products over all frames, over the frames up to the end of each frame's chunk, or,
+/// for the next chunk of a stream, over all frames so far.
+pub(super) fn summarize(
+    scope: &Scope,
+    value: &Tensor,
+    mask: &Tensor,
+    op: PomAggregate,
+    chunk: Option<usize>,
+    stream: Option<&Tensor>,
+) -> Result<Tensor> {
+    let (batch, time) = (value.dims()[0], value.dims()[1]);
+    if let Some(inverse_frames) = stream {
+        // The state is the sum and not the mean, so that chunks may differ in length.
+        let sum = value.pom_aggregate(mask, op)?.scale(time as f32)?;
+        let state = scope.graph().stored(state_name(scope, "sum"), sum.spec().clone());
+        return state.accumulate(&sum)?.mul(inverse_frames);
+    }
+    let Some(chunk) = chunk else { return value.pom_aggregate(mask, op) };
+    let op = PomAggregate { causal: true, ..op };
+    if chunk == 1 {
+        return value.pom_aggregate(mask, op);
+    }
+    let chunks = time.div_ceil(chunk);
+    let missing = chunks * chunk - time;
+    let running = value.pad(1, 0, missing)?.pom_aggregate(&mask.pad(1, 0, missing)?, op)?;
+    let width = running.shape().last();
+    let ends = running.reshape([batch, chunks, chunk, width])?.slice(2, chunk - 1, 1)?;
+    let held = scope.graph().fill([batch, chunks, chunk, width], 0.0)?.add(&ends)?;
+    held.reshape([batch, chunks * chunk, width])?.slice(1, 0, time)
 }

@@ -1,7 +1,7 @@
 //! The Polynomial Mixer in its later form (arXiv 2604.06129): powers of one bounded projection.
 
 use super::linear::Linear;
-use super::pom::operands;
+use super::pom::{operands, summarize};
 use super::{Context, Mixer};
 use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};
@@ -24,8 +24,9 @@ pub struct BoundedPolynomialMixer {
     pub degree: usize,
     /// Expansion D.
     pub expand: usize,
-    /// Whether the summary of a frame is of the frames up to it.
-    pub causal: bool,
+    /// Frames of a chunk, where the summary of a frame is of the frames up to its chunk's end; `None` for all
+    /// frames.
+    pub chunk: Option<usize>,
     /// How the weights are drawn.
     pub initialization: Initialization,
 }
@@ -37,23 +38,24 @@ impl BoundedPolynomialMixer {
             width: config.d_model,
             degree: config.degree,
             expand: config.expand,
-            causal: false,
+            chunk: config.causal_chunk,
             initialization: config.initialization,
         }
     }
 
     /// [batch, time, d] → [batch, time, d], where `mask` weighs the frames of the summary: [batch, time] of real
-    /// weights, or [batch, time, time], a row for every frame's own summary (not `causal`).
+    /// weights, or [batch, time, time], a row for every frame's own summary (without
+    /// `chunk`). `stream` is [`Context::stream`].
     ///
     /// # Errors
     /// When x or the mask does not fit.
-    pub fn mix(&self, scope: &Scope, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    pub fn mix(&self, scope: &Scope, x: &Tensor, mask: &Tensor, stream: Option<&Tensor>) -> Result<Tensor> {
         let (d, k, state) = (self.width, self.degree, self.expand * self.width);
         let linear =
             |inputs, outputs, bias| Linear { bias, ..Linear::new(inputs, outputs, self.initialization) };
         let value = linear(d, state, false).forward(&scope.at("value"), x)?;
-        let op = PomAggregate::powers(k, self.causal, ActivationKind::BoundedLeakyRelu);
-        let powers = value.pom_aggregate(mask, op)?;
+        let op = PomAggregate::powers(k, false, ActivationKind::BoundedLeakyRelu);
+        let powers = summarize(&scope.at("value"), &value, mask, op, self.chunk, stream)?;
         let summaries = powers.shape().elements() / (x.dims()[0] * k * state).max(1);
         let powers = powers.reshape([x.dims()[0], summaries, k, state])?;
         let coefficients = scope.parameter("coefficients", [state, k], Init::fan_in_uniform(k))?;
@@ -72,6 +74,6 @@ impl Mixer for BoundedPolynomialMixer {
 
     fn forward(&self, scope: &Scope, ctx: &Context, x: &Tensor) -> Result<Tensor> {
         let (x, mask) = operands(scope, ctx, x)?;
-        self.mix(scope, &x, &mask)
+        self.mix(scope, &x, &mask, ctx.stream.as_ref())
     }
 }

@@ -37,6 +37,10 @@ pub struct ModelConfig {
     /// Width of SummaryMixing's hidden layers and of its local output, in channels.
     #[serde(default = "summary_hidden")]
     pub summary_hidden: usize,
+    /// For models that transcribe streams: encoder frames (40 ms) of a chunk; a frame depends on nothing after
+    /// its chunk's end. Without it, on the whole utterance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causal_chunk: Option<usize>,
     /// Non-linearity of the feed-forward and convolution modules.
     pub activation: Activation,
     /// Probability of dropping an element, everywhere in the front-end and the encoder.
@@ -67,6 +71,7 @@ impl Default for ModelConfig {
             degree: 2,
             expand: 2,
             summary_hidden: summary_hidden(),
+            causal_chunk: None,
             activation: Activation::Gelu,
             dropout: 0.1,
             layer_drop: 0.0,

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::{
     AugmentationConfig, DataConfig, FeatureConfig, FinetuneConfig, MIXERS, MixerSpec, ModelConfig,
-    OptimizerConfig, PretrainConfig, Recipe, RunConfig, ScheduleConfig,
+    Normalization, OptimizerConfig, Padding, PretrainConfig, Recipe, RunConfig, ScheduleConfig,
 };
 use crate::error::{Error, Result};
 
@@ -36,6 +36,12 @@ impl Recipe {
     pub fn validate(&self) -> Result<()> {
         self.model.validate()?;
         self.features.validate()?;
+        if self.model.causal_chunk.is_some() && self.features.normalization == Normalization::Sentence {
+            return Err(Error::usage(
+                "features.normalization = \"sentence\" needs the whole utterance, which model.causal_chunk does not wait \
+                 for; give \"global\"",
+            ));
+        }
         self.pretrain.validate()?;
         self.finetune.validate()?;
         self.run.validate()
@@ -56,6 +62,15 @@ impl ModelConfig {
         within("model.degree", self.degree, 1..=8)?;
         within("model.expand", self.expand, 1..=64)?;
         within("model.summary_hidden", self.summary_hidden, 1..=65_536)?;
+        if let Some(frames) = self.causal_chunk {
+            within("model.causal_chunk", frames, 1..=1000)?;
+            if self.padding == Padding::Reference {
+                return Err(Error::usage(
+                    "model.padding = \"reference\" lets padded frames into the mean, which a stream with \
+                     model.causal_chunk does not have; give \"masked\"",
+                ));
+            }
+        }
         within("model.dropout", self.dropout, DROPOUT)?;
         within("model.layer_drop", self.layer_drop, DROPOUT)?;
         for (i, channels) in self.channels.into_iter().enumerate() {
@@ -95,6 +110,12 @@ impl ModelConfig {
             return Err(Error::usage(format!(
                 "model.mixer names the unknown mixer {name:?}; known mixers are: {}",
                 MIXERS.join(", ")
+            )));
+        }
+        if self.causal_chunk.is_some() && !name.starts_with("pom") {
+            return Err(Error::usage(format!(
+                "model.causal_chunk needs mixers with a running state, which {name} does not have; give one of the pom \
+                 forms"
             )));
         }
         let (heads, width) = (self.heads, ("d_model", self.d_model));

@@ -98,6 +98,14 @@ fn same_encoder(model: &crate::recipe::ModelConfig, recipe: &Recipe) -> bool {
     } == *wanted
 }
 
+fn audio_padding(model: &crate::recipe::ModelConfig, reference: AudioPadding) -> AudioPadding {
+    match (model.padding, model.causal_chunk) {
+        (Padding::Reference, _) => reference,
+        (Padding::Masked, None) => AudioPadding::Masked,
+        (Padding::Masked, Some(_)) => AudioPadding::Causal,
+    }
+}
+
 /// Pre-trains with BEST-RQ.
 ///
 /// # Errors
@@ -106,10 +114,7 @@ pub fn pretrain(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
     let start = Start::new(request)?;
     let recipe = &request.recipe;
     let config = &recipe.pretrain;
-    let padding = match recipe.model.padding {
-        Padding::Masked => AudioPadding::Masked,
-        Padding::Reference => AudioPadding::ReferencePretrain,
-    };
+    let padding = audio_padding(&recipe.model, AudioPadding::ReferencePretrain);
     let data = Data { request, config: &config.data, silence: 0.0, padding, augmentation: None };
     let corpus = Arc::new(Corpus::load(&request.data)?);
     let (train, preprocessor) = data.train(corpus, &start, progress)?;
@@ -128,10 +133,7 @@ pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
     let start = Start::new(request)?;
     let recipe = &request.recipe;
     let config = &recipe.finetune;
-    let padding = match recipe.model.padding {
-        Padding::Masked => AudioPadding::Masked,
-        Padding::Reference => AudioPadding::ReferenceFinetune,
-    };
+    let padding = audio_padding(&recipe.model, AudioPadding::ReferenceFinetune);
     let augmentation = Some(&config.augmentation).filter(|a| a.enabled);
     let data =
         Data { request, config: &config.data, silence: recipe.features.silence, padding, augmentation };

@@ -121,21 +121,29 @@ fn depthwise_conv1d() {
         ([17, 65, 5], &[16, 17]),
     ];
     for (sizes, lengths) in cases {
-        check(DepthwiseConv1d, &depthwise_args(sizes, lengths), Tolerance::Accumulated);
+        let left = sizes[2] / 2;
+        check(DepthwiseConv1d { left }, &depthwise_args(sizes, lengths), Tolerance::Accumulated);
     }
-    check_outputs(DepthwiseConv1d, &depthwise_args([4, 4, 3], &[]), Tolerance::Exact, 0);
+    // No later frame, no earlier one, an even kernel.
+    for (sizes, left) in [([19, 5, 31], 30), ([70, 3, 4], 3), ([70, 3, 4], 0), ([1, 2, 4], 3)] {
+        let lengths = [sizes[0] as u32, sizes[0] as u32 / 2];
+        check(DepthwiseConv1d { left }, &depthwise_args(sizes, &lengths), Tolerance::Accumulated);
+    }
+    let op = DepthwiseConv1d { left: 1 };
+    check_outputs(op, &depthwise_args([4, 4, 3], &[]), Tolerance::Exact, 0);
     let specs = |weight: &[usize], lengths: usize| {
         [Spec::f32([2, 9, 4]), Spec::f32(weight), Spec::f32([4]), Spec::u32([lengths])]
     };
-    refuses(DepthwiseConv1d, &specs(&[4, 1, 4], 2));
-    refuses(DepthwiseConv1d, &specs(&[3, 1, 3], 2));
-    refuses(DepthwiseConv1d, &specs(&[4, 1, 3], 1));
+    refuses(op, &specs(&[4, 1, 1], 2));
+    refuses(op, &specs(&[3, 1, 3], 2));
+    refuses(op, &specs(&[4, 1, 3], 1));
 }
 
 #[test]
 fn depthwise_conv1d_any_shape() {
-    proptest!(cases(6), |(time in 1usize..80, channels in 1usize..20, half in 0usize..17, lengths in prop::collection::vec(0u32..80, 1..4))| {
+    proptest!(cases(6), |(time in 1usize..80, channels in 1usize..20, kernel in 1usize..34, left in 0usize..34, lengths in prop::collection::vec(0u32..80, 1..4))| {
         let lengths: Vec<u32> = lengths.iter().map(|&length| length.min(time as u32)).collect();
-        check(DepthwiseConv1d, &depthwise_args([time, channels, 2 * half + 1], &lengths), Tolerance::Accumulated);
+        let op = DepthwiseConv1d { left: left % kernel };
+        check(op, &depthwise_args([time, channels, kernel], &lengths), Tolerance::Accumulated);
     });
 }

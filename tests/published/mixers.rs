@@ -317,7 +317,7 @@ fn named(name: &'static str, fields: &'static [Field], kind: &str, mask: &str, p
 fn core(name: &'static str, mixer: PolynomialMixer, mask: bool) {
     let Some(mut module) = Module::open(name, CORE, Padding::Masked, None) else { return };
     let mask = if mask { module.input("arg.mask") } else { module.ctx.valid.clone() };
-    let y = mixer.mix(&module.scope(), &module.x, &mask);
+    let y = mixer.mix(&module.scope(), &module.x, &mask, None);
     module.check(y);
 }
 
@@ -341,7 +341,7 @@ fn a_summary_for_every_frame() {
 
 #[test]
 fn a_running_summary() {
-    core("module_pom_k2d2_causal", PolynomialMixer { causal: true, ..pom(12, 2) }, false);
+    core("module_pom_k2d2_causal", PolynomialMixer { chunk: Some(1), ..pom(12, 2) }, false);
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn bounded_polynomial_mixers() {
     {
         let Some(mut module) = Module::open(name, BOUNDED, Padding::Masked, None) else { return };
         let mask = if masked { module.input("arg.mask") } else { module.ctx.valid.clone() };
-        let y = BoundedPolynomialMixer::new(&config).mix(&module.scope(), &module.x, &mask);
+        let y = BoundedPolynomialMixer::new(&config).mix(&module.scope(), &module.x, &mask, None);
         module.check(y);
     }
 }

@@ -1,0 +1,217 @@
+//! Speech to text while it is spoken: a CTC model with a running state, chunk by chunk.
+
+use std::sync::Arc;
+
+use super::recognizer::{Recognized, place};
+use super::{CtcModel, Encoder, ModelKind, STRIDE, SavedModel};
+use crate::audio::{FeatureStream, Preprocessor, SAMPLE_RATE};
+use crate::error::{Error, Result};
+use crate::exec::{Executor, Loaded, Plan};
+use crate::gpu::Gpu;
+use crate::graph::Graph;
+use crate::nn::{Context, STATE_PREFIX, sinusoid_from};
+use crate::shape::Spec;
+use crate::text::{SECONDS_PER_FRAME, Timing, Vocabulary, words};
+
+/// A CTC model on a device that hears one stream at a time.
+///
+/// Whatever pieces the audio comes in, chunks of encoder frames are what the device works on: the text of a
+/// stream is that of [`super::Recognizer`] on the whole wave, where the chunk is the one that the model was
+/// trained with. Each layer carries the sum of its mixer's products and the last frames of its convolution.
+pub struct StreamRecognizer {
+    executor: Executor,
+    saved: SavedModel,
+    model: CtcModel,
+    vocabulary: Vocabulary,
+    preprocessor: Preprocessor,
+    /// Encoder frames of a chunk.
+    chunk: usize,
+    /// By encoder frames, and whether the chunk is the stream's first.
+    plans: Vec<((usize, bool), Loaded)>,
+    /// What layers carry, by name and elements.
+    state: Vec<(String, usize)>,
+    features: FeatureStream,
+    /// Feature frames that wait for the rest of their chunk, after the last ones of the chunk before.
+    held: Vec<f32>,
+    /// Samples heard.
+    samples: usize,
+    ids: Vec<u32>,
+    probabilities: Vec<f32>,
+}
+
+impl StreamRecognizer {
+    /// Places the model's weights on the device; `chunk` encoder frames (of 40 ms) go together, by default as
+    /// many as in training.
+    ///
+    /// # Errors
+    /// When the model is no CTC model, was not trained with `model.causal_chunk`, or the device has no room.
+    pub async fn new(gpu: Arc<Gpu>, mut saved: SavedModel, chunk: Option<usize>) -> Result<Self> {
+        let (ModelKind::Ctc(head), Some(vocabulary)) = (&saved.config.kind, saved.vocabulary.take()) else {
+            return Err(Error::invalid("the model has no CTC head; fine-tune it first, then give its run"));
+        };
+        let Some(trained) = saved.config.model.causal_chunk else {
+            return Err(Error::invalid(
+                "the model hears whole utterances and cannot transcribe a stream; train one with \
+                 model.causal_chunk, or transcribe without --stream",
+            ));
+        };
+        let chunk = chunk.unwrap_or(trained).max(1);
+        let model = CtcModel::new(Encoder::new(&saved.config.model, saved.config.bands)?, head.clone());
+        let preprocessor = saved.preprocessor.preprocessor();
+        let features = FeatureStream::new(&preprocessor)?;
+        let mut executor = Executor::new(gpu);
+        let weights = std::mem::take(&mut saved.weights);
+        place(&mut executor, &saved.config.parameters()?, &weights)?;
+        let mut stream = Self {
+            executor,
+            saved,
+            model,
+            vocabulary,
+            preprocessor,
+            chunk,
+            plans: Vec::new(),
+            state: Vec::new(),
+            features,
+            held: Vec::new(),
+            samples: 0,
+            ids: Vec::new(),
+            probabilities: Vec::new(),
+        };
+        let plan = stream.plan(chunk, true)?;
+        let state: Vec<(String, Spec)> =
+            plan.stored.iter().filter(|(name, _)| name.starts_with(STATE_PREFIX)).cloned().collect();
+        let gpu = stream.executor.gpu().clone();
+        stream.executor.store.arena(&gpu, "state", &state)?;
+        stream.state = state.into_iter().map(|(name, spec)| (name, spec.shape.elements())).collect();
+        let loaded = stream.executor.load(plan).await?;
+        stream.plans.push(((chunk, true), loaded));
+        stream.reset()?;
+        Ok(stream)
+    }
+
+    /// Milliseconds of audio in a chunk.
+    pub fn chunk_milliseconds(&self) -> f64 {
+        self.chunk as f64 * SECONDS_PER_FRAME * 1e3
+    }
+
+    /// Forgets what was heard.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub fn reset(&mut self) -> Result<()> {
+        for (name, elements) in &self.state {
+            self.executor.store.write(self.executor.gpu(), name, &vec![0.0_f32; *elements])?;
+        }
+        self.features = FeatureStream::new(&self.preprocessor)?;
+        (self.samples, self.held) = (0, Vec::new());
+        (self.ids, self.probabilities) = (Vec::new(), Vec::new());
+        Ok(())
+    }
+
+    /// Hears more of the wave (16 kHz, mono, in [-1, 1]); `true` where this completed a chunk.
+    ///
+    /// # Errors
+    /// When a sample is not finite, or the device fails.
+    pub async fn push(&mut self, samples: &[f32]) -> Result<bool> {
+        if samples.iter().any(|sample| !sample.is_finite()) {
+            return Err(Error::invalid("the stream holds a sample that is not finite; leave it out"));
+        }
+        self.samples += samples.len();
+        let features = self.features.push(samples);
+        self.held.extend(features.data);
+        let heard = self.ids.len();
+        while self.waiting() >= self.chunk * STRIDE {
+            self.advance(self.chunk).await?;
+        }
+        Ok(self.ids.len() > heard)
+    }
+
+    /// Hears the end of the stream, and forgets it: what was said in all.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub async fn finish(&mut self) -> Result<Recognized> {
+        let features = self.features.finish();
+        self.held.extend(features.data);
+        while self.waiting() > 0 {
+            let frames = self.waiting().div_ceil(STRIDE).min(self.chunk);
+            let missing = (frames * STRIDE).saturating_sub(self.waiting());
+            self.held.extend(std::iter::repeat_n(0.0, missing * self.saved.config.bands));
+            self.advance(frames).await?;
+        }
+        let heard = self.heard()?;
+        self.reset()?;
+        Ok(heard)
+    }
+
+    /// What was said so far.
+    ///
+    /// # Errors
+    /// None that the caller can cause.
+    pub fn heard(&self) -> Result<Recognized> {
+        let timing = Timing {
+            seconds_per_frame: SECONDS_PER_FRAME,
+            offset: self.preprocessor.silence,
+            duration: self.samples as f64 / f64::from(SAMPLE_RATE),
+        };
+        let words = words(&self.vocabulary, &self.ids, &self.probabilities, timing)?;
+        let text = words.iter().map(|word| word.word.as_str()).collect::<Vec<_>>().join(" ");
+        Ok(Recognized { text, words })
+    }
+
+    /// Feature frames of the encoder frame before the next chunk, which the front-end looks back to.
+    fn context(&self) -> usize {
+        if self.ids.is_empty() { 0 } else { STRIDE }
+    }
+
+    /// Feature frames that no chunk has had yet.
+    fn waiting(&self) -> usize {
+        (self.held.len() / self.saved.config.bands).saturating_sub(self.context())
+    }
+
+    /// Runs the next chunk of `frames` encoder frames.
+    async fn advance(&mut self, frames: usize) -> Result<()> {
+        let (bands, first) = (self.saved.config.bands, self.ids.len());
+        let key = (frames, first == 0);
+        let mut loaded = match self.plans.iter().position(|(known, _)| *known == key) {
+            Some(at) => self.plans.swap_remove(at).1,
+            None => {
+                let plan = self.plan(frames, first == 0)?;
+                self.executor.load(plan).await?
+            }
+        };
+        let used = (self.context() + frames * STRIDE) * bands;
+        let executor = &self.executor;
+        executor.feed(&loaded, "features", &self.held[..used])?;
+        executor.feed(&loaded, "lengths", &[frames as u32])?;
+        executor.feed(&loaded, "valid", &vec![1.0_f32; frames])?;
+        executor.feed(&loaded, "inverse_frames", &[1.0 / (first + frames) as f32])?;
+        let context = self.saved.config.model.kernel - 1;
+        if executor.takes(&loaded, "frames_with_context") {
+            executor.feed(&loaded, "frames_with_context", &[(frames + context) as u32])?;
+        }
+        if executor.takes(&loaded, "positions") {
+            let positions = sinusoid_from(first, frames, self.saved.config.model.d_model);
+            executor.feed(&loaded, "positions", &positions)?;
+        }
+        executor.run(&mut loaded)?;
+        self.ids.extend(executor.read::<u32>(&loaded, "ids").await?);
+        self.probabilities.extend(executor.read::<f32>(&loaded, "probabilities").await?);
+        self.plans.push((key, loaded));
+        self.held.drain(..used - STRIDE * bands);
+        Ok(())
+    }
+
+    /// The plan for a chunk of `frames` encoder frames.
+    fn plan(&self, frames: usize, first: bool) -> Result<Plan> {
+        let graph = Graph::new();
+        let scope = graph.root();
+        let ctx = Context::chunk(&scope, frames);
+        let context = if first { 0 } else { STRIDE };
+        let features = Spec::f32([1, context + frames * STRIDE, self.saved.config.bands]);
+        let (logits, _) = self.model.forward(&scope, &ctx, &scope.input("features", features))?;
+        let (ids, probabilities) = logits.reshape([frames, self.vocabulary.len()])?.argmax()?;
+        let outputs = [("ids", &ids), ("probabilities", &probabilities)];
+        Plan::compile(&graph, &outputs, self.executor.gpu().capabilities())
+    }
+}

@@ -1,0 +1,188 @@
+//! A stream gives what the whole wave does, however it is cut.
+
+use pollster::block_on;
+use polymix::audio::{BANDS, Padding};
+use polymix::exec::{Executor, Plan};
+use polymix::graph::{Graph, Tensor};
+use polymix::models::{Encoder, EncoderInputs, Recognized, Recognizer, StreamRecognizer};
+use polymix::nn::{Context, Mode, STATE_PREFIX, sinusoid_from};
+use polymix::recipe::{self, ModelConfig};
+use polymix::shape::Spec;
+
+use crate::{gpu, model, wave};
+
+fn heard(recognizer: &mut StreamRecognizer, wave: &[f32], pieces: &[usize]) -> Recognized {
+    let (mut rest, mut texts) = (wave, Vec::new());
+    for piece in pieces.iter().cycle() {
+        let (now, later) = rest.split_at((*piece).min(rest.len()));
+        block_on(recognizer.push(now)).unwrap();
+        texts.push(recognizer.heard().unwrap().text);
+        rest = later;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    assert!(texts.iter().any(|text| !text.is_empty()));
+    block_on(recognizer.finish()).unwrap()
+}
+
+#[test]
+fn however_it_is_cut() {
+    let Some(gpu) = gpu() else { return };
+    let mut whole = Recognizer::new(gpu.clone(), model(Padding::Causal)).unwrap();
+    let mut stream = block_on(StreamRecognizer::new(gpu, model(Padding::Causal), None)).unwrap();
+    for (seconds, pieces) in [(2.63, &[4000, 1, 777][..]), (0.31, &[100_000]), (1.0, &[3200])] {
+        let wave = wave(seconds, 7);
+        let expected = block_on(whole.recognize(&[&wave])).unwrap().remove(0);
+        let found = heard(&mut stream, &wave, pieces);
+        assert!(!expected.text.is_empty());
+        assert_eq!(found.text, expected.text);
+        for (a, b) in found.words.iter().zip(&expected.words) {
+            assert!((a.start - b.start).abs() < 1e-9 && (a.end - b.end).abs() < 1e-9, "{a:?} {b:?}");
+            assert!((a.confidence - b.confidence).abs() < 1e-4, "{a:?} {b:?}");
+        }
+    }
+    assert!(block_on(stream.push(&[0.0, f32::NAN])).is_err());
+}
+
+#[test]
+fn models_for_whole_utterances_are_refused() {
+    let Some(gpu) = gpu() else { return };
+    let refused = block_on(StreamRecognizer::new(gpu, model(Padding::Masked), None));
+    assert!(refused.err().unwrap().to_string().contains("causal_chunk"));
+}
+
+const TIME: usize = 23;
+
+fn config(mixer: &str, layers: usize, chunk: usize) -> ModelConfig {
+    ModelConfig {
+        mixer: recipe::MixerSpec::Every(mixer.to_owned()),
+        d_model: 12,
+        layers,
+        ffn: 16,
+        kernel: 5,
+        channels: [4, 3],
+        causal_chunk: Some(chunk),
+        ..ModelConfig::default()
+    }
+}
+
+/// Values of all parameters of the encoder, on the device.
+fn executor(config: &ModelConfig) -> Option<Executor> {
+    let gpu = gpu()?;
+    let mut executor = Executor::new(gpu.clone());
+    let graph = Graph::new();
+    whole_graph(&graph, config, TIME);
+    let parameters: Vec<_> = graph.parameters().into_iter().map(|(parameter, _)| parameter).collect();
+    let entries: Vec<_> = parameters.iter().map(|p| (p.name.clone(), Spec::f32(p.shape.clone()))).collect();
+    executor.store.arena(&gpu, "parameters", &entries).unwrap();
+    for parameter in parameters {
+        let values = parameter.init.draw(&parameter.name, &parameter.shape, 5);
+        executor.store.write(&gpu, &parameter.name, &values).unwrap();
+    }
+    Some(executor)
+}
+
+fn whole_graph(graph: &Graph, config: &ModelConfig, time: usize) -> Tensor {
+    let scope = graph.root();
+    let ctx = Context::new(&scope, 1, time, Mode::Inference, config.padding);
+    let features = scope.input("features", Spec::f32([1, 4 * time, BANDS]));
+    Encoder::new(config, BANDS).unwrap().forward(&scope, &ctx, &features).unwrap().output
+}
+
+/// The encoder's output for the first `time` frames as one utterance.
+fn whole(executor: &mut Executor, config: &ModelConfig, features: &[f32], time: usize) -> Vec<f32> {
+    let graph = Graph::new();
+    let output = whole_graph(&graph, config, time);
+    let plan = Plan::compile(&graph, &[("y", &output)], executor.gpu().capabilities()).unwrap();
+    let mut loaded = block_on(executor.load(plan)).unwrap();
+    let inputs = EncoderInputs::new(&[4 * time as u32], 4 * time);
+    executor.feed(&loaded, "features", &features[..4 * time * BANDS]).unwrap();
+    executor.feed(&loaded, "lengths", &inputs.lengths).unwrap();
+    executor.feed(&loaded, "valid", &inputs.valid).unwrap();
+    executor.run(&mut loaded).unwrap();
+    block_on(executor.read(&loaded, "y")).unwrap()
+}
+
+/// The encoder's output for chunks of a stream.
+fn chunked(executor: &mut Executor, config: &ModelConfig, features: &[f32], chunks: &[usize]) -> Vec<f32> {
+    let (mut output, mut first) = (Vec::new(), 0);
+    for &time in chunks {
+        let before = if first == 0 { 0 } else { 4 };
+        let graph = Graph::new();
+        let scope = graph.root();
+        let ctx = Context::chunk(&scope, time);
+        let shape = Spec::f32([1, before + 4 * time, BANDS]);
+        let encoder = Encoder::new(config, BANDS).unwrap();
+        let y = encoder.forward(&scope, &ctx, &scope.input("features", shape)).unwrap().output;
+        let plan = Plan::compile(&graph, &[("y", &y)], executor.gpu().capabilities()).unwrap();
+        if first == 0 {
+            let state: Vec<_> =
+                plan.stored.iter().filter(|(name, _)| name.starts_with(STATE_PREFIX)).cloned().collect();
+            assert!(state.len() >= config.layers);
+            let gpu = executor.gpu().clone();
+            executor.store.arena(&gpu, "state", &state).unwrap();
+            for (name, spec) in state {
+                executor.store.write(&gpu, &name, &vec![0.0_f32; spec.shape.elements()]).unwrap();
+            }
+        }
+        let mut loaded = block_on(executor.load(plan)).unwrap();
+        let frames = &features[(4 * first - before) * BANDS..4 * (first + time) * BANDS];
+        executor.feed(&loaded, "features", frames).unwrap();
+        executor.feed(&loaded, "lengths", &[time as u32]).unwrap();
+        executor.feed(&loaded, "valid", &vec![1.0_f32; time]).unwrap();
+        executor.feed(&loaded, "inverse_frames", &[1.0 / (first + time) as f32]).unwrap();
+        if config.kernel > 1 {
+            executor.feed(&loaded, "frames_with_context", &[(time + config.kernel - 1) as u32]).unwrap();
+        }
+        executor.feed(&loaded, "positions", &sinusoid_from(first, time, config.d_model)).unwrap();
+        executor.run(&mut loaded).unwrap();
+        output.extend(block_on(executor.read::<f32>(&loaded, "y")).unwrap());
+        first += time;
+    }
+    output
+}
+
+fn features() -> Vec<f32> {
+    (0..4 * TIME * BANDS).map(|i| (0.7 * i as f32 + 1e-4 * (i * i % 9973) as f32).sin()).collect()
+}
+
+fn close(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 2e-5)
+}
+
+const FORMS: [&str; 5] = ["pom", "pom-selective", "pom-2way", "pom-3way", "pom-2026"];
+
+/// Two layers, so that what a layer carries depends on the chunks of the one below.
+#[test]
+fn even_chunks_equal_the_chunk_causal_forward() {
+    for mixer in FORMS {
+        for (chunk, chunks) in [(1, vec![1; TIME]), (5, vec![5, 5, 5, 5, 3]), (TIME + 2, vec![TIME])] {
+            let config = config(mixer, 2, chunk);
+            let Some(mut executor) = executor(&config) else { return };
+            let expected = whole(&mut executor, &config, &features(), TIME);
+            let found = chunked(&mut executor, &config, &features(), &chunks);
+            assert!(close(&found, &expected), "{mixer}, chunks of {chunk}");
+        }
+    }
+}
+
+/// In one layer whose convolution does not look back, a frame's output is that of the utterance that ends with
+/// the frame's chunk.
+#[test]
+fn uneven_chunks_equal_the_forward_up_to_their_ends() {
+    for mixer in FORMS {
+        let config = ModelConfig { kernel: 1, ..config(mixer, 1, TIME) };
+        let Some(mut executor) = executor(&config) else { return };
+        let chunks = [2, 7, 1, 9, 4];
+        let found = chunked(&mut executor, &config, &features(), &chunks);
+        let mut first = 0;
+        for time in chunks {
+            let end = first + time;
+            let expected = whole(&mut executor, &config, &features(), end);
+            let range = first * config.d_model..end * config.d_model;
+            assert!(close(&found[range.clone()], &expected[range]), "{mixer}, frames {first} to {end}");
+            first = end;
+        }
+    }
+}
