@@ -39,7 +39,7 @@ fn data() -> (TempDir, Arc<Corpus>) {
 fn config(order: Order) -> LoaderConfig {
     let stats = Stats { mean: vec![-50.0; BANDS], std: vec![20.0; BANDS] };
     let preprocessor = Preprocessor::new(0.1, Normalization::Global(stats), Padding::Masked);
-    let buckets = BucketConfig { batch: BatchSize::Utterances(4), buckets: 3 };
+    let buckets = BucketConfig { batch: BatchSize::Utterances(4), buckets: 3, group_by_length: true };
     LoaderConfig { threads: 2, ..LoaderConfig::new(preprocessor, buckets, order, 5) }
 }
 

@@ -27,12 +27,15 @@ pub struct BucketConfig {
     pub batch: BatchSize,
     /// The most distinct shapes.
     pub buckets: usize,
+    /// Whether examples of similar length share batches in training, which pads least, or any do, which mixes
+    /// best.
+    pub group_by_length: bool,
 }
 
 impl BucketConfig {
     /// At most 8 shapes.
     pub fn new(batch: BatchSize) -> Self {
-        Self { batch, buckets: 8 }
+        Self { batch, buckets: 8, group_by_length: true }
     }
 }
 
@@ -75,7 +78,9 @@ pub struct PlannedBatch {
 /// The order of batches as a pure function of (seed, epoch).
 ///
 /// Frame capacities are quantiles of the examples' lengths, so there are at most `buckets` shapes. What
-/// does not fill a batch at an epoch's end moves on to the next longer bucket.
+/// does not fill a batch at an epoch's end moves on to the next longer bucket. Batches that are not grouped by
+/// length have the first shape that holds their longest example; then capacities are quantiles of that length
+/// over the batches of an epoch, and the longest example's.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     /// (B, F), F ascending.
@@ -84,6 +89,8 @@ pub struct Sampler {
     frames: Vec<usize>,
     order: Order,
     seed: u32,
+    /// Rows of a batch of any examples; `None` where they are grouped by length.
+    mixed: Option<usize>,
 }
 
 impl Sampler {
@@ -105,15 +112,47 @@ impl Sampler {
             }
             size => Err(Error::invalid(format!("batch size {size:?}: give a positive number"))),
         };
-        let mut sorted = frames.clone();
+        let mixed = match (config.group_by_length || order == Order::Sorted, config.batch) {
+            (true, _) => None,
+            (false, BatchSize::Utterances(rows)) => Some(rows.max(1)),
+            (false, BatchSize::Seconds(_)) => {
+                let message = "batches of so many seconds are grouped by length; give a number of utterances";
+                return Err(Error::invalid(message));
+            }
+        };
+        let mut sampler = Self { shapes: Vec::new(), frames, order, seed, mixed };
+        let mut sorted = match mixed {
+            None => sampler.frames.clone(),
+            Some(rows) => sampler.mixed(0, rows).iter().map(|batch| sampler.longest(batch)).collect(),
+        };
         sorted.sort_unstable();
         let quantile = |i: usize| sorted[(i * sorted.len()).div_ceil(config.buckets) - 1];
         let mut capacities: Vec<usize> =
             (1..=config.buckets).map(|i| quantile(i).max(1).next_multiple_of(FRAME_STEP)).collect();
+        let longest = sampler.frames.iter().copied().max().unwrap_or(1).max(1).next_multiple_of(FRAME_STEP);
+        if let Some(last) = capacities.last_mut() {
+            *last = longest;
+        }
         capacities.dedup();
-        let shapes =
+        sampler.shapes =
             capacities.into_iter().map(|frames| Ok((rows(frames)?, frames))).collect::<Result<_>>()?;
-        Ok(Self { shapes, frames, order, seed })
+        Ok(sampler)
+    }
+
+    /// The epoch's examples in random order, `rows` at a time.
+    fn mixed(&self, epoch: u32, rows: usize) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..self.frames.len()).collect();
+        Rng::new(&[self.seed, stream("order"), epoch]).shuffle(&mut order);
+        order.chunks(rows).map(<[usize]>::to_vec).collect()
+    }
+
+    fn longest(&self, batch: &[usize]) -> usize {
+        batch.iter().map(|&example| self.frames[example]).max().unwrap_or(0)
+    }
+
+    /// The first shape that holds `frames` frames.
+    fn bucket(&self, frames: usize) -> usize {
+        self.shapes.partition_point(|&(_, capacity)| capacity < frames)
     }
 
     /// Every shape (B, F) that a batch can have, shortest first.
@@ -123,6 +162,13 @@ impl Sampler {
 
     /// The batches of an epoch, in order.
     pub fn epoch(&self, epoch: u32) -> Vec<PlannedBatch> {
+        if let Some(rows) = self.mixed {
+            let batches = self.mixed(epoch, rows).into_iter().map(|examples| {
+                let (utterances, frames) = self.shapes[self.bucket(self.longest(&examples))];
+                PlannedBatch { utterances, frames, examples }
+            });
+            return batches.collect();
+        }
         let mut rng = Rng::new(&[self.seed, stream("order"), epoch]);
         let mut order: Vec<usize> = (0..self.frames.len()).collect();
         match self.order {
@@ -131,8 +177,7 @@ impl Sampler {
         }
         let mut open = vec![Vec::new(); self.shapes.len()];
         for example in order {
-            let bucket = self.shapes.partition_point(|&(_, frames)| frames < self.frames[example]);
-            open[bucket].push(example);
+            open[self.bucket(self.frames[example])].push(example);
         }
         let mut batches = Vec::new();
         let mut left_over = Vec::new();
@@ -165,11 +210,12 @@ mod tests {
         #[test]
         fn every_example_comes_once_and_fits(
             frames in proptest::collection::vec(1usize..3000, 1..200),
-            buckets in 1usize..9, size in 1usize..40, seconds: bool, sorted: bool, epoch in 0u32..5,
+            buckets in 1usize..9, size in 1usize..40, seconds: bool, sorted: bool, mixed: bool, epoch in 0u32..5,
         ) {
             let batch = if seconds { BatchSize::Seconds(size as f64) } else { BatchSize::Utterances(size) };
             let order = if sorted { Order::Sorted } else { Order::Shuffled };
-            let sampler = Sampler::new(frames.clone(), &BucketConfig { batch, buckets }, order, 1).expect("a sampler");
+            let config = BucketConfig { batch, buckets, group_by_length: seconds || !mixed };
+            let sampler = Sampler::new(frames.clone(), &config, order, 1).expect("a sampler");
             prop_assert!(sampler.shapes().len() <= buckets);
             let batches = sampler.epoch(epoch);
             let mut seen: Vec<usize> = batches.iter().flat_map(|b| b.examples.clone()).collect();
@@ -200,9 +246,28 @@ mod tests {
     }
 
     #[test]
+    fn mixed_batches_hold_any_lengths() {
+        let frames: Vec<usize> = (0..400).map(|i| 50 + i).collect();
+        let config = BucketConfig { batch: BatchSize::Utterances(8), buckets: 4, group_by_length: false };
+        let sampler = Sampler::new(frames.clone(), &config, Order::Shuffled, 1).expect("a sampler");
+        let spread = |batch: &PlannedBatch| {
+            let frames = batch.examples.iter().map(|&example| frames[example]);
+            frames.clone().max().unwrap_or(0) - frames.min().unwrap_or(0)
+        };
+        for epoch in 0..4 {
+            let batches = sampler.epoch(epoch);
+            assert_eq!(batches.len(), 50);
+            assert!(batches.iter().map(spread).sum::<usize>() > 50 * 200);
+        }
+        let seconds = BucketConfig { batch: BatchSize::Seconds(9.0), ..config };
+        assert!(Sampler::new(frames, &seconds, Order::Shuffled, 1).is_err());
+    }
+
+    #[test]
     fn nothing_and_empty_batches_are_errors() {
-        let sampler =
-            |frames, batch, buckets| Sampler::new(frames, &BucketConfig { batch, buckets }, Order::Sorted, 0);
+        let sampler = |frames, batch, buckets| {
+            Sampler::new(frames, &BucketConfig { batch, buckets, group_by_length: true }, Order::Sorted, 0)
+        };
         assert!(sampler(vec![], BatchSize::Utterances(1), 1).is_err());
         assert!(sampler(vec![5], BatchSize::Utterances(0), 1).is_err());
         assert!(sampler(vec![5], BatchSize::Seconds(f64::NAN), 1).is_err());

@@ -165,6 +165,8 @@ pub struct DataConfig {
     pub string_seconds: Option<f64>,
     /// Seconds of silence between clips that are strung together.
     pub string_gap_seconds: f64,
+    /// Whether clips of similar length share batches, which pads least; else any do (with `batch_utterances`).
+    pub group_by_length: bool,
     /// Seconds of audio in a batch, padding included; instead of `batch_utterances`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_seconds: Option<f64>,
@@ -183,6 +185,7 @@ impl Default for DataConfig {
             window_seconds: None,
             string_seconds: None,
             string_gap_seconds: 0.0,
+            group_by_length: true,
             batch_seconds: None,
             batch_utterances: None,
             buckets: 8,

@@ -208,6 +208,11 @@ impl DataConfig {
         }
         within(format_args!("{section}.string_gap_seconds"), self.string_gap_seconds, 0.0..=60.0)?;
         within(format_args!("{section}.buckets"), self.buckets, 1..=256)?;
+        if !self.group_by_length && self.batch_utterances.is_none() {
+            return Err(Error::usage(format!(
+                "{section}.group_by_length = false needs batches of a fixed number of clips; give {section}.batch_utterances"
+            )));
+        }
         match (self.batch_seconds, self.batch_utterances) {
             (Some(seconds), None) => within(format_args!("{section}.batch_seconds"), seconds, 0.1..=1e6),
             (None, Some(utterances)) => {

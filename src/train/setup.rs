@@ -214,7 +214,8 @@ impl Data<'_> {
             (Some(utterances), _) => BatchSize::Utterances(utterances),
             (None, seconds) => BatchSize::Seconds(seconds.unwrap_or(60.0)),
         };
-        let buckets = BucketConfig { batch, buckets: self.config.buckets };
+        let (buckets, group_by_length) = (self.config.buckets, self.config.group_by_length);
+        let buckets = BucketConfig { batch, buckets, group_by_length };
         let seed = self.request.recipe.run.seed;
         let mut config = LoaderConfig::new(preprocessor.preprocessor(), buckets, order, seed);
         config.strict = self.request.strict;
