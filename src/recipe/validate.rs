@@ -121,7 +121,11 @@ impl FeatureConfig {
 }
 
 impl PretrainConfig {
-    fn validate(&self) -> Result<()> {
+    /// Checks that every value is in its range and fits the others.
+    ///
+    /// # Errors
+    /// As [`Recipe::validate`].
+    pub fn validate(&self) -> Result<()> {
         within("pretrain.steps", self.steps, STEPS)?;
         within("pretrain.codes", self.codes, 2..=65_536)?;
         within("pretrain.code_dim", self.code_dim, 1..=1024)?;

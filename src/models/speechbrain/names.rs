@@ -1,0 +1,170 @@
+//! SpeechBrain's names and layouts of the parameters.
+
+use crate::audio::BANDS;
+use crate::error::{Error, Result};
+use crate::graph::Parameter;
+use crate::recipe::ModelConfig;
+
+/// How the elements of SpeechBrain's tensor lie, compared with ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// In the same way.
+    Same,
+    /// With the last two axes swapped: kernels over [frequency, time] instead of [time, frequency], weights that x is
+    /// multiplied by from the left.
+    Transposed,
+    /// In the same order, as a convolution over one frame.
+    Pointwise,
+    /// In the same order, as this many rows.
+    Rows(usize),
+    /// In the same order, with the sizes of the axes reversed.
+    Reshaped,
+}
+
+/// The tensor that a parameter comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Origin {
+    /// Our parameter.
+    pub parameter: Parameter,
+    /// Name of SpeechBrain's tensor.
+    pub tensor: String,
+    /// Shape of SpeechBrain's tensor.
+    pub dims: Vec<usize>,
+    /// How its elements lie.
+    pub layout: Layout,
+}
+
+impl Origin {
+    /// The elements of SpeechBrain's tensor in our order.
+    pub fn arrange<T: Copy>(&self, theirs: &[T]) -> Vec<T> {
+        match (self.layout, self.parameter.shape.dims()) {
+            (Layout::Transposed, &[.., rows, columns]) => theirs
+                .chunks_exact((rows * columns).max(1))
+                .flat_map(|block| (0..rows * columns).map(move |i| block[i % columns * rows + i / columns]))
+                .collect(),
+            _ => theirs.to_vec(),
+        }
+    }
+}
+
+/// A stem or the whole of our name, the same of theirs, and the layout.
+type Row = (&'static str, &'static str, Layout);
+
+use Layout::{Pointwise, Reshaped, Rows, Same, Transposed};
+
+/// Outside the layers.
+const MODEL: &[Row] = &[
+    ("frontend.blocks.0.conv.weight", "0.convblock_0.convs.conv_0.conv.weight", Transposed),
+    ("frontend.blocks.0.conv.bias", "0.convblock_0.convs.conv_0.conv.bias", Same),
+    ("frontend.blocks.0.norm", "0.convblock_0.convs.norm_0.norm", Rows(BANDS / 2)),
+    ("frontend.blocks.1.conv.weight", "0.convblock_1.convs.conv_0.conv.weight", Transposed),
+    ("frontend.blocks.1.conv.bias", "0.convblock_1.convs.conv_0.conv.bias", Same),
+    ("frontend.blocks.1.norm", "0.convblock_1.convs.norm_0.norm", Rows(BANDS / 4)),
+    ("frontend.linear", "1.transformer.custom_src_module.layers.0.w", Same),
+    ("encoder.norm", "1.transformer.encoder.norm.norm", Same),
+    ("head", "linear.w", Same),
+    ("quantizer.projection", "quantizer.P", Same),
+    ("quantizer.codebook", "quantizer.CB", Same),
+];
+
+/// Within a layer, the mixer aside.
+const LAYER: &[Row] = &[
+    ("ffn1.norm", "ffn_module1.0", Same),
+    ("ffn1.linear1", "ffn_module1.1.ffn.0", Same),
+    ("ffn1.linear2", "ffn_module1.1.ffn.3", Same),
+    ("mixer_norm", "norm1.norm", Same),
+    ("conv.norm", "convolution_module.layer_norm", Same),
+    ("conv.pointwise.weight", "convolution_module.bottleneck.0.weight", Pointwise),
+    ("conv.pointwise.bias", "convolution_module.bottleneck.0.bias", Same),
+    ("conv.depthwise", "convolution_module.conv", Same),
+    ("conv.after_norm", "convolution_module.after_conv.0", Same),
+    ("conv.project", "convolution_module.after_conv.2", Same),
+    ("ffn2.norm", "ffn_module2.0", Same),
+    ("ffn2.linear1", "ffn_module2.1.ffn.0", Same),
+    ("ffn2.linear2", "ffn_module2.1.ffn.3", Same),
+    ("norm", "norm2.norm", Same),
+];
+
+/// A mixer: SpeechBrain's `attention_type`, our name, and the rows within `mixer` and `mha_layer`.
+struct MixerRows {
+    attention_type: &'static str,
+    mixer: &'static str,
+    rows: &'static [Row],
+}
+
+/// Where several have one attention type, the first that fits is taken.
+const MIXERS: &[MixerRows] = &[MixerRows { attention_type: "PoM", mixer: "pom", rows: POM }];
+
+const POM: &[Row] = &[
+    ("value", "mh_pom.po_proj", Same),
+    ("gate", "mh_pom.se_proj", Same),
+    ("output", "mh_pom.ag_proj", Same),
+    ("norm", "layer_norm", Same),
+];
+
+/// Our names of the mixers that `attention_type` may mean; SpeechBrain's spelling varies in its capitals.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn mixers(attention_type: &str) -> Result<Vec<&'static str>> {
+    let mixers: Vec<&str> = MIXERS
+        .iter()
+        .filter(|known| known.attention_type.eq_ignore_ascii_case(attention_type))
+        .map(|known| known.mixer)
+        .collect();
+    if mixers.is_empty() {
+        let mut known: Vec<&str> = MIXERS.iter().map(|known| known.attention_type).collect();
+        known.dedup();
+        return Err(Error::invalid(format!(
+            "attention_type {attention_type:?} is not known; known are {}",
+            known.join(", ")
+        )));
+    }
+    Ok(mixers)
+}
+
+/// Where a parameter comes from.
+///
+/// # Errors
+/// When SpeechBrain has no such mixer.
+pub(super) fn origin(config: &ModelConfig, parameter: Parameter) -> Result<Origin> {
+    let name = parameter.name.as_str();
+    let found = match name.strip_prefix("encoder.layers.").and_then(|rest| rest.split_once('.')) {
+        None => find(MODEL, name),
+        Some((index, within)) => {
+            let layer = index.parse().unwrap_or(0);
+            let found = match within.strip_prefix("mixer.") {
+                None => find(LAYER, within),
+                Some(within) => {
+                    let mixer = config.mixer.for_layer(layer);
+                    let rows =
+                        MIXERS.iter().find(|known| known.mixer == mixer).map_or(&[][..], |known| known.rows);
+                    find(rows, within).map(|(theirs, layout)| (format!("mha_layer.{theirs}"), layout))
+                }
+            };
+            found.map(|(theirs, layout)| (format!("1.transformer.encoder.layers.{index}.{theirs}"), layout))
+        }
+    };
+    let (tensor, layout) = found
+        .ok_or_else(|| Error::invalid(format!("SpeechBrain has no counterpart of the parameter {name}")))?;
+    let mut dims = parameter.shape.dims().to_vec();
+    match layout {
+        Same => {}
+        Transposed => {
+            let last = dims.len().saturating_sub(1);
+            dims.swap(last.saturating_sub(1), last);
+        }
+        Pointwise => dims.push(1),
+        Rows(rows) => dims = vec![rows, parameter.shape.elements() / rows],
+        Reshaped => dims.reverse(),
+    }
+    Ok(Origin { parameter, tensor, dims, layout })
+}
+
+/// Their name and the layout, by the row that is a stem of `name`.
+fn find(rows: &[Row], name: &str) -> Option<(String, Layout)> {
+    rows.iter().find_map(|(ours, theirs, layout)| {
+        let rest = name.strip_prefix(ours)?;
+        (rest.is_empty() || rest.starts_with('.')).then(|| (format!("{theirs}{rest}"), *layout))
+    })
+}
