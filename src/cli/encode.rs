@@ -1,6 +1,6 @@
 //! `polymix encode`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use pollster::block_on;
@@ -58,20 +58,20 @@ pub(super) fn run(command: &Encode, global: &Global) -> Result<()> {
 fn stems(paths: &[PathBuf]) -> Vec<String> {
     let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let plain: BTreeSet<String> = paths.iter().map(stem).collect();
-    let mut taken = BTreeSet::new();
-    let mut names = Vec::with_capacity(paths.len());
-    for stem in paths.iter().map(stem) {
-        let mut name = stem.clone();
-        let mut number = 1;
-        // A file may have `#2` in its own name.
-        while taken.contains(&name) || (number > 1 && plain.contains(&name)) {
-            number += 1;
-            name = format!("{stem}#{number}");
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let name = |stem: String| {
+        let number = seen.entry(stem.clone()).or_default();
+        *number += 1;
+        if *number == 1 {
+            return stem;
         }
-        taken.insert(name.clone());
-        names.push(name);
-    }
-    names
+        // A file may have `#2` in its own name.
+        while plain.contains(&format!("{stem}#{number}")) {
+            *number += 1;
+        }
+        format!("{stem}#{number}")
+    };
+    paths.iter().map(stem).map(name).collect()
 }
 
 #[cfg(test)]

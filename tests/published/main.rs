@@ -4,5 +4,6 @@
 //! tests say that they are skipped.
 
 mod files;
+mod files;
 mod mixers;
-mod pom;
+mod models;
