@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::resident::{Resident, batch, bucket};
 use super::{CtcModel, Encoder, ModelKind, STRIDE, SavedModel, frames_after};
-use crate::audio::{HOP, Padding, Preprocessor, SAMPLE_RATE};
+use crate::audio::{HOP, Preprocessor, SAMPLE_RATE};
 use crate::error::{Error, Result};
 use crate::exec::Plan;
 use crate::gpu::Gpu;

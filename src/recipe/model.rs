@@ -34,9 +34,12 @@ pub struct ModelConfig {
     pub degree: usize,
     /// Expansion D of the Polynomial Mixer.
     pub expand: usize,
-    /// Width of SummaryMixing's hidden layers and of its local output, in channels.
+    /// Width of SummaryMixing's hidden layers, in channels.
     #[serde(default = "summary_hidden")]
     pub summary_hidden: usize,
+    /// Width of SummaryMixing's local output, in channels.
+    #[serde(default = "summary_local")]
+    pub summary_local: usize,
     /// Non-linearity of the feed-forward and convolution modules.
     pub activation: Activation,
     /// Probability of dropping an element, everywhere in the front-end and the encoder.
@@ -55,6 +58,10 @@ fn summary_hidden() -> usize {
     512
 }
 
+fn summary_local() -> usize {
+    512
+}
+
 impl Default for ModelConfig {
     fn default() -> Self {
         Self {
@@ -67,6 +74,7 @@ impl Default for ModelConfig {
             degree: 2,
             expand: 2,
             summary_hidden: summary_hidden(),
+            summary_local: summary_local(),
             activation: Activation::Gelu,
             dropout: 0.1,
             layer_drop: 0.0,

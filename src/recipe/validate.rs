@@ -56,6 +56,7 @@ impl ModelConfig {
         within("model.degree", self.degree, 1..=8)?;
         within("model.expand", self.expand, 1..=64)?;
         within("model.summary_hidden", self.summary_hidden, 1..=65_536)?;
+        within("model.summary_local", self.summary_local, 1..=65_536)?;
         within("model.dropout", self.dropout, DROPOUT)?;
         within("model.layer_drop", self.layer_drop, DROPOUT)?;
         for (i, channels) in self.channels.into_iter().enumerate() {
@@ -100,7 +101,9 @@ impl ModelConfig {
         let (heads, width) = (self.heads, ("d_model", self.d_model));
         // What the heads part.
         let widths = match name {
-            "summary-mixing" => vec![width, ("summary_hidden", self.summary_hidden)],
+            "summary-mixing" => {
+                vec![width, ("summary_hidden", self.summary_hidden), ("summary_local", self.summary_local)]
+            }
             "hyper-mixing" => vec![width, ("ffn", self.ffn)],
             "fastformer" => vec![width],
             _ => vec![],

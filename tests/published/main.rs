@@ -4,6 +4,5 @@
 //! tests say that they are skipped.
 
 mod files;
-mod files;
 mod mixers;
 mod models;

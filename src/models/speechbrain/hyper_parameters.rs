@@ -29,6 +29,7 @@ enum Fixed {
 /// same tensors.
 const FIXED: &[(&str, Fixed)] = &[
     ("encoder_module", Fixed::Text("conformer")),
+    ("mode", Fixed::Text("SummaryMixing")),
     ("positional_encoding", Fixed::Text("fixed_abs_sine")),
     ("norm_type", Fixed::Text("global")),
     ("normalize_before", Fixed::Truth(true)),
@@ -59,8 +60,11 @@ const READ: &[&str] = &[
     "expand",
     "kernel_size",
     "layerdrop_prob",
+    "local_proj_hid_dim",
+    "local_proj_out_dim",
     "nhead",
     "num_encoder_layers",
+    "summary_hid_dim",
     "transformer_dropout",
 ];
 
@@ -80,6 +84,7 @@ const IGNORED: &[&str] = &[
     "output_attention_weights",
     "output_hidden_states",
     "output_neurons",
+    "summary_out_dim",
     "tgt_vocab",
     "use_linear_after_conv",
     // The front-end.
@@ -167,10 +172,18 @@ impl HyperParameters {
             d_model: read.whole("d_model")?,
             layers: read.whole("num_encoder_layers")?,
             ffn: read.whole("d_ffn")?,
-            kernel: read.given("kernel_size").map_or(Ok(defaults.kernel), |_| read.whole("kernel_size"))?,
+            kernel: match read.given("kernel_size") {
+                Some(_) => read.whole("kernel_size")?,
+                None => defaults.kernel,
+            },
             heads: read.whole("nhead")?,
             degree: if polynomial { read.whole("degree")? } else { defaults.degree },
             expand: if polynomial { read.whole("expand")? } else { defaults.expand },
+            summary_hidden: read.summary_hidden()?.unwrap_or(defaults.summary_hidden),
+            summary_local: match read.given("local_proj_out_dim") {
+                Some(_) => read.whole("local_proj_out_dim")?,
+                None => defaults.summary_local,
+            },
             activation: read.activation()?,
             dropout: read.probability(["dropout", "transformer_dropout"], defaults.dropout)?,
             layer_drop: read.probability(["layerdrop_prob", "encoder_layerdrop"], defaults.layer_drop)?,
@@ -249,6 +262,25 @@ impl<'a> Reader<'a> {
             "gelu" => Ok(Activation::Gelu),
             "swish" | "silu" => Ok(Activation::Silu),
             _ => Err(Error::invalid(format!("{key} is {name:?}; GELU and Swish can be imported"))),
+        }
+    }
+
+    /// The width of SummaryMixing's hidden layers, which SpeechBrain gives twice, as a list of one.
+    fn summary_hidden(&self) -> Result<Option<usize>> {
+        let widths = ["local_proj_hid_dim", "summary_hid_dim"].map(|key| match self.given(key) {
+            None => Ok(None),
+            Some(value) => match serde_json::from_value::<[usize; 1]>(value.clone()) {
+                Ok([width]) => Ok(Some(width)),
+                Err(_) => {
+                    Err(Error::invalid(format!("{key} is {value}; only one hidden layer can be imported")))
+                }
+            },
+        });
+        match widths {
+            [Ok(Some(local)), Ok(Some(summary))] if local != summary => Err(Error::invalid(format!(
+                "local_proj_hid_dim is [{local}] and summary_hid_dim [{summary}]; only equal widths can be imported"
+            ))),
+            [local, summary] => Ok(local?.or(summary?)),
         }
     }
 

@@ -63,6 +63,7 @@ fn fitting(weights: &Weights, hyper_parameters: &HyperParameters) -> Result<(Sav
     for mixer in names::mixers(&hyper_parameters.attention_type)? {
         let model =
             ModelConfig { mixer: MixerSpec::Every(mixer.to_owned()), ..hyper_parameters.model.clone() };
+        model.validate()?;
         let kind = ModelKind::BestRq { codes: hyper_parameters.codes, code_dim: hyper_parameters.code_dim };
         let config = SavedConfig { kind, model, bands: BANDS };
         let origins = origins(&config)?;

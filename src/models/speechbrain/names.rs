@@ -85,21 +85,96 @@ const LAYER: &[Row] = &[
     ("norm", "norm2.norm", Same),
 ];
 
-/// A mixer: SpeechBrain's `attention_type`, our name, and the rows within `mixer` and `mha_layer`.
-struct MixerRows {
-    attention_type: &'static str,
-    mixer: &'static str,
-    rows: &'static [Row],
-}
+/// Of a mixer: SpeechBrain's `attention_type`, our name, and the rows within `mixer` and `mha_layer`.
+type MixerRows = (&'static str, &'static str, &'static [Row]);
 
 /// Where several have one attention type, the first that fits is taken.
-const MIXERS: &[MixerRows] = &[MixerRows { attention_type: "PoM", mixer: "pom", rows: POM }];
+const MIXERS: &[MixerRows] = &[
+    ("PoM", "pom", POM),
+    ("PoM", "pom-selective", POM),
+    ("PoM", "pom-2way", POM_2WAY),
+    ("PoM", "pom-3way", POM_3WAY),
+    ("regularMHA", "regular-mha", REGULAR_MHA),
+    ("RoPEMHA", "rope-mha", ROPE_MHA),
+    ("RelPosMHAXL", "relpos-mha", RELPOS_MHA),
+    ("SummaryMixing", "summary-mixing", SUMMARY_MIXING),
+    ("hypermixing", "hyper-mixing", HYPER_MIXING),
+    ("fastformer", "fastformer", FASTFORMER),
+];
 
 const POM: &[Row] = &[
     ("value", "mh_pom.po_proj", Same),
     ("gate", "mh_pom.se_proj", Same),
     ("output", "mh_pom.ag_proj", Same),
     ("norm", "layer_norm", Same),
+];
+
+const POM_2WAY: &[Row] = &[
+    ("value.0", "mh_pom.po_proj_hf", Same),
+    ("value.1", "mh_pom.po_proj_bf", Same),
+    ("gate.0", "mh_pom.se_proj_hf", Same),
+    ("gate.1", "mh_pom.se_proj_bf", Same),
+    ("output", "mh_pom.ag_proj", Same),
+    ("norm", "layer_norm", Same),
+];
+
+const POM_3WAY: &[Row] = &[
+    ("value.0", "mh_pom.po_proj_1", Same),
+    ("value.1", "mh_pom.po_proj_2", Same),
+    ("value.2", "mh_pom.po_proj_3", Same),
+    ("gate.0", "mh_pom.se_proj_1", Same),
+    ("gate.1", "mh_pom.se_proj_2", Same),
+    ("gate.2", "mh_pom.se_proj_3", Same),
+    ("output", "mh_pom.ag_proj", Same),
+    ("norm", "layer_norm", Same),
+];
+
+const REGULAR_MHA: &[Row] = &[
+    ("input.weight", "att.in_proj_weight", Same),
+    ("input.bias", "att.in_proj_bias", Same),
+    ("output", "att.out_proj", Same),
+];
+
+const ROPE_MHA: &[Row] = &[("input.weight", "in_proj_weight", Same), ("output", "out_proj", Same)];
+
+const RELPOS_MHA: &[Row] = &[
+    ("input.weight", "in_proj_weight", Same),
+    ("position", "linear_pos", Same),
+    ("content_bias", "pos_bias_u", Reshaped),
+    ("position_bias", "pos_bias_v", Reshaped),
+    ("output", "out_proj", Same),
+];
+
+const SUMMARY_MIXING: &[Row] = &[
+    ("local.0.weight", "local_proj.linear.weights", Transposed),
+    ("local.0.bias", "local_proj.linear.biases", Same),
+    ("local.1.weight", "local_proj.linear_0.weights", Transposed),
+    ("local.1.bias", "local_proj.linear_0.biases", Same),
+    ("summary.0.weight", "summary_proj.linear.weights", Transposed),
+    ("summary.0.bias", "summary_proj.linear.biases", Same),
+    ("summary.1.weight", "summary_proj.linear_0.weights", Transposed),
+    ("summary.1.bias", "summary_proj.linear_0.biases", Same),
+    ("combine", "summary_local_merging.linear.w", Same),
+];
+
+const HYPER_MIXING: &[Row] = &[
+    ("w1.0.weight", "hyper.w1_gen.fc1_weights", Same),
+    ("w1.0.bias", "hyper.w1_gen.fc1_biases", Same),
+    ("w1.1.weight", "hyper.w1_gen.fc2_weights", Same),
+    ("w1.1.bias", "hyper.w1_gen.fc2_biases", Same),
+    ("w2.0.weight", "hyper.w2_gen.fc1_weights", Same),
+    ("w2.0.bias", "hyper.w2_gen.fc1_biases", Same),
+    ("w2.1.weight", "hyper.w2_gen.fc2_weights", Same),
+    ("w2.1.bias", "hyper.w2_gen.fc2_biases", Same),
+    ("norm", "layer_norm", Same),
+];
+
+const FASTFORMER: &[Row] = &[
+    ("query", "query_proj", Same),
+    ("key", "key_proj", Same),
+    ("query_attention", "query_attn", Same),
+    ("key_attention", "key_attn", Same),
+    ("output", "out_proj", Same),
 ];
 
 /// Our names of the mixers that `attention_type` may mean; SpeechBrain's spelling varies in its capitals.
@@ -109,11 +184,11 @@ const POM: &[Row] = &[
 pub(super) fn mixers(attention_type: &str) -> Result<Vec<&'static str>> {
     let mixers: Vec<&str> = MIXERS
         .iter()
-        .filter(|known| known.attention_type.eq_ignore_ascii_case(attention_type))
-        .map(|known| known.mixer)
+        .filter(|(known, ..)| known.eq_ignore_ascii_case(attention_type))
+        .map(|(_, mixer, _)| *mixer)
         .collect();
     if mixers.is_empty() {
-        let mut known: Vec<&str> = MIXERS.iter().map(|known| known.attention_type).collect();
+        let mut known: Vec<&str> = MIXERS.iter().map(|(known, ..)| *known).collect();
         known.dedup();
         return Err(Error::invalid(format!(
             "attention_type {attention_type:?} is not known; known are {}",
@@ -137,8 +212,10 @@ pub(super) fn origin(config: &ModelConfig, parameter: Parameter) -> Result<Origi
                 None => find(LAYER, within),
                 Some(within) => {
                     let mixer = config.mixer.for_layer(layer);
-                    let rows =
-                        MIXERS.iter().find(|known| known.mixer == mixer).map_or(&[][..], |known| known.rows);
+                    let rows = MIXERS
+                        .iter()
+                        .find(|(_, known, _)| *known == mixer)
+                        .map_or(&[][..], |(.., rows)| rows);
                     find(rows, within).map(|(theirs, layout)| (format!("mha_layer.{theirs}"), layout))
                 }
             };
