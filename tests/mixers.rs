@@ -40,6 +40,7 @@ fn small(mixer: MixerSpec) -> ModelConfig {
         kernel: 7,
         heads: 4,
         summary_hidden: 24,
+        summary_local: 20,
         channels: [4, 4],
         padding: Padding::Masked,
         ..ModelConfig::default()

@@ -229,8 +229,14 @@ fn both_executors_take_the_same_step() {
 
 fn same_step(mixer: &str, gpu: Option<&Arc<Gpu>>) {
     let mixer = format!("model.mixer={mixer}");
-    let sizes =
-        ["model.d_model=8", "model.layers=1", "model.ffn=8", "model.heads=2", "model.summary_hidden=6"];
+    let sizes = [
+        "model.d_model=8",
+        "model.layers=1",
+        "model.ffn=8",
+        "model.heads=2",
+        "model.summary_hidden=6",
+        "model.summary_local=4",
+    ];
     let recipe = recipe(&[sizes.as_slice(), &[mixer.as_str()]].concat());
     let task = Finetune {
         model: recipe.model.clone(),

@@ -44,6 +44,8 @@ pub struct PaddedBatch {
     pub features: Vec<f32>,
     /// `[B]`: an utterance is valid in the first ⌈length / 4⌉ encoder frames.
     pub lengths: Vec<u32>,
+    /// `[B]`: frames of padding before an utterance's first one.
+    pub starts: Vec<u32>,
 }
 
 /// Everything between a wave and the encoder, with its settings.
@@ -182,6 +184,7 @@ impl PaddedBatch {
             frames,
             features: vec![0.0; utterances * frames * BANDS],
             lengths: vec![0; utterances],
+            starts: vec![0; utterances],
         }
     }
 
@@ -198,6 +201,7 @@ impl PaddedBatch {
         let start = (row * self.frames + left) * BANDS;
         self.features[start..start + features.data.len()].copy_from_slice(&features.data);
         self.lengths[row] = length as u32;
+        self.starts[row] = left as u32;
         Ok(())
     }
 }
@@ -251,6 +255,7 @@ mod tests {
         assert_eq!((batch.utterances, batch.frames), (3, 272));
         // 0.7616 and 0.8752 of 68 encoder frames.
         assert_eq!(batch.lengths, [52 * 4, 60 * 4, 68 * 4]);
+        assert_eq!(batch.starts, [3; 3]);
         for (row, expected) in batch.features.chunks(272 * BANDS).zip(expected.chunks(shape[1] * BANDS)) {
             let (left, norm) = row.split_at(3 * BANDS);
             assert!(left.iter().all(|&x| x == 0.0));

@@ -48,8 +48,13 @@ pub(super) enum Command {
     Evaluate(Evaluate),
     /// Writes down what is said in audio files
     Transcribe(Transcribe),
+    /// Writes features, every layer's output and logits of audio files to a safetensors file
+    Encode(Encode),
     /// Describes a model: configuration, parameters, vocabulary, preprocessing
     Info(Info),
+    /// Makes a model of another toolkit's checkpoint
+    #[command(subcommand)]
+    Import(Import),
 }
 
 #[derive(Debug, Args)]
@@ -162,10 +167,55 @@ fn chunk_milliseconds(text: &str) -> std::result::Result<usize, String> {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PaddingForm {
+    /// Padded frames do nothing: an utterance's output is the same alone and in any batch
+    Masked,
+    /// Padded frames do what they do in the published implementation
+    Reference,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Encode {
+    /// A model, or a run's best one
+    pub model: PathBuf,
+    /// WAV, FLAC, MP3 or OGG files
+    #[arg(required = true)]
+    pub audio: Vec<PathBuf>,
+    /// The file to write; of each audio file `<stem>.features`, `.frontend`, `.layer.<i>`, `.encoder`, `.logits`
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub out: PathBuf,
+    /// Files that are padded together
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// What padded frames do, if not what they did in training
+    #[arg(long, value_enum, value_name = "masked|reference")]
+    pub padding: Option<PaddingForm>,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Info {
     /// A model, or a run's best one
     pub model: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Import {
+    /// A BEST-RQ checkpoint of SpeechBrain
+    Speechbrain(ImportSpeechbrain),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportSpeechbrain {
+    /// The tensors under their `state_dict` names
+    #[arg(value_name = "WEIGHTS.safetensors")]
+    pub weights: PathBuf,
+    /// The recipe's values, a flat JSON object
+    #[arg(value_name = "HPARAMS.json")]
+    pub hyper_parameters: PathBuf,
+    /// Folder of the model
+    #[arg(long, value_name = "MODEL")]
+    pub out: PathBuf,
 }
 
 impl Global {

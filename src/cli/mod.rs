@@ -4,7 +4,9 @@ mod adapter;
 mod arguments;
 mod demo;
 mod devices;
+mod encode;
 mod evaluate;
+mod import;
 mod info;
 mod output;
 mod progress;
@@ -67,7 +69,9 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Finetune(command) => train::finetune(command, global),
         Command::Evaluate(command) => evaluate::run(command, global),
         Command::Transcribe(command) => transcribe::run(command, global),
+        Command::Encode(command) => encode::run(command, global),
         Command::Info(command) => info::run(command, global),
+        Command::Import(command) => import::run(command, global),
     }
 }
 

@@ -299,7 +299,7 @@ impl BatchMaker {
         if ids.iter().all(Option::is_none) {
             return Ok(None);
         }
-        let PaddedBatch { utterances, frames, features, lengths } = padded;
+        let PaddedBatch { utterances, frames, features, lengths, .. } = padded;
         Ok(Some(Batch { utterances, frames, features, lengths, texts, ids, audio_seconds, index }))
     }
 

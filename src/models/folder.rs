@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 use crate::text::Vocabulary;
 use crate::weights::Weights;
 
+/// The files of a MODEL folder.
+const FILES: [&str; 5] =
+    ["config.json", "model.safetensors", "preprocessor_config.json", "vocab.json", "README.md"];
+
 /// Reads a text file of a folder.
 fn read(folder: &Path, name: &str) -> Result<String> {
     let path = folder.join(name);
@@ -78,6 +82,29 @@ impl SavedModel {
         let model = Self { config, weights, preprocessor, vocabulary };
         within(&path, model.check())?;
         Ok(model)
+    }
+
+    /// Checks that nothing but a model would be lost if one were saved as `folder`.
+    ///
+    /// # Errors
+    /// When it is a file, or a folder that holds something else.
+    pub fn check_room(folder: &Path) -> Result<()> {
+        let failed =
+            |e: std::io::Error| Error::file(folder, format!("cannot be read ({e}); give another --out"));
+        if !folder.exists() {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(folder).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            if !FILES.iter().any(|known| name == *known) {
+                let name = name.to_string_lossy();
+                return Err(Error::file(
+                    folder,
+                    format!("holds {name}, which is of no model; give another --out"),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Writes the MODEL `folder` aside and renames it; `card` is its README.

@@ -3,15 +3,19 @@
 mod best_rq;
 mod ctc;
 mod encoder;
+mod extractor;
 #[cfg(feature = "cli")]
 mod folder;
 mod recognizer;
+mod resident;
 mod saved;
+pub mod speechbrain;
 mod stream;
 
 pub use best_rq::{BestRq, MaskedBatch, PretrainLoss, mask_starts, most_masked};
 pub use ctc::{CtcHead, CtcModel};
 pub use encoder::{Encoded, Encoder, EncoderInputs, STRIDE, frames_after};
+pub use extractor::{Extracted, Extractor};
 #[cfg(feature = "cli")]
 pub(crate) use folder::within;
 #[cfg(feature = "cli")]

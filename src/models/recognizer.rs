@@ -3,16 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{CtcModel, Encoder, EncoderInputs, ModelKind, STRIDE, SavedModel, frames_after};
-use crate::audio::{HOP, PaddedBatch, Padding, Preprocessor, SAMPLE_RATE};
+use super::resident::{Resident, batch, bucket};
+use super::{CtcModel, Encoder, ModelKind, STRIDE, SavedModel, frames_after};
+use crate::audio::{HOP, Preprocessor, SAMPLE_RATE};
 use crate::error::{Error, Result};
-use crate::exec::{Executor, Loaded, Plan};
+use crate::exec::Plan;
 use crate::gpu::Gpu;
-use crate::graph::{Graph, Parameter};
-use crate::nn::{Context, Mode};
-use crate::shape::Spec;
+use crate::graph::{Scope, Tensor};
+use crate::nn::Context;
 use crate::text::{SECONDS_PER_FRAME, Timing, Vocabulary, Word, words};
-use crate::weights::Weights;
 
 /// Longer audio is cut into windows of at most this many samples (60 s).
 const LONGEST: usize = 60 * SAMPLE_RATE as usize;
@@ -22,8 +21,6 @@ const SEARCH: usize = 15 * SAMPLE_RATE as usize;
 const QUIET_HOPS: usize = 20;
 /// Feature frames of a batch, padding included, unless one row alone has more.
 const BATCH_FRAMES: usize = 8192;
-/// Plans that are kept; the one that was not used for longest goes.
-const MOST_PLANS: usize = 24;
 
 /// What was heard in one wave.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,13 +33,9 @@ pub struct Recognized {
 
 /// A CTC model on a device.
 pub struct Recognizer {
-    executor: Executor,
-    saved: SavedModel,
-    model: CtcModel,
+    resident: Resident,
     vocabulary: Vocabulary,
     preprocessor: Preprocessor,
-    /// By rows and feature frames, the most recently used last.
-    plans: Vec<((usize, usize), Loaded)>,
 }
 
 /// A part of a wave.
@@ -70,11 +63,15 @@ impl Recognizer {
         };
         let encoder = Encoder::new(&saved.config.model, saved.config.bands)?;
         let model = CtcModel::new(encoder, head.clone());
+        let forward = move |scope: &Scope, ctx: &Context, features: &Tensor| {
+            let (logits, _) = model.forward(scope, ctx, features)?;
+            let tokens = logits.dims()[2];
+            let (ids, probabilities) = logits.reshape([ctx.batch * ctx.time, tokens])?.argmax()?;
+            Ok(vec![("ids".to_owned(), ids), ("probabilities".to_owned(), probabilities)])
+        };
         let preprocessor = saved.preprocessor.preprocessor();
-        let mut executor = Executor::new(gpu);
-        let weights = std::mem::take(&mut saved.weights);
-        place(&mut executor, &saved.config.parameters()?, &weights)?;
-        Ok(Self { executor, saved, model, vocabulary, preprocessor, plans: Vec::new() })
+        let resident = Resident::new(gpu, saved.config, &saved.weights, Box::new(forward))?;
+        Ok(Self { resident, vocabulary, preprocessor })
     }
 
     /// Transcribes waves (16 kHz, mono, in [-1, 1]) of any length.
@@ -148,67 +145,21 @@ impl Recognizer {
 
     /// The decisions on one batch of windows.
     async fn decide(&mut self, parts: &[&[f32]]) -> Result<Vec<Decisions>> {
-        let preprocessor = &self.preprocessor;
-        let batch = match preprocessor.padding {
-            Padding::Masked | Padding::Causal => {
-                let longest = parts.iter().map(|part| preprocessor.frames(part.len())).max().unwrap_or(0);
-                let mut batch = PaddedBatch::empty(parts.len().next_power_of_two(), bucket(longest));
-                for (row, part) in parts.iter().enumerate() {
-                    preprocessor.place(&mut batch, row, &preprocessor.features(part))?;
-                }
-                batch
-            }
-            Padding::ReferencePretrain | Padding::ReferenceFinetune => preprocessor.batch(parts)?,
-        };
-        let (ids, probabilities) = self.run(&batch).await?;
+        let batch = batch(&self.preprocessor, parts)?;
+        self.resident.run(&batch).await?;
+        let ids: Vec<u32> = self.resident.read("ids").await?;
+        let probabilities: Vec<f32> = self.resident.read("probabilities").await?;
         let time = frames_after(batch.frames);
-        let decisions = parts.iter().enumerate().map(|(row, part)| {
+        let decisions = batch.starts.iter().enumerate().take(parts.len()).map(|(row, &start)| {
             let length = batch.lengths[row] as usize;
-            let frames = self.preprocessor.frames(part.len());
-            let left = match self.preprocessor.padding {
-                Padding::Masked | Padding::Causal => length - frames,
-                Padding::ReferencePretrain => batch.frames - frames,
-                Padding::ReferenceFinetune => 0,
-            };
             let valid = row * time..row * time + length.div_ceil(STRIDE).min(time);
             Decisions {
                 ids: ids[valid.clone()].to_vec(),
                 probabilities: probabilities[valid].to_vec(),
-                offset: self.preprocessor.silence + (left * HOP) as f64 / f64::from(SAMPLE_RATE),
+                offset: self.preprocessor.silence + f64::from(start) * HOP as f64 / f64::from(SAMPLE_RATE),
             }
         });
         Ok(decisions.collect())
-    }
-
-    /// The most probable token of every encoder frame and its probability, each [rows, time].
-    async fn run(&mut self, batch: &PaddedBatch) -> Result<(Vec<u32>, Vec<f32>)> {
-        let shape = (batch.utterances, batch.frames);
-        let mut loaded = match self.plans.iter().position(|(known, _)| *known == shape) {
-            Some(at) => self.plans.remove(at).1,
-            None => {
-                let plan = self.plan(batch.utterances, batch.frames)?;
-                if self.plans.len() == MOST_PLANS {
-                    self.plans.remove(0);
-                }
-                self.executor.load(plan).await?
-            }
-        };
-        let inputs = EncoderInputs::new(&batch.lengths, batch.frames);
-        let executor = &self.executor;
-        executor.feed(&loaded, "features", &batch.features)?;
-        for (name, lengths) in [("lengths", &inputs.lengths), ("full_lengths", &inputs.full_lengths)] {
-            if executor.takes(&loaded, name) {
-                executor.feed(&loaded, name, lengths)?;
-            }
-        }
-        if executor.takes(&loaded, "valid") {
-            executor.feed(&loaded, "valid", &inputs.valid)?;
-        }
-        executor.run(&mut loaded)?;
-        let ids = executor.read(&loaded, "ids").await?;
-        let probabilities = executor.read(&loaded, "probabilities").await?;
-        self.plans.push((shape, loaded));
-        Ok((ids, probabilities))
     }
 
     /// The plan for `rows` rows of `frames` feature frames.
@@ -216,53 +167,8 @@ impl Recognizer {
     /// # Errors
     /// When the model does not fit the device's limits.
     pub fn plan(&self, rows: usize, frames: usize) -> Result<Plan> {
-        let graph = Graph::new();
-        let scope = graph.root();
-        let time = frames_after(frames);
-        let ctx = Context::new(&scope, rows, time, Mode::Inference, self.saved.config.model.padding);
-        let features = scope.input("features", Spec::f32([rows, frames, self.saved.config.bands]));
-        let (logits, _) = self.model.forward(&scope, &ctx, &features)?;
-        let (ids, probabilities) = logits.reshape([rows * time, self.vocabulary.len()])?.argmax()?;
-        let outputs = [("ids", &ids), ("probabilities", &probabilities)];
-        Plan::compile(&graph, &outputs, self.executor.gpu().capabilities())
+        self.resident.plan(rows, frames)
     }
-}
-
-/// Puts the parameters into buffers that the device can bind.
-pub(super) fn place(executor: &mut Executor, parameters: &[Parameter], weights: &Weights) -> Result<()> {
-    let gpu = executor.gpu().clone();
-    let most = gpu.capabilities().max_binding.min(gpu.capabilities().max_buffer);
-    let mut arenas: Vec<(Vec<(String, Spec)>, u64)> = Vec::new();
-    for parameter in parameters {
-        let spec = Spec::f32(parameter.shape.clone());
-        let bytes = spec.bytes().next_multiple_of(256);
-        match arenas.last_mut() {
-            Some((parts, used)) if *used + bytes <= most => {
-                parts.push((parameter.name.clone(), spec));
-                *used += bytes;
-            }
-            _ => arenas.push((vec![(parameter.name.clone(), spec)], bytes)),
-        }
-    }
-    for (index, (parts, _)) in arenas.iter().enumerate() {
-        executor.store.arena(&gpu, &format!("parameters.{index}"), parts)?;
-    }
-    for parameter in parameters {
-        executor.store.write(&gpu, &parameter.name, weights.values(parameter)?)?;
-    }
-    Ok(())
-}
-
-/// The number of frames that a batch is padded to: multiples of 64 up to 512, then steps of a quarter.
-fn bucket(frames: usize) -> usize {
-    if frames <= 512 {
-        return frames.max(1).next_multiple_of(64);
-    }
-    let mut bucket = 512_usize;
-    while bucket < frames {
-        bucket = (bucket + bucket / 4).next_multiple_of(64);
-    }
-    bucket
 }
 
 /// Windows of at most [`LONGEST`] samples, parted where it is quiet.
@@ -286,18 +192,6 @@ fn split(samples: &[f32]) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn buckets_are_few_and_hold_what_they_must() {
-        let mut seen = std::collections::BTreeSet::new();
-        for frames in 1..=6400 {
-            let bucket = bucket(frames);
-            assert!(bucket >= frames && bucket.is_multiple_of(STRIDE));
-            assert!(bucket < frames + 64 || bucket as f64 <= 1.35 * frames as f64, "{frames} {bucket}");
-            seen.insert(bucket);
-        }
-        assert!(seen.len() <= 24, "{seen:?}");
-    }
 
     #[test]
     fn long_audio_is_parted_in_its_pauses() {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::recognizer::{Recognized, place};
+use super::recognizer::Recognized;
+use super::resident::place;
 use super::{CtcModel, Encoder, ModelKind, STRIDE, SavedModel};
 use crate::audio::{FeatureStream, Preprocessor, SAMPLE_RATE};
 use crate::error::{Error, Result};

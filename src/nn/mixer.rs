@@ -37,7 +37,7 @@ pub fn mixer(name: &str, config: &ModelConfig) -> Result<Box<dyn Mixer>> {
             width,
             blocks: heads,
             hidden: config.summary_hidden,
-            local: config.summary_hidden,
+            local: config.summary_local,
             activation: config.activation.into(),
             initialization,
         })),

@@ -34,13 +34,16 @@ pub struct ModelConfig {
     pub degree: usize,
     /// Expansion D of the Polynomial Mixer.
     pub expand: usize,
-    /// Width of SummaryMixing's hidden layers and of its local output, in channels.
+    /// Width of SummaryMixing's hidden layers, in channels.
     #[serde(default = "summary_hidden")]
     pub summary_hidden: usize,
     /// For models that transcribe streams: encoder frames (40 ms) of a chunk; a frame depends on nothing after
     /// its chunk's end. Without it, on the whole utterance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causal_chunk: Option<usize>,
+    /// Width of SummaryMixing's local output, in channels.
+    #[serde(default = "summary_local")]
+    pub summary_local: usize,
     /// Non-linearity of the feed-forward and convolution modules.
     pub activation: Activation,
     /// Probability of dropping an element, everywhere in the front-end and the encoder.
@@ -59,6 +62,10 @@ fn summary_hidden() -> usize {
     512
 }
 
+fn summary_local() -> usize {
+    512
+}
+
 impl Default for ModelConfig {
     fn default() -> Self {
         Self {
@@ -72,6 +79,7 @@ impl Default for ModelConfig {
             expand: 2,
             summary_hidden: summary_hidden(),
             causal_chunk: None,
+            summary_local: summary_local(),
             activation: Activation::Gelu,
             dropout: 0.1,
             layer_drop: 0.0,

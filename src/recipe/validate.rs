@@ -71,6 +71,7 @@ impl ModelConfig {
                 ));
             }
         }
+        within("model.summary_local", self.summary_local, 1..=65_536)?;
         within("model.dropout", self.dropout, DROPOUT)?;
         within("model.layer_drop", self.layer_drop, DROPOUT)?;
         for (i, channels) in self.channels.into_iter().enumerate() {
@@ -121,7 +122,9 @@ impl ModelConfig {
         let (heads, width) = (self.heads, ("d_model", self.d_model));
         // What the heads part.
         let widths = match name {
-            "summary-mixing" => vec![width, ("summary_hidden", self.summary_hidden)],
+            "summary-mixing" => {
+                vec![width, ("summary_hidden", self.summary_hidden), ("summary_local", self.summary_local)]
+            }
             "hyper-mixing" => vec![width, ("ffn", self.ffn)],
             "fastformer" => vec![width],
             _ => vec![],
@@ -142,7 +145,11 @@ impl FeatureConfig {
 }
 
 impl PretrainConfig {
-    fn validate(&self) -> Result<()> {
+    /// Checks that every value is in its range and fits the others.
+    ///
+    /// # Errors
+    /// As [`Recipe::validate`].
+    pub fn validate(&self) -> Result<()> {
         within("pretrain.steps", self.steps, STEPS)?;
         within("pretrain.codes", self.codes, 2..=65_536)?;
         within("pretrain.code_dim", self.code_dim, 1..=1024)?;

@@ -1,9 +1,11 @@
-//! Reading the values, and the names that the published implementation gives to parameters.
+//! Reading the values, and the models among them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use polymix::gpu::{Gpu, Selection};
+use polymix::models::SavedModel;
+use polymix::models::speechbrain::{self, HyperParameters};
 use polymix::weights::Weights;
 
 /// `golden/<name>` in the optional data folder.
@@ -36,6 +38,9 @@ impl Values {
                 data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
             }
             Dtype::F64 => data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
+            Dtype::I16 => {
+                data.chunks_exact(2).map(|b| f64::from(i16::from_le_bytes(b.try_into().unwrap()))).collect()
+            }
             Dtype::I64 => {
                 data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect()
             }
@@ -49,68 +54,39 @@ impl Values {
         self.get(name).1.into_iter().map(|x| x as f32).collect()
     }
 
-    /// The values of a parameter in our layout: the front-end's kernels are stored [.., frequency, time]
-    /// there and [.., time, frequency] here.
-    pub fn parameter(&self, name: &str) -> Vec<f64> {
-        let (dims, values) = self.get(name);
-        if dims.len() != 4 {
-            return values;
-        }
-        values.chunks_exact(9).flat_map(|kernel| (0..9).map(|i| kernel[i % 3 * 3 + i / 3])).collect()
-    }
-
     pub fn names(&self) -> Vec<String> {
         let file = safetensors::SafeTensors::deserialize(&self.0).unwrap();
         file.names().into_iter().map(str::to_owned).collect()
     }
 }
 
-/// Our field path of a parameter of the published implementation.
-pub fn field_path(name: &str) -> String {
-    let name = name.strip_prefix("final.").or(name.strip_prefix("grad.")).unwrap_or(name);
-    let mut path = name
-        .replace("0.convblock_", "frontend.blocks.")
-        .replace("convs.conv_0.conv", "conv")
-        .replace("convs.norm_0.norm", "norm")
-        .replace("1.transformer.custom_src_module.layers.0.w", "frontend.linear")
-        .replace("1.transformer.encoder.", "encoder.");
-    for (theirs, ours) in [
-        ("mha_layer.mh_pom.po_proj", "mixer.value"),
-        ("mha_layer.mh_pom.se_proj", "mixer.gate"),
-        ("mha_layer.mh_pom.ag_proj", "mixer.output"),
-        ("mha_layer.layer_norm", "mixer.norm"),
-        ("convolution_module.layer_norm", "conv.norm"),
-        ("convolution_module.bottleneck.0", "conv.pointwise"),
-        ("convolution_module.conv", "conv.depthwise"),
-        ("convolution_module.after_conv.0", "conv.after_norm"),
-        ("convolution_module.after_conv.2", "conv.project"),
-        ("ffn_module1.0", "ffn1.norm"),
-        ("ffn_module1.1.ffn.0", "ffn1.linear1"),
-        ("ffn_module1.1.ffn.3", "ffn1.linear2"),
-        ("ffn_module2.0", "ffn2.norm"),
-        ("ffn_module2.1.ffn.0", "ffn2.linear1"),
-        ("ffn_module2.1.ffn.3", "ffn2.linear2"),
-        ("norm1.norm", "mixer_norm"),
-        ("norm2.norm", "norm"),
-        ("norm.norm", "norm"),
-        ("linear.w", "head"),
-    ] {
-        if !path.starts_with("frontend") {
-            path = path.replace(theirs, ours);
-        }
+/// The golden model `<name>.params` with quantizer and statistics of `common`, through the importer.
+pub fn imported(name: &str, common: &str) -> Option<SavedModel> {
+    let (parameters, common) = (Values::open(&format!("{name}.params"))?, Values::open(common)?);
+    let mut weights = Weights::default();
+    let quantizer = ["quantizer.P", "quantizer.CB", "normalize.glob_mean", "normalize.glob_std"];
+    let common = quantizer.map(|name| (name.to_owned(), &common));
+    for (name, values) in parameters.names().into_iter().map(|name| (name, &parameters)).chain(common) {
+        let (dims, elements) = values.get(&name);
+        weights.insert(name, dims, elements.into_iter().map(|x| x as f32).collect()).unwrap();
     }
-    path
+    Some(speechbrain::import(&weights, &hyper_parameters(name)?).unwrap())
 }
 
-/// The parameters of a golden model under our names.
-pub fn weights(values: &Values, shape_of: impl Fn(&str) -> Vec<usize>) -> Weights {
-    let mut weights = Weights::default();
-    for name in values.names() {
-        let path = field_path(&name);
-        let data = values.parameter(&name).into_iter().map(|x| x as f32).collect();
-        weights.insert(&path, shape_of(&path), data).unwrap();
-    }
-    weights
+/// The recipe's values of the golden model `name`.
+pub fn hyper_parameters(name: &str) -> Option<HyperParameters> {
+    let described = json(&format!("{name}.params"))?;
+    let mut values = described["transformer_args"].clone();
+    values["cnn_channels"] = described["cnn_channels"].clone();
+    values["cb_vocab"] = described["vocab"].clone();
+    values["cb_dim"] = 16.into();
+    values["p_input"] = 320.into();
+    Some(HyperParameters::from_json(&values.to_string()).unwrap())
+}
+
+/// What is told about a file.
+pub fn json(name: &str) -> Option<serde_json::Value> {
+    Some(serde_json::from_slice(&std::fs::read(path(&format!("{name}.json"))?).unwrap()).unwrap())
 }
 
 /// The adapter under test, or `None` where there is none and `GPU=required` does not ask for one.

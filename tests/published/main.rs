@@ -5,4 +5,4 @@
 
 mod files;
 mod mixers;
-mod pom;
+mod models;

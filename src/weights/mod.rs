@@ -1,5 +1,8 @@
 //! Named tensors and safetensors files.
 
+#[cfg(feature = "cli")]
+mod writer;
+
 use std::collections::BTreeMap;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -7,6 +10,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use crate::error::{Error, Result};
 use crate::graph::Parameter;
 use crate::shape::Shape;
+#[cfg(feature = "cli")]
+pub use writer::TensorWriter;
 
 /// Named f32 tensors, row-major.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -3,6 +3,9 @@
 
 #![cfg(feature = "cli")]
 
+mod encode;
+mod import;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -61,11 +64,7 @@ fn model() -> SavedModel {
         ModelConfig { d_model: 8, layers: 1, ffn: 16, kernel: 3, channels: [4, 2], ..ModelConfig::default() };
     let kind = ModelKind::Ctc(CtcHead::new(&finetune, vocabulary.len()));
     let config = SavedConfig { kind, model, bands: BANDS };
-    let mut weights = Weights::default();
-    for parameter in config.parameters().unwrap() {
-        let values = parameter.init.draw(&parameter.name, &parameter.shape, 1);
-        weights.insert(parameter.name, parameter.shape, values).unwrap();
-    }
+    let weights = drawn(&config);
     let preprocessor = PreprocessorConfig {
         sampling_rate: SAMPLE_RATE,
         silence: 0.1,
@@ -73,6 +72,16 @@ fn model() -> SavedModel {
         padding: Padding::Masked,
     };
     SavedModel { config, weights, preprocessor, vocabulary: Some(vocabulary) }
+}
+
+/// Weights of a model, drawn as at the beginning of training.
+fn drawn(config: &SavedConfig) -> Weights {
+    let mut weights = Weights::default();
+    for parameter in config.parameters().unwrap() {
+        let values = parameter.init.draw(&parameter.name, &parameter.shape, 1);
+        weights.insert(parameter.name, parameter.shape, values).unwrap();
+    }
+    weights
 }
 
 fn text(path: &Path) -> &str {

@@ -1,0 +1,139 @@
+//! What a model computes on its way from a wave: features, front-end, every layer, encoder, logits.
+
+use std::sync::Arc;
+
+use super::resident::{Forward, Resident, batch};
+use super::{BestRq, CtcModel, Encoded, Encoder, ModelKind, STRIDE, SavedModel, frames_after};
+use crate::audio::{BANDS, Padding as AudioPadding, Preprocessor};
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::graph::{Scope, Tensor};
+use crate::nn::Context;
+use crate::recipe::{Padding, PretrainConfig};
+
+/// A pre-trained or CTC model on a device, of which every layer's output is read.
+pub struct Extractor {
+    resident: Resident,
+    preprocessor: Preprocessor,
+    layers: usize,
+}
+
+/// A tensor [frames, width] of one utterance, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Extracted {
+    /// `features` (a frame every 10 ms), `frontend` (from here on a frame every 40 ms), `layer.<i>` from 0,
+    /// `encoder` or `logits`.
+    pub name: String,
+    /// Elements of a frame.
+    pub width: usize,
+    /// The valid frames, one after another.
+    pub values: Vec<f32>,
+}
+
+impl Extracted {
+    /// Number of frames.
+    pub fn frames(&self) -> usize {
+        self.values.len() / self.width.max(1)
+    }
+}
+
+impl Extractor {
+    /// Places the model's weights on the device. `padding` replaces the model's own; the reference's is that of
+    /// its pre-training, whatever the model.
+    ///
+    /// The logits are those of the head that the model has: over codes of BEST-RQ, or over tokens of CTC.
+    ///
+    /// # Errors
+    /// When the device has no room for the model.
+    pub fn new(gpu: Arc<Gpu>, mut saved: SavedModel, padding: Option<Padding>) -> Result<Self> {
+        let model = &mut saved.config.model;
+        model.padding = padding.unwrap_or(model.padding);
+        saved.preprocessor.padding = match model.padding {
+            Padding::Masked if saved.preprocessor.padding.by_own_length() => saved.preprocessor.padding,
+            Padding::Masked => AudioPadding::Masked,
+            Padding::Reference => AudioPadding::ReferencePretrain,
+        };
+        let (layers, bands) = (model.layers, saved.config.bands);
+        let encoder = Encoder::new(model, bands)?;
+        let forward: Box<Forward> = match &saved.config.kind {
+            ModelKind::BestRq { codes, code_dim } => {
+                let (codes, code_dim) = (*codes, *code_dim);
+                let config = PretrainConfig { codes, code_dim, ..PretrainConfig::default() };
+                let model = BestRq::new(encoder, bands, &config);
+                Box::new(move |scope: &Scope, ctx: &Context, features: &Tensor| {
+                    let encoded = model.encoder().forward(scope, ctx, features)?;
+                    let logits = model.head(scope, &encoded.output)?;
+                    Ok(named(encoded, logits))
+                })
+            }
+            ModelKind::Ctc(head) => {
+                let model = CtcModel::new(encoder, head.clone());
+                Box::new(move |scope: &Scope, ctx: &Context, features: &Tensor| {
+                    let (logits, encoded) = model.forward(scope, ctx, features)?;
+                    Ok(named(encoded, logits))
+                })
+            }
+        };
+        let preprocessor = saved.preprocessor.preprocessor();
+        let resident = Resident::new(gpu, saved.config, &saved.weights, forward)?;
+        Ok(Self { resident, preprocessor, layers })
+    }
+
+    /// The names of an utterance's tensors, in the order of [`Extractor::extract`].
+    pub fn names(&self) -> Vec<String> {
+        names(self.layers)
+    }
+
+    /// The tensors of each wave (16 kHz, mono, in [-1, 1]), all waves padded together to one batch.
+    ///
+    /// With masked padding they do not depend on the other waves; with the reference's they do.
+    ///
+    /// # Errors
+    /// When a wave is empty or holds a sample that is not finite, or the device fails.
+    pub async fn extract(&mut self, waves: &[&[f32]]) -> Result<Vec<Vec<Extracted>>> {
+        for (wave, samples) in waves.iter().enumerate() {
+            if samples.is_empty() || samples.iter().any(|sample| !sample.is_finite()) {
+                return Err(Error::invalid(format!(
+                    "wave {wave} is empty or holds a sample that is not finite; leave it out"
+                )));
+            }
+        }
+        if waves.is_empty() {
+            return Ok(Vec::new());
+        }
+        let batch = batch(&self.preprocessor, waves)?;
+        self.resident.run(&batch).await?;
+        let mut extracted: Vec<Vec<Extracted>> = Vec::with_capacity(waves.len());
+        for (row, wave) in waves.iter().enumerate() {
+            let first = row * batch.frames + batch.starts[row] as usize;
+            let frames = first..first + self.preprocessor.frames(wave.len());
+            let values = batch.features[frames.start * BANDS..frames.end * BANDS].to_vec();
+            extracted.push(vec![Extracted { name: "features".to_owned(), width: BANDS, values }]);
+        }
+        let time = frames_after(batch.frames);
+        for name in self.names().into_iter().skip(1) {
+            let all: Vec<f32> = self.resident.read(&name).await?;
+            let width = all.len() / (batch.utterances * time);
+            for (row, tensors) in extracted.iter_mut().enumerate() {
+                let frames = (batch.lengths[row] as usize).div_ceil(STRIDE).min(time);
+                let values = all[row * time * width..(row * time + frames) * width].to_vec();
+                tensors.push(Extracted { name: name.clone(), width, values });
+            }
+        }
+        Ok(extracted)
+    }
+}
+
+/// The names of an utterance's tensors.
+fn names(layers: usize) -> Vec<String> {
+    let layers = (0..layers).map(|index| format!("layer.{index}"));
+    let before = ["features", "frontend"].map(str::to_owned).into_iter();
+    before.chain(layers).chain(["encoder", "logits"].map(str::to_owned)).collect()
+}
+
+/// The tensors that are read from the device.
+fn named(encoded: Encoded, logits: Tensor) -> Vec<(String, Tensor)> {
+    let names = names(encoded.layers.len()).into_iter().skip(1);
+    let Encoded { frontend, layers, output, .. } = encoded;
+    names.zip([frontend].into_iter().chain(layers).chain([output, logits])).collect()
+}

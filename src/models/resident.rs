@@ -1,0 +1,171 @@
+//! A model on a device: its weights, and the plans of the batch shapes that were seen last.
+
+use std::sync::Arc;
+
+use super::{EncoderInputs, SavedConfig, frames_after};
+use crate::audio::{PaddedBatch, Preprocessor};
+use crate::error::Result;
+use crate::exec::{Executor, Loaded, Plan};
+use crate::gpu::Gpu;
+use crate::graph::{Graph, Parameter, Scope, Tensor};
+use crate::nn::{Context, Mode};
+use crate::shape::Spec;
+use crate::weights::Weights;
+
+/// Plans that are kept; the one that was not used for longest goes.
+const MOST_PLANS: usize = 24;
+
+/// Adds the model to a graph whose features are given; returns what is read, by name.
+pub(super) type Forward = dyn Fn(&Scope, &Context, &Tensor) -> Result<Vec<(String, Tensor)>> + Send + Sync;
+
+/// A model for inference, on a device.
+pub(super) struct Resident {
+    executor: Executor,
+    config: SavedConfig,
+    forward: Box<Forward>,
+    /// By rows and feature frames, the most recently used last.
+    plans: Vec<((usize, usize), Loaded)>,
+}
+
+impl Resident {
+    /// Places the weights on the device.
+    ///
+    /// # Errors
+    /// When a weight is missing or the device has no room for them.
+    pub fn new(gpu: Arc<Gpu>, config: SavedConfig, weights: &Weights, forward: Box<Forward>) -> Result<Self> {
+        let mut executor = Executor::new(gpu);
+        place(&mut executor, &config.parameters()?, weights)?;
+        Ok(Self { executor, config, forward, plans: Vec::new() })
+    }
+
+    /// The plan for `rows` rows of `frames` feature frames.
+    ///
+    /// # Errors
+    /// When the model does not fit the device's limits.
+    pub fn plan(&self, rows: usize, frames: usize) -> Result<Plan> {
+        let graph = Graph::new();
+        let scope = graph.root();
+        let padding = self.config.model.padding;
+        let ctx = Context::new(&scope, rows, frames_after(frames), Mode::Inference, padding);
+        let features = scope.input("features", Spec::f32([rows, frames, self.config.bands]));
+        let outputs = (self.forward)(&scope, &ctx, &features)?;
+        let outputs: Vec<(&str, &Tensor)> =
+            outputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        Plan::compile(&graph, &outputs, self.executor.gpu().capabilities())
+    }
+
+    /// Runs the model on a batch; [`Resident::read`] reads what it computed.
+    ///
+    /// # Errors
+    /// When the model does not fit the device's limits, or the device fails.
+    pub async fn run(&mut self, batch: &PaddedBatch) -> Result<()> {
+        let shape = (batch.utterances, batch.frames);
+        let mut loaded = match self.plans.iter().position(|(known, _)| *known == shape) {
+            Some(at) => self.plans.remove(at).1,
+            None => {
+                let plan = self.plan(batch.utterances, batch.frames)?;
+                if self.plans.len() == MOST_PLANS {
+                    self.plans.remove(0);
+                }
+                self.executor.load(plan).await?
+            }
+        };
+        let inputs = EncoderInputs::new(&batch.lengths, batch.frames);
+        let executor = &self.executor;
+        executor.feed(&loaded, "features", &batch.features)?;
+        for (name, lengths) in [("lengths", &inputs.lengths), ("full_lengths", &inputs.full_lengths)] {
+            if executor.takes(&loaded, name) {
+                executor.feed(&loaded, name, lengths)?;
+            }
+        }
+        if executor.takes(&loaded, "valid") {
+            executor.feed(&loaded, "valid", &inputs.valid)?;
+        }
+        executor.run(&mut loaded)?;
+        self.plans.push((shape, loaded));
+        Ok(())
+    }
+
+    /// The output `name` of the last run; nothing before the first.
+    ///
+    /// # Errors
+    /// When there is no such output or the device fails.
+    pub async fn read<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(&self, name: &str) -> Result<Vec<T>> {
+        match self.plans.last() {
+            Some((_, loaded)) => self.executor.read(loaded, name).await,
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+/// A batch of waves. Where they are padded by their own lengths, so that a batch may be larger than its waves, rows
+/// and frames are rounded up: the shapes are few then.
+///
+/// # Errors
+/// When there is no wave.
+pub(super) fn batch(preprocessor: &Preprocessor, waves: &[&[f32]]) -> Result<PaddedBatch> {
+    if !preprocessor.padding.by_own_length() {
+        return preprocessor.batch(waves);
+    }
+    let longest = waves.iter().map(|wave| preprocessor.frames(wave.len())).max().unwrap_or(0);
+    let mut batch = PaddedBatch::empty(waves.len().next_power_of_two(), bucket(longest));
+    for (row, wave) in waves.iter().enumerate() {
+        preprocessor.place(&mut batch, row, &preprocessor.features(wave))?;
+    }
+    Ok(batch)
+}
+
+/// The number of frames that a batch is padded to: multiples of 64 up to 512, then steps of a quarter.
+pub(super) fn bucket(frames: usize) -> usize {
+    if frames <= 512 {
+        return frames.max(1).next_multiple_of(64);
+    }
+    let mut bucket = 512_usize;
+    while bucket < frames {
+        bucket = (bucket + bucket / 4).next_multiple_of(64);
+    }
+    bucket
+}
+
+/// Puts the parameters into buffers that the device can bind.
+pub(super) fn place(executor: &mut Executor, parameters: &[Parameter], weights: &Weights) -> Result<()> {
+    let gpu = executor.gpu().clone();
+    let most = gpu.capabilities().max_binding.min(gpu.capabilities().max_buffer);
+    let mut arenas: Vec<(Vec<(String, Spec)>, u64)> = Vec::new();
+    for parameter in parameters {
+        let spec = Spec::f32(parameter.shape.clone());
+        let bytes = spec.bytes().next_multiple_of(256);
+        match arenas.last_mut() {
+            Some((parts, used)) if *used + bytes <= most => {
+                parts.push((parameter.name.clone(), spec));
+                *used += bytes;
+            }
+            _ => arenas.push((vec![(parameter.name.clone(), spec)], bytes)),
+        }
+    }
+    for (index, (parts, _)) in arenas.iter().enumerate() {
+        executor.store.arena(&gpu, &format!("parameters.{index}"), parts)?;
+    }
+    for parameter in parameters {
+        executor.store.write(&gpu, &parameter.name, weights.values(parameter)?)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::STRIDE;
+
+    #[test]
+    fn buckets_are_few_and_hold_what_they_must() {
+        let mut seen = std::collections::BTreeSet::new();
+        for frames in 1..=6400 {
+            let bucket = bucket(frames);
+            assert!(bucket >= frames && bucket.is_multiple_of(STRIDE));
+            assert!(bucket < frames + 64 || bucket as f64 <= 1.35 * frames as f64, "{frames} {bucket}");
+            seen.insert(bucket);
+        }
+        assert!(seen.len() <= 24, "{seen:?}");
+    }
+}

@@ -1,0 +1,108 @@
+//! `polymix encode`: names, shapes, padding, bad files.
+
+use super::*;
+
+/// The file that `encode` writes.
+fn encode(model: &Path, audio: &[&Path], extra: &[&str]) -> Weights {
+    let out = model.with_extension("safetensors");
+    let mut arguments = vec!["encode", text(model), "--out", text(&out), "--quiet"];
+    arguments.extend(audio.iter().map(|path| text(path)));
+    let output = polymix(&[&arguments, extra].concat());
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    Weights::parse(&std::fs::read(out).unwrap()).unwrap()
+}
+
+/// Largest difference of two tensors of one shape.
+#[track_caller]
+fn distance(a: &Weights, b: &Weights, [from, to]: [&str; 2], tensor: &str) -> f32 {
+    let (one, other) = (format!("{from}.{tensor}"), format!("{to}.{tensor}"));
+    let ((shape, a), (other_shape, b)) = (a.get(&one).expect(&one), b.get(&other).expect(&other));
+    assert_eq!(shape, other_shape, "{tensor}");
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn files_have_all_tensors_under_their_stems() {
+    if !adapter() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    model().save(&at("ctc"), "").unwrap();
+    import::pretrained("pom").save(&at("pretrained"), "").unwrap();
+    std::fs::create_dir(at("other")).unwrap();
+    let (a, b, c) = (at("a.wav"), at("b.x.wav"), at("other").join("a.wav"));
+    for (path, seconds) in [(&a, 0.7), (&b, 0.33), (&c, 1.0)] {
+        wav(path, &tone(seconds));
+    }
+
+    // 0.1 s of silence at both ends: 91 and 54 frames, in fours 23 and 14.
+    let found = encode(&at("ctc"), &[&a, &b, &c], &["--batch", "2"]);
+    let shape = |name: &str| found.get(name).unwrap_or_else(|| panic!("{name}")).0.dims().to_vec();
+    for (stem, frames, time) in [("a", 91, 23), ("b.x", 54, 14), ("a#2", 121, 31)] {
+        assert_eq!(shape(&format!("{stem}.features")), [frames, BANDS]);
+        for tensor in ["frontend", "layer.0", "encoder"] {
+            assert_eq!(shape(&format!("{stem}.{tensor}")), [time, 8]);
+        }
+        assert_eq!(shape(&format!("{stem}.logits")), [time, 29]);
+    }
+    assert_eq!(found.len(), 3 * 5);
+    assert!(found.iter().all(|(.., values)| values.iter().all(|x| x.is_finite())));
+
+    // Masked padding: the same alone.
+    for (path, stem) in [(&a, "a"), (&b, "b.x"), (&c, "a#2")] {
+        let alone = encode(&at("ctc"), &[path], &[]);
+        let own = stem.trim_end_matches("#2");
+        assert_eq!(distance(&alone, &found, [own, stem], "features"), 0.0);
+        for tensor in ["frontend", "layer.0", "encoder", "logits"] {
+            assert!(distance(&alone, &found, [own, stem], tensor) < 1e-5, "{stem} {tensor}");
+        }
+    }
+
+    // Reference padding: padded frames leak into a shorter utterance, unless the command says otherwise.
+    let pretrained = at("pretrained");
+    let both = encode(&pretrained, &[&a, &b], &["--batch", "2"]);
+    let alone = encode(&pretrained, &[&b], &[]);
+    assert_eq!(both.get("b.x.features").unwrap().0.dims(), [34, BANDS]);
+    // 33.98/71 of the 18 frames of the batch.
+    assert_eq!(both.get("b.x.logits").unwrap().0.dims(), [8, 10]);
+    assert_eq!(alone.get("b.x.logits").unwrap().0.dims(), [9, 10]);
+    let both = encode(&pretrained, &[&a, &b], &["--batch", "2", "--padding", "masked"]);
+    let alone = encode(&pretrained, &[&b], &["--padding", "masked"]);
+    for tensor in ["frontend", "layer.0", "layer.1", "encoder", "logits"] {
+        assert!(distance(&both, &alone, ["b.x"; 2], tensor) < 1e-5, "{tensor}");
+    }
+    let reference = encode(&at("ctc"), &[&a, &b], &["--batch", "2", "--padding", "reference"]);
+    assert!(distance(&reference, &found, ["b.x"; 2], "encoder") > 1e-3);
+}
+
+#[test]
+fn bad_audio_and_bad_places_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    model().save(&at("model"), "").unwrap();
+    let (model, good, bad, out) = (at("model"), at("good.wav"), at("bad.wav"), at("o.safetensors"));
+    wav(&good, &tone(0.3));
+    let encode = |audio: &Path, out: &Path, code, parts: &[&str]| {
+        fails(code, &["encode", text(&model), text(&good), text(audio), "--out", text(out)], parts);
+        assert!(!out.is_file() && !at("o.safetensors.partial").exists());
+    };
+    encode(&at("absent.wav"), &out, 1, &["absent.wav"]);
+    std::fs::write(&bad, "this is no audio").unwrap();
+    encode(&bad, &out, 1, &["bad.wav"]);
+    fails(2, &["encode", text(&model), text(&good)], &["--out"]);
+    fails(2, &["encode", text(&model), "--out", text(&out)], &["<AUDIO>"]);
+    let fixed = ["encode", text(&model), text(&good), "--out", text(&out)];
+    fails(2, &[&fixed[..], &["--batch", "0"]].concat(), &["--batch"]);
+    fails(2, &[&fixed[..], &["--padding", "causal"]].concat(), &["--padding"]);
+    if !adapter() {
+        return;
+    }
+    let mut wave = tone(0.3);
+    wave[100] = f32::NAN;
+    wav(&bad, &wave);
+    encode(&bad, &out, 1, &["bad.wav", "sample 100"]);
+    encode(&good, &at("nowhere").join("o.safetensors"), 1, &["nowhere"]);
+    encode(&good, folder.path(), 1, &["is a folder"]);
+}
