@@ -1,6 +1,6 @@
 // Depthwise convolution over time; one invocation takes 8 neighbouring frames of a channel and slides
 // their inputs through registers.
-//   y[b, t, c] = bias[c] + Σ_k weight[c, k] · x[b, t + k − (kernel − 1)/2, c], x = 0 outside 0 .. lengths[b]
+//   y[b, t, c] = bias[c] + Σ_k weight[c, k] · x[b, t + k − left, c], x = 0 outside 0 .. lengths[b]
 #import shared/grid
 
 struct Params {
@@ -8,6 +8,7 @@ struct Params {
     time: u32,
     channels: u32,
     kernel: u32,
+    left: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -43,7 +44,7 @@ fn main(
     }
     let length = i32(min(lengths[utterance], params.time));
     let first = i32(utterance * params.time * params.channels + channel);
-    let left = i32(t) - i32(params.kernel / 2u);
+    let left = i32(t) - i32(params.left);
     var low = vec4<f32>(
         load(first, left, length), load(first, left + 1, length),
         load(first, left + 2, length), load(first, left + 3, length),

@@ -1,5 +1,5 @@
 // Gradient of the depthwise convolution's input; one invocation takes 8 neighbouring frames of a channel.
-//   dx[b, s, c] = Σ_k weight[c, k] · dy[b, s − k + (kernel − 1)/2, c] for s < lengths[b], else 0
+//   dx[b, s, c] = Σ_k weight[c, k] · dy[b, s − k + left, c] for s < lengths[b], else 0
 #import shared/grid
 
 struct Params {
@@ -7,6 +7,7 @@ struct Params {
     time: u32,
     channels: u32,
     kernel: u32,
+    left: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -40,7 +41,7 @@ fn main(
         return;
     }
     let first = i32(utterance * params.time * params.channels + channel);
-    let left = i32(t) - i32(params.kernel / 2u);
+    let left = i32(t + params.left) - i32(params.kernel - 1u);
     var low = vec4<f32>(load(first, left), load(first, left + 1), load(first, left + 2), load(first, left + 3));
     var high = vec4<f32>(load(first, left + 4), load(first, left + 5), load(first, left + 6), load(first, left + 7));
     var sum_low = vec4<f32>();

@@ -1,6 +1,6 @@
 // First level of the depthwise convolution's weight gradient; one invocation sums a chunk of an utterance's
 // frames for 8 neighbouring taps of a channel, and slides x through registers.
-//   partial[chunk, k, c] = Σ_{t in chunk} dy[b, t, c] · x[b, t + k − (kernel − 1)/2, c], x = 0 outside 0 .. lengths[b]
+//   partial[chunk, k, c] = Σ_{t in chunk} dy[b, t, c] · x[b, t + k − left, c], x = 0 outside 0 .. lengths[b]
 //   partial[chunk, kernel, c] = Σ_{t in chunk} dy[b, t, c]
 #import shared/grid
 
@@ -9,6 +9,7 @@ struct Params {
     time: u32,
     channels: u32,
     kernel: u32,
+    left: u32,
     chunk: u32,
     chunks: u32,
 }
@@ -54,7 +55,7 @@ fn main(
     let end = min(start + params.chunk, params.time);
     let length = i32(min(lengths[utterance], params.time));
     let first = i32(utterance * params.time * params.channels + channel);
-    let left = i32(start + tap) - i32(params.kernel / 2u);
+    let left = i32(start + tap) - i32(params.left);
     var low = vec4<f32>(
         load(first, left, length), load(first, left + 1, length),
         load(first, left + 2, length), load(first, left + 3, length),

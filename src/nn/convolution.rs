@@ -42,7 +42,7 @@ impl ConvolutionModule {
             Padding::Masked => ctx.lengths.clone(),
             Padding::Reference => scope.input("full_lengths", Spec::u32([ctx.batch])),
         };
-        let x = x.depthwise_conv1d(&weight, &bias, &lengths)?;
+        let x = x.depthwise_conv1d(&weight, &bias, &lengths, kernel / 2)?;
         let x = LayerNorm::new(d).forward(&scope.at("after_norm"), &x)?.activation(self.activation)?;
         let project = scope.at("project");
         let x = Linear::new(d, d, self.initialization).forward(&project, &x)?;

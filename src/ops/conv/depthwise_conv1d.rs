@@ -1,4 +1,4 @@
-//! The convolution module's depthwise convolution over time.
+//! Depthwise convolution over time: centred, causal or looking ahead.
 
 use std::sync::Arc;
 
@@ -12,18 +12,22 @@ use crate::ops::{Array, Op, Vjp, expect, mismatch};
 use crate::shader::conv::{depthwise_conv1d, depthwise_conv1d_backward, depthwise_conv1d_backward_weight};
 use crate::shape::{DType, Spec};
 
-/// Depthwise convolution over time, of an odd kernel with zero padding (kernel − 1)/2, and bias:
+/// Depthwise convolution over time with bias, as many frames out as in:
 ///
-/// y[b, t, c] = bias[c] + Σ_k weight[c, 0, k] · x̃[b, t + k − (kernel − 1)/2, c],
+/// y[b, t, c] = bias[c] + Σ_k weight[c, 0, k] · x̃[b, t + k − left, c],
 ///
 /// where x̃ is x at frames in 0..lengths\[b\] and 0 elsewhere; lengths of `time` leave x as it is.
 /// x [batch, time, channels], weight [channels, 1, kernel], bias [channels], lengths u32 [batch] → y as x.
 ///
 /// Derivatives, with dy as it is at all frames:
-/// dx[b, s, c] = Σ_k weight[c, 0, k] · dy[b, s − k + (kernel − 1)/2, c] for s < lengths\[b\], else 0;
-/// dweight[c, 0, k] = Σ_{b, t} dy[b, t, c] · x̃[b, t + k − (kernel − 1)/2, c]; dbias[c] = Σ_{b, t} dy[b, t, c].
+/// dx[b, s, c] = Σ_k weight[c, 0, k] · dy[b, s − k + left, c] for s < lengths\[b\], else 0;
+/// dweight[c, 0, k] = Σ_{b, t} dy[b, t, c] · x̃[b, t + k − left, c]; dbias[c] = Σ_{b, t} dy[b, t, c].
 #[derive(Debug, Clone, Copy)]
-pub struct DepthwiseConv1d;
+pub struct DepthwiseConv1d {
+    /// Taps before the frame itself, fewer than there are: (kernel − 1)/2 is centred, kernel − 1 causal, and 0
+    /// its mirror image, which sees the frame and those after it.
+    pub left: usize,
+}
 
 /// Frames of the register tile, and taps of the weight gradient's.
 const BLOCK: usize = 8;
@@ -31,8 +35,8 @@ const BLOCK: usize = 8;
 const CHUNK: usize = 64;
 
 /// The frame behind tap `k` of frame `t`, where it is one of the first `length`.
-fn frame(t: usize, k: usize, kernel: usize, length: usize) -> Option<usize> {
-    (t + k).checked_sub(kernel / 2).filter(|&s| s < length)
+fn frame(t: usize, k: usize, left: usize, length: usize) -> Option<usize> {
+    (t + k).checked_sub(left).filter(|&s| s < length)
 }
 
 fn length(lengths: &Array, utterance: usize, time: usize) -> usize {
@@ -49,15 +53,18 @@ impl Op for DepthwiseConv1d {
         let [x, weight, bias, lengths] = [0, 1, 2, 3].map(|i: usize| inputs[i].shape.dims());
         match (x, weight, bias, lengths) {
             (&[batch, _, channels], &[rows, 1, kernel], &[biases], &[utterances])
-                if rows == channels && biases == channels && utterances == batch && kernel % 2 == 1 =>
+                if rows == channels && biases == channels && utterances == batch && self.left < kernel =>
             {
                 Ok(vec![inputs[0].clone()])
             }
-            _ => Err(mismatch(
-                self.name(),
-                inputs,
-                "x [batch, time, channels], weight [channels, 1, odd kernel], bias [channels], lengths [batch]",
-            )),
+            _ => {
+                let wanted = format!(
+                    "x [batch, time, channels], weight [channels, 1, kernel above {}], bias [channels], lengths \
+                     [batch]",
+                    self.left
+                );
+                Err(mismatch(self.name(), inputs, &wanted))
+            }
         }
     }
 
@@ -69,6 +76,7 @@ impl Op for DepthwiseConv1d {
             time: x[1] as u32,
             channels: x[2] as u32,
             kernel: kernel as u32,
+            left: self.left as u32,
         };
         let groups = rec.threads(x[0] * x[1].div_ceil(BLOCK) * x[2], width);
         let bindings = [&inputs[0], &inputs[1], &inputs[2], &inputs[3], &outputs[0]];
@@ -82,7 +90,7 @@ impl Op for DepthwiseConv1d {
         let (time, kernel) = (x.shape()[1], weight.shape()[2]);
         let y = Array::from_shape_fn(x.raw_dim(), |at| {
             let length = length(lengths, at[0], time);
-            let taps = (0..kernel).filter_map(|k| Some((k, frame(at[1], k, kernel, length)?)));
+            let taps = (0..kernel).filter_map(|k| Some((k, frame(at[1], k, self.left, length)?)));
             bias[[at[2]]] + taps.map(|(k, s)| weight[[at[2], 0, k]] * x[[at[0], s, at[2]]]).sum::<f64>()
         });
         vec![y]
@@ -91,10 +99,10 @@ impl Op for DepthwiseConv1d {
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
         let (x, weight, lengths, dy) = (&ctx.inputs[0], &ctx.inputs[1], &ctx.inputs[3], ctx.dy()?);
         let dx = match ctx.needed[0] {
-            true => Some(dy.apply(DepthwiseConv1dBackward, &[weight, lengths])?),
+            true => Some(dy.apply(DepthwiseConv1dBackward(*self), &[weight, lengths])?),
             false => None,
         };
-        let op = DepthwiseConv1dBackwardWeight { kernel: weight.dims()[2] };
+        let op = DepthwiseConv1dBackwardWeight { forward: *self, kernel: weight.dims()[2] };
         let mut sums = match ctx.needed[1] || ctx.needed[2] {
             true => x.graph().apply(Arc::new(op), &[x, dy, lengths])?.into_iter(),
             false => Vec::new().into_iter(),
@@ -105,7 +113,7 @@ impl Op for DepthwiseConv1d {
 
 /// dx of [`DepthwiseConv1d`] from dy, weight and lengths.
 #[derive(Debug, Clone, Copy)]
-struct DepthwiseConv1dBackward;
+struct DepthwiseConv1dBackward(DepthwiseConv1d);
 
 impl Op for DepthwiseConv1dBackward {
     fn name(&self) -> &'static str {
@@ -125,6 +133,7 @@ impl Op for DepthwiseConv1dBackward {
             time: dy[1] as u32,
             channels: dy[2] as u32,
             kernel: kernel as u32,
+            left: self.0.left as u32,
         };
         let groups = rec.threads(dy[0] * dy[1].div_ceil(BLOCK) * dy[2], width);
         let bindings = [&inputs[0], &inputs[1], &inputs[2], &outputs[0]];
@@ -140,7 +149,7 @@ impl Op for DepthwiseConv1dBackward {
         let mut dx = Array::zeros(dy.raw_dim());
         for (at, &dy) in dy.indexed_iter() {
             for k in 0..kernel {
-                if let Some(s) = frame(at[1], k, kernel, length(lengths, at[0], time)) {
+                if let Some(s) = frame(at[1], k, self.0.left, length(lengths, at[0], time)) {
                     dx[[at[0], s, at[2]]] += weight[[at[2], 0, k]] * dy;
                 }
             }
@@ -153,6 +162,7 @@ impl Op for DepthwiseConv1dBackward {
 /// chunks, in an order that depends on the shapes alone.
 #[derive(Debug, Clone, Copy)]
 struct DepthwiseConv1dBackwardWeight {
+    forward: DepthwiseConv1d,
     kernel: usize,
 }
 
@@ -179,6 +189,7 @@ impl Op for DepthwiseConv1dBackwardWeight {
             time: time as u32,
             channels: channels as u32,
             kernel: self.kernel as u32,
+            left: self.forward.left as u32,
             chunk: CHUNK as u32,
             chunks: chunks as u32,
         };
@@ -198,7 +209,7 @@ impl Op for DepthwiseConv1dBackwardWeight {
         for (at, &dy) in dy.indexed_iter() {
             dbias[[at[2]]] += dy;
             for k in 0..self.kernel {
-                if let Some(s) = frame(at[1], k, self.kernel, length(lengths, at[0], time)) {
+                if let Some(s) = frame(at[1], k, self.forward.left, length(lengths, at[0], time)) {
                     dweight[[at[2], 0, k]] += dy * x[[at[0], s, at[2]]];
                 }
             }
@@ -208,11 +219,18 @@ impl Op for DepthwiseConv1dBackwardWeight {
 }
 
 impl Tensor {
-    /// Depthwise convolution over the first `lengths` frames; see [`DepthwiseConv1d`].
+    /// Depthwise convolution over the first `lengths` frames with `left` taps before each; see
+    /// [`DepthwiseConv1d`].
     ///
     /// # Errors
-    /// When the shapes do not fit or the kernel is even.
-    pub fn depthwise_conv1d(&self, weight: &Tensor, bias: &Tensor, lengths: &Tensor) -> Result<Tensor> {
-        self.apply(DepthwiseConv1d, &[weight, bias, lengths])
+    /// When the shapes do not fit or there are no more than `left` taps.
+    pub fn depthwise_conv1d(
+        &self,
+        weight: &Tensor,
+        bias: &Tensor,
+        lengths: &Tensor,
+        left: usize,
+    ) -> Result<Tensor> {
+        self.apply(DepthwiseConv1d { left }, &[weight, bias, lengths])
     }
 }
