@@ -8,7 +8,7 @@ struct Params {
     time: u32,
     channels: u32,
     kernel: u32,
-    left: u32, // taps before the frame's own
+    left: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -7,7 +7,7 @@ struct Params {
     time: u32,
     channels: u32,
     kernel: u32,
-    right: u32, // kernel − 1 − left
+    left: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -41,7 +41,7 @@ fn main(
         return;
     }
     let first = i32(utterance * params.time * params.channels + channel);
-    let left = i32(t) - i32(params.right);
+    let left = i32(t + params.left) - i32(params.kernel - 1u);
     var low = vec4<f32>(load(first, left), load(first, left + 1), load(first, left + 2), load(first, left + 3));
     var high = vec4<f32>(load(first, left + 4), load(first, left + 5), load(first, left + 6), load(first, left + 7));
     var sum_low = vec4<f32>();

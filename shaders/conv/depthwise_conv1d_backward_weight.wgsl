@@ -9,7 +9,7 @@ struct Params {
     time: u32,
     channels: u32,
     kernel: u32,
-    left: u32, // taps before the frame's own
+    left: u32,
     chunk: u32,
     chunks: u32,
 }

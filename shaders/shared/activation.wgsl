@@ -5,6 +5,7 @@ const LEAKY_RELU: u32 = 3u;
 const SIGMOID: u32 = 4u;
 const BOUNDED_LEAKY_RELU: u32 = 5u;
 const HARD_SIGMOID: u32 = 6u;
+const SOFTPLUS: u32 = 7u;
 const LEAKY_SLOPE: f32 = 0.01;
 
 // erf(x) within 2e-7: its Taylor series below 1; above, 1 − t·exp(−x² + Q(t)), t = 1/(1 + x/2).
@@ -26,6 +27,18 @@ fn sigmoid(x: vec4<f32>) -> vec4<f32> {
     return 1.0 / (1.0 + exp(-clamp(x, vec4<f32>(-80.0), vec4<f32>(80.0))));
 }
 
+// max(x, 0) + ln(1 + e), e = exp(−|x|), with ln(1 + e) = 2 artanh(e/(2 + e)): exact to a few roundings where e is
+// small too, as 1 + e is not.
+fn softplus(x: vec4<f32>) -> vec4<f32> {
+    let e = exp(-min(abs(x), vec4<f32>(80.0)));
+    let s = e / (2.0 + e);
+    let q = s * s;
+    var p = 0.07692308 + q * (0.06666667 + q * 0.05882353);
+    p = 0.14285715 + q * (0.11111111 + q * (0.09090909 + q * p));
+    p = 1.0 + q * (0.33333334 + q * (0.2 + q * p));
+    return max(x, vec4<f32>(0.0)) + 2.0 * s * p;
+}
+
 fn activate(x: vec4<f32>, kind: u32) -> vec4<f32> {
     switch kind {
         case GELU: { return 0.5 * x * (1.0 + erf(x * 0.70710678)); }
@@ -36,6 +49,7 @@ fn activate(x: vec4<f32>, kind: u32) -> vec4<f32> {
             return clamp(select(x * LEAKY_SLOPE, x, x > vec4<f32>(0.0)), vec4<f32>(-0.1), vec4<f32>(6.0));
         }
         case HARD_SIGMOID: { return clamp(x + 3.0, vec4<f32>(0.0), vec4<f32>(6.0)) / 6.0; }
+        case SOFTPLUS: { return softplus(x); }
         default: { return sigmoid(x); }
     }
 }
@@ -58,6 +72,7 @@ fn activate_slope(x: vec4<f32>, kind: u32) -> vec4<f32> {
             return select(vec4<f32>(0.0), slope, abs(x + 2.0) <= vec4<f32>(8.0));
         }
         case HARD_SIGMOID: { return select(vec4<f32>(0.0), vec4<f32>(1.0 / 6.0), abs(x) < vec4<f32>(3.0)); }
+        case SOFTPLUS: { return sigmoid(x); }
         default: {
             let s = sigmoid(x);
             return s * (1.0 - s);

@@ -20,6 +20,15 @@ pub enum Init {
     },
     /// N(0, 1) rows, each divided by its l2 norm.
     UnitRows,
+    /// ln 1, ln 2, ln 3, … in every row.
+    LogCount,
+    /// x such that softplus(x) is drawn log-uniformly from `low` to `high`.
+    InverseSoftplus {
+        /// Smallest softplus(x), above 0.
+        low: f32,
+        /// Largest softplus(x).
+        high: f32,
+    },
 }
 
 impl Init {
@@ -53,6 +62,15 @@ impl Init {
                     row.iter_mut().for_each(|x| *x /= norm);
                 }
                 values
+            }
+            Self::LogCount => {
+                let columns = shape.last().max(1);
+                (0..n).map(|i| ((i % columns + 1) as f64).ln() as f32).collect()
+            }
+            Self::InverseSoftplus { low, high } => {
+                let [low, high] = [low, high].map(f32::ln);
+                let softplus = std::iter::repeat_with(|| (low + rng.unit() * (high - low)).exp());
+                softplus.map(|y| y.exp_m1().ln()).take(n).collect()
             }
         }
     }

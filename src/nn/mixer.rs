@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use super::{BoundedPolynomialMixer, Context, FastFormer, HyperMixer, PolynomialMixer, SummaryMixer};
+use super::{BoundedPolynomialMixer, Context, FastFormer, HyperMixer, Mamba, PolynomialMixer, SummaryMixer};
 use crate::error::{Error, Result};
 use crate::graph::{Scope, Tensor};
 use crate::recipe::{MIXERS, ModelConfig};
@@ -43,6 +43,7 @@ pub fn mixer(name: &str, config: &ModelConfig) -> Result<Box<dyn Mixer>> {
         })),
         "hyper-mixing" => Ok(Box::new(HyperMixer { width, heads, hidden: config.ffn, initialization })),
         "fastformer" => Ok(Box::new(FastFormer { width, heads, initialization })),
+        "mamba" => Ok(Box::new(Mamba { width, initialization })),
         _ => Err(Error::usage(format!("there is no mixer {name}; known are {}", MIXERS.join(", ")))),
     }
 }

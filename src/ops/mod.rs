@@ -16,6 +16,7 @@ pub mod pom;
 pub mod quantizer;
 pub mod random;
 pub mod reduce;
+pub mod scan;
 
 use std::fmt::Debug;
 

@@ -12,6 +12,7 @@ pub const MIXERS: &[&str] = &[
     "summary-mixing",
     "hyper-mixing",
     "fastformer",
+    "mamba",
 ];
 
 /// The Conformer encoder.

@@ -1,7 +1,9 @@
+use ndarray::Axis;
 use polymix::autograd::gradients;
 use polymix::exec::{Executor, Plan};
 use polymix::graph::{Graph, Tensor};
 use polymix::ops::conv::{Conv2d, DepthwiseConv1d};
+use polymix::ops::{Array, Op};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
@@ -110,33 +112,55 @@ fn depthwise_args([time, channels, kernel]: [usize; 3], lengths: &[u32]) -> [Arg
 
 #[test]
 fn depthwise_conv1d() {
-    let cases: [([usize; 3], &[u32]); 8] = [
-        ([1, 1, 1], &[1]),
-        ([1, 3, 31], &[1, 0]),
-        ([7, 5, 3], &[7, 0, 3]),
-        ([8, 16, 31], &[8, 5]),
-        ([9, 4, 7], &[1, 9, 8]),
-        ([65, 6, 31], &[65, 64, 30, 0]),
-        ([131, 3, 9], &[131]),
-        ([17, 65, 5], &[16, 17]),
+    let cases: [([usize; 3], usize, &[u32]); 13] = [
+        ([1, 1, 1], 0, &[1]),
+        ([1, 3, 31], 15, &[1, 0]),
+        ([7, 5, 3], 1, &[7, 0, 3]),
+        ([8, 16, 31], 15, &[8, 5]),
+        ([9, 4, 7], 3, &[1, 9, 8]),
+        ([65, 6, 31], 15, &[65, 64, 30, 0]),
+        ([131, 3, 9], 4, &[131]),
+        ([17, 65, 5], 2, &[16, 17]),
+        // Causal, looking ahead, and neither.
+        ([1, 3, 4], 3, &[1, 0]),
+        ([19, 5, 4], 3, &[19, 7, 1, 0]),
+        ([19, 5, 4], 0, &[19, 7, 1, 0]),
+        ([67, 3, 12], 11, &[67, 66]),
+        ([67, 3, 12], 8, &[67, 64]),
     ];
-    for (sizes, lengths) in cases {
-        let left = sizes[2] / 2;
+    for (sizes, left, lengths) in cases {
         check(DepthwiseConv1d { left }, &depthwise_args(sizes, lengths), Tolerance::Accumulated);
     }
-    // No later frame, no earlier one, an even kernel.
-    for (sizes, left) in [([19, 5, 31], 30), ([70, 3, 4], 3), ([70, 3, 4], 0), ([1, 2, 4], 3)] {
-        let lengths = [sizes[0] as u32, sizes[0] as u32 / 2];
-        check(DepthwiseConv1d { left }, &depthwise_args(sizes, &lengths), Tolerance::Accumulated);
-    }
-    let op = DepthwiseConv1d { left: 1 };
-    check_outputs(op, &depthwise_args([4, 4, 3], &[]), Tolerance::Exact, 0);
+    check_outputs(DepthwiseConv1d { left: 1 }, &depthwise_args([4, 4, 3], &[]), Tolerance::Exact, 0);
     let specs = |weight: &[usize], lengths: usize| {
         [Spec::f32([2, 9, 4]), Spec::f32(weight), Spec::f32([4]), Spec::u32([lengths])]
     };
-    refuses(op, &specs(&[4, 1, 1], 2));
-    refuses(op, &specs(&[3, 1, 3], 2));
-    refuses(op, &specs(&[4, 1, 3], 1));
+    refuses(DepthwiseConv1d { left: 4 }, &specs(&[4, 1, 4], 2));
+    refuses(DepthwiseConv1d { left: 1 }, &specs(&[3, 1, 3], 2));
+    refuses(DepthwiseConv1d { left: 1 }, &specs(&[4, 1, 3], 1));
+}
+
+/// A causal convolution is a centred one whose later taps are 0; the one that looks ahead is its mirror image.
+#[test]
+fn depthwise_conv1d_directions() {
+    let (time, channels) = (9, 2);
+    let [x, weight, bias, lengths] = depthwise_args([time, channels, 4], &[9]);
+    let run = |left: usize, x: &Array, weight: &Array| {
+        let args = [x, weight, &bias.values, &lengths.values];
+        DepthwiseConv1d { left }.reference(&args).swap_remove(0)
+    };
+    let causal = run(3, &x.values, &weight.values);
+    let mut longer = Array::zeros(vec![channels, 1, 7]);
+    longer.slice_axis_mut(Axis(2), (..4).into()).assign(&weight.values);
+    assert_eq!(causal, run(3, &x.values, &longer));
+    let flipped = |x: &Array, axis: usize| {
+        let mut x = x.clone();
+        x.invert_axis(Axis(axis));
+        x
+    };
+    let ahead = run(0, &flipped(&x.values, 1), &flipped(&weight.values, 2));
+    let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-12;
+    assert!(causal.iter().zip(&flipped(&ahead, 1)).all(close));
 }
 
 #[test]

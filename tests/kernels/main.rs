@@ -14,4 +14,5 @@ mod pom;
 mod quantizer;
 mod random;
 mod reduce;
+mod scan;
 mod tiles;

@@ -1,10 +1,12 @@
+use polymix::exec::{Executor, Plan};
+use polymix::graph::Graph;
 use polymix::ops::map::{Activation, ActivationKind, Affine, Binary, BinaryKind, Glu};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
-use crate::check::{Arg, Tolerance, cases, check, refuses};
+use crate::check::{Arg, Tolerance, cases, check, gpu, refuses};
 
-const KINDS: [ActivationKind; 7] = [
+const KINDS: [ActivationKind; 8] = [
     ActivationKind::Gelu,
     ActivationKind::Silu,
     ActivationKind::Relu,
@@ -12,6 +14,7 @@ const KINDS: [ActivationKind; 7] = [
     ActivationKind::Sigmoid,
     ActivationKind::BoundedLeakyRelu,
     ActivationKind::HardSigmoid,
+    ActivationKind::Softplus,
 ];
 
 /// Values away from the kink at 0.
@@ -34,6 +37,25 @@ fn activation() {
         crate::check::check_outputs(op, &[Arg::f32(&[8], |i| extreme[i])], Tolerance::Elementwise, 0);
     }
     refuses(Activation(ActivationKind::Gelu), &[Spec::u32([3])]);
+}
+
+/// Steps of a scan are small softplus values, which 1 + e^x would round away.
+#[test]
+fn softplus_keeps_small_values() {
+    let Some(gpu) = gpu() else { return };
+    let graph = Graph::new();
+    let xs: Vec<f32> = (-120..=40).map(|i| 0.25 * i as f32).collect();
+    let y = graph.input("x", Spec::f32([xs.len()])).activation(ActivationKind::Softplus).unwrap();
+    let plan = Plan::compile(&graph, &[("y", &y)], gpu.capabilities()).unwrap();
+    let mut executor = Executor::new(gpu.clone());
+    let mut loaded = pollster::block_on(executor.load(plan)).unwrap();
+    executor.feed(&loaded, "x", &xs).unwrap();
+    executor.run(&mut loaded).unwrap();
+    let ys: Vec<f32> = pollster::block_on(executor.read(&loaded, "y")).unwrap();
+    for (x, y) in xs.into_iter().zip(ys) {
+        let wanted = ActivationKind::Softplus.value_and_slope(f64::from(x)).0;
+        assert!((f64::from(y) - wanted).abs() <= 2e-6 * wanted, "softplus({x}) = {y}, wanted {wanted}");
+    }
 }
 
 #[test]

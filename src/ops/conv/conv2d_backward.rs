@@ -205,7 +205,7 @@ impl Op for Conv2dBackwardWeight {
 
 /// Sums `partial` [chunks, rows and more, padded] over its chunks to dweight [columns, rows] and, from its last
 /// row, dbias [columns].
-pub(super) fn sum_chunks(
+pub(in crate::ops) fn sum_chunks(
     rec: &mut Recorder,
     partial: &Operand,
     chunks: usize,

@@ -1,4 +1,4 @@
-//! The convolution module's depthwise convolution over time.
+//! Depthwise convolution over time: centred, causal or looking ahead.
 
 use std::sync::Arc;
 
@@ -12,12 +12,11 @@ use crate::ops::{Array, Op, Vjp, expect, mismatch};
 use crate::shader::conv::{depthwise_conv1d, depthwise_conv1d_backward, depthwise_conv1d_backward_weight};
 use crate::shape::{DType, Spec};
 
-/// Depthwise convolution over time with zero padding, and bias:
+/// Depthwise convolution over time with bias, as many frames out as in:
 ///
 /// y[b, t, c] = bias[c] + Σ_k weight[c, 0, k] · x̃[b, t + k − left, c],
 ///
-/// where x̃ is x at frames in 0..lengths\[b\] and 0 elsewhere; lengths of `time` leave x as it is. `left` is
-/// (kernel − 1)/2 for a frame in the middle of an odd kernel, and kernel − 1 where it sees no later frame.
+/// where x̃ is x at frames in 0..lengths\[b\] and 0 elsewhere; lengths of `time` leave x as it is.
 /// x [batch, time, channels], weight [channels, 1, kernel], bias [channels], lengths u32 [batch] → y as x.
 ///
 /// Derivatives, with dy as it is at all frames:
@@ -25,7 +24,8 @@ use crate::shape::{DType, Spec};
 /// dweight[c, 0, k] = Σ_{b, t} dy[b, t, c] · x̃[b, t + k − left, c]; dbias[c] = Σ_{b, t} dy[b, t, c].
 #[derive(Debug, Clone, Copy)]
 pub struct DepthwiseConv1d {
-    /// Taps before the frame's own, below the kernel.
+    /// Taps before the frame itself, fewer than there are: (kernel − 1)/2 is centred, kernel − 1 causal, and 0
+    /// its mirror image, which sees the frame and those after it.
     pub left: usize,
 }
 
@@ -58,10 +58,10 @@ impl Op for DepthwiseConv1d {
                 Ok(vec![inputs[0].clone()])
             }
             _ => {
-                let left = self.left;
                 let wanted = format!(
-                    "x [batch, time, channels], weight [channels, 1, kernel over {left}], bias [channels], \
-                     lengths [batch]"
+                    "x [batch, time, channels], weight [channels, 1, kernel above {}], bias [channels], lengths \
+                     [batch]",
+                    self.left
                 );
                 Err(mismatch(self.name(), inputs, &wanted))
             }
@@ -99,10 +99,10 @@ impl Op for DepthwiseConv1d {
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
         let (x, weight, lengths, dy) = (&ctx.inputs[0], &ctx.inputs[1], &ctx.inputs[3], ctx.dy()?);
         let dx = match ctx.needed[0] {
-            true => Some(dy.apply(DepthwiseConv1dBackward { left: self.left }, &[weight, lengths])?),
+            true => Some(dy.apply(DepthwiseConv1dBackward(*self), &[weight, lengths])?),
             false => None,
         };
-        let op = DepthwiseConv1dBackwardWeight { kernel: weight.dims()[2], left: self.left };
+        let op = DepthwiseConv1dBackwardWeight { forward: *self, kernel: weight.dims()[2] };
         let mut sums = match ctx.needed[1] || ctx.needed[2] {
             true => x.graph().apply(Arc::new(op), &[x, dy, lengths])?.into_iter(),
             false => Vec::new().into_iter(),
@@ -113,9 +113,7 @@ impl Op for DepthwiseConv1d {
 
 /// dx of [`DepthwiseConv1d`] from dy, weight and lengths.
 #[derive(Debug, Clone, Copy)]
-struct DepthwiseConv1dBackward {
-    left: usize,
-}
+struct DepthwiseConv1dBackward(DepthwiseConv1d);
 
 impl Op for DepthwiseConv1dBackward {
     fn name(&self) -> &'static str {
@@ -135,7 +133,7 @@ impl Op for DepthwiseConv1dBackward {
             time: dy[1] as u32,
             channels: dy[2] as u32,
             kernel: kernel as u32,
-            right: (kernel - 1 - self.left) as u32,
+            left: self.0.left as u32,
         };
         let groups = rec.threads(dy[0] * dy[1].div_ceil(BLOCK) * dy[2], width);
         let bindings = [&inputs[0], &inputs[1], &inputs[2], &outputs[0]];
@@ -151,7 +149,7 @@ impl Op for DepthwiseConv1dBackward {
         let mut dx = Array::zeros(dy.raw_dim());
         for (at, &dy) in dy.indexed_iter() {
             for k in 0..kernel {
-                if let Some(s) = frame(at[1], k, self.left, length(lengths, at[0], time)) {
+                if let Some(s) = frame(at[1], k, self.0.left, length(lengths, at[0], time)) {
                     dx[[at[0], s, at[2]]] += weight[[at[2], 0, k]] * dy;
                 }
             }
@@ -164,8 +162,8 @@ impl Op for DepthwiseConv1dBackward {
 /// chunks, in an order that depends on the shapes alone.
 #[derive(Debug, Clone, Copy)]
 struct DepthwiseConv1dBackwardWeight {
+    forward: DepthwiseConv1d,
     kernel: usize,
-    left: usize,
 }
 
 impl Op for DepthwiseConv1dBackwardWeight {
@@ -191,7 +189,7 @@ impl Op for DepthwiseConv1dBackwardWeight {
             time: time as u32,
             channels: channels as u32,
             kernel: self.kernel as u32,
-            left: self.left as u32,
+            left: self.forward.left as u32,
             chunk: CHUNK as u32,
             chunks: chunks as u32,
         };
@@ -211,7 +209,7 @@ impl Op for DepthwiseConv1dBackwardWeight {
         for (at, &dy) in dy.indexed_iter() {
             dbias[[at[2]]] += dy;
             for k in 0..self.kernel {
-                if let Some(s) = frame(at[1], k, self.left, length(lengths, at[0], time)) {
+                if let Some(s) = frame(at[1], k, self.forward.left, length(lengths, at[0], time)) {
                     dweight[[at[2], 0, k]] += dy * x[[at[0], s, at[2]]];
                 }
             }
@@ -221,11 +219,11 @@ impl Op for DepthwiseConv1dBackwardWeight {
 }
 
 impl Tensor {
-    /// Depthwise convolution over the first `lengths` frames, with `left` taps before a frame's own; see
+    /// Depthwise convolution over the first `lengths` frames with `left` taps before each; see
     /// [`DepthwiseConv1d`].
     ///
     /// # Errors
-    /// When the shapes do not fit or the kernel has no more than `left` taps.
+    /// When the shapes do not fit or there are no more than `left` taps.
     pub fn depthwise_conv1d(
         &self,
         weight: &Tensor,

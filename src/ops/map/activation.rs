@@ -1,4 +1,4 @@
-//! Activations: GELU (erf), SiLU, ReLU, LeakyReLU, sigmoid, and two with bounds.
+//! Activations: GELU (erf), SiLU, ReLU, LeakyReLU, sigmoid, two with bounds, softplus.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,8 @@ pub enum ActivationKind {
     BoundedLeakyRelu,
     /// min(max(x + 3, 0), 6)/6.
     HardSigmoid,
+    /// ln(1 + e^x); its slope is σ(x).
+    Softplus,
 }
 
 impl ActivationKind {
@@ -58,6 +60,7 @@ impl ActivationKind {
                 let inside = x > -3.0 && x < 3.0;
                 ((x + 3.0).clamp(0.0, 6.0) / 6.0, if inside { 1.0 / 6.0 } else { 0.0 })
             }
+            Self::Softplus => (x.max(0.0) + (-x.abs()).exp().ln_1p(), sigmoid),
         }
     }
 }

@@ -1,0 +1,170 @@
+use polymix::autograd::gradients;
+use polymix::exec::Plan;
+use polymix::gpu::{Capabilities, Tier};
+use polymix::graph::{Graph, Tensor};
+use polymix::nn::{Context, Mamba, Mixer, Mode};
+use polymix::ops::scan::SelectiveScan;
+use polymix::ops::{Array, Op};
+use polymix::recipe::{Initialization, Padding};
+use polymix::rng::Rng;
+use polymix::shape::Spec;
+use proptest::prelude::*;
+
+use crate::check::{Arg, Tolerance, cases, check, check_outputs, refuses};
+
+/// u, Δ log-uniform from 0.001 to 1, A_log about ln 1 … ln 16, B and C, D, lengths.
+fn scan_args([time, channels]: [usize; 2], lengths: &[u32]) -> [Arg; 6] {
+    let batch = lengths.len();
+    let mut rng = Rng::new(&[6]);
+    [
+        Arg::normal(&[batch, time, channels], 1),
+        Arg::f32(&[batch, time, channels], |_| (1e-3_f64.ln() * f64::from(rng.unit())).exp()),
+        Arg::f32(&[channels, 16], |i| ((i % 16 + 1) as f64).ln() + 0.1 * (i as f64).sin()),
+        Arg::normal(&[batch, time, 32], 2),
+        Arg::normal(&[channels], 3),
+        Arg::u32(&[batch], |i| lengths[i]),
+    ]
+}
+
+#[test]
+fn selective_scan() {
+    let cases: [([usize; 2], &[u32]); 9] = [
+        ([1, 1], &[1]),
+        ([1, 3], &[1, 0]),
+        ([2, 5], &[2, 1, 0]),
+        ([7, 64], &[7, 3]),
+        ([63, 4], &[63, 62]),
+        ([64, 7], &[64, 1, 0]),
+        ([65, 3], &[65, 64, 63]),
+        ([131, 67], &[131, 70]),
+        ([193, 130], &[192]),
+    ];
+    for (sizes, lengths) in cases {
+        for reverse in [false, true] {
+            check(SelectiveScan { reverse }, &scan_args(sizes, lengths), Tolerance::Accumulated);
+        }
+    }
+    let op = SelectiveScan { reverse: false };
+    check_outputs(op, &scan_args([4, 3], &[]), Tolerance::Exact, 0);
+    check_outputs(op, &scan_args([0, 3], &[0, 0]), Tolerance::Exact, 0);
+    let specs = |delta: [usize; 3], states: usize, bc: usize, d: usize, lengths: usize| {
+        let a_log = Spec::f32([4, states]);
+        let (bc, d) = (Spec::f32([2, 9, bc]), Spec::f32([d]));
+        [Spec::f32([2, 9, 4]), Spec::f32(delta), a_log, bc, d, Spec::u32([lengths])]
+    };
+    assert!(op.infer(&specs([2, 9, 4], 16, 32, 4, 2)).is_ok());
+    refuses(op, &specs([2, 9, 5], 16, 32, 4, 2));
+    refuses(op, &specs([2, 9, 4], 15, 32, 4, 2));
+    refuses(op, &specs([2, 9, 4], 16, 16, 4, 2));
+    refuses(op, &specs([2, 9, 4], 16, 32, 5, 2));
+    refuses(op, &specs([2, 9, 4], 16, 32, 4, 3));
+}
+
+#[test]
+fn selective_scan_any_shape() {
+    proptest!(cases(5), |(time in 1usize..200, channels in 1usize..80, reverse: bool, lengths in prop::collection::vec(0u32..250, 1..4))| {
+        check(SelectiveScan { reverse }, &scan_args([time, channels], &lengths), Tolerance::Accumulated);
+    });
+}
+
+/// 128 chunks: more frames than a loop that an adapter cuts short would get through.
+#[test]
+fn selective_scan_of_five_minutes() {
+    for reverse in [false, true] {
+        check(SelectiveScan { reverse }, &scan_args([8192, 3], &[8192, 8001]), Tolerance::Accumulated);
+    }
+}
+
+/// Steps that forget everything at once, or nothing, are no trouble.
+#[test]
+fn selective_scan_of_extreme_steps() {
+    let mut args = scan_args([70, 4], &[70, 66]);
+    let steps = [0.0, 1e-30, 1e-6, 50.0, 1e4, 1e8];
+    args[1] = Arg::f32(&[2, 70, 4], |i| steps[i * 31 % 6]);
+    // Inputs so small that no product is large.
+    args[0] = Arg::f32(&[2, 70, 4], |i| 1e-8 * (i as f64).cos());
+    for reverse in [false, true] {
+        check_outputs(SelectiveScan { reverse }, &args, Tolerance::Accumulated, 0);
+    }
+}
+
+/// Against the flipped utterance, frame by frame.
+#[test]
+fn selective_scan_reversed_is_that_of_the_mirror_image() {
+    let (time, valid, channels) = (150, 101, 3);
+    let args = scan_args([time, channels], &[valid as u32]);
+    let mirrored = |values: &Array| {
+        let width = values.shape()[2];
+        Array::from_shape_fn(values.raw_dim(), |at| {
+            let t = if at[1] < valid { valid - 1 - at[1] } else { at[1] };
+            assert!(at[2] < width);
+            values[[at[0], t, at[2]]]
+        })
+    };
+    let values: Vec<&Array> = args.iter().map(|arg| &arg.values).collect();
+    let ahead = SelectiveScan { reverse: false }.reference(&values).swap_remove(0);
+    let flipped = [0, 1, 3].map(|i: usize| mirrored(values[i]));
+    let values = [&flipped[0], &flipped[1], values[2], &flipped[2], values[4], values[5]];
+    let back = SelectiveScan { reverse: true }.reference(&values).swap_remove(0);
+    for (a, b) in mirrored(&ahead).iter().zip(&back) {
+        assert!((a - b).abs() < 1e-12, "{a} {b}");
+    }
+}
+
+/// The default limits of WebGPU.
+fn limits() -> Capabilities {
+    Capabilities {
+        adapter: "the smallest device".into(),
+        backend: "none".into(),
+        tier: Tier::Discrete,
+        subgroup: 0,
+        subgroup_operations: false,
+        max_binding: 128 << 20,
+        max_buffer: 256 << 20,
+        max_groups: 65_535,
+        uniform_alignment: 256,
+        storage_alignment: 256,
+        timestamps: false,
+        forced_workgroup: None,
+    }
+}
+
+/// A training step of the mixer over `time` frames.
+fn plan(batch: usize, time: usize, width: usize) -> Plan {
+    let graph = Graph::new();
+    let scope = graph.root();
+    let mode = Mode::Training { dropout: 0.1, layer_drop: 0.0 };
+    let ctx = Context::new(&scope, batch, time, mode, Padding::Masked);
+    let x = graph.input("x", Spec::f32([batch, time, width]));
+    let mamba = Mamba { width, initialization: Initialization::Torch };
+    let y = mamba.forward(&scope, &ctx, &x).unwrap();
+    let dy = graph.input("dy", y.spec().clone());
+    let parameters = graph.parameters();
+    let mut wrt = vec![&x];
+    wrt.extend(parameters.iter().map(|(_, tensor)| tensor));
+    let grads: Vec<Tensor> =
+        gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().map(|grad| grad.unwrap()).collect();
+    let labels: Vec<String> = (0..grads.len()).map(|i| format!("grad{i}")).collect();
+    let outputs: Vec<(&str, &Tensor)> = labels.iter().map(String::as_str).zip(&grads).collect();
+    Plan::compile(&graph, &outputs, &limits()).unwrap()
+}
+
+#[test]
+fn memory_of_mamba_grows_with_time_and_holds_no_state_per_frame() {
+    let (batch, width) = (2, 64);
+    for time in [512, 2048] {
+        let [once, twice] = [time, 2 * time].map(|time| plan(batch, time, width));
+        let ratio = twice.peak_bytes() as f64 / once.peak_bytes() as f64;
+        let states = (batch * time * 2 * width * 16 * 4) as u64;
+        let largest = once.slots.iter().copied().max().unwrap();
+        println!(
+            "{time} frames: {} bytes, twice as many: × {ratio:.3}, largest {largest}",
+            once.peak_bytes()
+        );
+        assert!(ratio <= 2.05, "{time} frames: {ratio}");
+        assert!(
+            largest < states / 2,
+            "{time} frames: {largest} bytes in one buffer, all states take {states}"
+        );
+    }
+}
