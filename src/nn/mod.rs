@@ -1,5 +1,6 @@
 //! Layers as plain data with a `forward` that adds nodes to a graph; one file a mixer.
 
+mod attention;
 mod blocks;
 mod conformer;
 mod context;
@@ -16,6 +17,7 @@ mod pom_2026;
 mod position;
 mod summary_mixing;
 
+pub use attention::{RegularAttention, RelativeAttention, RotaryAttention};
 pub use conformer::ConformerLayer;
 pub use context::{Context, Mode};
 pub use convolution::ConvolutionModule;

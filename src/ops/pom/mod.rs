@@ -39,7 +39,7 @@ impl Chunks {
 
 /// Ranges of utterances that can be bound at once: of tensors of `width` elements an utterance and of some of
 /// up to `most` times as many.
-fn utterances(rec: &Recorder, batch: usize, width: usize, most: usize) -> Result<Vec<Range<usize>>> {
+pub(crate) fn utterances(rec: &Recorder, batch: usize, width: usize, most: usize) -> Result<Vec<Range<usize>>> {
     let limit = (rec.capabilities().max_binding / 4) as usize;
     let alignment = (rec.capabilities().storage_alignment / 4).max(1) as usize;
     let aligned = |count: &usize| (count * width).is_multiple_of(alignment);
