@@ -11,6 +11,7 @@ type Writer = fn(&Module, &ModuleInfo) -> Result<(), String>;
 fn values(name: &str) -> &'static [f64] {
     match name {
         "WIDTH" => &[1.0, 8.0, 64.0],
+        "POSITION" => &[0.0, 1.0, 2.0],
         "KIND" => &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
         _ => &[0.0, 1.0],
     }

@@ -2,7 +2,10 @@
 
 use std::fmt::Debug;
 
-use super::{BoundedPolynomialMixer, Context, FastFormer, HyperMixer, Mamba, PolynomialMixer, SummaryMixer};
+use super::{
+    BoundedPolynomialMixer, Context, FastFormer, HyperMixer, Mamba, PolynomialMixer, RegularAttention,
+    RelativeAttention, RotaryAttention, SummaryMixer,
+};
 use crate::error::{Error, Result};
 use crate::graph::{Scope, Tensor};
 use crate::recipe::{MIXERS, ModelConfig};
@@ -33,6 +36,9 @@ pub fn mixer(name: &str, config: &ModelConfig) -> Result<Box<dyn Mixer>> {
         "pom-2way" => Ok(Box::new(PolynomialMixer { groups: 2, ..pom })),
         "pom-3way" => Ok(Box::new(PolynomialMixer { groups: 3, ..pom })),
         "pom-2026" => Ok(Box::new(BoundedPolynomialMixer::new(config))),
+        "regular-mha" => Ok(Box::new(RegularAttention { width, heads, initialization })),
+        "rope-mha" => Ok(Box::new(RotaryAttention { width, heads, initialization })),
+        "relpos-mha" => Ok(Box::new(RelativeAttention { width, heads, initialization })),
         "summary-mixing" => Ok(Box::new(SummaryMixer {
             width,
             blocks: heads,

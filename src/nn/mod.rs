@@ -1,5 +1,6 @@
 //! Layers as plain data with a `forward` that adds nodes to a graph; one file a mixer.
 
+mod attention;
 mod blocks;
 mod conformer;
 mod context;
@@ -17,6 +18,7 @@ mod pom_2026;
 mod position;
 mod summary_mixing;
 
+pub use attention::{RegularAttention, RelativeAttention, RotaryAttention};
 pub use conformer::ConformerLayer;
 pub use context::{Context, Mode, STATE_PREFIX, state_name};
 pub use convolution::ConvolutionModule;

@@ -3,6 +3,7 @@
 //! An operation holds hyper-parameters only. It checks shapes in [`Op::infer`], chooses and dispatches
 //! kernels in [`Op::record`], is defined by [`Op::reference`] and differentiated by [`Op::vjp`].
 
+pub mod attention;
 pub mod conv;
 pub mod ctc;
 pub mod layout;

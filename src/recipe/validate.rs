@@ -126,10 +126,18 @@ impl ModelConfig {
                 vec![width, ("summary_hidden", self.summary_hidden), ("summary_local", self.summary_local)]
             }
             "hyper-mixing" => vec![width, ("ffn", self.ffn)],
-            "fastformer" => vec![width],
+            "fastformer" | "regular-mha" | "rope-mha" | "relpos-mha" => vec![width],
             _ => vec![],
         };
         match widths.into_iter().find(|(_, width)| !width.is_multiple_of(heads)) {
+            None if name == "rope-mha" && !(self.d_model / heads).is_multiple_of(2) => {
+                Err(Error::usage(format!(
+                    "model.d_model = {} in model.heads = {heads} makes heads of {} channels, which rope-mha cannot \
+                 rotate in pairs; give heads of an even number",
+                    self.d_model,
+                    self.d_model / heads
+                )))
+            }
             None => Ok(()),
             Some((key, width)) => Err(Error::usage(format!(
                 "model.heads = {heads} does not divide model.{key} = {width}, as {name} needs it; change one of them"

@@ -1,5 +1,6 @@
 //! Every kernel against the f64 definition of its operation, on the adapter that `POLYMIX_DEVICE` names.
 
+mod attention;
 mod check;
 mod conv;
 mod ctc;

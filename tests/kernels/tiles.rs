@@ -14,7 +14,7 @@ use polymix::shape::{DType, Spec};
 use crate::check::{Arg, gpu};
 
 /// Runs `op` and its derivative, seeded with ones, both ways.
-fn tiled(op: impl Op + 'static, args: &[Arg], max_binding: u64, differentiable: bool) {
+pub fn tiled(op: impl Op + 'static, args: &[Arg], max_binding: u64, differentiable: bool) {
     let Some(gpu) = gpu() else { return };
     let name = op.name();
     let graph = Graph::new();

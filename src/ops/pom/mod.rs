@@ -39,7 +39,7 @@ impl Chunks {
 
 /// Ranges of utterances that can be bound at once: of tensors of `width` elements an utterance and of some of
 /// up to `most` times as many.
-pub(super) fn utterances(
+pub(crate) fn utterances(
     rec: &Recorder,
     batch: usize,
     width: usize,

@@ -1,0 +1,9 @@
+// Gradient of attention with respect to the keys or the values, and what the bias u needs of it.
+//   dk_j = R_jᵀ Σ_i dscore_ij · scale · (R_i q_i + u),  sums_j = Σ_i dscore_ij
+//   VALUES: dv_j = Σ_i weight_ij · dy_i
+#import shared/grid
+#import shared/attention_vec4
+#import shared/attention_own
+#import shared/attention
+#import shared/attention_backward
+#import shared/attention_backward_key

@@ -1,0 +1,110 @@
+// Whether the values' gradient is made instead of the keys'.
+override VALUES: bool = false;
+
+// The scores of 4 keys at 16 queries.
+fn scores_of_keys(lane: u32, row: u32, query: u32) -> Block {
+    var s = Block();
+    for (var quad = 0u; quad < (params.columns + 3u) / 4u; quad++) {
+        s = product(s, four_rows(KEY, row, quad), sixteen_rows(lane, QUERY, query, quad));
+        if POSITION == RELATIVE {
+            let q = sixteen_rows(lane, POSITION_QUERY, query, quad);
+            let first = i32(query) - i32(row) - 3;
+            let n0 = window(DISTANCE, first, quad);
+            let n4 = window(DISTANCE, first + 4, quad);
+            let n8 = window(DISTANCE, first + 8, quad);
+            let n12 = window(DISTANCE, first + 12, quad);
+            let n16 = window(DISTANCE, first + 16, quad);
+            s.a += other_diagonals(q.a, n0, n4);
+            s.b += other_diagonals(q.b, n4, n8);
+            s.c += other_diagonals(q.c, n8, n12);
+            s.d += other_diagonals(q.d, n12, n16);
+        }
+    }
+    return s;
+}
+
+fn masked_weights(s: mat4x4<f32>, numbers: mat2x4<f32>, row: u32, query: u32) -> mat4x4<f32> {
+    let valid = row + FOUR < vec4<u32>(tile.length);
+    let none = vec4<bool>(false);
+    return mat4x4<f32>(
+        weight(s[0], vec4<f32>(numbers[0].x), select(none, valid, query < params.time)),
+        weight(s[1], vec4<f32>(numbers[0].y), select(none, valid, query + 1u < params.time)),
+        weight(s[2], vec4<f32>(numbers[0].z), select(none, valid, query + 2u < params.time)),
+        weight(s[3], vec4<f32>(numbers[0].w), select(none, valid, query + 3u < params.time)),
+    );
+}
+
+fn add_row(row: u32, quad: u32, x: vec4<f32>, fresh: bool) {
+    if row >= params.time {
+        return;
+    }
+    if VALUES {
+        add(part(row, 2u), quad, x, fresh);
+    } else {
+        add(part(row, 1u), quad, turned(x, row, quad, true), fresh);
+    }
+}
+
+fn add_four(row: u32, quad: u32, x: mat4x4<f32>, fresh: bool) {
+    add_row(row, quad, x[0], fresh);
+    add_row(row + 1u, quad, x[1], fresh);
+    add_row(row + 2u, quad, x[2], fresh);
+    add_row(row + 3u, quad, x[3], fresh);
+}
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = linear_group(group, groups);
+    if index >= params.tiles {
+        return;
+    }
+    let here = locate(index);
+    tile = here;
+    // Keys behind the utterance have one span without a weight.
+    let stop = min(params.end, select(params.time, 1u, here.row >= here.length));
+    let outputs = (params.columns + 15u) / 16u * QUADS_OF_ROWS;
+    for (var query = params.begin; query < stop; query += SPAN) {
+        for (var unit = lane; unit < UNITS; unit += WIDTH) {
+            let row = here.row + unit % 8u * 4u;
+            let first = query + unit / 8u * 16u;
+            let s = scores_of_keys(lane, row, first);
+            let a = numbers_of(first);
+            let b = numbers_of(first + 4u);
+            let c = numbers_of(first + 8u);
+            let d = numbers_of(first + 12u);
+            var w = Block(
+                masked_weights(s.a, a, row, first),
+                masked_weights(s.b, b, row, first + 4u),
+                masked_weights(s.c, c, row, first + 8u),
+                masked_weights(s.d, d, row, first + 12u),
+            );
+            if !VALUES {
+                var dw = Block();
+                for (var quad = 0u; quad < (params.columns + 3u) / 4u; quad++) {
+                    dw = product(dw, four_rows(VALUE, row, quad), sixteen_rows(lane, DY, first, quad));
+                }
+                w = Block(slope(w.a, dw.a, a), slope(w.b, dw.b, b), slope(w.c, dw.c, c), slope(w.d, dw.d, d));
+            }
+            keep(unit, w);
+        }
+        workgroupBarrier();
+        for (var output = lane; output < outputs; output += WIDTH) {
+            let rows = output % 8u;
+            let row = here.row + 4u * rows;
+            let quad = output / 8u * 4u;
+            let x = times_span(lane, rows, select(QUERY, DY, VALUES), query, quad);
+            add_four(row, quad, x.a, query == 0u);
+            add_four(row, quad + 1u, x.b, query == 0u);
+            add_four(row, quad + 2u, x.c, query == 0u);
+            add_four(row, quad + 3u, x.d, query == 0u);
+            if POSITION == RELATIVE && !VALUES && output < QUADS_OF_ROWS {
+                add_sums(row + FOUR, rows, query == 0u);
+            }
+        }
+        workgroupBarrier();
+    }
+}

@@ -1,0 +1,122 @@
+// The scores of 4 distances at 16 queries, whose keys are the queries less the distances: column j of the
+// result's matrices is for query j.
+fn scores_of_distances(lane: u32, distance: i32, query: u32) -> Block {
+    var s = Block();
+    for (var quad = 0u; quad < (params.columns + 3u) / 4u; quad++) {
+        s = product(s, window(DISTANCE, distance, quad), sixteen_rows(lane, POSITION_QUERY, query, quad));
+        let q = sixteen_rows(lane, QUERY, query, quad);
+        s = along_diagonals(s, q, KEY, i32(query) - distance - 3, quad);
+    }
+    return s;
+}
+
+// s plus the products of 16 queries' rows with those of the keys that 4 distances give them.
+fn along_diagonals(s: Block, others: Block, kind: u32, first: i32, quad: u32) -> Block {
+    let k0 = window(kind, first, quad);
+    let k4 = window(kind, first + 4, quad);
+    let k8 = window(kind, first + 8, quad);
+    let k12 = window(kind, first + 12, quad);
+    let k16 = window(kind, first + 16, quad);
+    return Block(
+        s.a + other_diagonals(others.a, k0, k4),
+        s.b + other_diagonals(others.b, k4, k8),
+        s.c + other_diagonals(others.c, k8, k12),
+        s.d + other_diagonals(others.d, k12, k16),
+    );
+}
+
+fn masked_weight(s: vec4<f32>, logarithm: f32, distance: i32, query: u32) -> vec4<f32> {
+    let own = distance + vec4<i32>(FOUR);
+    let key = i32(query) - own;
+    let within = key >= vec4<i32>() & key < vec4<i32>(i32(tile.length)) & vec4<bool>(query < params.time);
+    // The distance 0 is walked once.
+    return weight(s, vec4<f32>(logarithm), within & (own < vec4<i32>() | vec4<bool>(params.reversed == 0u)));
+}
+
+fn masked_weights(s: mat4x4<f32>, numbers: mat2x4<f32>, distance: i32, query: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        masked_weight(s[0], numbers[0].x, distance, query),
+        masked_weight(s[1], numbers[0].y, distance, query + 1u),
+        masked_weight(s[2], numbers[0].z, distance, query + 2u),
+        masked_weight(s[3], numbers[0].w, distance, query + 3u),
+    );
+}
+
+fn add_row(row: u32, quad: u32, x: vec4<f32>, fresh: bool) {
+    if row < params.time {
+        let at = ((tile.utterance * params.time + row) * params.heads + tile.head) * params.columns;
+        add(at, quad, x, fresh);
+    }
+}
+
+fn add_four(row: vec4<u32>, quad: u32, x: mat4x4<f32>, fresh: bool) {
+    add_row(row.x, quad, x[0], fresh);
+    add_row(row.y, quad, x[1], fresh);
+    add_row(row.z, quad, x[2], fresh);
+    add_row(row.w, quad, x[3], fresh);
+}
+
+// The first of four distances: they rise from there, below 0 where the keys are behind the queries.
+fn distance_of(row: u32) -> i32 {
+    return select(i32(row), -3 - i32(row), params.reversed == 1u);
+}
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = linear_group(group, groups);
+    if index >= params.tiles {
+        return;
+    }
+    let here = locate(index);
+    tile = here;
+    // The queries that have a key at one of the tile's distances; one span at least the first time.
+    let start = select(here.row, 0u, params.reversed == 1u);
+    let after = here.length - min(here.row, here.length);
+    let all = select(min(params.time, here.length + here.row + TILE), after, params.reversed == 1u);
+    let stop = min(start + params.end, all);
+    let outputs = (params.columns + 15u) / 16u * QUADS_OF_ROWS;
+    for (var query = start + params.begin; query < stop; query += SPAN) {
+        let first_time = params.reversed == 0u && query == start;
+        for (var unit = lane; unit < UNITS; unit += WIDTH) {
+            let distance = distance_of(here.row + unit % 8u * 4u);
+            let first = query + unit / 8u * 16u;
+            let s = scores_of_distances(lane, distance, first);
+            let a = numbers_of(first);
+            let b = numbers_of(first + 4u);
+            let c = numbers_of(first + 8u);
+            let d = numbers_of(first + 12u);
+            let w = Block(
+                masked_weights(s.a, a, distance, first),
+                masked_weights(s.b, b, distance, first + 4u),
+                masked_weights(s.c, c, distance, first + 8u),
+                masked_weights(s.d, d, distance, first + 12u),
+            );
+            var dw = Block();
+            for (var quad = 0u; quad < (params.columns + 3u) / 4u; quad++) {
+                let slopes = sixteen_rows(lane, DY, first, quad);
+                dw = along_diagonals(dw, slopes, VALUE, i32(first) - distance - 3, quad);
+            }
+            keep(unit, Block(slope(w.a, dw.a, a), slope(w.b, dw.b, b), slope(w.c, dw.c, c), slope(w.d, dw.d, d)));
+        }
+        workgroupBarrier();
+        for (var output = lane; output < outputs; output += WIDTH) {
+            let rows = output % 8u;
+            let row = vec4<u32>(abs(distance_of(here.row + 4u * rows) + vec4<i32>(FOUR)));
+            let quad = output / 8u * 4u;
+            let x = times_span(lane, rows, POSITION_QUERY, query, quad);
+            let fresh = first_time && params.added == 0u;
+            add_four(row, quad, x.a, fresh);
+            add_four(row, quad + 1u, x.b, fresh);
+            add_four(row, quad + 2u, x.c, fresh);
+            add_four(row, quad + 3u, x.d, fresh);
+            if output < QUADS_OF_ROWS {
+                add_sums(row, rows, first_time);
+            }
+        }
+        workgroupBarrier();
+    }
+}

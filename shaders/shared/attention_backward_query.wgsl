@@ -1,0 +1,105 @@
+fn masked_weights(s: mat4x4<f32>, logarithm: vec4<f32>, key: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        weight(s[0], logarithm, vec4<bool>(key < tile.length)),
+        weight(s[1], logarithm, vec4<bool>(key + 1u < tile.length)),
+        weight(s[2], logarithm, vec4<bool>(key + 2u < tile.length)),
+        weight(s[3], logarithm, vec4<bool>(key + 3u < tile.length)),
+    );
+}
+
+// dscore of four queries at four keys.
+fn own_slope(w: mat4x4<f32>, dweight: mat4x4<f32>, along: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        w[0] * (dweight[0] - along),
+        w[1] * (dweight[1] - along),
+        w[2] * (dweight[2] - along),
+        w[3] * (dweight[3] - along),
+    );
+}
+
+// Σ_j weight_rj · p_{|row + r − j|} over four keys, four columns.
+fn times_positions(w: mat4x4<f32>, first: i32, quad: u32) -> mat4x4<f32> {
+    let met = diagonals(window(DISTANCE, first, quad), window(DISTANCE, first + 4, quad));
+    return mat4x4<f32>(
+        (w[0].x * met.a[0] + w[1].x * met.b[0]) + (w[2].x * met.c[0] + w[3].x * met.d[0]),
+        (w[0].y * met.a[1] + w[1].y * met.b[1]) + (w[2].y * met.c[1] + w[3].y * met.d[1]),
+        (w[0].z * met.a[2] + w[1].z * met.b[2]) + (w[2].z * met.c[2] + w[3].z * met.d[2]),
+        (w[0].w * met.a[3] + w[1].w * met.b[3]) + (w[2].w * met.c[3] + w[3].w * met.d[3]),
+    );
+}
+
+fn add_row(row: u32, quad: u32, x: vec4<f32>, fresh: bool) {
+    if row < params.time {
+        add(part(row, 0u), quad, params.scale * turned(x, row, quad, true), fresh);
+    }
+}
+
+fn add_four(row: u32, quad: u32, x: mat4x4<f32>, fresh: bool) {
+    add_row(row, quad, x[0], fresh);
+    add_row(row + 1u, quad, x[1], fresh);
+    add_row(row + 2u, quad, x[2], fresh);
+    add_row(row + 3u, quad, x[3], fresh);
+}
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = linear_group(group, groups);
+    if index >= params.tiles {
+        return;
+    }
+    let here = locate(index);
+    tile = here;
+    // An utterance without a frame has one span without a weight.
+    let stop = min(params.end, max(here.length, 1u));
+    let outputs = (params.columns + 15u) / 16u * QUADS_OF_ROWS;
+    for (var key = params.begin; key < stop; key += SPAN) {
+        for (var unit = lane; unit < UNITS; unit += WIDTH) {
+            let row = here.row + unit % 8u * 4u;
+            let first = key + unit / 8u * 16u;
+            let numbers = numbers_of(row);
+            let s = scores_of_queries(lane, row, first);
+            let w = Block(
+                masked_weights(s.a, numbers[0], first),
+                masked_weights(s.b, numbers[0], first + 4u),
+                masked_weights(s.c, numbers[0], first + 8u),
+                masked_weights(s.d, numbers[0], first + 12u),
+            );
+            var dw = Block();
+            for (var quad = 0u; quad < (params.columns + 3u) / 4u; quad++) {
+                dw = product(dw, four_rows(DY, row, quad), sixteen_rows(lane, VALUE, first, quad));
+            }
+            keep(unit, Block(
+                own_slope(w.a, dw.a, numbers[1]),
+                own_slope(w.b, dw.b, numbers[1]),
+                own_slope(w.c, dw.c, numbers[1]),
+                own_slope(w.d, dw.d, numbers[1]),
+            ));
+        }
+        workgroupBarrier();
+        for (var output = lane; output < outputs; output += WIDTH) {
+            let rows = output % 8u;
+            let row = here.row + 4u * rows;
+            let quad = output / 8u * 4u;
+            var x = times_span(lane, rows, KEY, key, quad);
+            if POSITION == RELATIVE {
+                for (var k = 0u; k < SPAN / 4u; k++) {
+                    let w = weights[8u * k + rows];
+                    let first = i32(key + 4u * k) - i32(row) - 3;
+                    x.a += times_positions(w, first, quad);
+                    x.b += times_positions(w, first, quad + 1u);
+                    x.c += times_positions(w, first, quad + 2u);
+                    x.d += times_positions(w, first, quad + 3u);
+                }
+            }
+            add_four(row, quad, x.a, key == 0u);
+            add_four(row, quad + 1u, x.b, key == 0u);
+            add_four(row, quad + 2u, x.c, key == 0u);
+            add_four(row, quad + 3u, x.d, key == 0u);
+        }
+        workgroupBarrier();
+    }
+}

@@ -1,0 +1,37 @@
+// For adapters with subgroups of exactly 8, where the workgroup is one: all lanes multiply with the same block,
+// so each reads an eighth of it and broadcasts that to the others.
+const WIDTH: u32 = 8u;
+
+// The block of which lane `i` holds two rows of matrix `i % 4`: the first two or, from lane 4 on, the last.
+fn spread(x: vec4<f32>, y: vec4<f32>) -> Block {
+    return Block(
+        mat4x4<f32>(
+            subgroupBroadcast(x, 0u), subgroupBroadcast(y, 0u),
+            subgroupBroadcast(x, 4u), subgroupBroadcast(y, 4u),
+        ),
+        mat4x4<f32>(
+            subgroupBroadcast(x, 1u), subgroupBroadcast(y, 1u),
+            subgroupBroadcast(x, 5u), subgroupBroadcast(y, 5u),
+        ),
+        mat4x4<f32>(
+            subgroupBroadcast(x, 2u), subgroupBroadcast(y, 2u),
+            subgroupBroadcast(x, 6u), subgroupBroadcast(y, 6u),
+        ),
+        mat4x4<f32>(
+            subgroupBroadcast(x, 3u), subgroupBroadcast(y, 3u),
+            subgroupBroadcast(x, 7u), subgroupBroadcast(y, 7u),
+        ),
+    );
+}
+
+// Sixteen rows, four columns.
+fn sixteen_rows(lane: u32, kind: u32, row: u32, quad: u32) -> Block {
+    let own = row + 4u * (lane % 4u) + 2u * (lane / 4u);
+    return spread(operand(kind, own, quad), operand(kind, own + 1u, quad));
+}
+
+// Four rows, sixteen columns.
+fn four_quads(lane: u32, kind: u32, row: u32, quad: u32) -> Block {
+    let own = row + 2u * (lane / 4u);
+    return spread(operand(kind, own, quad + lane % 4u), operand(kind, own + 1u, quad + lane % 4u));
+}

@@ -1,0 +1,139 @@
+@group(0) @binding(5) var<storage, read_write> statistics: array<f32>; // [batch, heads, time]
+@group(0) @binding(6) var<storage, read_write> result: array<Element>; // y [batches, time, heads, columns]
+
+const LOWEST: f32 = -3.4028234e38;
+
+var<workgroup> tops: array<vec4<f32>, UNITS>; // largest scores of a unit
+var<workgroup> sums: array<vec4<f32>, UNITS>; // sums of its weights
+// Largest scores and sums of weights before the span and with it, which change places after it.
+var<workgroup> highest: array<vec4<f32>, 16>; // [2, QUADS_OF_ROWS]
+var<workgroup> total: array<vec4<f32>, 16>;   // [2, QUADS_OF_ROWS]
+
+fn dy_quad(frame: u32, quad: u32) -> vec4<f32> {
+    return vec4<f32>();
+}
+
+fn largest(s: mat4x4<f32>) -> vec4<f32> {
+    return max(max(s[0], s[1]), max(s[2], s[3]));
+}
+
+fn masked(s: mat4x4<f32>, key: u32) -> mat4x4<f32> {
+    let none = vec4<f32>(LOWEST);
+    return mat4x4<f32>(
+        select(none, s[0], key < tile.length),
+        select(none, s[1], key + 1u < tile.length),
+        select(none, s[2], key + 2u < tile.length),
+        select(none, s[3], key + 3u < tile.length),
+    );
+}
+
+fn weight(score: vec4<f32>, high: vec4<f32>) -> vec4<f32> {
+    return select(exp(score - high), vec4<f32>(), score == vec4<f32>(LOWEST));
+}
+
+fn weigh(s: mat4x4<f32>, high: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(weight(s[0], high), weight(s[1], high), weight(s[2], high), weight(s[3], high));
+}
+
+// The largest scores of four rows, this span's included.
+fn raised(before: vec4<f32>, rows: u32) -> vec4<f32> {
+    return max(before, largest(mat4x4<f32>(tops[rows], tops[rows + 8u], tops[rows + 16u], tops[rows + 24u])));
+}
+
+// y ← scale · (factor · y + x), without y at first.
+fn store(row: u32, quad: u32, x: vec4<f32>, factor: f32, scale: f32, fresh: bool) {
+    if row >= params.time {
+        return;
+    }
+    let at = ((tile.utterance * params.time + row) * params.heads + tile.head) * params.columns;
+    var y = x;
+    if !fresh {
+        y += factor * result_quad(at, quad);
+    }
+    put(at, quad, scale * y);
+}
+
+fn store_four(row: u32, quad: u32, x: mat4x4<f32>, factor: vec4<f32>, scale: vec4<f32>, fresh: bool) {
+    store(row, quad, x[0], factor.x, scale.x, fresh);
+    store(row + 1u, quad, x[1], factor.y, scale.y, fresh);
+    store(row + 2u, quad, x[2], factor.z, scale.z, fresh);
+    store(row + 3u, quad, x[3], factor.w, scale.w, fresh);
+}
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = linear_group(group, groups);
+    if index >= params.tiles {
+        return;
+    }
+    let here = locate(index);
+    tile = here;
+    let numbers = row_of_head();
+    for (var rows = lane; rows < QUADS_OF_ROWS; rows += WIDTH) {
+        // What was walked before counts as one key: its score is the logarithm of the sum, its value is y.
+        var high = vec4<f32>(LOWEST);
+        if params.begin > 0u {
+            let i = numbers + min(here.row + 4u * rows + FOUR, vec4<u32>(params.time - 1u));
+            high = vec4<f32>(statistics[i.x], statistics[i.y], statistics[i.z], statistics[i.w]);
+        }
+        highest[rows] = high;
+        total[rows] = vec4<f32>(f32(params.begin > 0u));
+    }
+    workgroupBarrier();
+
+    // An utterance without a frame has one span without a weight.
+    let stop = min(params.end, max(here.length, 1u));
+    let outputs = (params.columns + 15u) / 16u * QUADS_OF_ROWS;
+    var now = 0u;
+    for (var key = params.begin; key < stop; key += SPAN) {
+        for (var unit = lane; unit < UNITS; unit += WIDTH) {
+            let first = key + unit / 8u * 16u;
+            var s = scores_of_queries(lane, here.row + unit % 8u * 4u, first);
+            s = Block(masked(s.a, first), masked(s.b, first + 4u), masked(s.c, first + 8u), masked(s.d, first + 12u));
+            keep(unit, s);
+            tops[unit] = max(max(largest(s.a), largest(s.b)), max(largest(s.c), largest(s.d)));
+        }
+        workgroupBarrier();
+        for (var unit = lane; unit < UNITS; unit += WIDTH) {
+            let high = raised(highest[now + unit % 8u], unit % 8u);
+            let s = kept(unit);
+            let w = Block(weigh(s.a, high), weigh(s.b, high), weigh(s.c, high), weigh(s.d, high));
+            keep(unit, w);
+            sums[unit] = column_sums(w);
+        }
+        workgroupBarrier();
+        for (var output = lane; output < outputs; output += WIDTH) {
+            let rows = output % 8u;
+            let row = here.row + 4u * rows;
+            let high = raised(highest[now + rows], rows);
+            let factor = exp(highest[now + rows] - high);
+            let whole = factor * total[now + rows]
+                + ((sums[rows] + sums[rows + 8u]) + (sums[rows + 16u] + sums[rows + 24u]));
+            let none = whole == vec4<f32>();
+            let last = key + SPAN >= stop;
+            if output < QUADS_OF_ROWS {
+                highest[8u - now + rows] = high;
+                total[8u - now + rows] = whole;
+                if last {
+                    let logarithm = select(high + log(whole), vec4<f32>(), none);
+                    for (var r = 0u; r < min(4u, params.time - min(row, params.time)); r++) {
+                        statistics[numbers + row + r] = logarithm[r];
+                    }
+                }
+            }
+            let quad = output / 8u * 4u;
+            let scale = select(vec4<f32>(1.0), select(1.0 / whole, vec4<f32>(), none), vec4<bool>(last));
+            let x = times_span(lane, rows, VALUE, key, quad);
+            store_four(row, quad, x.a, factor, scale, key == 0u);
+            store_four(row, quad + 1u, x.b, factor, scale, key == 0u);
+            store_four(row, quad + 2u, x.c, factor, scale, key == 0u);
+            store_four(row, quad + 3u, x.d, factor, scale, key == 0u);
+        }
+        workgroupBarrier();
+        now = 8u - now;
+    }
+}
