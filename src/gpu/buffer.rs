@@ -31,13 +31,18 @@ impl Drop for Buffer {
 }
 
 impl Gpu {
-    /// A zeroed storage buffer of at least `bytes`.
+    /// A zeroed storage buffer of at least `bytes`. The zeros are written now, so that a driver whose memory is
+    /// the process's own takes it now and not bit by bit.
     ///
     /// # Errors
     /// When it passes the device's limits or memory.
     pub fn storage(&self, label: &str, bytes: u64) -> Result<Buffer> {
         use wgpu::BufferUsages as Usage;
-        self.buffer(label, bytes, Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST)
+        let buffer = self.buffer(label, bytes, Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST)?;
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.clear_buffer(&buffer.raw, 0, None);
+        self.queue.submit([encoder.finish()]);
+        Ok(buffer)
     }
 
     /// A uniform buffer of at least `bytes`.

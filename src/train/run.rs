@@ -133,6 +133,10 @@ impl Run<'_> {
         }
         let mut loader = self.train.start(self.state.next)?;
         self.prepare()?;
+        if self.state.step == 0 {
+            // A folder or a disk that takes no checkpoint is known before the first step, and so is the memory.
+            self.checkpoint()?;
+        }
         let run = &self.recipe.run;
         let epoch = (loader.batches_per_epoch() / self.accumulation).max(1) as u64;
         let validate_every = if run.validate_every == 0 { epoch } else { run.validate_every };
@@ -188,12 +192,13 @@ impl Run<'_> {
     /// Makes all plans, so that what the device cannot hold is known before the first step, and memory does
     /// not grow after it.
     fn prepare(&mut self) -> Result<()> {
-        for shape in self.train.shapes()? {
+        // The largest first: what smaller shapes need is there then.
+        for shape in self.train.shapes()?.into_iter().rev() {
             for more in [false, true].into_iter().take(self.accumulation) {
                 block_on(self.stepper.prepare(&*self.task, shape, more))?;
             }
         }
-        for shape in self.valid.as_ref().map_or_else(|| Ok(Vec::new()), Source::shapes)? {
+        for shape in self.valid.as_ref().map_or_else(|| Ok(Vec::new()), Source::shapes)?.into_iter().rev() {
             block_on(self.stepper.prepare_validation(&*self.task, shape))?;
         }
         Ok(())
