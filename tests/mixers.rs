@@ -219,6 +219,32 @@ fn positions_are_absolute_where_a_mixer_wants_them() {
     }
 }
 
+/// Twice the frames take twice the memory of a training step's mixer, where there are no scores of frame pairs.
+#[test]
+fn memory_is_linear_in_the_frames() {
+    let Some(gpu) = gpu() else { return };
+    for &name in MIXERS.iter().filter(|name| !name.ends_with("-mha")) {
+        let bytes = [1024, 2048].map(|time| {
+            let graph = Graph::new();
+            let ctx = Context::new(&graph.root(), 2, time, Mode::Inference, Padding::Masked);
+            let x = graph.input("x", Spec::f32([2, time, 16]));
+            let config = small(MixerSpec::Every(name.into()));
+            let y = mixer(name, &config).unwrap().forward(&graph.root(), &ctx, &x).unwrap();
+            let dy = graph.input("dy", y.spec().clone());
+            let parameters = graph.parameters();
+            let mut wrt = vec![&x];
+            wrt.extend(parameters.iter().map(|(_, tensor)| tensor));
+            let slopes: Vec<Tensor> =
+                gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().map(|slope| slope.unwrap()).collect();
+            let names: Vec<String> = (0..slopes.len()).map(|index| index.to_string()).collect();
+            let outputs: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&slopes).collect();
+            Plan::compile(&graph, &outputs, gpu.capabilities()).unwrap().peak_bytes() as f64
+        });
+        println!("{name}: {} and {} bytes", bytes[0], bytes[1]);
+        assert!(bytes[1] <= 2.05 * bytes[0], "{name}: {} bytes, then {}", bytes[0], bytes[1]);
+    }
+}
+
 #[test]
 fn base_models_have_their_published_sizes() {
     // Encoder and a Linear to 8192 codes, in millions.

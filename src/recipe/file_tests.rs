@@ -153,6 +153,18 @@ fn values_have_ranges() {
     assert_error("", &sizes, &["model.degree x model.expand x model.d_model = 8388608"]);
 }
 
+/// A saved model may be older than these keys of its configuration.
+#[test]
+fn configurations_without_newer_keys_load() {
+    let mut config = serde_json::to_value(ModelConfig::default()).unwrap();
+    config
+        .as_object_mut()
+        .unwrap()
+        .retain(|key, _| !["summary_hidden", "causal_chunk"].contains(&key.as_str()));
+    assert_eq!(config["ffn"], 2048);
+    assert_eq!(serde_json::from_value::<ModelConfig>(config).unwrap(), ModelConfig::default());
+}
+
 #[test]
 fn mixers_by_layer() {
     let mixer = |text: &str| parse(&format!("[model]\nlayers = 3\nmixer = {text}")).model.mixer;
