@@ -1,11 +1,14 @@
 //! One mixer alone, outputs and gradients: the f64 definitions and the kernels against the published modules.
 
+use std::collections::BTreeSet;
+
 use ndarray::IxDyn;
 use pollster::block_on;
 use polymix::autograd::gradients;
 use polymix::error::Result;
 use polymix::exec::{Executor, Plan, reference};
-use polymix::graph::{Graph, Scope, Tensor};
+use polymix::graph::{Graph, Parameter, Scope, Tensor};
+use polymix::models::speechbrain::mixer_origin;
 use polymix::nn::{BoundedPolynomialMixer, Context, Mixer, Mode, PolynomialMixer, SummaryMixer, mixer};
 use polymix::ops::Array;
 use polymix::ops::map::ActivationKind;
@@ -14,136 +17,50 @@ use polymix::shape::Spec;
 
 use crate::files::{Values, gpu};
 
-/// How a tensor of the published module becomes ours.
+/// Whose names a module's tensors have.
 #[derive(Clone, Copy)]
-enum Layout {
-    Same,
-    /// The last two of three axes are exchanged.
-    Transposed,
-    /// This of two halves, by rows.
-    Half(usize),
+enum Names {
+    /// The importer's, of the mixer with this name.
+    Of(&'static str),
+    /// PoM's within its layer, where its LayerNorm is not.
+    Core,
+    /// Those of PoM's later form, which is in no checkpoint.
+    Bounded,
 }
 
-use Layout::{Half, Same, Transposed};
-
-/// Our field path, theirs, and the way from theirs to ours.
-type Field = (&'static str, &'static str, Layout);
-
-const CORE: &[Field] = &[
-    ("value.weight", "po_proj.weight", Same),
-    ("value.bias", "po_proj.bias", Same),
-    ("gate.weight", "se_proj.weight", Same),
-    ("gate.bias", "se_proj.bias", Same),
-    ("output.weight", "ag_proj.weight", Same),
-    ("output.bias", "ag_proj.bias", Same),
+/// Of the later form: our parameter, their tensor, and which of how many parts of it by rows.
+const BOUNDED: &[(&str, &str, [usize; 2])] = &[
+    ("value.weight", "qc_proj.weight", [0, 2]),
+    ("gate.weight", "qc_proj.weight", [1, 2]),
+    ("gate.bias", "se_bias", [0, 1]),
+    ("coefficients", "po_coeff", [0, 1]),
+    ("output.weight", "ag_proj.weight", [0, 1]),
 ];
 
-const WHOLE: &[Field] = &[
-    ("value.weight", "mh_pom.po_proj.weight", Same),
-    ("value.bias", "mh_pom.po_proj.bias", Same),
-    ("gate.weight", "mh_pom.se_proj.weight", Same),
-    ("gate.bias", "mh_pom.se_proj.bias", Same),
-    ("output.weight", "mh_pom.ag_proj.weight", Same),
-    ("output.bias", "mh_pom.ag_proj.bias", Same),
-    ("norm.weight", "layer_norm.weight", Same),
-    ("norm.bias", "layer_norm.bias", Same),
-];
-
-const TWO_WAYS: &[Field] = &[
-    ("value.0.weight", "mh_pom.po_proj_hf.weight", Same),
-    ("value.0.bias", "mh_pom.po_proj_hf.bias", Same),
-    ("value.1.weight", "mh_pom.po_proj_bf.weight", Same),
-    ("value.1.bias", "mh_pom.po_proj_bf.bias", Same),
-    ("gate.0.weight", "mh_pom.se_proj_hf.weight", Same),
-    ("gate.0.bias", "mh_pom.se_proj_hf.bias", Same),
-    ("gate.1.weight", "mh_pom.se_proj_bf.weight", Same),
-    ("gate.1.bias", "mh_pom.se_proj_bf.bias", Same),
-    ("output.weight", "mh_pom.ag_proj.weight", Same),
-    ("output.bias", "mh_pom.ag_proj.bias", Same),
-    ("norm.weight", "layer_norm.weight", Same),
-    ("norm.bias", "layer_norm.bias", Same),
-];
-
-const THREE_WAYS: &[Field] = &[
-    ("value.0.weight", "mh_pom.po_proj_1.weight", Same),
-    ("value.0.bias", "mh_pom.po_proj_1.bias", Same),
-    ("value.1.weight", "mh_pom.po_proj_2.weight", Same),
-    ("value.1.bias", "mh_pom.po_proj_2.bias", Same),
-    ("value.2.weight", "mh_pom.po_proj_3.weight", Same),
-    ("value.2.bias", "mh_pom.po_proj_3.bias", Same),
-    ("gate.0.weight", "mh_pom.se_proj_1.weight", Same),
-    ("gate.0.bias", "mh_pom.se_proj_1.bias", Same),
-    ("gate.1.weight", "mh_pom.se_proj_2.weight", Same),
-    ("gate.1.bias", "mh_pom.se_proj_2.bias", Same),
-    ("gate.2.weight", "mh_pom.se_proj_3.weight", Same),
-    ("gate.2.bias", "mh_pom.se_proj_3.bias", Same),
-    ("output.weight", "mh_pom.ag_proj.weight", Same),
-    ("output.bias", "mh_pom.ag_proj.bias", Same),
-    ("norm.weight", "layer_norm.weight", Same),
-    ("norm.bias", "layer_norm.bias", Same),
-];
-
-const BOUNDED: &[Field] = &[
-    ("value.weight", "qc_proj.weight", Half(0)),
-    ("gate.weight", "qc_proj.weight", Half(1)),
-    ("gate.bias", "se_bias", Same),
-    ("coefficients", "po_coeff", Same),
-    ("output.weight", "ag_proj.weight", Same),
-];
-
-const SUMMARY_MIXING: &[Field] = &[
-    ("local.0.weight", "local_proj.linear.weights", Transposed),
-    ("local.0.bias", "local_proj.linear.biases", Same),
-    ("local.1.weight", "local_proj.linear_0.weights", Transposed),
-    ("local.1.bias", "local_proj.linear_0.biases", Same),
-    ("summary.0.weight", "summary_proj.linear.weights", Transposed),
-    ("summary.0.bias", "summary_proj.linear.biases", Same),
-    ("summary.1.weight", "summary_proj.linear_0.weights", Transposed),
-    ("summary.1.bias", "summary_proj.linear_0.biases", Same),
-    ("combine.weight", "summary_local_merging.linear.w.weight", Same),
-    ("combine.bias", "summary_local_merging.linear.w.bias", Same),
-];
-
-const HYPER_MIXING: &[Field] = &[
-    ("w1.0.weight", "hyper.w1_gen.fc1_weights", Same),
-    ("w1.0.bias", "hyper.w1_gen.fc1_biases", Same),
-    ("w1.1.weight", "hyper.w1_gen.fc2_weights", Same),
-    ("w1.1.bias", "hyper.w1_gen.fc2_biases", Same),
-    ("w2.0.weight", "hyper.w2_gen.fc1_weights", Same),
-    ("w2.0.bias", "hyper.w2_gen.fc1_biases", Same),
-    ("w2.1.weight", "hyper.w2_gen.fc2_weights", Same),
-    ("w2.1.bias", "hyper.w2_gen.fc2_biases", Same),
-    ("norm.weight", "layer_norm.weight", Same),
-    ("norm.bias", "layer_norm.bias", Same),
-];
-
-const FASTFORMER: &[Field] = &[
-    ("query.weight", "query_proj.weight", Same),
-    ("query.bias", "query_proj.bias", Same),
-    ("query_attention.weight", "query_attn.weight", Same),
-    ("query_attention.bias", "query_attn.bias", Same),
-    ("key.weight", "key_proj.weight", Same),
-    ("key.bias", "key_proj.bias", Same),
-    ("key_attention.weight", "key_attn.weight", Same),
-    ("key_attention.bias", "key_attn.bias", Same),
-    ("output.weight", "out_proj.weight", Same),
-    ("output.bias", "out_proj.bias", Same),
-];
-
-/// The values of `kind`.`theirs` as ours.
-fn ours(values: &Values, kind: &str, (_, theirs, layout): Field) -> Vec<f64> {
-    let (dims, data) = values.get(&format!("{kind}.{theirs}"));
-    match (layout, dims.as_slice()) {
-        (Same, _) => data,
-        (Half(which), _) => data[which * data.len() / 2..(which + 1) * data.len() / 2].to_vec(),
-        (Transposed, &[blocks, rows, columns]) => {
-            let at = |i: usize| {
-                let (block, rest) = (i / (rows * columns), i % (rows * columns));
-                (block * rows + rest % rows) * columns + rest / rows
-            };
-            (0..blocks * rows * columns).map(|i| data[at(i)]).collect()
+impl Names {
+    /// Their name of a parameter, and the values of `kind`.`name` as ours.
+    fn values(self, values: &Values, kind: &str, parameter: &Parameter) -> (String, Vec<f64>) {
+        let get = |theirs: &str| values.get(&format!("{kind}.{theirs}")).1;
+        let origin = |mixer| mixer_origin(mixer, parameter.clone()).unwrap();
+        match self {
+            Self::Of(mixer) => {
+                let origin = origin(mixer);
+                let values = origin.arrange(&get(&origin.tensor));
+                (origin.tensor, values)
+            }
+            Self::Core => {
+                let origin = origin("pom");
+                let theirs = origin.tensor.strip_prefix("mh_pom.").unwrap();
+                (theirs.to_owned(), origin.arrange(&get(theirs)))
+            }
+            Self::Bounded => {
+                let row = BOUNDED.iter().find(|(ours, ..)| *ours == parameter.name);
+                let (_, theirs, [part, parts]) = *row.unwrap_or_else(|| panic!("{}", parameter.name));
+                let whole = get(theirs);
+                let size = whole.len() / parts;
+                (theirs.to_owned(), whole[part * size..(part + 1) * size].to_vec())
+            }
         }
-        (Transposed, _) => panic!("{theirs} has shape {dims:?}"),
     }
 }
 
@@ -154,18 +71,13 @@ struct Module {
     graph: Graph,
     ctx: Context,
     x: Tensor,
-    fields: &'static [Field],
+    names: Names,
     bindings: reference::Bindings,
 }
 
 impl Module {
     /// The module `name` with the valid frames that the mask `mask` of its file names.
-    fn open(
-        name: &'static str,
-        fields: &'static [Field],
-        padding: Padding,
-        mask: Option<&str>,
-    ) -> Option<Self> {
+    fn open(name: &'static str, names: Names, padding: Padding, mask: Option<&str>) -> Option<Self> {
         let values = Values::open(name)?;
         let (dims, x) = values.get("x");
         let (batch, time) = (dims[0], dims[1]);
@@ -190,7 +102,7 @@ impl Module {
         ];
         let bindings = bindings.into_iter().map(|(name, array)| (name.to_owned(), array)).collect();
         let x = graph.input("x", Spec::f32(dims));
-        Some(Self { name, values, graph, ctx, x, fields, bindings })
+        Some(Self { name, values, graph, ctx, x, names, bindings })
     }
 
     fn scope(&self) -> Scope {
@@ -208,28 +120,24 @@ impl Module {
     fn check(mut self, y: Result<Tensor>) {
         let y = y.unwrap();
         let name = self.name;
-        let mut used: Vec<&str> = self.fields.iter().map(|(_, theirs, _)| *theirs).collect();
-        used.sort_unstable();
-        used.dedup();
-        let mut theirs: Vec<String> = self.values.names();
-        theirs.retain(|theirs| theirs.starts_with("param."));
-        assert_eq!(used.len(), theirs.len(), "{name}: {theirs:?}");
-
         let parameters = self.graph.parameters();
-        assert_eq!(parameters.len(), self.fields.len(), "{name}");
+        let mut used = BTreeSet::new();
+        let mut theirs: BTreeSet<String> = self.values.names().into_iter().collect();
+        theirs.retain(|theirs| theirs.starts_with("param."));
         let mut wanted =
             vec![("y".to_owned(), self.values.get("y").1), ("dx".to_owned(), self.values.get("dx").1)];
         let mut wrt = vec![&self.x];
         for (parameter, tensor) in &parameters {
-            let field = self.fields.iter().find(|(ours, ..)| *ours == parameter.name);
-            let field = *field.unwrap_or_else(|| panic!("{name}: {} is in no list", parameter.name));
-            let values = ours(&self.values, "param", field);
+            let (origin, values) = self.names.values(&self.values, "param", parameter);
+            used.insert(format!("param.{origin}"));
             assert_eq!(values.len(), parameter.shape.elements(), "{name} {}", parameter.name);
             let array = Array::from_shape_vec(IxDyn(parameter.shape.dims()), values).unwrap();
             self.bindings.insert(parameter.name.clone(), array);
-            wanted.push((format!("d {}", parameter.name), ours(&self.values, "grad", field)));
+            let (_, slope) = self.names.values(&self.values, "grad", parameter);
+            wanted.push((format!("d {}", parameter.name), slope));
             wrt.push(tensor);
         }
+        assert_eq!(used, theirs, "{name}");
         let dy = self.graph.input("dy", y.spec().clone());
         let mut outputs = vec![y.clone()];
         for (slope, (label, _)) in gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().zip(&wanted[1..]) {
@@ -296,8 +204,8 @@ fn pom(width: usize, degree: usize) -> PolynomialMixer {
 }
 
 /// A mixer by its name, as the encoder uses it.
-fn named(name: &'static str, fields: &'static [Field], kind: &str, mask: &str, padding: Padding) {
-    let Some(module) = Module::open(name, fields, padding, Some(mask)) else { return };
+fn named(name: &'static str, kind: &'static str, mask: &str, padding: Padding) {
+    let Some(module) = Module::open(name, Names::Of(kind), padding, Some(mask)) else { return };
     let config = ModelConfig {
         mixer: MixerSpec::Every(kind.to_owned()),
         d_model: module.x.shape().last(),
@@ -315,7 +223,7 @@ fn named(name: &'static str, fields: &'static [Field], kind: &str, mask: &str, p
 
 /// The core of PoM with a mask of the file, or with all frames.
 fn core(name: &'static str, mixer: PolynomialMixer, mask: bool) {
-    let Some(mut module) = Module::open(name, CORE, Padding::Masked, None) else { return };
+    let Some(mut module) = Module::open(name, Names::Core, Padding::Masked, None) else { return };
     let mask = if mask { module.input("arg.mask") } else { module.ctx.valid.clone() };
     let y = mixer.mix(&module.scope(), &module.x, &mask, None);
     module.check(y);
@@ -347,15 +255,15 @@ fn a_running_summary() {
 #[test]
 fn polynomial_mixers_over_padded_frames() {
     let mask = "arg.key_padding_mask";
-    named("module_mixer_pom_k2d2_pad", WHOLE, "pom", mask, Padding::Reference);
-    named("module_mixer_pom_select_k2d2_pad", WHOLE, "pom-selective", mask, Padding::Reference);
-    named("module_mixer_pom_2ways_k2d2_pad", TWO_WAYS, "pom-2way", mask, Padding::Reference);
-    named("module_mixer_pom_3ways_k2d2_pad", THREE_WAYS, "pom-3way", mask, Padding::Reference);
+    named("module_mixer_pom_k2d2_pad", "pom", mask, Padding::Reference);
+    named("module_mixer_pom_select_k2d2_pad", "pom-selective", mask, Padding::Reference);
+    named("module_mixer_pom_2ways_k2d2_pad", "pom-2way", mask, Padding::Reference);
+    named("module_mixer_pom_3ways_k2d2_pad", "pom-3way", mask, Padding::Reference);
 }
 
 #[test]
 fn a_polynomial_mixer_over_valid_frames() {
-    named("module_mixer_pom_k2d2_masked", WHOLE, "pom", "arg.attn_mask", Padding::Masked);
+    named("module_mixer_pom_k2d2_masked", "pom", "arg.attn_mask", Padding::Masked);
 }
 
 #[test]
@@ -363,7 +271,7 @@ fn bounded_polynomial_mixers() {
     let config = ModelConfig { d_model: 12, degree: 2, expand: 2, ..ModelConfig::default() };
     for (name, masked) in [("module_pom2026_k2d2_sel1_none", false), ("module_pom2026_k2d2_sel1_valid", true)]
     {
-        let Some(mut module) = Module::open(name, BOUNDED, Padding::Masked, None) else { return };
+        let Some(mut module) = Module::open(name, Names::Bounded, Padding::Masked, None) else { return };
         let mask = if masked { module.input("arg.mask") } else { module.ctx.valid.clone() };
         let y = BoundedPolynomialMixer::new(&config).mix(&module.scope(), &module.x, &mask, None);
         module.check(y);
@@ -374,7 +282,9 @@ fn bounded_polynomial_mixers() {
 fn summary_mixing() {
     for padding in [Padding::Reference, Padding::Masked] {
         let name = "module_SummaryMixing_pad";
-        let Some(module) = Module::open(name, SUMMARY_MIXING, padding, Some("arg.src_padding_mask")) else {
+        let Some(module) =
+            Module::open(name, Names::Of("summary-mixing"), padding, Some("arg.src_padding_mask"))
+        else {
             return;
         };
         let mixer = SummaryMixer {
@@ -394,13 +304,23 @@ fn summary_mixing() {
 fn hyper_mixing() {
     for padding in [Padding::Reference, Padding::Masked] {
         let mask = "arg.key_padding_mask";
-        named("module_hypermixing_pad", HYPER_MIXING, "hyper-mixing", mask, padding);
+        named("module_hypermixing_pad", "hyper-mixing", mask, padding);
     }
 }
 
 #[test]
 fn fastformer() {
     for padding in [Padding::Reference, Padding::Masked] {
-        named("module_fastformer_pad", FASTFORMER, "fastformer", "arg.padding_mask", padding);
+        named("module_fastformer_pad", "fastformer", "arg.padding_mask", padding);
+    }
+}
+
+#[test]
+fn attention() {
+    for padding in [Padding::Reference, Padding::Masked] {
+        let mask = "arg.key_padding_mask";
+        named("module_regularMHA_pad", "regular-mha", mask, padding);
+        named("module_RoPEMHA_pad", "rope-mha", mask, padding);
+        named("module_RelPosMHAXL_pad", "relpos-mha", mask, padding);
     }
 }

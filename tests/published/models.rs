@@ -342,6 +342,7 @@ macro_rules! agreement {
 }
 
 agreement!(pom, "pom_k2d2");
+agreement!(regular_mha, "regularMHA");
 
 #[test]
 fn twelve_steps() {

@@ -128,6 +128,7 @@ const IGNORED: &[&str] = &[
     "train_dataloader_options",
     "train_num_buckets",
     "valid_dataloader_options",
+    "update_until_epoch",
     "warmup",
     "weight_decay",
     // Data and files.

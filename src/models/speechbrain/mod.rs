@@ -9,7 +9,7 @@ mod hyper_parameters;
 mod names;
 
 pub use hyper_parameters::HyperParameters;
-pub use names::{Layout, Origin};
+pub use names::{Layout, Origin, mixer_origin};
 
 use crate::audio::{BANDS, Normalization, Padding, SAMPLE_RATE, Stats};
 use crate::error::{Error, Result};

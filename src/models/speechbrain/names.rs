@@ -198,32 +198,48 @@ pub(super) fn mixers(attention_type: &str) -> Result<Vec<&'static str>> {
     Ok(mixers)
 }
 
-/// Where a parameter comes from.
+/// Where a parameter of a model comes from.
 ///
 /// # Errors
 /// When SpeechBrain has no such mixer.
 pub(super) fn origin(config: &ModelConfig, parameter: Parameter) -> Result<Origin> {
-    let name = parameter.name.as_str();
-    let found = match name.strip_prefix("encoder.layers.").and_then(|rest| rest.split_once('.')) {
-        None => find(MODEL, name),
-        Some((index, within)) => {
-            let layer = index.parse().unwrap_or(0);
-            let found = match within.strip_prefix("mixer.") {
-                None => find(LAYER, within),
-                Some(within) => {
-                    let mixer = config.mixer.for_layer(layer);
-                    let rows = MIXERS
-                        .iter()
-                        .find(|(_, known, _)| *known == mixer)
-                        .map_or(&[][..], |(.., rows)| rows);
-                    find(rows, within).map(|(theirs, layout)| (format!("mha_layer.{theirs}"), layout))
-                }
-            };
-            found.map(|(theirs, layout)| (format!("1.transformer.encoder.layers.{index}.{theirs}"), layout))
+    let Some((layer, within)) =
+        parameter.name.strip_prefix("encoder.layers.").and_then(|rest| rest.split_once('.'))
+    else {
+        let found = find(MODEL, &parameter.name);
+        return placed(parameter, found);
+    };
+    let found = match within.strip_prefix("mixer.") {
+        None => find(LAYER, within),
+        Some(within) => {
+            let mixer = config.mixer.for_layer(layer.parse().unwrap_or(0));
+            find(mixer_rows(mixer), within).map(|(theirs, layout)| (format!("mha_layer.{theirs}"), layout))
         }
     };
-    let (tensor, layout) = found
-        .ok_or_else(|| Error::invalid(format!("SpeechBrain has no counterpart of the parameter {name}")))?;
+    let found =
+        found.map(|(theirs, layout)| (format!("1.transformer.encoder.layers.{layer}.{theirs}"), layout));
+    placed(parameter, found)
+}
+
+/// Where a parameter of the mixer `mixer` alone comes from, whose tensors are those of SpeechBrain's module.
+///
+/// # Errors
+/// When SpeechBrain has no such mixer.
+pub fn mixer_origin(mixer: &str, parameter: Parameter) -> Result<Origin> {
+    let found = find(mixer_rows(mixer), &parameter.name);
+    placed(parameter, found)
+}
+
+fn mixer_rows(mixer: &str) -> &'static [Row] {
+    MIXERS.iter().find(|(_, known, _)| *known == mixer).map_or(&[], |(.., rows)| rows)
+}
+
+/// The parameter with the shape of its tensor.
+fn placed(parameter: Parameter, found: Option<(String, Layout)>) -> Result<Origin> {
+    let Some((tensor, layout)) = found else {
+        let name = parameter.name;
+        return Err(Error::invalid(format!("SpeechBrain has no counterpart of the parameter {name}")));
+    };
     let mut dims = parameter.shape.dims().to_vec();
     match layout {
         Same => {}
