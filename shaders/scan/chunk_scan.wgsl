@@ -4,6 +4,7 @@
 //   border = (h behind the chunk's last frame, Σ Δ_t)
 #import shared/grid
 #import shared/scan
+#import shared/scan_channel
 
 struct Params {
     first: u32,
@@ -57,9 +58,9 @@ fn main(
         let vector = bc_row((params.first + batch) * params.time + t, ADJOINT);
         total += step;
         if ADJOINT == 1u {
-            h = times(decay(rate, step), h + x[at] * vector);
+            h = times(exp_each(step * rate), h + x[at] * vector);
         } else {
-            h = times(decay(rate, step), h) + (step * x[at]) * vector;
+            h = times(exp_each(step * rate), h) + (step * x[at]) * vector;
         }
     }
     let at = (params.first * params.chunks + block) * BORDER * params.channels + channel;

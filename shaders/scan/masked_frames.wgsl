@@ -1,23 +1,22 @@
-// What the gradient of the selective scan reads of a frame, side by side and 0 where it is padded, so that a
-// padded frame adds nothing to any gradient; and the part of du that leaves the states out.
-//   frames = (Δ, u, dy),  du = D dy
+// What the gradients of the selective scan read of the frames, side by side, in channels padded with 0 to whole
+// blocks of 16. Padded frames are 0 too, so that they add nothing to any gradient.
+//   frames = (Δ, u, dy)
 #import shared/grid
 
 struct Params {
-    elements: u32,
+    rows: u32,
     first_row: u32,
     time: u32,
     channels: u32,
+    padded: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> u: array<f32>;            // [batches, time, channels]
 @group(0) @binding(2) var<storage, read> delta: array<f32>;        // [batches, time, channels]
 @group(0) @binding(3) var<storage, read> dy: array<f32>;           // [batches, time, channels]
-@group(0) @binding(4) var<storage, read> skip: array<f32>;         // [channels]: D
-@group(0) @binding(5) var<storage, read> lengths: array<u32>;      // [batch]
-@group(0) @binding(6) var<storage, read_write> frames: array<f32>; // [batches, time, 3, channels]
-@group(0) @binding(7) var<storage, read_write> du: array<f32>;     // [batches, time, channels]
+@group(0) @binding(4) var<storage, read> lengths: array<u32>;      // [batch]
+@group(0) @binding(5) var<storage, read_write> frames: array<f32>; // [batches, time, 3, padded]
 
 override WIDTH: u32 = 64u;
 
@@ -28,17 +27,20 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = linear_group(group, groups) * WIDTH + lane;
-    if i >= params.elements {
+    let row = i / params.padded;
+    if row >= params.rows {
         return;
     }
-    let row = i / params.channels;
-    let channel = i - row * params.channels;
+    let channel = i - row * params.padded;
     let batch = (params.first_row + row) / params.time;
     let valid = params.first_row + row - batch * params.time < lengths[batch];
-    let slope = select(0.0, dy[i], valid);
-    let at = row * 3u * params.channels + channel;
-    frames[at] = select(0.0, delta[i], valid);
-    frames[at + params.channels] = select(0.0, u[i], valid);
-    frames[at + 2u * params.channels] = slope;
-    du[i] = skip[channel] * slope;
+    var values = vec3<f32>(0.0);
+    if valid && channel < params.channels {
+        let at = row * params.channels + channel;
+        values = vec3<f32>(delta[at], u[at], dy[at]);
+    }
+    let at = row * 3u * params.padded + channel;
+    frames[at] = values.x;
+    frames[at + params.padded] = values.y;
+    frames[at + 2u * params.padded] = values.z;
 }

@@ -3,7 +3,7 @@
 //   h ← exp(Δ_t A) h + Δ_t u_t B_t,  y_t = C_t·h + D u_t;  0 on padded frames
 #import shared/grid
 #import shared/scan
-#import shared/scan_border
+#import shared/scan_channel
 
 struct Params {
     first: u32,
@@ -45,17 +45,15 @@ fn main(
     let rate = rates(channel);
     let through = skip[channel];
     let first = batch * params.time * params.channels + channel;
-    var h = load_border(
-        (params.first * params.chunks + block) * BORDER * params.channels + channel,
-        params.channels,
-    );
+    let at_border = (params.first * params.chunks + block) * BORDER * params.channels + channel;
+    var h = border_states(at_border, params.channels);
     for (var k = 0u; k < count; k++) {
         let t = frame(begin, count, k);
         let at = first + t * params.channels;
         let row = (params.first + batch) * params.time + t;
         let step = delta[at];
         let value = u[at];
-        h = times(decay(rate, step), h) + (step * value) * bc_row(row, 0u);
+        h = times(exp_each(step * rate), h) + (step * value) * bc_row(row, 0u);
         y[at] = inner(bc_row(row, 1u), h) + through * value;
     }
     for (var t = valid; t < end; t++) {

@@ -1,72 +1,92 @@
-// Gradients of the selective scan; one workgroup takes `groups` times WIDTH channels of one chunk. With q the
-// gradient of the states behind a frame, as the frames after it give it, and p the states before the frame:
+// Gradients of the selective scan that are sums over states; one invocation takes a channel of one chunk. With
+// q the gradient of the states behind a frame that the later frames give, and p the states before the frame:
 //   g = q + dy_t C_t,  r = exp(Δ_t A) g∘p,  q ← exp(Δ_t A) g
-//   du_t += Δ_t g·B_t,  dΔ_t = A·r + u_t g·B_t,  dB_t = Σ_c Δ_t u_t g,  dC_t = Σ_c dy_t h_t
+//   du_t = D dy_t + Δ_t g·B_t,  dΔ_t = A·r + u_t g·B_t
 //   dA_log = A Σ_t Δ_t r,  dD = Σ_t dy_t u_t, which take the place of the chunk's first q
-// The states are walked once to keep every eighth, and from there eight by eight on the way back.
+// A first walk keeps the states of every fourth frame; from there they are found four by four on the way back.
 #import shared/grid
 #import shared/scan
-#import shared/scan_border
+#import shared/scan_channel
 
 struct Params {
     first: u32,
     batches: u32,
     time: u32,
     channels: u32,
+    padded: u32,
     chunks: u32,
-    blocks: u32,
-    groups: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> frames: array<f32>;        // [batches, time, 3, channels]: Δ, u, dy
-@group(0) @binding(2) var<storage, read> a_log: array<vec4<f32>>;   // [channels, 4]
-@group(0) @binding(3) var<storage, read> bc: array<vec4<f32>>;      // [batch, time, 2, 4]
-@group(0) @binding(4) var<storage, read> border: array<f32>;        // [batch, chunks, 17, channels]
-@group(0) @binding(5) var<storage, read_write> carry: array<f32>;   // [batch, chunks, 17, channels]
-@group(0) @binding(6) var<storage, read_write> du: array<f32>;      // [batches, time, channels]
-@group(0) @binding(7) var<storage, read_write> ddelta: array<f32>;  // [batches, time, channels]
-@group(0) @binding(8) var<storage, read_write> partial: array<f32>; // [batch, time, blocks, 2, 16]
+@group(0) @binding(1) var<storage, read> frames: array<f32>;       // [batches, time, 3, padded]: Δ, u, dy
+@group(0) @binding(2) var<storage, read> a_log: array<vec4<f32>>;  // [channels, 4]
+@group(0) @binding(3) var<storage, read> bc: array<vec4<f32>>;     // [batch, time, 2, 4]
+@group(0) @binding(4) var<storage, read> skip: array<f32>;         // [channels]: D
+@group(0) @binding(5) var<storage, read> border: array<f32>;       // [batch, chunks, 17, channels]
+@group(0) @binding(6) var<storage, read_write> carry: array<f32>;  // [batch, chunks, 17, channels]
+@group(0) @binding(7) var<storage, read_write> du: array<f32>;     // [batches, time, channels]
+@group(0) @binding(8) var<storage, read_write> ddelta: array<f32>; // [batches, time, channels]
 
 override WIDTH: u32 = 64u;
 
-const RUN: u32 = 8u;
-// One more than the 32 gradients of a frame, so that lanes that read a column do not share a bank.
-const STRIDE: u32 = 33u;
+const RUN: u32 = 4u;
+const RUNS: u32 = 16u; // CHUNK / RUN
 
-var<workgroup> lanes: array<f32, STRIDE * WIDTH>;
-
-// Δ, u and dy of the channel; 0 where there is no channel.
-fn load_frame(t: u32, batch: u32, channel: u32, alive: bool) -> vec3<f32> {
-    let at = (batch * params.time + t) * 3u * params.channels + channel;
-    let values = vec3<f32>(frames[at], frames[at + params.channels], frames[at + 2u * params.channels]);
-    return select(vec3<f32>(), values, alive);
+struct Walk {
+    begin: u32,
+    count: u32,
+    row: u32,       // of the utterance in the tile
+    whole_row: u32, // of the utterance in the batch
+    channel: u32,
+    rate: mat4x4<f32>,
+    skip: f32,
 }
 
-fn load_carry(at: u32) -> vec4<f32> {
+struct Sums {
+    q: mat4x4<f32>,
+    drate: mat4x4<f32>,
+    dskip: f32,
+}
+
+// Δ, u and dy at step k; 0 behind the last frame, which leaves everything as it is.
+fn load_frame(walk: Walk, k: u32) -> vec3<f32> {
+    if k >= walk.count {
+        return vec3<f32>();
+    }
+    let at = (walk.row + frame(walk.begin, walk.count, k)) * 3u * params.padded + walk.channel;
+    return vec3<f32>(frames[at], frames[at + params.padded], frames[at + 2u * params.padded]);
+}
+
+// B at step k, C with `part` 1.
+fn load_bc(walk: Walk, k: u32, part: u32) -> mat4x4<f32> {
+    return bc_row(walk.whole_row + frame(walk.begin, walk.count, min(k, walk.count - 1u)), part);
+}
+
+// One step back, from the frame's coefficients and what is left behind it of the states before it.
+fn step_back(walk: Walk, k: u32, x: vec3<f32>, decay: mat4x4<f32>, left: mat4x4<f32>, sums: ptr<function, Sums>) {
+    let g = (*sums).q + x.z * load_bc(walk, k, 1u);
+    let r = times(g, left);
+    let along = inner(g, load_bc(walk, k, 0u));
+    (*sums).q = times(decay, g);
+    (*sums).drate += x.x * r;
+    (*sums).dskip += x.z * x.y;
+    if k < walk.count {
+        let at = (walk.row + frame(walk.begin, walk.count, k)) * params.channels + walk.channel;
+        du[at] = walk.skip * x.z + x.x * along;
+        ddelta[at] = inner(walk.rate, r) + x.y * along;
+    }
+}
+
+fn carry_four(at: u32) -> vec4<f32> {
     let c = params.channels;
     return vec4<f32>(carry[at], carry[at + c], carry[at + 2u * c], carry[at + 3u * c]);
 }
 
-fn put_carry(at: u32, value: vec4<f32>) {
+fn put_four(at: u32, value: vec4<f32>) {
     carry[at] = value.x;
     carry[at + params.channels] = value.y;
     carry[at + 2u * params.channels] = value.z;
     carry[at + 3u * params.channels] = value.w;
-}
-
-fn share_four(at: u32, value: vec4<f32>) {
-    lanes[at] = value.x;
-    lanes[at + 1u] = value.y;
-    lanes[at + 2u] = value.z;
-    lanes[at + 3u] = value.w;
-}
-
-fn share(at: u32, value: mat4x4<f32>) {
-    share_four(at, value[0]);
-    share_four(at + 4u, value[1]);
-    share_four(at + 8u, value[2]);
-    share_four(at + 12u, value[3]);
 }
 
 @compute @workgroup_size(WIDTH)
@@ -75,100 +95,67 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let number = linear_group(group, groups);
-    let chunk_number = number / params.blocks;
-    let block = number - chunk_number * params.blocks;
-    let batch = chunk_number / params.chunks;
-    if batch >= params.batches {
+    let i = linear_group(group, groups) * WIDTH + lane;
+    let block = i / params.channels;
+    if block >= params.batches * params.chunks {
         return;
     }
-    let begin = (chunk_number - batch * params.chunks) * CHUNK;
-    let count = min(CHUNK, params.time - begin);
-    let runs = (count + RUN - 1u) / RUN;
-    let first_row = (params.first + batch) * params.time;
-    for (var part = 0u; part < params.groups; part++) {
-        let start = (block * params.groups + part) * WIDTH;
-        if start >= params.channels {
-            break;
+    let channel = i - block * params.channels;
+    let batch = block / params.chunks;
+    let begin = (block - batch * params.chunks) * CHUNK;
+    var walk: Walk;
+    walk.begin = begin;
+    walk.count = min(CHUNK, params.time - begin);
+    walk.row = batch * params.time;
+    walk.whole_row = (params.first + batch) * params.time;
+    walk.channel = channel;
+    walk.rate = rates(channel);
+    walk.skip = skip[channel];
+    let at_border = (params.first * params.chunks + block) * BORDER * params.channels + channel;
+    let four = 4u * params.channels;
+
+    let runs = (walk.count + RUN - 1u) / RUN;
+    var kept: array<mat4x4<f32>, RUNS>;
+    var h = border_states(at_border, params.channels);
+    kept[0] = h;
+    for (var run = 1u; run < runs; run++) {
+        for (var k = (run - 1u) * RUN; k < run * RUN; k++) {
+            let x = load_frame(walk, k);
+            h = times(exp_each(x.x * walk.rate), h) + (x.x * x.y) * load_bc(walk, k, 0u);
         }
-        let alive = start + lane < params.channels;
-        let channel = min(start + lane, params.channels - 1u);
-        let at_border = (params.first * params.chunks + chunk_number) * BORDER * params.channels + channel;
-        let rate = rates(channel);
-        var h = load_border(at_border, params.channels);
-        var kept: array<mat4x4<f32>, RUN>;
-        for (var run = 0u; run < runs; run++) {
-            kept[run] = h;
-            if run + 1u < runs {
-                for (var k = 0u; k < RUN; k++) {
-                    let t = frame(begin, count, run * RUN + k);
-                    let x = load_frame(t, batch, channel, alive);
-                    h = times(decay(rate, x.x), h) + (x.x * x.y) * bc_row(first_row + t, 0u);
-                }
-            }
-        }
-        let four = 4u * params.channels;
-        var q = mat4x4<f32>(
-            load_carry(at_border), load_carry(at_border + four),
-            load_carry(at_border + 2u * four), load_carry(at_border + 3u * four),
-        );
-        var drate = mat4x4<f32>();
-        var dskip = 0.0;
-        for (var back = 0u; back < runs; back++) {
-            let run = runs - 1u - back;
-            h = kept[run];
-            var before: array<mat4x4<f32>, RUN>;
-            for (var k = 0u; k < RUN; k++) {
-                before[k] = h;
-                if run * RUN + k < count {
-                    let t = frame(begin, count, run * RUN + k);
-                    let x = load_frame(t, batch, channel, alive);
-                    h = times(decay(rate, x.x), h) + (x.x * x.y) * bc_row(first_row + t, 0u);
-                }
-            }
-            for (var j = 0u; j < RUN; j++) {
-                let k = RUN - 1u - j;
-                if run * RUN + k < count {
-                    let t = frame(begin, count, run * RUN + k);
-                    let x = load_frame(t, batch, channel, alive);
-                    let b = bc_row(first_row + t, 0u);
-                    let a = decay(rate, x.x);
-                    let faded = times(a, before[k]);
-                    let g = q + x.z * bc_row(first_row + t, 1u);
-                    let r = times(g, faded);
-                    let along = inner(g, b);
-                    drate += x.x * r;
-                    dskip += x.z * x.y;
-                    if alive {
-                        let at = (batch * params.time + t) * params.channels + channel;
-                        du[at] += x.x * along;
-                        ddelta[at] = inner(rate, r) + x.y * along;
-                    }
-                    q = times(a, g);
-                    workgroupBarrier();
-                    share(lane * STRIDE, (x.x * x.y) * g);
-                    share(lane * STRIDE + STATE, x.z * (faded + (x.x * x.y) * b));
-                    workgroupBarrier();
-                    let out = ((first_row + t) * params.blocks + block) * 2u * STATE;
-                    for (var column = lane; column < 2u * STATE; column += WIDTH) {
-                        var total = 0.0;
-                        for (var other = 0u; other < WIDTH; other++) {
-                            total += lanes[other * STRIDE + column];
-                        }
-                        if part > 0u {
-                            total += partial[out + column];
-                        }
-                        partial[out + column] = total;
-                    }
-                }
-            }
-        }
-        if alive {
-            put_carry(at_border, rate[0] * drate[0]);
-            put_carry(at_border + four, rate[1] * drate[1]);
-            put_carry(at_border + 2u * four, rate[2] * drate[2]);
-            put_carry(at_border + 3u * four, rate[3] * drate[3]);
-            carry[at_border + STATE * params.channels] = dskip;
-        }
+        kept[run] = h;
     }
+
+    var sums: Sums;
+    sums.q = mat4x4<f32>(
+        carry_four(at_border), carry_four(at_border + four),
+        carry_four(at_border + 2u * four), carry_four(at_border + 3u * four),
+    );
+    sums.drate = mat4x4<f32>();
+    sums.dskip = 0.0;
+    for (var back = 0u; back < runs; back++) {
+        let run = runs - 1u - back;
+        let k = run * RUN;
+        let x_0 = load_frame(walk, k);
+        let x_1 = load_frame(walk, k + 1u);
+        let x_2 = load_frame(walk, k + 2u);
+        let x_3 = load_frame(walk, k + 3u);
+        let decay_0 = exp_each(x_0.x * walk.rate);
+        let decay_1 = exp_each(x_1.x * walk.rate);
+        let decay_2 = exp_each(x_2.x * walk.rate);
+        let decay_3 = exp_each(x_3.x * walk.rate);
+        let left_0 = times(decay_0, kept[run]);
+        let left_1 = times(decay_1, left_0 + (x_0.x * x_0.y) * load_bc(walk, k, 0u));
+        let left_2 = times(decay_2, left_1 + (x_1.x * x_1.y) * load_bc(walk, k + 1u, 0u));
+        let left_3 = times(decay_3, left_2 + (x_2.x * x_2.y) * load_bc(walk, k + 2u, 0u));
+        step_back(walk, k + 3u, x_3, decay_3, left_3, &sums);
+        step_back(walk, k + 2u, x_2, decay_2, left_2, &sums);
+        step_back(walk, k + 1u, x_1, decay_1, left_1, &sums);
+        step_back(walk, k, x_0, decay_0, left_0, &sums);
+    }
+    put_four(at_border, walk.rate[0] * sums.drate[0]);
+    put_four(at_border + four, walk.rate[1] * sums.drate[1]);
+    put_four(at_border + 2u * four, walk.rate[2] * sums.drate[2]);
+    put_four(at_border + 3u * four, walk.rate[3] * sums.drate[3]);
+    carry[at_border + STATE * params.channels] = sums.dskip;
 }

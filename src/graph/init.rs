@@ -75,3 +75,21 @@ impl Init {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_and_rates_of_a_scan() {
+        let draw = |init: Init, dims: [usize; 2]| init.draw("x", &dims.into(), 1);
+        let [two, three] = [2.0_f32, 3.0].map(f32::ln);
+        assert_eq!(draw(Init::LogCount, [2, 3]), [0.0, two, three, 0.0, two, three]);
+        let (low, high) = (1e-3, 0.1);
+        let values = draw(Init::InverseSoftplus { low, high }, [100, 10]);
+        let steps: Vec<f32> = values.iter().map(|x| x.exp().ln_1p()).collect();
+        assert!(steps.iter().all(|step| (0.999 * low..=1.001 * high).contains(step)));
+        let below = steps.iter().filter(|&&step| step < (low * high).sqrt()).count();
+        assert!((400..600).contains(&below), "{below} of 1000 below the geometric mean");
+    }
+}

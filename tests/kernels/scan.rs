@@ -11,6 +11,7 @@ use polymix::shape::Spec;
 use proptest::prelude::*;
 
 use crate::check::{Arg, Tolerance, cases, check, check_outputs, refuses};
+use crate::tiles::tiled;
 
 /// u, Δ log-uniform from 0.001 to 1, A_log about ln 1 … ln 16, B and C, D, lengths.
 fn scan_args([time, channels]: [usize; 2], lengths: &[u32]) -> [Arg; 6] {
@@ -72,6 +73,15 @@ fn selective_scan_any_shape() {
 fn selective_scan_of_five_minutes() {
     for reverse in [false, true] {
         check(SelectiveScan { reverse }, &scan_args([8192, 3], &[8192, 8001]), Tolerance::Accumulated);
+    }
+}
+
+/// Two utterances at a time, and the sums over two blocks of channels in one place.
+#[test]
+fn selective_scan_beyond_one_binding() {
+    for reverse in [false, true] {
+        let args = scan_args([32, 40], &[32, 7, 31, 0, 32, 16]);
+        tiled(SelectiveScan { reverse }, &args, 49_152, true);
     }
 }
 
@@ -152,7 +162,8 @@ fn plan(batch: usize, time: usize, width: usize) -> Plan {
 #[test]
 fn memory_of_mamba_grows_with_time_and_holds_no_state_per_frame() {
     let (batch, width) = (2, 64);
-    for time in [512, 2048] {
+    // Both on one side of the size from which a value takes any free slot.
+    for time in [512, 4096] {
         let [once, twice] = [time, 2 * time].map(|time| plan(batch, time, width));
         let ratio = twice.peak_bytes() as f64 / once.peak_bytes() as f64;
         let states = (batch * time * 2 * width * 16 * 4) as u64;

@@ -7,7 +7,7 @@ use crate::ops::conv::sum_chunks;
 use crate::ops::pom::utterances;
 use crate::ops::reduce::Sum;
 use crate::ops::{Array, Op, expect};
-use crate::shader::scan::{masked_frames, selective_scan_backward};
+use crate::shader::scan::{masked_frames, selective_scan_backward, selective_scan_backward_bc};
 use crate::shape::{DType, Spec};
 
 /// du, dΔ, dA_log, d(B, C) and dD from the operands of [`SelectiveScan`], its second result and dy. The walk goes
@@ -17,15 +17,14 @@ use crate::shape::{DType, Spec};
 /// du_t = D dy_t + Δ_t g_t·B_t,  dΔ_t = A·r_t + u_t g_t·B_t,  dA_log = A Σ_t Δ_t r_t,
 /// dB_t = Σ_c Δ_t u_t g_t,  dC_t = Σ_c dy_t h_t,  dD = Σ_t dy_t u_t.
 ///
-/// Of h and q only the borders of the chunks are stored; each chunk walks through its states again. Sums over
-/// channels are first those of each workgroup, sums over frames first those of each chunk.
+/// Of h and q only the borders of the chunks are stored; each chunk walks through its states again, once with an
+/// invocation a channel for the sums over states, once with an invocation a state for the sums over channels.
+/// Those are first over blocks of channels, and sums over frames first over the chunks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SelectiveScanBackward(pub(super) SelectiveScan);
 
-/// Channels that a workgroup takes at most.
-const CHANNELS: usize = 64;
-/// Times that a workgroup goes through its chunk at most, so that its loops stay short.
-const GROUPS: usize = 8;
+/// Channels of a block, as in `selective_scan_backward_bc`.
+const BLOCK: usize = 16;
 
 impl Op for SelectiveScanBackward {
     fn name(&self) -> &'static str {
@@ -44,10 +43,10 @@ impl Op for SelectiveScanBackward {
         let [d, lengths, border, dy] = [4, 5, 6, 7].map(|i: usize| &inputs[i]);
         let [batch, chunks, channels] = [0, 1, 3].map(|axis: usize| border.dims()[axis]);
         let time = u.dims()[1];
-        let (map_width, width) = (rec.capabilities().map_width(), rec.capabilities().row_width());
-        let groups = (CHANNELS / width as usize).clamp(1, GROUPS);
-        let blocks = channels.div_ceil(groups * width as usize);
-        let tiles = utterances(rec, batch, time * channels, 3)?;
+        let width = rec.capabilities().map_width();
+        let width_only = [("WIDTH", f64::from(width))];
+        let padded = channels.next_multiple_of(BLOCK);
+        let tiles = utterances(rec, batch, time * channels, (3 * padded).div_ceil(channels))?;
 
         let carry = rec.scratch(DType::F32, border.shape().clone());
         for tile in &tiles {
@@ -55,40 +54,60 @@ impl Op for SelectiveScanBackward {
         }
         self.0.carry(rec, a_log, &carry, true)?;
 
+        // A sum for each block of channels, or for several where the sums could not be bound.
+        let row_bytes = (batch * time * 2 * STATE * 4).max(1) as u64;
+        let sums = (rec.capabilities().max_binding / row_bytes).max(1) as usize;
+        let groups = channels.div_ceil(BLOCK).div_ceil(sums);
+        let blocks = channels.div_ceil(BLOCK * groups);
         let partial = match blocks {
             1 => outputs[3].clone(),
             _ => rec.scratch(DType::F32, [batch * time, blocks, 2 * STATE]),
         };
         let largest = tiles.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
-        let frames = rec.scratch(DType::F32, [largest, time, 3, channels]);
+        let frames = rec.scratch(DType::F32, [largest, time, 3, padded]);
         for tile in &tiles {
             let [u, delta, dy, du, ddelta] =
                 [u, delta, dy, &outputs[0], &outputs[1]].map(|operand| operand.rows(tile, time * channels));
             let params = masked_frames::Params {
-                elements: (tile.len() * time * channels) as u32,
+                rows: (tile.len() * time) as u32,
                 first_row: (tile.start * time) as u32,
                 time: time as u32,
                 channels: channels as u32,
+                padded: padded as u32,
             };
-            let grid = rec.threads(tile.len() * time * channels, map_width);
-            let bindings = [&u, &delta, &dy, d, lengths, &frames, &du];
-            let overrides = [("WIDTH", f64::from(map_width))];
-            rec.dispatch(&masked_frames::KERNEL, &overrides, &params, &bindings, grid)?;
+            let grid = rec.threads(tile.len() * time * padded, width);
+            let bindings = [&u, &delta, &dy, lengths, &frames];
+            rec.dispatch(&masked_frames::KERNEL, &width_only, &params, &bindings, grid)?;
 
-            let params = selective_scan_backward::Params {
+            let overrides = [width_only[0], self.0.descend(false)];
+            let work = (tile.len() * time * channels * STATE) as f64;
+            let params = selective_scan_backward_bc::Params {
                 first: tile.start as u32,
                 batches: tile.len() as u32,
                 time: time as u32,
                 channels: channels as u32,
+                padded: padded as u32,
                 chunks: chunks as u32,
                 blocks: blocks as u32,
                 groups: groups as u32,
             };
-            let grid = rec.grid(tile.len() * chunks * blocks);
-            let bindings = [&frames, a_log, bc, border, &carry, &du, &ddelta, &partial];
-            let overrides = [("WIDTH", f64::from(width)), self.0.descend(false)];
+            let grid = rec.threads(tile.len() * chunks * blocks * STATE, width);
+            let bindings = [&frames, a_log, bc, border, &carry, &partial];
+            rec.dispatch(&selective_scan_backward_bc::KERNEL, &overrides, &params, &bindings, grid)?;
+            rec.work(work * 25.0);
+
+            let params = selective_scan_backward::Params {
+                first: params.first,
+                batches: params.batches,
+                time: params.time,
+                channels: params.channels,
+                padded: params.padded,
+                chunks: params.chunks,
+            };
+            let grid = rec.threads(tile.len() * chunks * channels, width);
+            let bindings = [&frames, a_log, bc, d, border, &carry, &du, &ddelta];
             rec.dispatch(&selective_scan_backward::KERNEL, &overrides, &params, &bindings, grid)?;
-            rec.work((tile.len() * time * channels * STATE) as f64 * 60.0);
+            rec.work(work * 35.0);
         }
         if blocks > 1 {
             Sum { first: 1, last: 2 }.record(rec, &[partial], &outputs[3..4])?;
