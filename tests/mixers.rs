@@ -10,7 +10,7 @@ use polymix::exec::{Executor, Plan, reference};
 use polymix::gpu::{Gpu, Selection};
 use polymix::graph::{Graph, Source, Tensor};
 use polymix::models::{CtcHead, CtcModel, Encoder, EncoderInputs, ModelKind, SavedConfig};
-use polymix::nn::{Context, Mode, mixer};
+use polymix::nn::{ConformerLayer, Context, Mode, mixer};
 use polymix::ops::Array;
 use polymix::recipe::{Head, MIXERS, MixerSpec, ModelConfig, Padding};
 use polymix::rng::Rng;
@@ -188,6 +188,43 @@ fn an_utterance_alone_and_in_a_batch_agree() {
             assert!(largest < 2e-5, "{spec:?}: logits differ by {largest}");
             // The second is the longest and has nothing to mask.
             assert!(row == 1 || difference(&unmasked[row]) > 1e-3, "{spec:?} does not see its mask");
+        }
+    }
+}
+
+/// Bytes that a plan of one layer holds beside its parameters, with their gradients or without.
+fn peak(gpu: &Gpu, name: &str, time: usize, training: bool) -> u64 {
+    let graph = Graph::new();
+    let scope = graph.root();
+    let ctx = Context::new(&scope, 1, time, Mode::Inference, Padding::Masked);
+    let x = scope.input("x", Spec::f32([1, time, 16]));
+    let layer = ConformerLayer::new(&small(MixerSpec::Every(name.into())), 0).unwrap();
+    let y = layer.forward(&scope, &ctx, &x).unwrap();
+    let dy = scope.input("dy", y.spec().clone());
+    let parameters = graph.parameters();
+    let mut outputs = vec![y.clone()];
+    if training {
+        let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
+        outputs.extend(gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().map(|slope| slope.unwrap()));
+    }
+    let labels: Vec<String> = (0..outputs.len()).map(|i| format!("y{i}")).collect();
+    let named: Vec<(&str, &Tensor)> = labels.iter().map(String::as_str).zip(&outputs).collect();
+    let plan = Plan::compile(&graph, &named, gpu.capabilities()).unwrap();
+    let square = 4 * (time * time) as u64;
+    let largest = plan.slots.iter().copied().max().unwrap();
+    assert!(largest < square, "{name}: a buffer of {largest} bytes for {time} frames");
+    plan.peak_bytes()
+}
+
+#[test]
+fn memory_of_attention_is_linear_in_the_time() {
+    let Some(gpu) = gpu() else { return };
+    for name in ["regular-mha", "rope-mha", "relpos-mha"] {
+        for training in [false, true] {
+            let [one, two] = [2048, 4096].map(|time| peak(&gpu, name, time, training));
+            let growth = two as f64 / one as f64;
+            println!("{name}: {one} bytes at 2048 frames, {growth:.3} times as many at 4096");
+            assert!(growth <= 2.05, "{name}: twice the frames take {growth} times the memory");
         }
     }
 }

@@ -89,13 +89,13 @@ fn row_of_head() -> u32 {
 }
 
 // Where the queries (part 0), keys or values of a frame start.
-fn part(frame: u32, part: u32) -> u32 {
+fn part_of(frame: u32, part: u32) -> u32 {
     let row = tile.utterance * params.time + frame;
     return row * 3u * params.heads * params.columns + tile.head * params.head_stride + part * params.part_stride;
 }
 
 fn qkv_quad(frame: u32, which: u32, quad: u32) -> vec4<f32> {
-    let i = places(part(frame, which), quad);
+    let i = places(part_of(frame, which), quad);
     return join(qkv[i.x], qkv[i.y], qkv[i.z], qkv[i.w], quad);
 }
 
@@ -255,6 +255,19 @@ fn times_span(lane: u32, rows: u32, kind: u32, first: u32, quad: u32) -> Block {
         );
     }
     return Block(transpose(x.a), transpose(x.b), transpose(x.c), transpose(x.d));
+}
+
+// The vectors of a block by matrix and column, for loops.
+fn vectors(x: Block) -> array<vec4<f32>, 16> {
+    return array<vec4<f32>, 16>(
+        x.a[0], x.a[1], x.a[2], x.a[3], x.b[0], x.b[1], x.b[2], x.b[3],
+        x.c[0], x.c[1], x.c[2], x.c[3], x.d[0], x.d[1], x.d[2], x.d[3],
+    );
+}
+
+// How many of four there are in front of `end`.
+fn up_to(first: u32, end: u32) -> u32 {
+    return min(end - min(first, end), 4u);
 }
 
 fn result_quad(at: u32, quad: u32) -> vec4<f32> {

@@ -34,24 +34,6 @@ fn masked_weights(s: mat4x4<f32>, numbers: mat2x4<f32>, row: u32, query: u32) ->
     );
 }
 
-fn add_row(row: u32, quad: u32, x: vec4<f32>, fresh: bool) {
-    if row >= params.time {
-        return;
-    }
-    if VALUES {
-        add(part(row, 2u), quad, x, fresh);
-    } else {
-        add(part(row, 1u), quad, turned(x, row, quad, true), fresh);
-    }
-}
-
-fn add_four(row: u32, quad: u32, x: mat4x4<f32>, fresh: bool) {
-    add_row(row, quad, x[0], fresh);
-    add_row(row + 1u, quad, x[1], fresh);
-    add_row(row + 2u, quad, x[2], fresh);
-    add_row(row + 3u, quad, x[3], fresh);
-}
-
 @compute @workgroup_size(WIDTH)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -66,7 +48,8 @@ fn main(
     tile = here;
     // Keys behind the utterance have one span without a weight.
     let stop = min(params.end, select(params.time, 1u, here.row >= here.length));
-    let outputs = (params.columns + 15u) / 16u * QUADS_OF_ROWS;
+    let quads = (params.columns + 3u) / 4u;
+    let outputs = (quads + 3u) / 4u * QUADS_OF_ROWS;
     for (var query = params.begin; query < stop; query += SPAN) {
         for (var unit = lane; unit < UNITS; unit += WIDTH) {
             let row = here.row + unit % 8u * 4u;
@@ -84,7 +67,7 @@ fn main(
             );
             if !VALUES {
                 var dw = Block();
-                for (var quad = 0u; quad < (params.columns + 3u) / 4u; quad++) {
+                for (var quad = 0u; quad < quads; quad++) {
                     dw = product(dw, four_rows(VALUE, row, quad), sixteen_rows(lane, DY, first, quad));
                 }
                 w = Block(slope(w.a, dw.a, a), slope(w.b, dw.b, b), slope(w.c, dw.c, c), slope(w.d, dw.d, d));
@@ -96,11 +79,16 @@ fn main(
             let rows = output % 8u;
             let row = here.row + 4u * rows;
             let quad = output / 8u * 4u;
-            let x = times_span(lane, rows, select(QUERY, DY, VALUES), query, quad);
-            add_four(row, quad, x.a, query == 0u);
-            add_four(row, quad + 1u, x.b, query == 0u);
-            add_four(row, quad + 2u, x.c, query == 0u);
-            add_four(row, quad + 3u, x.d, query == 0u);
+            var x = vectors(times_span(lane, rows, select(QUERY, DY, VALUES), query, quad));
+            for (var r = 0u; r < up_to(row, params.time); r++) {
+                for (var part = 0u; part < up_to(quad, quads); part++) {
+                    var slope = x[4u * part + r];
+                    if !VALUES {
+                        slope = turned(slope, row + r, quad + part, true);
+                    }
+                    add(part_of(row + r, select(1u, 2u, VALUES)), quad + part, slope, query == 0u);
+                }
+            }
             if POSITION == RELATIVE && !VALUES && output < QUADS_OF_ROWS {
                 add_sums(row + FOUR, rows, query == 0u);
             }

@@ -42,20 +42,6 @@ fn masked_weights(s: mat4x4<f32>, numbers: mat2x4<f32>, distance: i32, query: u3
     );
 }
 
-fn add_row(row: u32, quad: u32, x: vec4<f32>, fresh: bool) {
-    if row < params.time {
-        let at = ((tile.utterance * params.time + row) * params.heads + tile.head) * params.columns;
-        add(at, quad, x, fresh);
-    }
-}
-
-fn add_four(row: vec4<u32>, quad: u32, x: mat4x4<f32>, fresh: bool) {
-    add_row(row.x, quad, x[0], fresh);
-    add_row(row.y, quad, x[1], fresh);
-    add_row(row.z, quad, x[2], fresh);
-    add_row(row.w, quad, x[3], fresh);
-}
-
 // The first of four distances: they rise from there, below 0 where the keys are behind the queries.
 fn distance_of(row: u32) -> i32 {
     return select(i32(row), -3 - i32(row), params.reversed == 1u);
@@ -78,7 +64,8 @@ fn main(
     let after = here.length - min(here.row, here.length);
     let all = select(min(params.time, here.length + here.row + TILE), after, params.reversed == 1u);
     let stop = min(start + params.end, all);
-    let outputs = (params.columns + 15u) / 16u * QUADS_OF_ROWS;
+    let quads = (params.columns + 3u) / 4u;
+    let outputs = (quads + 3u) / 4u * QUADS_OF_ROWS;
     for (var query = start + params.begin; query < stop; query += SPAN) {
         let first_time = params.reversed == 0u && query == start;
         for (var unit = lane; unit < UNITS; unit += WIDTH) {
@@ -96,7 +83,7 @@ fn main(
                 masked_weights(s.d, d, distance, first + 12u),
             );
             var dw = Block();
-            for (var quad = 0u; quad < (params.columns + 3u) / 4u; quad++) {
+            for (var quad = 0u; quad < quads; quad++) {
                 let slopes = sixteen_rows(lane, DY, first, quad);
                 dw = along_diagonals(dw, slopes, VALUE, i32(first) - distance - 3, quad);
             }
@@ -107,12 +94,14 @@ fn main(
             let rows = output % 8u;
             let row = vec4<u32>(abs(distance_of(here.row + 4u * rows) + vec4<i32>(FOUR)));
             let quad = output / 8u * 4u;
-            let x = times_span(lane, rows, POSITION_QUERY, query, quad);
+            var x = vectors(times_span(lane, rows, POSITION_QUERY, query, quad));
             let fresh = first_time && params.added == 0u;
-            add_four(row, quad, x.a, fresh);
-            add_four(row, quad + 1u, x.b, fresh);
-            add_four(row, quad + 2u, x.c, fresh);
-            add_four(row, quad + 3u, x.d, fresh);
+            for (var r = 0u; r < 4u; r++) {
+                let at = ((here.utterance * params.time + row[r]) * params.heads + here.head) * params.columns;
+                for (var part = 0u; part < select(0u, up_to(quad, quads), row[r] < params.time); part++) {
+                    add(at, quad + part, x[4u * part + r], fresh);
+                }
+            }
             if output < QUADS_OF_ROWS {
                 add_sums(row, rows, first_time);
             }

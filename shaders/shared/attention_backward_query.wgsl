@@ -28,19 +28,6 @@ fn times_positions(w: mat4x4<f32>, first: i32, quad: u32) -> mat4x4<f32> {
     );
 }
 
-fn add_row(row: u32, quad: u32, x: vec4<f32>, fresh: bool) {
-    if row < params.time {
-        add(part(row, 0u), quad, params.scale * turned(x, row, quad, true), fresh);
-    }
-}
-
-fn add_four(row: u32, quad: u32, x: mat4x4<f32>, fresh: bool) {
-    add_row(row, quad, x[0], fresh);
-    add_row(row + 1u, quad, x[1], fresh);
-    add_row(row + 2u, quad, x[2], fresh);
-    add_row(row + 3u, quad, x[3], fresh);
-}
-
 @compute @workgroup_size(WIDTH)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -55,7 +42,8 @@ fn main(
     tile = here;
     // An utterance without a frame has one span without a weight.
     let stop = min(params.end, max(here.length, 1u));
-    let outputs = (params.columns + 15u) / 16u * QUADS_OF_ROWS;
+    let quads = (params.columns + 3u) / 4u;
+    let outputs = (quads + 3u) / 4u * QUADS_OF_ROWS;
     for (var key = params.begin; key < stop; key += SPAN) {
         for (var unit = lane; unit < UNITS; unit += WIDTH) {
             let row = here.row + unit % 8u * 4u;
@@ -69,7 +57,7 @@ fn main(
                 masked_weights(s.d, numbers[0], first + 12u),
             );
             var dw = Block();
-            for (var quad = 0u; quad < (params.columns + 3u) / 4u; quad++) {
+            for (var quad = 0u; quad < quads; quad++) {
                 dw = product(dw, four_rows(DY, row, quad), sixteen_rows(lane, VALUE, first, quad));
             }
             keep(unit, Block(
@@ -95,10 +83,13 @@ fn main(
                     x.d += times_positions(w, first, quad + 3u);
                 }
             }
-            add_four(row, quad, x.a, key == 0u);
-            add_four(row, quad + 1u, x.b, key == 0u);
-            add_four(row, quad + 2u, x.c, key == 0u);
-            add_four(row, quad + 3u, x.d, key == 0u);
+            var dq = vectors(x);
+            for (var r = 0u; r < up_to(row, params.time); r++) {
+                for (var part = 0u; part < up_to(quad, quads); part++) {
+                    let slope = params.scale * turned(dq[4u * part + r], row + r, quad + part, true);
+                    add(part_of(row + r, 0u), quad + part, slope, key == 0u);
+                }
+            }
         }
         workgroupBarrier();
     }

@@ -40,26 +40,6 @@ fn raised(before: vec4<f32>, rows: u32) -> vec4<f32> {
     return max(before, largest(mat4x4<f32>(tops[rows], tops[rows + 8u], tops[rows + 16u], tops[rows + 24u])));
 }
 
-// y ← scale · (factor · y + x), without y at first.
-fn store(row: u32, quad: u32, x: vec4<f32>, factor: f32, scale: f32, fresh: bool) {
-    if row >= params.time {
-        return;
-    }
-    let at = ((tile.utterance * params.time + row) * params.heads + tile.head) * params.columns;
-    var y = x;
-    if !fresh {
-        y += factor * result_quad(at, quad);
-    }
-    put(at, quad, scale * y);
-}
-
-fn store_four(row: u32, quad: u32, x: mat4x4<f32>, factor: vec4<f32>, scale: vec4<f32>, fresh: bool) {
-    store(row, quad, x[0], factor.x, scale.x, fresh);
-    store(row + 1u, quad, x[1], factor.y, scale.y, fresh);
-    store(row + 2u, quad, x[2], factor.z, scale.z, fresh);
-    store(row + 3u, quad, x[3], factor.w, scale.w, fresh);
-}
-
 @compute @workgroup_size(WIDTH)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -87,7 +67,8 @@ fn main(
 
     // An utterance without a frame has one span without a weight.
     let stop = min(params.end, max(here.length, 1u));
-    let outputs = (params.columns + 15u) / 16u * QUADS_OF_ROWS;
+    let quads = (params.columns + 3u) / 4u;
+    let outputs = (quads + 3u) / 4u * QUADS_OF_ROWS;
     var now = 0u;
     for (var key = params.begin; key < stop; key += SPAN) {
         for (var unit = lane; unit < UNITS; unit += WIDTH) {
@@ -120,18 +101,25 @@ fn main(
                 total[8u - now + rows] = whole;
                 if last {
                     let logarithm = select(high + log(whole), vec4<f32>(), none);
-                    for (var r = 0u; r < min(4u, params.time - min(row, params.time)); r++) {
+                    for (var r = 0u; r < up_to(row, params.time); r++) {
                         statistics[numbers + row + r] = logarithm[r];
                     }
                 }
             }
+            // y ← scale · (factor · y + x), without y at first.
             let quad = output / 8u * 4u;
             let scale = select(vec4<f32>(1.0), select(1.0 / whole, vec4<f32>(), none), vec4<bool>(last));
-            let x = times_span(lane, rows, VALUE, key, quad);
-            store_four(row, quad, x.a, factor, scale, key == 0u);
-            store_four(row, quad + 1u, x.b, factor, scale, key == 0u);
-            store_four(row, quad + 2u, x.c, factor, scale, key == 0u);
-            store_four(row, quad + 3u, x.d, factor, scale, key == 0u);
+            var x = vectors(times_span(lane, rows, VALUE, key, quad));
+            for (var r = 0u; r < up_to(row, params.time); r++) {
+                let at = ((here.utterance * params.time + row + r) * params.heads + here.head) * params.columns;
+                for (var part = 0u; part < up_to(quad, quads); part++) {
+                    var y = x[4u * part + r];
+                    if key > 0u {
+                        y += factor[r] * result_quad(at, quad + part);
+                    }
+                    put(at, quad + part, scale[r] * y);
+                }
+            }
         }
         workgroupBarrier();
         now = 8u - now;

@@ -108,7 +108,7 @@ impl Walk<'_> {
         let quads = columns.div_ceil(4);
         let outputs = TILE / 4 * quads.div_ceil(4);
         let passes = UNITS.div_ceil(width) * (2 + forms.products * quads)
-            + outputs.div_ceil(width) * (6 + SPAN / 4 * forms.sweeps);
+            + outputs.div_ceil(width) * (24 + SPAN / 4 * forms.sweeps);
         let run = (LOOPS / passes).max(1) * SPAN;
         let products = (forms.products + forms.sweeps) * if relative { 2 } else { 1 };
         let work = |frames: usize| (TILE * frames) as f64 * (2 * columns * products + 32) as f64;
@@ -141,17 +141,17 @@ impl Walk<'_> {
     }
 }
 
-/// The form for heads of `columns` and the workgroup's width: a subgroup on a CPU, where a wider one gains nothing.
+/// The form for heads of `columns` and the workgroup's width. On a CPU that is a subgroup, as where heads are not cut
+/// into four columns: such models are small.
 fn choose(rec: &Recorder, forms: &Forms, columns: usize) -> (&'static Kernel, usize) {
     let capabilities = rec.capabilities();
-    let width = capabilities.row_width().min(32) as usize;
     let shares = capabilities.tier == Tier::Cpu
         && capabilities.subgroup_operations
         && capabilities.subgroup == 8
         && capabilities.forced_workgroup.is_none();
     match columns.is_multiple_of(4) {
         true if shares => (forms.subgroup, 8),
-        true => (forms.four, width),
-        false => (forms.scalar, width),
+        true => (forms.four, capabilities.row_width().min(32) as usize),
+        false => (forms.scalar, 8),
     }
 }
