@@ -87,7 +87,7 @@ impl Encoder {
         let scope = scope.at("encoder");
         let mut x = frontend.clone();
         if self.layers.iter().any(ConformerLayer::wants_positions) {
-            x = x.add(&ctx.positions(&scope, self.width()))?;
+            x = x.add(&ctx.positions(&scope, self.width())?)?;
         }
         let mut layers = Vec::with_capacity(self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {

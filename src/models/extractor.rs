@@ -44,10 +44,11 @@ impl Extractor {
     /// The logits are those of the head that the model has: over codes of BEST-RQ, or over tokens of CTC.
     ///
     /// # Errors
-    /// When the device has no room for the model.
+    /// When the model does not go with the padding, or the device has no room for it.
     pub fn new(gpu: Arc<Gpu>, mut saved: SavedModel, padding: Option<Padding>) -> Result<Self> {
         let model = &mut saved.config.model;
         model.padding = padding.unwrap_or(model.padding);
+        model.validate()?;
         saved.preprocessor.padding = match model.padding {
             Padding::Masked if saved.preprocessor.padding.by_own_length() => saved.preprocessor.padding,
             Padding::Masked => AudioPadding::Masked,

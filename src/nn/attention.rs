@@ -87,7 +87,7 @@ impl Mixer for RotaryAttention {
         let input = Linear { bias: false, ..Linear::new(d, 3 * d, self.initialization) };
         let projection = input.forward(&scope.at("input"), x)?;
         // The sinusoid of a head's width is the table of sines and cosines.
-        let y = projection.attention(op, &ctx.lengths, &[&ctx.positions(scope, columns)])?;
+        let y = projection.attention(op, &ctx.lengths, &[&ctx.positions(scope, columns)?])?;
         Linear::new(d, d, self.initialization).forward(&scope.at("output"), &y)
     }
 }
@@ -104,7 +104,7 @@ impl Mixer for RelativeAttention {
             Attention { heads, packing: Packing::ByHead, positions: Positions::Relative, scale: scale(d) };
         let plain = |outputs| Linear { bias: false, ..Linear::new(d, outputs, self.initialization) };
         let projection = plain(3 * d).forward(&scope.at("input"), x)?;
-        let table = plain(d).forward(&scope.at("position"), &ctx.positions(scope, d))?;
+        let table = plain(d).forward(&scope.at("position"), &ctx.positions(scope, d)?)?;
         let init = match self.initialization {
             Initialization::XavierNormal => weight_init(self.initialization, columns, heads),
             Initialization::Torch => Init::xavier_uniform(columns, heads),

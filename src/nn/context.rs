@@ -76,13 +76,20 @@ impl Context {
     }
 
     /// The absolute sinusoid of the batch's frames, [time, width]: [`sinusoid`], computed once a shape; in a
-    /// stream, an input.
-    pub fn positions(&self, scope: &Scope, width: usize) -> Tensor {
+    /// stream, an input. Inference, where every wave may have a shape of its own, takes the beginning of a longer
+    /// one, so that few are kept.
+    ///
+    /// # Errors
+    /// When there is no frame.
+    pub fn positions(&self, scope: &Scope, width: usize) -> Result<Tensor> {
         let time = self.time;
         if self.stream.is_some() {
-            return scope.input("positions", Spec::f32([time, width]));
+            return Ok(scope.input("positions", Spec::f32([time, width])));
         }
-        scope.constant(&format!("positions.{time}x{width}"), [time, width], |_| sinusoid(time, width))
+        let kept = if self.mode == Mode::Inference { time.next_power_of_two() } else { time };
+        let name = format!("positions.{kept}x{width}");
+        let all = scope.constant(&name, [kept, width], |_| sinusoid(kept, width));
+        if kept == time { Ok(all) } else { all.slice(0, 0, time) }
     }
 
     /// The model's dropout, drawn at the place `name` of `scope`.

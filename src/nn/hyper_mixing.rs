@@ -33,7 +33,7 @@ impl Mixer for HyperMixer {
         let (batch, time, d, heads) = (ctx.batch, ctx.time, self.width, self.heads);
         let (head, hidden) = (block_width(d, heads)?, block_width(self.hidden, heads)?);
         let x = x.mask_frames(&ctx.lengths)?;
-        let placed = split_blocks(&x.add(&ctx.positions(scope, d))?, heads)?;
+        let placed = split_blocks(&x.add(&ctx.positions(scope, d)?)?, heads)?;
         let weights = |name: &str| {
             let linear = |index: &str, outputs: usize, x: &Tensor| {
                 let initialization = self.initialization;

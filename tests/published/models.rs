@@ -8,7 +8,7 @@ use polymix::error::Result;
 use polymix::exec::Executor;
 use polymix::exec::Plan;
 use polymix::graph::Graph;
-use polymix::models::speechbrain::origins;
+use polymix::models::speechbrain::{self, origins};
 use polymix::models::{
     BestRq, Encoder, EncoderInputs, Extractor, MaskedBatch, ModelKind, PretrainLoss, SavedModel,
 };
@@ -17,8 +17,9 @@ use polymix::recipe::{OptimizerConfig, PretrainConfig, ScheduleConfig};
 use polymix::shape::Spec;
 use polymix::train::metrics::Phase;
 use polymix::train::{BatchShape, Feed, Feeds, LossGraph, Results, Schedule, Stepper, Task, Totals};
+use polymix::weights::Weights;
 
-use crate::files::{Values, gpu, imported, json};
+use crate::files::{Values, gpu, hyper_parameters, imported, json};
 
 const BANDS: usize = 80;
 
@@ -343,6 +344,48 @@ macro_rules! agreement {
 
 agreement!(pom, "pom_k2d2");
 agreement!(regular_mha, "regularMHA");
+
+/// Names and shapes of every published model, with values of no meaning.
+#[test]
+fn every_published_model_is_known_by_its_tensors() {
+    for (name, mixer) in [
+        ("pom_k2d2", "pom"),
+        ("pom_k3d2", "pom"),
+        ("pom_k2d2_masked", "pom"),
+        ("pom_select_k2d2", "pom-selective"),
+        ("pom_2ways_k2d2", "pom-2way"),
+        ("pom_3ways_k2d2", "pom-3way"),
+        ("regularMHA", "regular-mha"),
+        ("RoPEMHA", "rope-mha"),
+        ("RelPosMHAXL", "relpos-mha"),
+        ("SummaryMixing", "summary-mixing"),
+        ("hypermixing", "hyper-mixing"),
+    ] {
+        let (Some(described), Some(values)) = (json(&format!("{name}.params")), hyper_parameters(name))
+        else {
+            return;
+        };
+        let mut weights = Weights::default();
+        let codes = described["vocab"].as_u64().unwrap() as usize;
+        let mut insert = |name: &str, dims: &[usize]| {
+            weights.insert(name, dims, vec![0.5; dims.iter().product()]).unwrap();
+        };
+        for (name, tensor) in described["tensors"].as_object().unwrap() {
+            let dims: Vec<usize> = serde_json::from_value(tensor[1].clone()).unwrap();
+            insert(name, &dims);
+        }
+        insert("quantizer.P", &[320, 16]);
+        insert("quantizer.CB", &[codes, 16]);
+        insert("normalize.glob_mean", &[BANDS]);
+        insert("normalize.glob_std", &[BANDS]);
+        let model = speechbrain::import(&weights, &values).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(model.config.model.mixer.for_layer(1), mixer, "{name}");
+        let parameters = model.config.parameters().unwrap();
+        let trainable = parameters.iter().filter(|parameter| parameter.trainable);
+        let count: usize = trainable.map(|parameter| parameter.shape.elements()).sum();
+        assert_eq!(count as u64, described["n_params"].as_u64().unwrap(), "{name}");
+    }
+}
 
 #[test]
 fn twelve_steps() {
