@@ -135,15 +135,9 @@ impl Sweep {
             return Ok(Err(reason));
         }
         let work = planned.plan.work();
-        if let Some(deadline) = deadline {
-            let left = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
-            // One run to warm up and one to time.
-            let wanted = rate.map_or(0.0, |rate| 2.0 * rate * work);
-            if left <= wanted {
-                return Ok(Err(format!(
-                    "would take {wanted:.0} s or more, {left:.0} s of --budget-seconds are left"
-                )));
-            }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if let Some(reason) = left.and_then(|left| too_long(left, rate, work)) {
+            return Ok(Err(reason));
         }
         let estimate = planned.estimate;
         let Some(measured) = self.run(gpu, subject, point, planned, deadline)? else {
@@ -223,6 +217,13 @@ impl Sweep {
     }
 }
 
+/// Why one run to warm up and one to time, of `work` at `rate` seconds a unit, do not fit into the time left.
+fn too_long(left: Duration, rate: Option<f64>, work: f64) -> Option<String> {
+    let (left, wanted) = (left.as_secs_f64(), rate.map_or(0.0, |rate| 2.0 * rate * work));
+    let reason = || format!("would take {wanted:.0} s or more, {left:.0} s of --budget-seconds are left");
+    (left <= wanted).then(reason)
+}
+
 /// Milliseconds from submitting a run to its end, with the inputs on the device beforehand.
 fn timed(executor: &Executor, loaded: &mut Loaded, feeds: &Feeds) -> Result<f64> {
     let gpu = executor.gpu();
@@ -247,4 +248,19 @@ fn updated(stepper: &mut Stepper, subject: &Subject, point: Point) -> Result<f64
         milliseconds = 1e3 * begun.elapsed().as_secs_f64();
     }
     Ok(milliseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_runs_are_foreseen_from_shorter_ones() {
+        let left = Duration::from_secs(60);
+        assert_eq!(too_long(left, None, 1e12), None);
+        assert_eq!(too_long(left, Some(1e-9), 1e10), None);
+        let reason = too_long(left, Some(1e-9), 4e10).unwrap();
+        assert_eq!(reason, "would take 80 s or more, 60 s of --budget-seconds are left");
+        assert!(too_long(Duration::ZERO, None, 1.0).is_some());
+    }
 }

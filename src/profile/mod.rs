@@ -286,3 +286,42 @@ fn no_room(error: Error) -> Result<String> {
         error => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn obstacles_are_known_beforehand() {
+        let shared = Capabilities { tier: Tier::Integrated, ..Capabilities::assumed() };
+        let own = Capabilities::assumed();
+        let estimate = Estimate {
+            parameters: 1,
+            flops: 1,
+            peak_bytes: 3 << 30,
+            slot_bytes: 1 << 30,
+            lower_bound_bytes: 1 << 30,
+            largest_buffer: 200 << 20,
+            dispatches: 1,
+        };
+        let reason = |estimate: &Estimate, capabilities: &Capabilities, gib: Option<u64>| {
+            obstacle(estimate, capabilities, gib.map(|gib| gib << 30)).unwrap_or_default()
+        };
+        assert_eq!(reason(&estimate, &shared, Some(4)), "");
+        assert_eq!(reason(&estimate, &shared, Some(3)), "holds 3.00 GiB, 3.00 GiB of memory are free");
+        assert_eq!(reason(&estimate, &shared, None), "");
+        // How much memory of its own a device has is not known.
+        assert_eq!(reason(&estimate, &own, Some(3)), "");
+        let large = Estimate { largest_buffer: 300 << 20, ..estimate };
+        assert!(reason(&large, &own, Some(64)).contains("a buffer of 0.29 GiB"));
+    }
+
+    #[test]
+    fn lengths_make_whole_encoder_frames() {
+        for (seconds, frames) in [(0.1, 12), (1.1, 112), (10.0, 1004), (80.0, 8004)] {
+            let point = Point { seconds, batch: 3, mode: Mode::Finetune };
+            assert_eq!(point.shape(), BatchShape { utterances: 3, frames });
+            assert!(point.characters() <= point.shape().time().max(2) / 2);
+        }
+    }
+}
