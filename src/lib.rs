@@ -16,6 +16,8 @@ pub mod graph;
 pub mod models;
 pub mod nn;
 pub mod ops;
+#[cfg(feature = "cli")]
+pub mod profile;
 pub mod recipe;
 pub mod rng;
 pub mod shader;

@@ -39,8 +39,7 @@ impl Device {
 
     /// "`<backend> <adapter's name>`".
     pub fn name(&self) -> String {
-        let capabilities = self.gpu.capabilities();
-        format!("{} {}", capabilities.backend, capabilities.adapter)
+        self.gpu.capabilities().label()
     }
 
     fn save(&self) -> Option<()> {

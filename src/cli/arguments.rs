@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
+use crate::profile::Mode;
+
 /// Speech encoders on any GPU: pre-train, fine-tune, score, transcribe.
 #[derive(Debug, Parser)]
 #[command(name = "polymix", version, arg_required_else_help = true)]
@@ -50,6 +52,8 @@ pub(super) enum Command {
     Transcribe(Transcribe),
     /// Writes features, every layer's output and logits of audio files to a safetensors file
     Encode(Encode),
+    /// Time and memory of models by the length of the audio, and time by kernel
+    Profile(Profile),
     /// Describes a model: configuration, parameters, vocabulary, preprocessing
     Info(Info),
     /// Makes a model of another toolkit's checkpoint
@@ -194,6 +198,47 @@ pub(super) struct Encode {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Profile {
+    /// Profiles the model of this recipe; without it, the paper's base models
+    #[arg(value_name = "RECIPE.toml")]
+    pub recipe: Option<PathBuf>,
+    /// Mixers, each in every layer [default: the recipe's own, or those of the paper's figure]
+    #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
+    pub mixers: Vec<String>,
+    /// Seconds of every utterance
+    #[arg(long, value_delimiter = ',', default_value = "10,20,40,60,80", value_name = "S,S,…")]
+    #[arg(value_parser = length)]
+    pub seconds: Vec<f64>,
+    /// Utterances in a batch
+    #[arg(long, default_value = "1", value_name = "N", value_parser = count)]
+    pub batch: usize,
+    /// What a run computes
+    #[arg(long, value_enum, default_value_t = Mode::Infer)]
+    pub mode: Mode,
+    /// Folder for profile.csv, profile.json and profile.svg
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Operations and memory from the plans alone; nothing runs, and no adapter is needed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Timed runs of each model and length
+    #[arg(long, default_value = "5", value_name = "N", value_parser = count)]
+    pub repeat: usize,
+    /// Leaves out what does not fit into this time
+    #[arg(long, default_value = "900", value_name = "S", value_parser = length)]
+    pub budget_seconds: f64,
+    /// Time by kernel, with operations and bytes a second
+    #[arg(long, conflicts_with = "dry_run")]
+    pub kernels: bool,
+    /// Writes every dispatch and what it binds to stderr
+    #[arg(long, requires = "dry_run")]
+    pub plan: bool,
+    /// Prints one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Info {
     /// A model, or a run's best one
     pub model: PathBuf,
@@ -216,6 +261,19 @@ pub(super) struct ImportSpeechbrain {
     /// Folder of the model
     #[arg(long, value_name = "MODEL")]
     pub out: PathBuf,
+}
+
+/// A number of something.
+fn count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (1..=65_536).contains(count))
+        .ok_or("give a whole number from 1 to 65536".into())
+}
+
+/// Seconds.
+fn length(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|s| (0.1..=86_400.0).contains(s)).ok_or("give seconds from 0.1 to 86400".into())
 }
 
 impl Global {

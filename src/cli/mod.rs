@@ -9,6 +9,7 @@ mod evaluate;
 mod import;
 mod info;
 mod output;
+mod profile;
 mod progress;
 mod train;
 mod transcribe;
@@ -70,6 +71,7 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Evaluate(command) => evaluate::run(command, global),
         Command::Transcribe(command) => transcribe::run(command, global),
         Command::Encode(command) => encode::run(command, global),
+        Command::Profile(command) => profile::run(command, global),
         Command::Info(command) => info::run(command, global),
         Command::Import(command) => import::run(command, global),
     }

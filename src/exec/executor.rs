@@ -42,6 +42,16 @@ impl Loaded {
         &self.plan
     }
 
+    /// Checks that every input was fed, and forgets it.
+    fn take_fed(&mut self) -> Result<()> {
+        for (input, fed) in self.plan.inputs.iter().zip(&mut self.fed) {
+            if !std::mem::take(fed.get_mut()) {
+                return Err(Error::invalid(format!("input {} was not fed before the run", input.name)));
+            }
+        }
+        Ok(())
+    }
+
     fn port<'a>(&'a self, ports: &'a [Port], name: &str) -> Result<&'a Port> {
         ports.iter().find(|port| port.name == name).ok_or_else(|| {
             let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
@@ -51,7 +61,7 @@ impl Loaded {
 }
 
 /// Time spent in one kernel.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct KernelTime {
     /// `family/stem`.
     pub kernel: &'static str,
@@ -59,6 +69,22 @@ pub struct KernelTime {
     pub dispatches: usize,
     /// Milliseconds of all of them.
     pub milliseconds: f64,
+    /// Operations of their products, as [`Plan::flops`].
+    pub flops: u64,
+    /// Bytes that they bind, as [`super::Step::bytes`].
+    pub bytes: u64,
+}
+
+impl KernelTime {
+    /// Billions of the products' operations a second.
+    pub fn gflops_per_second(&self) -> f64 {
+        self.flops as f64 / (1e6 * self.milliseconds)
+    }
+
+    /// Billions of bound bytes a second.
+    pub fn gigabytes_per_second(&self) -> f64 {
+        self.bytes as f64 / (1e6 * self.milliseconds)
+    }
 }
 
 /// Bytes behind every slot that a fenced run checks.
@@ -189,31 +215,31 @@ impl Executor {
     /// # Errors
     /// When an input has not been fed since the last run, or what the device reported.
     pub fn run(&self, loaded: &mut Loaded) -> Result<()> {
-        for (input, fed) in loaded.plan.inputs.iter().zip(&mut loaded.fed) {
-            if !std::mem::take(fed.get_mut()) {
-                return Err(Error::invalid(format!("input {} was not fed before the run", input.name)));
-            }
-        }
+        loaded.take_fed()?;
         self.bind(loaded)?;
         self.gpu.submit(launches(loaded))
     }
 
-    /// Runs the plan with every dispatch timed by the device; empty where it cannot.
+    /// Runs the plan with every dispatch timed by the device, the slowest kernel first; empty where it cannot.
     ///
     /// # Errors
-    /// What the device reported.
+    /// As of [`Executor::run`].
     pub async fn time(&self, loaded: &mut Loaded) -> Result<Vec<KernelTime>> {
+        loaded.take_fed()?;
         self.bind(loaded)?;
         let all: Vec<Launch<'_>> = launches(loaded).collect();
-        let mut kernels: BTreeMap<&'static str, (usize, f64)> = BTreeMap::new();
+        let mut kernels: BTreeMap<&'static str, KernelTime> = BTreeMap::new();
         for timing in self.gpu.time(&all).await? {
-            let sum = kernels.entry(loaded.plan.steps[timing.launch].kernel.name).or_default();
-            *sum = (sum.0 + 1, sum.1 + timing.nanoseconds * 1e-6);
+            let step = &loaded.plan.steps[timing.launch];
+            let kernel = step.kernel.name;
+            let none = KernelTime { kernel, dispatches: 0, milliseconds: 0.0, flops: 0, bytes: 0 };
+            let sum = kernels.entry(kernel).or_insert(none);
+            sum.dispatches += 1;
+            sum.milliseconds += timing.nanoseconds * 1e-6;
+            sum.flops += step.flops;
+            sum.bytes += step.bytes();
         }
-        let times = kernels.into_iter();
-        let mut times: Vec<_> = times
-            .map(|(kernel, (dispatches, milliseconds))| KernelTime { kernel, dispatches, milliseconds })
-            .collect();
+        let mut times: Vec<KernelTime> = kernels.into_values().collect();
         times.sort_by(|a, b| b.milliseconds.total_cmp(&a.milliseconds));
         Ok(times)
     }

@@ -49,6 +49,17 @@ pub struct Step {
     pub path: String,
     /// Estimated operations plus bytes moved.
     pub work: f64,
+    /// Operations of its products; see [`Plan::flops`].
+    pub flops: u64,
+}
+
+impl Step {
+    /// Bytes that it binds, each counted once: what it moves if it reads and writes nothing twice.
+    pub fn bytes(&self) -> u64 {
+        let known = |index: usize| self.bindings[..index].contains(&self.bindings[index]);
+        let new = (0..self.bindings.len()).filter(|&index| !known(index));
+        new.map(|index| self.bindings[index].bytes).sum()
+    }
 }
 
 /// A value that is fed or read.
@@ -101,6 +112,14 @@ impl Plan {
     /// Estimated operations plus bytes moved by a run.
     pub fn work(&self) -> f64 {
         self.steps.iter().map(|step| step.work).sum()
+    }
+
+    /// Operations of the products of a run, two a multiply-add, exactly and on every device alike: 2·m·n·k of
+    /// an [m, k] by [k, n] product, the taps of the convolutions (those on zero padding as well), the scores and
+    /// sums of attention, the quantizer's cosines. Element-wise work, reductions, norms and recurrences are not
+    /// counted. A training plan has those of forward and backward.
+    pub fn flops(&self) -> u64 {
+        self.steps.iter().map(|step| step.flops).sum()
     }
 
     /// The plan as text: a line a dispatch, then the memory.
@@ -298,6 +317,7 @@ impl<'a> Compiler<'a> {
                 groups: dispatch.groups,
                 path: node.path.clone(),
                 work: dispatch.work,
+                flops: dispatch.flops,
             });
         }
         sizes.iter().zip(&scratch).for_each(|(&bytes, &slot)| self.slots.give(slot, bytes));

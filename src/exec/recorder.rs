@@ -73,6 +73,7 @@ pub(super) struct Dispatch {
     pub bindings: Vec<Operand>,
     pub groups: [u32; 3],
     pub work: f64,
+    pub flops: u64,
 }
 
 /// Collects the dispatches of one operation.
@@ -183,6 +184,7 @@ impl<'a> Recorder<'a> {
             bindings: bindings.iter().map(|&operand| operand.clone()).collect(),
             groups,
             work,
+            flops: 0,
         });
         Ok(())
     }
@@ -191,6 +193,15 @@ impl<'a> Recorder<'a> {
     pub fn work(&mut self, operations: f64) {
         if let Some(dispatch) = self.dispatches.last_mut() {
             dispatch.work += operations;
+        }
+    }
+
+    /// Counts `operations` of the products in the last dispatch, two a multiply-add, for [`super::Plan::flops`];
+    /// they are work too. They are those of the definition, whatever a kernel pads or computes twice.
+    pub fn products(&mut self, operations: u64) {
+        if let Some(dispatch) = self.dispatches.last_mut() {
+            dispatch.flops += operations;
+            dispatch.work += operations as f64;
         }
     }
 }

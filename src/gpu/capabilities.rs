@@ -73,6 +73,30 @@ impl Capabilities {
         }
     }
 
+    /// A discrete GPU with the limits that every WebGPU device has: for plans where there is no adapter.
+    pub fn assumed() -> Self {
+        let limits = wgpu::Limits::default();
+        Self {
+            adapter: "a GPU with WebGPU's default limits".to_owned(),
+            backend: "assumed".to_owned(),
+            tier: Tier::Discrete,
+            subgroup: 0,
+            subgroup_operations: false,
+            max_binding: limits.max_storage_buffer_binding_size,
+            max_buffer: limits.max_buffer_size,
+            max_groups: limits.max_compute_workgroups_per_dimension,
+            uniform_alignment: limits.min_uniform_buffer_offset_alignment,
+            storage_alignment: limits.min_storage_buffer_offset_alignment,
+            timestamps: false,
+            forced_workgroup: None,
+        }
+    }
+
+    /// "`<backend> <adapter's name>`", as `--device` takes it.
+    pub fn label(&self) -> String {
+        format!("{} {}", self.backend, self.adapter)
+    }
+
     /// Workgroup size of kernels whose invocations are independent.
     pub fn map_width(&self) -> u32 {
         self.forced_workgroup.unwrap_or(64)

@@ -75,6 +75,11 @@ impl Gpu {
         self.check()
     }
 
+    /// Begins with what was written, which otherwise waits for the next submission.
+    pub fn flush(&self) {
+        self.queue.submit([]);
+    }
+
     /// Runs the launches one by one, each timed by the device; empty where it cannot.
     ///
     /// # Errors
@@ -86,8 +91,16 @@ impl Gpu {
             return Ok(timings);
         }
         let period = f64::from(self.queue.get_timestamp_period());
-        // A query set holds at most 4096 queries.
-        for (block, chunk) in launches.chunks(2048).enumerate() {
+        while timings.len() < launches.len() {
+            let (first, mut work) = (timings.len(), 0.0);
+            let bounded = |launch: &&Launch<'_>| {
+                let before = work;
+                work += launch.work;
+                before < WORK_PER_SUBMIT
+            };
+            // A query set holds at most 4096 queries.
+            let length = launches[first..].iter().take(2048).take_while(bounded).count();
+            let chunk = &launches[first..first + length];
             let count = 2 * chunk.len() as u32;
             let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor {
                 label: None,
@@ -113,7 +126,7 @@ impl Gpu {
             let bytes = self.read(&resolved, 0, u64::from(count) * 8).await?;
             let stamps: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
             timings.extend(stamps.chunks_exact(2).enumerate().map(|(i, pair)| Timing {
-                launch: block * 2048 + i,
+                launch: first + i,
                 nanoseconds: pair[1].saturating_sub(pair[0]) as f64 * period,
             }));
         }

@@ -3,6 +3,7 @@
 //! A recipe is a TOML file; what it leaves out has the value of the published system. Sections:
 //! `[model]`, `[features]`, `[pretrain]`, `[finetune]`, `[run]`.
 
+mod base;
 #[cfg(feature = "cli")]
 mod file;
 mod model;

@@ -119,6 +119,17 @@ pub enum MixerSpec {
 }
 
 impl MixerSpec {
+    /// The names of its mixers in the order of the layers, each once, joined by "+".
+    pub fn label(&self) -> String {
+        let names: Vec<&str> = match self {
+            Self::Every(name) => vec![name],
+            Self::PerLayer(names) => names.iter().map(String::as_str).collect(),
+            Self::Split { lower, upper, .. } => vec![lower, upper],
+        };
+        let new = |&index: &usize| !names[..index].contains(&names[index]);
+        (0..names.len()).filter(new).map(|index| names[index]).collect::<Vec<_>>().join("+")
+    }
+
     /// Name of the mixer of layer `layer`, from 0. A list that is too short repeats its last name;
     /// [`ModelConfig::validate`] refuses it.
     pub fn for_layer(&self, layer: usize) -> &str {

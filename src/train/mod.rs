@@ -13,10 +13,10 @@ mod task;
 
 pub use checkpoint::{Checkpoint, State};
 pub use finetune::Finetune;
-pub use parameters::{Group, ParameterSet};
+pub use parameters::{Group, Kind, ParameterSet};
 pub use pretrain::Pretrain;
-pub use run::{Outcome, Progress, Run, interrupt};
+pub use run::{Outcome, Progress, Run, interrupt, interrupted};
 pub use schedule::{Rates, Schedule, ScheduleState};
 pub use setup::{Request, finetune, pretrain};
-pub use stepper::{StepTotals, Stepper};
+pub use stepper::{StepTotals, Stepper, feed, training_plan, update_plan};
 pub use task::{BatchShape, Feed, Feeds, LossGraph, Results, Task, Totals, common_feeds};

@@ -1,5 +1,6 @@
 //! Parameters, gradients and moments in a few flat arenas, so that an update is a fixed number of dispatches.
 
+use super::task::{BatchShape, Task};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::graph::Parameter;
@@ -41,7 +42,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Value, Self::Gradient, Self::First, Self::Second];
+    /// All of them: what training holds of a parameter.
+    pub const ALL: [Self; 4] = [Self::Value, Self::Gradient, Self::First, Self::Second];
 
     /// The store's name of a parameter's part of this kind.
     pub fn of(self, parameter: &str) -> String {
@@ -98,14 +100,24 @@ impl ParameterSet {
         Self { arenas: arenas.into_iter().map(|(arena, _)| arena).collect(), frozen }
     }
 
-    /// Makes room for everything in the executor's store.
+    /// The parameters of `task`, distributed as of [`ParameterSet::new`].
+    ///
+    /// # Errors
+    /// When the model cannot be built.
+    pub fn of(task: &dyn Task, config: &OptimizerConfig, max_binding: u64) -> Result<Self> {
+        let smallest = task.graph(BatchShape { utterances: 1, frames: 16 }, true)?;
+        let parameters = smallest.graph.parameters().into_iter().map(|(parameter, _)| parameter).collect();
+        Ok(Self::new(parameters, config, max_binding))
+    }
+
+    /// Makes room for these kinds of every parameter in the executor's store.
     ///
     /// # Errors
     /// When the device has no room.
-    pub fn allocate(&self, executor: &mut Executor) -> Result<()> {
+    pub fn allocate(&self, executor: &mut Executor, kinds: &[Kind]) -> Result<()> {
         let gpu = executor.gpu().clone();
         for (index, arena) in self.arenas.iter().enumerate() {
-            for kind in Kind::ALL {
+            for kind in kinds {
                 let parts: Vec<(String, Spec)> =
                     arena.members.iter().map(|p| (kind.of(&p.name), Spec::f32(p.shape.clone()))).collect();
                 executor.store.arena(&gpu, &kind.arena(index), &parts)?;
@@ -116,6 +128,13 @@ impl ParameterSet {
             executor.store.arena(&gpu, &parameter.name, &[part])?;
         }
         Ok(())
+    }
+
+    /// Bytes that [`ParameterSet::allocate`] takes for `kinds` kinds.
+    pub fn bytes(&self, kinds: usize) -> u64 {
+        let arenas: usize = (0..self.arenas.len()).map(|index| self.arena_shape(index).elements()).sum();
+        let frozen = self.frozen.iter().map(|p| p.shape.elements().next_multiple_of(64));
+        4 * (arenas * kinds + frozen.sum::<usize>()) as u64
     }
 
     /// All parameters.

@@ -27,6 +27,11 @@ pub fn interrupt() {
     STOP.store(true, Ordering::Relaxed);
 }
 
+/// Whether [`interrupt`] was called since the last run began.
+pub fn interrupted() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
 /// Who is told how a run goes.
 pub trait Progress {
     /// One line of news.
@@ -158,7 +163,7 @@ impl Run<'_> {
             if validated {
                 self.validate(&mut metrics, progress)?;
             }
-            let stopped = STOP.load(Ordering::Relaxed);
+            let stopped = interrupted();
             if step.is_multiple_of(run.checkpoint_every) || last || stopped {
                 self.checkpoint()?;
                 metrics.plot()?;

@@ -10,6 +10,7 @@ use super::task::{BatchShape, Feed, Feeds, LossGraph, Results, Task};
 use crate::autograd::gradients;
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Loaded, Plan};
+use crate::gpu::Capabilities;
 use crate::graph::{Graph, Tensor};
 use crate::ops::optimizer::{Accumulate, AdamW, GradientScale, SquaredNorm};
 use crate::recipe::OptimizerConfig;
@@ -51,15 +52,12 @@ impl Stepper {
     /// # Errors
     /// When the model cannot be built or the device has no room.
     pub async fn new(mut executor: Executor, task: &dyn Task, config: &OptimizerConfig) -> Result<Self> {
-        let smallest = task.graph(BatchShape { utterances: 1, frames: 16 }, true)?;
-        let parameters = smallest.graph.parameters().into_iter().map(|(parameter, _)| parameter).collect();
-        let max_binding = executor.gpu().capabilities().max_binding;
-        let parameters = ParameterSet::new(parameters, config, max_binding);
-        parameters.allocate(&mut executor)?;
         let gpu = executor.gpu().clone();
+        let parameters = ParameterSet::of(task, config, gpu.capabilities().max_binding)?;
+        parameters.allocate(&mut executor, &Kind::ALL)?;
         executor.store.arena(&gpu, LOSS_TOTALS, &[(LOSS_TOTALS.into(), Spec::f32([2]))])?;
         executor.store.arena(&gpu, UPDATE_TOTALS, &[(UPDATE_TOTALS.into(), Spec::f32([3]))])?;
-        let plan = Plan::compile(&update_graph(&parameters, config)?, &[], gpu.capabilities())?;
+        let plan = update_plan(&parameters, config, gpu.capabilities())?;
         let update = executor.load(plan).await?;
         let (plans, validation) = (HashMap::new(), HashMap::new());
         Ok(Self { executor, parameters, config: config.clone(), plans, validation, update })
@@ -72,7 +70,7 @@ impl Stepper {
     /// When the model cannot be built within the device's limits, or memory is out.
     pub async fn prepare(&mut self, task: &dyn Task, shape: BatchShape, more: bool) -> Result<()> {
         if !self.plans.contains_key(&(shape, more)) {
-            let plan = self.training_plan(task, shape, more)?;
+            let plan = training_plan(task, shape, more, self.executor.gpu().capabilities())?;
             tracing::debug!(?shape, peak_bytes = plan.peak_bytes(), dispatches = plan.steps.len(), "planned");
             let loaded = self.executor.load(plan).await?;
             self.plans.insert((shape, more), loaded);
@@ -104,35 +102,6 @@ impl Stepper {
         let loaded = self.plans.get_mut(&(shape, more)).ok_or_else(|| unprepared(shape))?;
         feed(&self.executor, loaded, feeds)?;
         self.executor.run(loaded)
-    }
-
-    /// The plan of a micro-batch: loss, gradients into their arenas, totals.
-    ///
-    /// # Errors
-    /// When the model cannot be built within the device's limits.
-    pub fn training_plan(&self, task: &dyn Task, shape: BatchShape, more: bool) -> Result<Plan> {
-        let LossGraph { graph, loss, count, .. } = task.graph(shape, true)?;
-        let parameters: Vec<(String, Tensor)> = graph
-            .parameters()
-            .into_iter()
-            .filter(|(parameter, _)| parameter.trainable)
-            .map(|(parameter, tensor)| (parameter.name, tensor))
-            .collect();
-        let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
-        let one = graph.fill([1], 1.0)?;
-        for ((name, _), gradient) in parameters.iter().zip(gradients(&[(&loss, &one)], &wrt)?) {
-            // A parameter that the loss does not reach keeps its zero gradient.
-            let Some(gradient) = gradient else { continue };
-            if more {
-                let target = graph.stored(Kind::Gradient.of(name), gradient.spec().clone());
-                target.apply(Accumulate, &[&gradient])?;
-            } else {
-                gradient.store(Kind::Gradient.of(name))?;
-            }
-        }
-        let totals = graph.stored(LOSS_TOTALS, Spec::f32([2]));
-        totals.apply(Accumulate, &[&Tensor::concat(&[&loss, &count], 0)?])?;
-        Plan::compile(&graph, &[], self.executor.gpu().capabilities())
     }
 
     /// Updates the parameters from the gradients of `micro_batches`, as step `step` from 1.
@@ -208,7 +177,45 @@ fn unprepared(BatchShape { utterances, frames }: BatchShape) -> Error {
     ))
 }
 
-fn feed(executor: &Executor, loaded: &Loaded, feeds: &Feeds) -> Result<()> {
+/// The plan of a micro-batch: loss, gradients into their arenas (added to what is there if `more`), totals.
+///
+/// # Errors
+/// When the model cannot be built within the device's limits.
+pub fn training_plan(
+    task: &dyn Task,
+    shape: BatchShape,
+    more: bool,
+    capabilities: &Capabilities,
+) -> Result<Plan> {
+    let LossGraph { graph, loss, count, .. } = task.graph(shape, true)?;
+    let parameters: Vec<(String, Tensor)> = graph
+        .parameters()
+        .into_iter()
+        .filter(|(parameter, _)| parameter.trainable)
+        .map(|(parameter, tensor)| (parameter.name, tensor))
+        .collect();
+    let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
+    let one = graph.fill([1], 1.0)?;
+    for ((name, _), gradient) in parameters.iter().zip(gradients(&[(&loss, &one)], &wrt)?) {
+        // A parameter that the loss does not reach keeps its zero gradient.
+        let Some(gradient) = gradient else { continue };
+        if more {
+            let target = graph.stored(Kind::Gradient.of(name), gradient.spec().clone());
+            target.apply(Accumulate, &[&gradient])?;
+        } else {
+            gradient.store(Kind::Gradient.of(name))?;
+        }
+    }
+    let totals = graph.stored(LOSS_TOTALS, Spec::f32([2]));
+    totals.apply(Accumulate, &[&Tensor::concat(&[&loss, &count], 0)?])?;
+    Plan::compile(&graph, &[], capabilities)
+}
+
+/// Writes those of `feeds` that the plan reads.
+///
+/// # Errors
+/// When a length differs.
+pub fn feed(executor: &Executor, loaded: &Loaded, feeds: &Feeds) -> Result<()> {
     for (name, data) in feeds.iter().filter(|(name, _)| executor.takes(loaded, name)) {
         match data {
             Feed::F32(values) => executor.feed(loaded, name, values)?,
@@ -218,8 +225,15 @@ fn feed(executor: &Executor, loaded: &Loaded, feeds: &Feeds) -> Result<()> {
     Ok(())
 }
 
-/// Global norm, clip, AdamW over every arena.
-fn update_graph(parameters: &ParameterSet, config: &OptimizerConfig) -> Result<Graph> {
+/// The plan of an update: global norm, clip, AdamW over every arena.
+///
+/// # Errors
+/// When an arena passes the device's limits.
+pub fn update_plan(
+    parameters: &ParameterSet,
+    config: &OptimizerConfig,
+    capabilities: &Capabilities,
+) -> Result<Plan> {
     let graph = Graph::new();
     let stored =
         |kind: Kind, index: usize| graph.stored(kind.arena(index), Spec::f32(parameters.arena_shape(index)));
@@ -243,5 +257,5 @@ fn update_graph(parameters: &ParameterSet, config: &OptimizerConfig) -> Result<G
     }
     let totals = graph.stored(UPDATE_TOTALS, Spec::f32([3]));
     totals.apply(Accumulate, &[&stats])?;
-    Ok(graph)
+    Plan::compile(&graph, &[], capabilities)
 }

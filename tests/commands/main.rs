@@ -280,6 +280,126 @@ fn the_demo_leaves_other_folders_alone() {
 }
 
 #[test]
+fn wrong_profiles_exit_with_2() {
+    let usage = |arguments: &[&str], parts: &[&str]| {
+        fails(2, &[&["profile", "--dry-run"], arguments].concat(), parts);
+    };
+    usage(&["--seconds", "0"], &["--seconds", "0.1"]);
+    usage(&["--seconds", "10,nan"], &["nan", "--seconds"]);
+    usage(&["--batch", "0"], &["--batch"]);
+    usage(&["--mode", "training"], &["--mode", "train"]);
+    usage(&["--mixers", "pom,pomm"], &["\"pomm\"", "summary-mixing"]);
+    usage(&["--mixers", "pom,pom"], &["pom twice"]);
+    usage(&["--set", "model.heads=9", "--mixers", "fastformer"], &["model.heads", "fastformer"]);
+    usage(&["--kernels"], &["--kernels", "--dry-run"]);
+    fails(1, &["profile", "absent.toml", "--dry-run"], &["absent.toml"]);
+}
+
+#[test]
+fn plans_are_profiled_without_an_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_polymix"))
+        .args(["profile", "--dry-run", "--seconds", "20,10", "--mixers", "summary-mixing,pom", "--out"])
+        .args([
+            folder.path().as_os_str(),
+            "--batch".as_ref(),
+            "6".as_ref(),
+            "--mode".as_ref(),
+            "train".as_ref(),
+        ])
+        .env("VK_DRIVER_FILES", "/nonexistent")
+        .env("VK_ICD_FILENAMES", "/nonexistent")
+        .env("__EGL_VENDOR_LIBRARY_FILENAMES", "/nonexistent")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let csv = read("profile.csv");
+    let lines: Vec<&str> = csv.lines().collect();
+    let contract = "mixer,parameters,seconds,batch,mode,ms_median,ms_min,ms_max,peak_bytes,adapter";
+    assert!(lines[0].starts_with(contract), "{csv}");
+    // Models in the order of the command line, lengths ascending.
+    for (line, start) in lines[1..].iter().zip([
+        "summary-mixing,93128808,10,6,train,,,,",
+        "summary-mixing,93128808,20,6,train,,,,",
+        "pom,95608152,10,6,train,,,,",
+        "pom,95608152,20,6,train,,,,",
+    ]) {
+        assert!(line.starts_with(start), "{line}");
+    }
+    assert_eq!(lines.len(), 5);
+    let json: serde_json::Value = serde_json::from_str(&read("profile.json")).unwrap();
+    assert_eq!((&json["dry_run"], &json["batch"], &json["mode"]), (&true.into(), &6.into(), &"train".into()));
+    assert_eq!(json["rows"].as_array().map(Vec::len), Some(4));
+    assert!(json["limits"]["max_binding"].is_u64() && json["rows"][0]["ms_median"].is_null());
+    let svg = read("profile.svg");
+    for text in ["Operations", "Memory", "GiB", "summary-mixing", "pom", "seconds"] {
+        assert!(svg.contains(text), "{text}");
+    }
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("95.61 M") && table.contains("93.13 M"), "{table}");
+}
+
+#[test]
+fn a_recipe_is_profiled_by_length_and_kernel() {
+    if !adapter() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (recipe, out) = (folder.path().join("r.toml"), folder.path().join("profile"));
+    std::fs::write(&recipe, RECIPE).unwrap();
+    let fixed = ["profile", text(&recipe), "--seconds", "0.5,0.9", "--batch", "2", "--repeat", "3"];
+    let profile = |extra: &[&str]| {
+        let output = polymix(&[&fixed[..], extra].concat());
+        assert!(output.status.success(), "{output:?}");
+        output
+    };
+    let output = profile(&[
+        "--mixers",
+        "pom,summary-mixing",
+        "--mode",
+        "train",
+        "--kernels",
+        "--json",
+        "--out",
+        text(&out),
+    ]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let written = std::fs::read(out.join("profile.json")).unwrap();
+    assert_eq!(json, serde_json::from_slice::<serde_json::Value>(&written).unwrap());
+    let rows = json["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    assert_eq!(json["left_out"].as_array().map(Vec::len), Some(0));
+    for row in rows {
+        let [min, median, max] = ["ms_min", "ms_median", "ms_max"].map(|key| row[key].as_f64().unwrap());
+        assert!(0.0 < min && min <= median && median <= max, "{row}");
+        assert_eq!(row["runs"], 3);
+        assert!(row["peak_bytes"].as_u64() > Some(0) && row["update_ms"].as_f64() > Some(0.0), "{row}");
+        assert!(row["kernels"].as_array().is_none_or(|kernels| kernels.len() > 10), "{row}");
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("pom, 0.5 s: ") && stderr.contains("summary-mixing, 0.9 s: "), "{stderr}");
+    let svg = std::fs::read_to_string(out.join("profile.svg")).unwrap();
+    for text in ["Time, forward and backward", "Memory, batch 2", "ms", "GiB", "summary-mixing"] {
+        assert!(svg.contains(text), "{text}");
+    }
+    assert_eq!(std::fs::read_to_string(out.join("profile.csv")).unwrap().lines().count(), 5);
+
+    // The recipe's own mixer; kernels as a table; nothing but results if quiet.
+    let output = profile(&["--mode", "finetune", "--kernels", "--quiet"]);
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(output.stderr.is_empty() && table.contains("finetune"), "{output:?}");
+    assert!(
+        table.contains("ctc/") && table.contains("GFLOP/s") || table.contains("no timestamps"),
+        "{table}"
+    );
+    // No time for anything: an empty table, and every row is named.
+    let output = profile(&["--budget-seconds", "0.1", "--quiet", "--set", "model.layers=200"]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("left out: pom, 0.9 s: "), "{stderr}");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_panic() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_polymix"))
         .arg("--help")

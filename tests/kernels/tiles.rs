@@ -9,6 +9,7 @@ use polymix::graph::{Graph, Tensor};
 use polymix::ops::Op;
 use polymix::ops::loss::{Argmax, CrossEntropy};
 use polymix::ops::norm::{LayerNorm, LogSoftmax, Softmax};
+use polymix::ops::reduce::Sum;
 use polymix::shape::{DType, Spec};
 
 use crate::check::{Arg, gpu};
@@ -71,5 +72,12 @@ fn rows_beyond_one_binding() {
         tiled(Argmax, &[x()], limit, false);
         let targets = Arg::u32(&[400], |row| (row * 31 % n) as u32);
         tiled(CrossEntropy, &[x(), targets, Arg::u32(&[1], |_| 333)], limit, true);
+    }
+}
+
+#[test]
+fn sums_beyond_one_binding() {
+    for (rows, n, most) in [(1000, 64, 64), (500, 32, 128), (9000, 33, 4096)] {
+        tiled(Sum { first: 0, last: 1 }, &[Arg::normal(&[rows, n], 1)], 4 * most * n as u64, false);
     }
 }

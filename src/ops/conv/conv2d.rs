@@ -69,6 +69,11 @@ impl Sizes {
         }
     }
 
+    /// Operations of the products behind one frame of y: 9 taps of all channels, two operations each.
+    pub fn operations(&self) -> u64 {
+        18 * (self.out_frequency * self.cout) as u64 * self.cin as u64
+    }
+
     /// Elements of one frame of x and of y.
     pub fn widths(&self) -> [usize; 2] {
         [self.frequency * self.cin, self.out_frequency * self.cout]
@@ -229,11 +234,12 @@ impl Op for Conv2d {
         let width = rec.capabilities().map_width();
         let overrides = [("WIDTH", f64::from(width))];
         let mut sizes = Sizes::new(inputs[0].dims(), outputs[0].dims());
+        let operations = sizes.operations();
         sizes.pad();
         let weight = packed_weight(rec, &inputs[1], [sizes.cin, sizes.cout], false)?;
         let bias = padded(rec, &inputs[2], sizes.cout)?;
         let x = padded(rec, &inputs[0], sizes.cin)?;
-        let [x_width, y_width] = sizes.widths();
+        let [x_width, _] = sizes.widths();
         for tile in sizes.out_tiles(rec)? {
             let seen = sizes.seen(&tile, rec);
             let x = x.rows(&seen, x_width);
@@ -269,7 +275,7 @@ impl Op for Conv2d {
                 let groups = rec.threads(positions.div_ceil(BLOCK) * blocks, width);
                 rec.dispatch(&conv2d::KERNEL, &overrides, &params, &bindings, groups)?;
             }
-            rec.work((tile.len() * y_width * sizes.cin * 18) as f64);
+            rec.products(tile.len() as u64 * operations);
             crop(rec, &y, &outputs[0], &tile, sizes.out_frequency)?;
         }
         Ok(())

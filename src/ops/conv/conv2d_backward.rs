@@ -44,11 +44,15 @@ impl Op for Conv2dBackward {
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let width = rec.capabilities().map_width();
         let mut sizes = Sizes::new(outputs[0].dims(), inputs[0].dims());
+        // The taps of dx are those of y; a frame of x gets its share.
+        let (rows, operations) = (sizes.batch * sizes.time, sizes.operations());
+        let operations = operations * (sizes.batch * sizes.out_time) as u64;
+        let share = |row: usize| operations * row as u64 / rows.max(1) as u64;
         sizes.cin = sizes.cin.next_multiple_of(BLOCK);
         sizes.cout = sizes.cout.next_multiple_of(4);
         let weight = packed_weight(rec, &inputs[1], [sizes.cout, sizes.cin], true)?;
         let dy = padded(rec, &inputs[0], sizes.cout)?;
-        let [x_width, y_width] = sizes.widths();
+        let [_, y_width] = sizes.widths();
         for tile in sizes.in_tiles(rec)? {
             let seeing = sizes.seeing(&tile, rec);
             let params = conv2d_backward::Params {
@@ -68,7 +72,7 @@ impl Op for Conv2dBackward {
             let dx = staged(rec, &outputs[0], &tile, [sizes.frequency, sizes.cin]);
             let overrides = [("WIDTH", f64::from(width))];
             rec.dispatch(&conv2d_backward::KERNEL, &overrides, &params, &[&dy, &weight, &dx], groups)?;
-            rec.work((tile.len() * x_width * sizes.cout * 5) as f64);
+            rec.products(share(tile.end) - share(tile.start));
             crop(rec, &dx, &outputs[0], &tile, sizes.frequency)?;
         }
         Ok(())
@@ -128,6 +132,7 @@ impl Op for Conv2dBackwardWeight {
         let width = rec.capabilities().map_width();
         let overrides = [("WIDTH", f64::from(width))];
         let mut sizes = Sizes::new(inputs[0].dims(), inputs[1].dims());
+        let operations = sizes.operations();
         sizes.pad();
         let (x, dy) = (padded(rec, &inputs[0], sizes.cin)?, padded(rec, &inputs[1], sizes.cout)?);
         let [x_width, y_width] = sizes.widths();
@@ -176,7 +181,7 @@ impl Op for Conv2dBackwardWeight {
                 };
                 rec.dispatch(&conv2d_backward_weight::KERNEL, &overrides, &params, &bindings, groups)?;
             }
-            rec.work((tile.len() * y_width * sizes.cin * 18) as f64);
+            rec.products(tile.len() as u64 * operations);
             first_chunk += own;
         }
         sum_chunks(rec, &partial, chunks, outputs)

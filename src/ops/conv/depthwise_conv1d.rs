@@ -81,7 +81,7 @@ impl Op for DepthwiseConv1d {
         let groups = rec.threads(x[0] * x[1].div_ceil(BLOCK) * x[2], width);
         let bindings = [&inputs[0], &inputs[1], &inputs[2], &inputs[3], &outputs[0]];
         rec.dispatch(&depthwise_conv1d::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
-        rec.work((inputs[0].elements() * kernel * 2) as f64);
+        rec.products(2 * (inputs[0].elements() * kernel) as u64);
         Ok(())
     }
 
@@ -139,7 +139,7 @@ impl Op for DepthwiseConv1dBackward {
         let bindings = [&inputs[0], &inputs[1], &inputs[2], &outputs[0]];
         let overrides = [("WIDTH", f64::from(width))];
         rec.dispatch(&depthwise_conv1d_backward::KERNEL, &overrides, &params, &bindings, groups)?;
-        rec.work((inputs[0].elements() * kernel * 2) as f64);
+        rec.products(2 * (inputs[0].elements() * kernel) as u64);
         Ok(())
     }
 
@@ -197,7 +197,7 @@ impl Op for DepthwiseConv1dBackwardWeight {
         let bindings = [&inputs[0], &inputs[1], &inputs[2], &partial];
         let overrides = [("WIDTH", f64::from(width))];
         rec.dispatch(&depthwise_conv1d_backward_weight::KERNEL, &overrides, &params, &bindings, groups)?;
-        rec.work((inputs[0].elements() * self.kernel * 2) as f64);
+        rec.products(2 * (inputs[0].elements() * self.kernel) as u64);
         sum_chunks(rec, &partial, batch * chunks, outputs)
     }
 

@@ -139,7 +139,7 @@ impl Product<'_> {
             (kernel, groups) = (&matmul_tiled::KERNEL, rec.grid(tiles(64)));
         }
         rec.dispatch(kernel, &overrides, &params, &[a, b, bias.unwrap_or(b), c], groups)?;
-        rec.work(2.0 * (batch * m * n) as f64 * k as f64);
+        rec.products(2 * (batch * m * n) as u64 * k as u64);
         Ok(())
     }
 }

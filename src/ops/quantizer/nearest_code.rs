@@ -54,7 +54,7 @@ impl Op for NearestCode {
         let overrides = [("WIDTH", f64::from(width))];
         let groups = rec.grid(parts * row_groups);
         rec.dispatch(kernel, &overrides, &params, &[&inputs[0], &inputs[1], &scores, &ids], groups)?;
-        rec.work(2.0 * (rows * codes * size) as f64);
+        rec.products(2 * (rows * codes) as u64 * size as u64);
         let params = nearest_code_merge::Params { rows: rows as u32, parts: parts as u32 };
         let groups = rec.threads(rows, width);
         rec.dispatch(&nearest_code_merge::KERNEL, &overrides, &params, &[&scores, &ids, &outputs[0]], groups)

@@ -1,5 +1,7 @@
 //! Sums over one run of neighbouring axes.
 
+use std::ops::Range;
+
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
@@ -27,6 +29,19 @@ impl Sum {
     }
 }
 
+/// Ranges of the summed rows that the device binds at once, of whole chunks each; all of them where they are not
+/// the outermost.
+fn parts(rec: &Recorder, [outer, reduce, inner]: [usize; 3]) -> Vec<Range<usize>> {
+    let most = rec.capabilities().max_binding as usize / 4;
+    // The sums of so many rows end at a multiple of 64 elements, where every device can bind the next.
+    let step = CHUNK * (64 >> inner.trailing_zeros().min(6));
+    let length = most / inner.max(1) / step * step;
+    if outer != 1 || reduce * inner <= most || length == 0 {
+        return std::iter::once(0..reduce).collect();
+    }
+    (0..reduce).step_by(length).map(|start| start..reduce.min(start + length)).collect()
+}
+
 impl Op for Sum {
     fn name(&self) -> &'static str {
         "sum"
@@ -52,15 +67,19 @@ impl Op for Sum {
                 1 => outputs[0].clone(),
                 _ => rec.scratch(DType::F32, [outer, chunks, inner]),
             };
-            let params = sum::Params {
-                outer: outer as u32,
-                reduce: reduce as u32,
-                inner: inner as u32,
-                chunk: CHUNK as u32,
-                chunks: chunks as u32,
-            };
-            let groups = rec.threads(outer * chunks * inner, width);
-            rec.dispatch(&sum::KERNEL, &[("WIDTH", f64::from(width))], &params, &[&x, &y], groups)?;
+            for rows in parts(rec, [outer, reduce, inner]) {
+                let own = rows.start / CHUNK..rows.end.div_ceil(CHUNK).max(1);
+                let params = sum::Params {
+                    outer: outer as u32,
+                    reduce: rows.len() as u32,
+                    inner: inner as u32,
+                    chunk: CHUNK as u32,
+                    chunks: own.len() as u32,
+                };
+                let groups = rec.threads(outer * own.len() * inner, width);
+                let (x, y) = (x.rows(&rows, outer * inner), y.rows(&own, outer * inner));
+                rec.dispatch(&sum::KERNEL, &[("WIDTH", f64::from(width))], &params, &[&x, &y], groups)?;
+            }
             if chunks == 1 {
                 return Ok(());
             }

@@ -1,5 +1,6 @@
 //! What a run leaves of its progress: `metrics.jsonl`, TensorBoard events, `loss.svg`.
 
+pub(crate) mod chart;
 mod jsonl;
 mod plot;
 mod tensorboard;

@@ -2,19 +2,15 @@
 
 use std::path::Path;
 
-use plotters::prelude::*;
+use plotters::style::RGBColor;
 
+use super::chart::{self, COLORS, Curve, Panel, Points};
 use super::{Line, Phase};
 use crate::error::{Error, Result};
 
 /// At most so many points a curve; more are averaged in groups of neighbours.
 const POINTS: usize = 600;
 const RAW: RGBColor = RGBColor(166, 189, 219);
-const TRAIN: RGBColor = RGBColor(33, 102, 172);
-const VALID: RGBColor = RGBColor(214, 96, 37);
-const GRID: RGBColor = RGBColor(225, 225, 225);
-
-type Points = Vec<(f64, f64)>;
 
 /// Draws the losses of `lines` over the steps to the SVG file `path`: the training loss as logged
 /// and smoothed, and the validation loss. A loss that spans more than a factor 20 has a logarithmic axis.
@@ -24,12 +20,12 @@ type Points = Vec<(f64, f64)>;
 /// When the file cannot be written.
 pub fn plot_loss(lines: &[Line], path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
-    let mut svg = String::new();
-    draw(lines, &mut svg).map_err(|error| Error::file(path, format!("cannot draw the losses: {error}")))?;
+    let svg = chart::svg(&[panel(lines)], (900, 520))
+        .map_err(|error| Error::file(path, format!("cannot draw the losses: {error}")))?;
     std::fs::write(path, svg).map_err(|error| Error::file(path, format!("cannot write the plot: {error}")))
 }
 
-fn draw(lines: &[Line], svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
+fn panel(lines: &[Line]) -> Panel {
     let (mut train, mut valid, mut title) = (Points::new(), Points::new(), "Loss");
     for line in lines {
         match line {
@@ -46,69 +42,27 @@ fn draw(lines: &[Line], svg: &mut String) -> Result<(), Box<dyn std::error::Erro
     for points in [&mut train, &mut valid] {
         points.retain(|(_, loss)| loss.is_finite());
     }
-    let losses = || train.iter().chain(&valid).map(|&(_, loss)| loss);
-    let (low, high) =
-        losses().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), y| (low.min(y), high.max(y)));
-    let logarithmic = low > 0.0 && high > 20.0 * low;
-    let scale = |y: f64| if logarithmic { y.log10() } else { y };
-    for points in [&mut train, &mut valid] {
-        points.iter_mut().for_each(|(_, loss)| *loss = scale(*loss));
-    }
-    // An empty run and a single value have axes too.
-    let (low, high) = if low <= high { (scale(low), scale(high)) } else { (0.0, 1.0) };
-    let margin = if high > low { 0.05 * (high - low) } else { 0.5 };
-    let steps = train.iter().chain(&valid).fold(1.0, |last: f64, &(step, _)| last.max(step));
-
-    let area = SVGBackend::with_string(svg, (900, 520)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption(title, ("sans-serif", 24))
-        .margin(16)
-        .x_label_area_size(48)
-        .y_label_area_size(64)
-        .build_cartesian_2d(0.0..steps, low - margin..high + margin)?;
-    let label = |y: &f64| {
-        let value = if logarithmic { 10_f64.powf(*y) } else { *y };
-        let digits = if value.abs() >= 10.0 { 0 } else { 2 };
-        format!("{value:.digits$}")
-    };
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(BLACK.mix(0.6))
-        .label_style(("sans-serif", 14))
-        .axis_desc_style(("sans-serif", 16))
-        .x_desc("step")
-        .y_desc(if logarithmic { "loss (logarithmic)" } else { "loss" })
-        .x_label_formatter(&|step| format!("{step:.0}"))
-        .y_label_formatter(&label)
-        .draw()?;
-    let (raw, valid) = (thin_out(&train), thin_out(&valid));
+    let raw = thin_out(&train);
     let smooth = smooth(&raw);
-    let line = |color: RGBColor, width: u32| {
-        move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + 22, y)], color.stroke_width(width))
+    let curve = |label: &str, points, color, width, dots| Curve {
+        label: label.to_owned(),
+        points,
+        color,
+        width,
+        dots,
     };
-    if !raw.is_empty() {
-        chart.draw_series(LineSeries::new(raw, RAW.stroke_width(1)))?.label("training").legend(line(RAW, 1));
-        let series = LineSeries::new(smooth, TRAIN.stroke_width(2));
-        chart.draw_series(series)?.label("training, smoothed").legend(line(TRAIN, 2));
+    Panel {
+        title: title.to_owned(),
+        x: "step".to_owned(),
+        y: "loss".to_owned(),
+        curves: vec![
+            curve("training", raw, RAW, 1, false),
+            curve("training, smoothed", smooth, COLORS[0], 2, false),
+            curve("validation", thin_out(&valid), COLORS[1], 2, true),
+        ],
+        from_zero: false,
+        legend_left: false,
     }
-    if !valid.is_empty() {
-        let series = LineSeries::new(valid, VALID.stroke_width(2)).point_size(3);
-        chart.draw_series(series)?.label("validation").legend(line(VALID, 2));
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .margin(12)
-        .label_font(("sans-serif", 14))
-        .background_style(WHITE.mix(0.85))
-        .border_style(GRID)
-        .draw()?;
-    area.present()?;
-    Ok(())
 }
 
 /// Means of groups of neighbours, at most [`POINTS`].

@@ -1,0 +1,209 @@
+//! `polymix profile`: time and memory by the length of the audio, and time by kernel.
+
+use std::time::Duration;
+
+use super::adapter::Device;
+use super::arguments::{Global, Profile};
+use super::output::{note, print, print_json, table};
+use super::train::stop_on_interrupt;
+use crate::error::{Error, Result};
+use crate::gpu::Capabilities;
+use crate::profile::{FIGURE, LeftOut, News, Report, Row, Subject, Sweep, gib};
+use crate::recipe::{MIXERS, Recipe};
+
+/// Plans or runs the models, prints a table and leaves the files.
+pub(super) fn run(command: &Profile, global: &Global) -> Result<()> {
+    let sweep = sweep(command, global)?;
+    if command.dry_run {
+        let capabilities = capabilities(global)?;
+        let report = sweep.estimate(&capabilities, &mut |news| tell(news, global))?;
+        if command.plan {
+            dump(&sweep, &capabilities)?;
+        }
+        for row in report.rows.iter().filter(|_| !global.quiet) {
+            if let Some(obstacle) = &row.obstacle {
+                note(format!("would not run: {}, {} s: {obstacle}", row.mixer, row.seconds));
+            }
+        }
+        return finish(command, &report);
+    }
+    let device = Device::open(global)?;
+    stop_on_interrupt();
+    let mut written = Ok(());
+    let report = sweep.measure(&device.gpu, &mut |news| {
+        tell(news, global);
+        // What was measured so far stays if the rest fails or is stopped.
+        if let (News::Row(_, report), Some(folder)) = (news, &command.out) {
+            let now = report.write(folder);
+            if written.is_ok() {
+                written = now;
+            }
+        }
+    })?;
+    written?;
+    finish(command, &report)
+}
+
+/// What the command line asks for.
+fn sweep(command: &Profile, global: &Global) -> Result<Sweep> {
+    let overrides = global.overrides();
+    let known = |name: &&str| MIXERS.contains(name);
+    let mut subjects = Vec::new();
+    match (&command.recipe, command.mixers.as_slice()) {
+        (Some(recipe), []) => subjects.push(Subject::new(Recipe::load(recipe, &overrides)?)),
+        (Some(recipe), mixers) => {
+            for mixer in mixers {
+                let named = [overrides.as_slice(), &[format!("model.mixer={mixer:?}")]].concat();
+                subjects.push(Subject::new(Recipe::load(recipe, &named)?));
+            }
+        }
+        (None, []) => {
+            for mixer in FIGURE.into_iter().filter(known) {
+                subjects.push(Subject::base(mixer, &overrides)?);
+            }
+        }
+        (None, mixers) => {
+            for mixer in mixers {
+                subjects.push(Subject::base(mixer, &overrides)?);
+            }
+        }
+    }
+    for (index, subject) in subjects.iter().enumerate() {
+        if subjects[..index].iter().any(|other| other.mixer == subject.mixer) {
+            return Err(Error::usage(format!("--mixers names {} twice; name it once", subject.mixer)));
+        }
+    }
+    let mut seconds = command.seconds.clone();
+    seconds.sort_by(f64::total_cmp);
+    seconds.dedup();
+    Ok(Sweep {
+        subjects,
+        seconds,
+        batch: command.batch,
+        mode: command.mode,
+        repeat: command.repeat,
+        kernels: command.kernels,
+        budget: Some(Duration::from_secs_f64(command.budget_seconds)),
+    })
+}
+
+/// The device's, or those of a GPU that every WebGPU device comes up to where there is no adapter.
+fn capabilities(global: &Global) -> Result<Capabilities> {
+    match Device::open(global) {
+        Ok(device) => Ok(device.gpu.capabilities().clone()),
+        Err(Error::NoAdapter(reason)) if global.device == "auto" => {
+            let assumed = Capabilities::assumed();
+            if !global.quiet {
+                let (binding, buffer) = (assumed.max_binding >> 20, assumed.max_buffer >> 20);
+                note(format!(
+                    "{reason}; planning for {}: bindings of {binding} MiB, buffers of {buffer} MiB",
+                    assumed.adapter
+                ));
+            }
+            Ok(assumed)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn tell(news: News<'_>, global: &Global) {
+    match news {
+        News::Row(row, _) if !global.quiet => note(format!(
+            "{}, {} s: {} ms, {:.2} GiB",
+            row.mixer,
+            row.seconds,
+            milliseconds(row.ms_median),
+            gib(row.peak_bytes)
+        )),
+        News::Row(..) => {}
+        // Also if quiet: the result lacks it.
+        News::LeftOut(LeftOut { mixer, seconds, reason }) => {
+            note(format!("left out: {mixer}, {seconds} s: {reason}"));
+        }
+    }
+}
+
+/// Prints every dispatch of the plans.
+fn dump(sweep: &Sweep, capabilities: &Capabilities) -> Result<()> {
+    for (subject, point) in sweep.points() {
+        if let Ok(planned) = subject.plan(point, capabilities) {
+            note(format!("{}, {} s\n{}", subject.mixer, point.seconds, planned.plan.dump()));
+        }
+    }
+    Ok(())
+}
+
+fn finish(command: &Profile, report: &Report) -> Result<()> {
+    if let Some(folder) = &command.out {
+        report.write(folder)?;
+    }
+    if command.json {
+        return print_json(report);
+    }
+    let header = ["mixer", "parameters", "seconds", "batch", "mode", "ms", "fastest", "slowest", "memory"]
+        .into_iter()
+        .chain(["GFLOP", "GFLOP/s", "update ms"]);
+    let header: Vec<String> = header.map(str::to_owned).collect();
+    let rows: Vec<[String; 12]> =
+        header.try_into().into_iter().chain(report.rows.iter().map(cells)).collect();
+    let mut text = table(&rows);
+    for row in report.rows.iter().filter(|_| command.kernels) {
+        text.push_str(&format!("\n\n{}, {} s\n{}", row.mixer, row.seconds, kernels(row)));
+    }
+    if let Some(folder) = &command.out {
+        text.push_str(&format!("\n\nprofile.csv, profile.json, profile.svg: {}", folder.display()));
+    }
+    print(text)
+}
+
+fn milliseconds(value: Option<f64>) -> String {
+    match value {
+        Some(ms) if ms < 10.0 => format!("{ms:.3}"),
+        Some(ms) => format!("{ms:.1}"),
+        None => "-".to_owned(),
+    }
+}
+
+fn cells(row: &Row) -> [String; 12] {
+    [
+        row.mixer.clone(),
+        format!("{:.2} M", row.parameters as f64 * 1e-6),
+        row.seconds.to_string(),
+        row.batch.to_string(),
+        row.mode.name().to_owned(),
+        milliseconds(row.ms_median),
+        milliseconds(row.ms_min),
+        milliseconds(row.ms_max),
+        format!("{:.2} GiB", gib(row.peak_bytes)),
+        format!("{:.1}", row.flops as f64 * 1e-9),
+        row.gflops_per_second.map_or("-".to_owned(), |rate| format!("{rate:.1}")),
+        milliseconds(row.update_ms),
+    ]
+}
+
+/// Time by kernel, the slowest first, and the sum.
+fn kernels(row: &Row) -> String {
+    if row.kernels.is_empty() {
+        return format!("{} has no timestamps, so its kernels cannot be timed", row.adapter);
+    }
+    let total: f64 = row.kernels.iter().map(|kernel| kernel.milliseconds).sum();
+    let header = ["kernel", "dispatches", "ms", "share", "GFLOP/s", "GB/s"].map(str::to_owned);
+    let lines = row.kernels.iter().map(|kernel| {
+        let rate =
+            |rate: f64| if rate > 0.0 && rate.is_finite() { format!("{rate:.1}") } else { "-".to_owned() };
+        [
+            kernel.kernel.to_owned(),
+            kernel.dispatches.to_string(),
+            milliseconds(Some(kernel.milliseconds)),
+            format!("{:.1} %", 100.0 * kernel.milliseconds / total.max(f64::MIN_POSITIVE)),
+            rate(kernel.gflops_per_second()),
+            rate(kernel.gigabytes_per_second()),
+        ]
+    });
+    let rows: Vec<[String; 6]> = std::iter::once(header).chain(lines).collect();
+    format!(
+        "{}\n{total:.1} ms dispatch by dispatch, {} ms in one go",
+        table(&rows),
+        milliseconds(row.ms_median)
+    )
+}

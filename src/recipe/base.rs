@@ -1,0 +1,19 @@
+//! The published base models: one width a mixer.
+
+use super::{MixerSpec, ModelConfig};
+
+impl ModelConfig {
+    /// The base model around `mixer`, of the paper's size: 95 M parameters more or less with a head to 8192 codes,
+    /// in 12 layers. Mixers without a published width have PoM's. [`ModelConfig::validate`] refuses a name that is
+    /// no mixer.
+    pub fn base(mixer: &str) -> Self {
+        let d_model = match mixer {
+            "regular-mha" | "rope-mha" | "relpos-mha" => 576,
+            "summary-mixing" => 632,
+            "hyper-mixing" => 672,
+            "fastformer" => 616,
+            _ => 488,
+        };
+        Self { mixer: MixerSpec::Every(mixer.to_owned()), d_model, ..Self::default() }
+    }
+}

@@ -1,0 +1,232 @@
+//! What plans say of models: operations and memory by the length of the audio, the published sizes, and that runs
+//! take what plans say.
+
+#![cfg(feature = "cli")]
+
+use std::sync::Arc;
+
+use pollster::block_on;
+use polymix::gpu::{Capabilities, Gpu, Selection, Tier};
+use polymix::profile::{Mode, Planned, Point, Subject, Sweep};
+use polymix::recipe::{MIXERS, Recipe};
+
+/// A device of every tier, with the limits that every WebGPU device has.
+fn devices() -> [Capabilities; 3] {
+    [Tier::Cpu, Tier::Integrated, Tier::Discrete].map(|tier| Capabilities { tier, ..Capabilities::assumed() })
+}
+
+/// A model of few channels, so that frames are what is many.
+fn small(mixer: &str) -> Subject {
+    let text = "[model]\nd_model = 16\nlayers = 2\nffn = 32\nkernel = 7\nheads = 4\nsummary_hidden = 24\n\
+                channels = [4, 4]\n[pretrain]\ncodes = 64\n[finetune]\nhead = \"linear\"\n";
+    Subject::new(Recipe::parse("small", text, &[format!("model.mixer={mixer:?}")]).unwrap())
+}
+
+fn plan(subject: &Subject, seconds: f64, batch: usize, mode: Mode, capabilities: &Capabilities) -> Planned {
+    subject.plan(Point { seconds, batch, mode }, capabilities).unwrap()
+}
+
+const MODES: [Mode; 4] = [Mode::Infer, Mode::Forward, Mode::Train, Mode::Finetune];
+
+#[test]
+fn polynomial_and_summary_mixing_grow_with_the_length() {
+    // By mean over the time: operations and memory are proportional to the frames, but for what is there anyway.
+    for mixer in ["pom", "pom-selective", "pom-2way", "pom-3way", "pom-2026", "summary-mixing"] {
+        let subject = Subject::base(mixer, &[] as &[&str]).unwrap();
+        for mode in MODES {
+            for capabilities in devices() {
+                let of = |seconds| plan(&subject, seconds, 1, mode, &capabilities);
+                let [ten, forty, eighty] = [10.0, 40.0, 80.0].map(of);
+                let case = format!("{mixer}, {mode:?}, {:?}", capabilities.tier);
+                for (name, value) in [
+                    ("flops", (|planned| planned.plan.flops()) as fn(&Planned) -> u64),
+                    ("slots", |planned| planned.plan.peak_bytes()),
+                    ("live", |planned| planned.plan.lower_bound),
+                    ("bytes", |planned| planned.estimate.peak_bytes),
+                ] {
+                    let [ten, forty, eighty] = [&ten, &forty, &eighty].map(|p| value(p) as f64);
+                    assert!(
+                        eighty <= 2.05 * forty,
+                        "{case}: {name} of 80 s are {:.3} of 40 s",
+                        eighty / forty
+                    );
+                    // Which values share a slot is no function of the length.
+                    let linear = name == "slots" || eighty <= 8.2 * ten;
+                    assert!(linear, "{case}: {name} of 80 s are {:.3} of 10 s", eighty / ten);
+                    // What hardly grows is not the audio's.
+                    let grows = ["slots", "bytes"].contains(&name) || eighty >= 1.9 * forty;
+                    assert!(grows, "{case}: {name} of 80 s are {:.3} of 40 s", eighty / forty);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_mixer_holds_a_pair_of_frames() {
+    let (seconds, batch) = (80.0, 2);
+    for &mixer in MIXERS {
+        for mode in [Mode::Infer, Mode::Train] {
+            for capabilities in devices() {
+                let planned = plan(&small(mixer), seconds, batch, mode, &capabilities);
+                let time = Point { seconds, batch, mode }.shape().time() as u64;
+                let slots = planned.plan.slots.iter().copied();
+                let stored = planned.plan.stored.iter().map(|(_, spec)| spec.bytes());
+                let largest = slots.chain(stored).max().unwrap();
+                let tier = capabilities.tier;
+                assert!(
+                    largest < 4 * time * time,
+                    "{mixer}, {mode:?}, {tier:?}: {largest} bytes, T = {time}"
+                );
+            }
+        }
+    }
+}
+
+/// Operations of the products, from the formulas: a PoM encoder of `frames` frames, with the depthwise taps on
+/// padding.
+fn pom_encoder(subject: &Subject, batch: u64, frames: u64) -> u64 {
+    let model = &subject.recipe.model;
+    let [d, ffn, kernel] = [model.d_model, model.ffn, model.kernel].map(|n| n as u64);
+    let state = (model.degree * model.expand * model.d_model) as u64;
+    let [first, second] = model.channels.map(|n| n as u64);
+    let time = frames.div_ceil(2).div_ceil(2);
+    let feed_forward = 2 * d * ffn;
+    let mixer = 3 * d * state;
+    let convolution = d * 2 * d + d * kernel + d * d;
+    let layer = 2 * feed_forward + mixer + convolution;
+    let frontend = frames.div_ceil(2) * 40 * first * 9 + time * (20 * second * first * 9 + 20 * second * d);
+    2 * batch * (frontend + model.layers as u64 * time * layer)
+}
+
+#[test]
+fn operations_are_those_of_the_formulas_on_every_device() {
+    for subject in [small("pom"), Subject::base("pom", &[] as &[&str]).unwrap()] {
+        let (seconds, batch) = (10.1, 2);
+        let frames = Point { seconds, batch, mode: Mode::Infer }.shape().frames as u64;
+        let formula = pom_encoder(&subject, batch as u64, frames);
+        for capabilities in devices() {
+            // Where less can be bound, convolutions are split.
+            for max_binding in [capabilities.max_binding, 16 << 20] {
+                let capabilities = Capabilities { max_binding, ..capabilities.clone() };
+                let flops = |mode| plan(&subject, seconds, batch, mode, &capabilities).plan.flops();
+                assert_eq!(flops(Mode::Infer), formula, "{capabilities:?}");
+                let formula = training(&subject, batch as u64, frames);
+                assert_eq!(flops(Mode::Train), formula, "{capabilities:?}");
+            }
+        }
+    }
+}
+
+/// Forward and backward of the BEST-RQ loss: every product but the first convolution's and the quantizer's has two
+/// in the backward pass; that convolution has one, for its weight.
+fn training(subject: &Subject, batch: u64, frames: u64) -> u64 {
+    let Recipe { model, pretrain, .. } = &subject.recipe;
+    let time = frames as usize / 4;
+    let rows = batch * polymix::models::most_masked(4 * time, pretrain) as u64;
+    let [codes, dim, d] = [pretrain.codes, pretrain.code_dim, model.d_model].map(|n| n as u64);
+    let first = 2 * batch * frames.div_ceil(2) * 40 * model.channels[0] as u64 * 9;
+    let quantizer = 2 * rows * (320 * dim + dim * codes);
+    3 * (pom_encoder(subject, batch, frames) + 2 * rows * d * codes) - first + quantizer
+}
+
+/// The adapter under test, or `None` where there is none and `GPU=required` does not ask for one.
+fn gpu() -> Option<Arc<Gpu>> {
+    let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
+    match block_on(Gpu::new(&Selection { device, cache: None })) {
+        Ok(gpu) => Some(Arc::new(gpu)),
+        Err(error) if std::env::var("GPU").as_deref() == Ok("required") => {
+            panic!("GPU=required, and: {error}")
+        }
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn runs_take_the_memory_that_plans_say() {
+    let Some(gpu) = gpu() else { return };
+    for mode in MODES {
+        let sweep = Sweep {
+            subjects: MIXERS.iter().map(|mixer| small(mixer)).collect(),
+            seconds: vec![0.7, 1.5],
+            batch: 2,
+            mode,
+            repeat: 2,
+            kernels: true,
+            budget: None,
+        };
+        let planned = sweep.estimate(gpu.capabilities(), &mut |_| {}).unwrap();
+        let measured = sweep.measure(&gpu, &mut |_| {}).unwrap();
+        assert_eq!((planned.left_out.len(), measured.left_out.len()), (0, 0), "{:?}", measured.left_out);
+        assert_eq!(measured.rows.len(), 2 * MIXERS.len());
+        for (planned, measured) in planned.rows.iter().zip(&measured.rows) {
+            let case = format!("{}, {} s, {mode:?}", measured.mixer, measured.seconds);
+            assert_eq!(
+                (&planned.mixer, planned.seconds, planned.parameters, planned.flops, planned.peak_bytes),
+                (&measured.mixer, measured.seconds, measured.parameters, measured.flops, measured.peak_bytes),
+                "{case}"
+            );
+            let [min, median, max] =
+                [measured.ms_min, measured.ms_median, measured.ms_max].map(Option::unwrap);
+            assert!(0.0 < min && min <= median && median <= max && measured.runs == 2, "{case}");
+            assert_eq!(measured.update_ms.is_some(), matches!(mode, Mode::Train | Mode::Finetune));
+            if gpu.capabilities().timestamps {
+                let sum = measured.kernels.iter().map(|kernel| kernel.flops).sum::<u64>();
+                assert_eq!(sum, measured.flops, "{case}");
+                let dispatches = measured.kernels.iter().map(|kernel| kernel.dispatches).sum::<usize>();
+                assert_eq!(dispatches, measured.dispatches, "{case}");
+            }
+        }
+        assert_eq!(gpu.allocated(), 0, "all of it is given back");
+    }
+}
+
+#[test]
+fn what_takes_too_long_is_left_out_and_named() {
+    let Some(gpu) = gpu() else { return };
+    let sweep = Sweep {
+        subjects: vec![small("pom")],
+        seconds: vec![0.7, 2000.0],
+        batch: 1,
+        mode: Mode::Infer,
+        repeat: 1,
+        kernels: false,
+        budget: Some(std::time::Duration::ZERO),
+    };
+    let report = sweep.measure(&gpu, &mut |_| {}).unwrap();
+    assert!(report.rows.is_empty());
+    let left_out: Vec<(f64, bool)> =
+        report.left_out.iter().map(|one| (one.seconds, one.reason.contains("--budget-seconds"))).collect();
+    assert_eq!(left_out, [(0.7, true), (2000.0, true)]);
+}
+
+#[test]
+fn what_the_device_cannot_hold_is_left_out_and_named() {
+    let Some(gpu) = gpu() else { return };
+    // Each feed-forward weight has 4 GiB, which no binding holds.
+    let text = "[model]\nd_model = 16384\nlayers = 256\nffn = 65536\nexpand = 1\ndegree = 1\n";
+    let sweep = Sweep {
+        subjects: vec![Subject::new(Recipe::parse("huge", text, &[] as &[&str]).unwrap())],
+        seconds: vec![1.0],
+        batch: 1,
+        mode: Mode::Infer,
+        repeat: 1,
+        kernels: false,
+        budget: None,
+    };
+    let mut told = Vec::new();
+    let report = sweep
+        .measure(&gpu, &mut |news| {
+            if let polymix::profile::News::LeftOut(one) = news {
+                told.push(one.clone());
+            }
+        })
+        .unwrap();
+    assert!(report.rows.is_empty());
+    assert_eq!(told, report.left_out);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].reason.contains(&gpu.capabilities().adapter), "{}", told[0].reason);
+}
