@@ -10,7 +10,7 @@ use polymix::exec::{Executor, Plan, reference};
 use polymix::gpu::{Gpu, Selection};
 use polymix::graph::{Graph, Source, Tensor};
 use polymix::models::{CtcHead, CtcModel, Encoder, EncoderInputs, ModelKind, SavedConfig};
-use polymix::nn::{ConformerLayer, Context, Mode, mixer};
+use polymix::nn::{Context, Mode, mixer};
 use polymix::ops::Array;
 use polymix::recipe::{Head, MIXERS, MixerSpec, ModelConfig, Padding};
 use polymix::rng::Rng;
@@ -192,43 +192,6 @@ fn an_utterance_alone_and_in_a_batch_agree() {
     }
 }
 
-/// Bytes that a plan of one layer holds beside its parameters, with their gradients or without.
-fn peak(gpu: &Gpu, name: &str, time: usize, training: bool) -> u64 {
-    let graph = Graph::new();
-    let scope = graph.root();
-    let ctx = Context::new(&scope, 1, time, Mode::Inference, Padding::Masked);
-    let x = scope.input("x", Spec::f32([1, time, 16]));
-    let layer = ConformerLayer::new(&small(MixerSpec::Every(name.into())), 0).unwrap();
-    let y = layer.forward(&scope, &ctx, &x).unwrap();
-    let dy = scope.input("dy", y.spec().clone());
-    let parameters = graph.parameters();
-    let mut outputs = vec![y.clone()];
-    if training {
-        let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
-        outputs.extend(gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().map(|slope| slope.unwrap()));
-    }
-    let labels: Vec<String> = (0..outputs.len()).map(|i| format!("y{i}")).collect();
-    let named: Vec<(&str, &Tensor)> = labels.iter().map(String::as_str).zip(&outputs).collect();
-    let plan = Plan::compile(&graph, &named, gpu.capabilities()).unwrap();
-    let square = 4 * (time * time) as u64;
-    let largest = plan.slots.iter().copied().max().unwrap();
-    assert!(largest < square, "{name}: a buffer of {largest} bytes for {time} frames");
-    plan.peak_bytes()
-}
-
-#[test]
-fn memory_of_attention_is_linear_in_the_time() {
-    let Some(gpu) = gpu() else { return };
-    for name in ["regular-mha", "rope-mha", "relpos-mha"] {
-        for training in [false, true] {
-            let [one, two] = [2048, 4096].map(|time| peak(&gpu, name, time, training));
-            let growth = two as f64 / one as f64;
-            println!("{name}: {one} bytes at 2048 frames, {growth:.3} times as many at 4096");
-            assert!(growth <= 2.05, "{name}: twice the frames take {growth} times the memory");
-        }
-    }
-}
-
 /// Whether the encoder's graph holds the sinusoid.
 fn places(spec: MixerSpec) -> bool {
     let graph = Graph::new();
@@ -256,29 +219,39 @@ fn positions_are_absolute_where_a_mixer_wants_them() {
     }
 }
 
-/// Twice the frames take twice the memory of a training step's mixer, where there are no scores of frame pairs.
+/// Bytes that a plan of a mixer over two rows holds beside its parameters, with all gradients or without.
+fn peak(gpu: &Gpu, name: &str, time: usize, training: bool) -> f64 {
+    let graph = Graph::new();
+    let ctx = Context::new(&graph.root(), 2, time, Mode::Inference, Padding::Masked);
+    let x = graph.input("x", Spec::f32([2, time, 16]));
+    let config = small(MixerSpec::Every(name.into()));
+    let y = mixer(name, &config).unwrap().forward(&graph.root(), &ctx, &x).unwrap();
+    let mut outputs = vec![y.clone()];
+    if training {
+        let dy = graph.input("dy", y.spec().clone());
+        let parameters = graph.parameters();
+        let mut wrt = vec![&x];
+        wrt.extend(parameters.iter().map(|(_, tensor)| tensor));
+        outputs.extend(gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().map(|slope| slope.unwrap()));
+    }
+    let names: Vec<String> = (0..outputs.len()).map(|index| index.to_string()).collect();
+    let outputs: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&outputs).collect();
+    let plan = Plan::compile(&graph, &outputs, gpu.capabilities()).unwrap();
+    let largest = plan.slots.iter().copied().max().unwrap();
+    assert!(largest < 4 * (time * time) as u64, "{name}: a buffer of {largest} bytes for {time} frames");
+    plan.peak_bytes() as f64
+}
+
+/// Twice the frames take twice the memory, and nothing is kept for pairs of frames.
 #[test]
 fn memory_is_linear_in_the_frames() {
     let Some(gpu) = gpu() else { return };
-    for &name in MIXERS.iter().filter(|name| !name.ends_with("-mha")) {
-        let bytes = [1024, 2048].map(|time| {
-            let graph = Graph::new();
-            let ctx = Context::new(&graph.root(), 2, time, Mode::Inference, Padding::Masked);
-            let x = graph.input("x", Spec::f32([2, time, 16]));
-            let config = small(MixerSpec::Every(name.into()));
-            let y = mixer(name, &config).unwrap().forward(&graph.root(), &ctx, &x).unwrap();
-            let dy = graph.input("dy", y.spec().clone());
-            let parameters = graph.parameters();
-            let mut wrt = vec![&x];
-            wrt.extend(parameters.iter().map(|(_, tensor)| tensor));
-            let slopes: Vec<Tensor> =
-                gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().map(|slope| slope.unwrap()).collect();
-            let names: Vec<String> = (0..slopes.len()).map(|index| index.to_string()).collect();
-            let outputs: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&slopes).collect();
-            Plan::compile(&graph, &outputs, gpu.capabilities()).unwrap().peak_bytes() as f64
-        });
-        println!("{name}: {} and {} bytes", bytes[0], bytes[1]);
-        assert!(bytes[1] <= 2.05 * bytes[0], "{name}: {} bytes, then {}", bytes[0], bytes[1]);
+    for &name in MIXERS {
+        for training in [false, true] {
+            let [one, two] = [2048, 4096].map(|time| peak(&gpu, name, time, training));
+            println!("{name}: {one} and {two} bytes");
+            assert!(two <= 2.05 * one, "{name}: {one} bytes, then {two}");
+        }
     }
 }
 

@@ -242,10 +242,10 @@ fn kept(unit: u32) -> Block {
 
 // Σ_j weight_rj · other_j over the span from `first` on, sixteen columns: a matrix for each four of them, whose
 // column r is for row r.
-fn times_span(lane: u32, rows: u32, kind: u32, first: u32, quad: u32) -> Block {
+fn times_span(lane: u32, four: u32, kind: u32, first: u32, quad: u32) -> Block {
     var x = Block();
     for (var k = 0u; k < SPAN / 4u; k++) {
-        let w = weights[8u * k + rows];
+        let w = weights[8u * k + four];
         let other = four_quads(lane, kind, first + 4u * k, quad);
         x = Block(
             x.a + w * transpose(other.a),

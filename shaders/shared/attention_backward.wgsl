@@ -1,6 +1,6 @@
 // What the kernels of the attention's gradient share: the weights anew, from the logarithms of their sums.
 //   weight_ij = exp(score_ij − l_i),  dscore_ij = weight_ij · (dy_i·v_j − dy_i·y_i)
-@group(0) @binding(5) var<storage, read> rows: array<vec2<f32>>;       // [batch, heads, time]: l_i, dy_i·y_i
+@group(0) @binding(5) var<storage, read> statistics: array<vec2<f32>>; // [batch, heads, time]: l_i, dy_i·y_i
 @group(0) @binding(6) var<storage, read> dy: array<Element>;           // [batches, time, heads, columns]
 @group(0) @binding(7) var<storage, read_write> result: array<Element>; // [batches, time, 3 · heads · columns], of p [batches, time, heads, columns]
 @group(0) @binding(8) var<storage, read_write> sums: array<f32>;       // [batch, heads, time]
@@ -11,9 +11,9 @@ fn dy_quad(frame: u32, quad: u32) -> vec4<f32> {
 }
 
 // l and dy·y of four queries.
-fn numbers_of(query: u32) -> mat2x4<f32> {
+fn statistics_of(query: u32) -> mat2x4<f32> {
     let i = row_of_head() + min(query + FOUR, vec4<u32>(params.time - 1u));
-    return transpose(mat4x2<f32>(rows[i.x], rows[i.y], rows[i.z], rows[i.w]));
+    return transpose(mat4x2<f32>(statistics[i.x], statistics[i.y], statistics[i.z], statistics[i.w]));
 }
 
 fn weight(score: vec4<f32>, logarithm: vec4<f32>, valid: vec4<bool>) -> vec4<f32> {
@@ -21,8 +21,8 @@ fn weight(score: vec4<f32>, logarithm: vec4<f32>, valid: vec4<bool>) -> vec4<f32
 }
 
 // dscore of four rows at four others that are the queries.
-fn slope(w: mat4x4<f32>, dweight: mat4x4<f32>, numbers: mat2x4<f32>) -> mat4x4<f32> {
-    let along = numbers[1];
+fn slope(w: mat4x4<f32>, dweight: mat4x4<f32>, of_queries: mat2x4<f32>) -> mat4x4<f32> {
+    let along = of_queries[1];
     return mat4x4<f32>(
         w[0] * (dweight[0] - along.x),
         w[1] * (dweight[1] - along.y),

@@ -23,14 +23,14 @@ fn scores_of_keys(lane: u32, row: u32, query: u32) -> Block {
     return s;
 }
 
-fn masked_weights(s: mat4x4<f32>, numbers: mat2x4<f32>, row: u32, query: u32) -> mat4x4<f32> {
+fn masked_weights(s: mat4x4<f32>, of_queries: mat2x4<f32>, row: u32, query: u32) -> mat4x4<f32> {
     let valid = row + FOUR < vec4<u32>(tile.length);
     let none = vec4<bool>(false);
     return mat4x4<f32>(
-        weight(s[0], vec4<f32>(numbers[0].x), select(none, valid, query < params.time)),
-        weight(s[1], vec4<f32>(numbers[0].y), select(none, valid, query + 1u < params.time)),
-        weight(s[2], vec4<f32>(numbers[0].z), select(none, valid, query + 2u < params.time)),
-        weight(s[3], vec4<f32>(numbers[0].w), select(none, valid, query + 3u < params.time)),
+        weight(s[0], vec4<f32>(of_queries[0].x), select(none, valid, query < params.time)),
+        weight(s[1], vec4<f32>(of_queries[0].y), select(none, valid, query + 1u < params.time)),
+        weight(s[2], vec4<f32>(of_queries[0].z), select(none, valid, query + 2u < params.time)),
+        weight(s[3], vec4<f32>(of_queries[0].w), select(none, valid, query + 3u < params.time)),
     );
 }
 
@@ -55,10 +55,10 @@ fn main(
             let row = here.row + unit % 8u * 4u;
             let first = query + unit / 8u * 16u;
             let s = scores_of_keys(lane, row, first);
-            let a = numbers_of(first);
-            let b = numbers_of(first + 4u);
-            let c = numbers_of(first + 8u);
-            let d = numbers_of(first + 12u);
+            let a = statistics_of(first);
+            let b = statistics_of(first + 4u);
+            let c = statistics_of(first + 8u);
+            let d = statistics_of(first + 12u);
             var w = Block(
                 masked_weights(s.a, a, row, first),
                 masked_weights(s.b, b, row, first + 4u),
@@ -76,10 +76,10 @@ fn main(
         }
         workgroupBarrier();
         for (var output = lane; output < outputs; output += WIDTH) {
-            let rows = output % 8u;
-            let row = here.row + 4u * rows;
+            let four = output % 8u;
+            let row = here.row + 4u * four;
             let quad = output / 8u * 4u;
-            var x = vectors(times_span(lane, rows, select(QUERY, DY, VALUES), query, quad));
+            var x = vectors(times_span(lane, four, select(QUERY, DY, VALUES), query, quad));
             for (var r = 0u; r < up_to(row, params.time); r++) {
                 for (var part = 0u; part < up_to(quad, quads); part++) {
                     var slope = x[4u * part + r];
@@ -90,7 +90,7 @@ fn main(
                 }
             }
             if POSITION == RELATIVE && !VALUES && output < QUADS_OF_ROWS {
-                add_sums(row + FOUR, rows, query == 0u);
+                add_sums(row + FOUR, four, query == 0u);
             }
         }
         workgroupBarrier();

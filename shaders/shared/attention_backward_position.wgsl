@@ -33,12 +33,12 @@ fn masked_weight(s: vec4<f32>, logarithm: f32, distance: i32, query: u32) -> vec
     return weight(s, vec4<f32>(logarithm), within & (own < vec4<i32>() | vec4<bool>(params.reversed == 0u)));
 }
 
-fn masked_weights(s: mat4x4<f32>, numbers: mat2x4<f32>, distance: i32, query: u32) -> mat4x4<f32> {
+fn masked_weights(s: mat4x4<f32>, of_queries: mat2x4<f32>, distance: i32, query: u32) -> mat4x4<f32> {
     return mat4x4<f32>(
-        masked_weight(s[0], numbers[0].x, distance, query),
-        masked_weight(s[1], numbers[0].y, distance, query + 1u),
-        masked_weight(s[2], numbers[0].z, distance, query + 2u),
-        masked_weight(s[3], numbers[0].w, distance, query + 3u),
+        masked_weight(s[0], of_queries[0].x, distance, query),
+        masked_weight(s[1], of_queries[0].y, distance, query + 1u),
+        masked_weight(s[2], of_queries[0].z, distance, query + 2u),
+        masked_weight(s[3], of_queries[0].w, distance, query + 3u),
     );
 }
 
@@ -72,10 +72,10 @@ fn main(
             let distance = distance_of(here.row + unit % 8u * 4u);
             let first = query + unit / 8u * 16u;
             let s = scores_of_distances(lane, distance, first);
-            let a = numbers_of(first);
-            let b = numbers_of(first + 4u);
-            let c = numbers_of(first + 8u);
-            let d = numbers_of(first + 12u);
+            let a = statistics_of(first);
+            let b = statistics_of(first + 4u);
+            let c = statistics_of(first + 8u);
+            let d = statistics_of(first + 12u);
             let w = Block(
                 masked_weights(s.a, a, distance, first),
                 masked_weights(s.b, b, distance, first + 4u),
@@ -91,10 +91,10 @@ fn main(
         }
         workgroupBarrier();
         for (var output = lane; output < outputs; output += WIDTH) {
-            let rows = output % 8u;
-            let row = vec4<u32>(abs(distance_of(here.row + 4u * rows) + vec4<i32>(FOUR)));
+            let four = output % 8u;
+            let row = vec4<u32>(abs(distance_of(here.row + 4u * four) + vec4<i32>(FOUR)));
             let quad = output / 8u * 4u;
-            var x = vectors(times_span(lane, rows, POSITION_QUERY, query, quad));
+            var x = vectors(times_span(lane, four, POSITION_QUERY, query, quad));
             let fresh = first_time && params.added == 0u;
             for (var r = 0u; r < 4u; r++) {
                 let at = ((here.utterance * params.time + row[r]) * params.heads + here.head) * params.columns;
@@ -103,7 +103,7 @@ fn main(
                 }
             }
             if output < QUADS_OF_ROWS {
-                add_sums(row, rows, first_time);
+                add_sums(row, four, first_time);
             }
         }
         workgroupBarrier();

@@ -48,34 +48,34 @@ fn main(
         for (var unit = lane; unit < UNITS; unit += WIDTH) {
             let row = here.row + unit % 8u * 4u;
             let first = key + unit / 8u * 16u;
-            let numbers = numbers_of(row);
+            let of_rows = statistics_of(row);
             let s = scores_of_queries(lane, row, first);
             let w = Block(
-                masked_weights(s.a, numbers[0], first),
-                masked_weights(s.b, numbers[0], first + 4u),
-                masked_weights(s.c, numbers[0], first + 8u),
-                masked_weights(s.d, numbers[0], first + 12u),
+                masked_weights(s.a, of_rows[0], first),
+                masked_weights(s.b, of_rows[0], first + 4u),
+                masked_weights(s.c, of_rows[0], first + 8u),
+                masked_weights(s.d, of_rows[0], first + 12u),
             );
             var dw = Block();
             for (var quad = 0u; quad < quads; quad++) {
                 dw = product(dw, four_rows(DY, row, quad), sixteen_rows(lane, VALUE, first, quad));
             }
             keep(unit, Block(
-                own_slope(w.a, dw.a, numbers[1]),
-                own_slope(w.b, dw.b, numbers[1]),
-                own_slope(w.c, dw.c, numbers[1]),
-                own_slope(w.d, dw.d, numbers[1]),
+                own_slope(w.a, dw.a, of_rows[1]),
+                own_slope(w.b, dw.b, of_rows[1]),
+                own_slope(w.c, dw.c, of_rows[1]),
+                own_slope(w.d, dw.d, of_rows[1]),
             ));
         }
         workgroupBarrier();
         for (var output = lane; output < outputs; output += WIDTH) {
-            let rows = output % 8u;
-            let row = here.row + 4u * rows;
+            let four = output % 8u;
+            let row = here.row + 4u * four;
             let quad = output / 8u * 4u;
-            var x = times_span(lane, rows, KEY, key, quad);
+            var x = times_span(lane, four, KEY, key, quad);
             if POSITION == RELATIVE {
                 for (var k = 0u; k < SPAN / 4u; k++) {
-                    let w = weights[8u * k + rows];
+                    let w = weights[8u * k + four];
                     let first = i32(key + 4u * k) - i32(row) - 3;
                     x.a += times_positions(w, first, quad);
                     x.b += times_positions(w, first, quad + 1u);

@@ -35,9 +35,9 @@ fn weigh(s: mat4x4<f32>, high: vec4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(weight(s[0], high), weight(s[1], high), weight(s[2], high), weight(s[3], high));
 }
 
-// The largest scores of four rows, this span's included.
-fn raised(before: vec4<f32>, rows: u32) -> vec4<f32> {
-    return max(before, largest(mat4x4<f32>(tops[rows], tops[rows + 8u], tops[rows + 16u], tops[rows + 24u])));
+// The largest scores of four four, this span's included.
+fn raised(before: vec4<f32>, four: u32) -> vec4<f32> {
+    return max(before, largest(mat4x4<f32>(tops[four], tops[four + 8u], tops[four + 16u], tops[four + 24u])));
 }
 
 @compute @workgroup_size(WIDTH)
@@ -52,16 +52,16 @@ fn main(
     }
     let here = locate(index);
     tile = here;
-    let numbers = row_of_head();
-    for (var rows = lane; rows < QUADS_OF_ROWS; rows += WIDTH) {
+    let first_statistic = row_of_head();
+    for (var four = lane; four < QUADS_OF_ROWS; four += WIDTH) {
         // What was walked before counts as one key: its score is the logarithm of the sum, its value is y.
         var high = vec4<f32>(LOWEST);
         if params.begin > 0u {
-            let i = numbers + min(here.row + 4u * rows + FOUR, vec4<u32>(params.time - 1u));
+            let i = first_statistic + min(here.row + 4u * four + FOUR, vec4<u32>(params.time - 1u));
             high = vec4<f32>(statistics[i.x], statistics[i.y], statistics[i.z], statistics[i.w]);
         }
-        highest[rows] = high;
-        total[rows] = vec4<f32>(f32(params.begin > 0u));
+        highest[four] = high;
+        total[four] = vec4<f32>(f32(params.begin > 0u));
     }
     workgroupBarrier();
 
@@ -88,28 +88,28 @@ fn main(
         }
         workgroupBarrier();
         for (var output = lane; output < outputs; output += WIDTH) {
-            let rows = output % 8u;
-            let row = here.row + 4u * rows;
-            let high = raised(highest[now + rows], rows);
-            let factor = exp(highest[now + rows] - high);
-            let whole = factor * total[now + rows]
-                + ((sums[rows] + sums[rows + 8u]) + (sums[rows + 16u] + sums[rows + 24u]));
+            let four = output % 8u;
+            let row = here.row + 4u * four;
+            let high = raised(highest[now + four], four);
+            let factor = exp(highest[now + four] - high);
+            let whole = factor * total[now + four]
+                + ((sums[four] + sums[four + 8u]) + (sums[four + 16u] + sums[four + 24u]));
             let none = whole == vec4<f32>();
             let last = key + SPAN >= stop;
             if output < QUADS_OF_ROWS {
-                highest[8u - now + rows] = high;
-                total[8u - now + rows] = whole;
+                highest[8u - now + four] = high;
+                total[8u - now + four] = whole;
                 if last {
                     let logarithm = select(high + log(whole), vec4<f32>(), none);
                     for (var r = 0u; r < up_to(row, params.time); r++) {
-                        statistics[numbers + row + r] = logarithm[r];
+                        statistics[first_statistic + row + r] = logarithm[r];
                     }
                 }
             }
             // y ← scale · (factor · y + x), without y at first.
             let quad = output / 8u * 4u;
             let scale = select(vec4<f32>(1.0), select(1.0 / whole, vec4<f32>(), none), vec4<bool>(last));
-            var x = vectors(times_span(lane, rows, VALUE, key, quad));
+            var x = vectors(times_span(lane, four, VALUE, key, quad));
             for (var r = 0u; r < up_to(row, params.time); r++) {
                 let at = ((here.utterance * params.time + row + r) * params.heads + here.head) * params.columns;
                 for (var part = 0u; part < up_to(quad, quads); part++) {

@@ -149,6 +149,10 @@ fn values_have_ranges() {
     }
     let heads = ["model.mixer=['pom', 'fastformer']", "model.layers=2", "model.heads=5"];
     assert_error("", &heads, &["model.heads = 5 does not divide model.d_model = 488"]);
+    let heads = ["model.mixer='relpos-mha'", "model.heads=5"];
+    assert_error("", &heads, &["model.heads = 5 does not divide model.d_model = 488, as relpos-mha"]);
+    let odd = ["model.mixer='rope-mha'", "model.d_model=12", "model.heads=4"];
+    assert_error("", &odd, &["model.heads = 4 makes heads of 3 channels, which rope-mha cannot rotate"]);
     let sizes = ["model.d_model=16384", "model.degree=8", "model.expand=64"];
     assert_error("", &sizes, &["model.degree x model.expand x model.d_model = 8388608"]);
 }

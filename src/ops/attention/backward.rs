@@ -8,7 +8,7 @@ use crate::exec::{Operand, Recorder};
 use crate::ops::pom::utterances;
 use crate::ops::reduce::Sum;
 use crate::ops::{Array, Op, expect, mismatch};
-use crate::shader::attention::{attention_backward_bias, attention_rows};
+use crate::shader::attention::{attention_backward_bias, attention_backward_statistics};
 use crate::shape::{DType, Spec};
 
 /// From the operands of [`Attention`], its second result l, y and dy: the gradient of the projection and, with
@@ -50,9 +50,9 @@ impl Op for AttentionBackward {
         let sizes = op.sizes(inputs[0].dims());
         let Sizes { batch, time, heads, .. } = sizes;
         let width = sizes.width();
-        let [statistics, y, dy] = [0, 1, 2].map(|i| &inputs[op.operands() + i]);
+        let [logarithms, y, dy] = [0, 1, 2].map(|i| &inputs[op.operands() + i]);
         let relative = op.positions == Positions::Relative;
-        let rows = rec.scratch(DType::F32, [batch, heads, time, 2]);
+        let statistics = rec.scratch(DType::F32, [batch, heads, time, 2]);
         let sums = rec.scratch(DType::F32, [if relative { batch * heads * time } else { 1 }]);
         let tiles = utterances(rec, batch, time * width, 3)?;
         let mut biases = Biases::new(rec, op, sizes);
@@ -66,17 +66,17 @@ impl Op for AttentionBackward {
         for tile in &tiles {
             let projection = inputs[0].rows(tile, time * 3 * width);
             let [y, dy] = [y, dy].map(|operand| operand.rows(tile, time * width));
-            record_rows(rec, sizes, tile, &[statistics, &y, &dy, &rows])?;
+            record_statistics(rec, sizes, tile, &[logarithms, &y, &dy, &statistics])?;
             let [positions, bias] = op.tables(&projection, inputs);
             let slope = outputs[0].rows(tile, time * 3 * width);
-            let bindings = [&projection, &inputs[1], positions, bias, &rows, &dy, &slope, &sums];
+            let bindings = [&projection, &inputs[1], positions, bias, &statistics, &dy, &slope, &sums];
             let walk = Walk { op, sizes, utterances: tile.clone() };
             walk.record(rec, &QUERIES, Part::default(), &bindings)?;
             walk.record(rec, &KEYS, Part { values: true, ..Part::default() }, &bindings)?;
             walk.record(rec, &KEYS, Part::default(), &bindings)?;
             if let Some(distances) = &distances {
                 biases.record(rec, tile, &sums, &projection, true)?;
-                let bindings = [&projection, &inputs[1], positions, bias, &rows, &dy, distances, &sums];
+                let bindings = [&projection, &inputs[1], positions, bias, &statistics, &dy, distances, &sums];
                 for reversed in [false, true] {
                     let part = Part { reversed, added: tile.start > 0, ..Part::default() };
                     walk.record(rec, &DISTANCES, part, &bindings)?;
@@ -101,13 +101,13 @@ impl Op for AttentionBackward {
 }
 
 /// l and dy·y of every query; `bindings` are l, y, dy and the result.
-fn record_rows(
+fn record_statistics(
     rec: &mut Recorder,
     sizes: Sizes,
     tile: &std::ops::Range<usize>,
     bindings: &[&Operand],
 ) -> Result<()> {
-    let params = attention_rows::Params {
+    let params = attention_backward_statistics::Params {
         batches: tile.len() as u32,
         first_batch: tile.start as u32,
         time: sizes.time as u32,
@@ -116,7 +116,8 @@ fn record_rows(
     };
     let width = rec.capabilities().map_width();
     let groups = rec.threads(tile.len() * sizes.time * sizes.heads, width);
-    rec.dispatch(&attention_rows::KERNEL, &[("WIDTH", f64::from(width))], &params, bindings, groups)
+    let overrides = [("WIDTH", f64::from(width))];
+    rec.dispatch(&attention_backward_statistics::KERNEL, &overrides, &params, bindings, groups)
 }
 
 /// The gradients of u and v, in chunks of frames of every utterance.

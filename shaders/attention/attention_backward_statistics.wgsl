@@ -11,10 +11,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> statistics: array<f32>;       // [batch, heads, time]
-@group(0) @binding(2) var<storage, read> y: array<f32>;                // [batches, time, heads, columns]
-@group(0) @binding(3) var<storage, read> dy: array<f32>;               // [batches, time, heads, columns]
-@group(0) @binding(4) var<storage, read_write> rows: array<vec2<f32>>; // [batch, heads, time]
+@group(0) @binding(1) var<storage, read> logarithm: array<f32>;              // [batch, heads, time]
+@group(0) @binding(2) var<storage, read> y: array<f32>;                      // [batches, time, heads, columns]
+@group(0) @binding(3) var<storage, read> dy: array<f32>;                     // [batches, time, heads, columns]
+@group(0) @binding(4) var<storage, read_write> statistics: array<vec2<f32>>; // [batch, heads, time]
 
 override WIDTH: u32 = 64u;
 
@@ -37,5 +37,5 @@ fn main(
     }
     let first = ((params.first_batch + utterance) * params.heads + head) * params.time;
     let row = first + frame - utterance * params.time;
-    rows[row] = vec2<f32>(statistics[row], along);
+    statistics[row] = vec2<f32>(logarithm[row], along);
 }
