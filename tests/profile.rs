@@ -29,9 +29,8 @@ fn plan(subject: &Subject, seconds: f64, batch: usize, mode: Mode, capabilities:
 const MODES: [Mode; 4] = [Mode::Infer, Mode::Forward, Mode::Train, Mode::Finetune];
 
 #[test]
-fn polynomial_and_summary_mixing_grow_with_the_length() {
-    // By mean over the time: operations and memory are proportional to the frames, but for what is there anyway.
-    for mixer in ["pom", "pom-selective", "pom-2way", "pom-3way", "pom-2026", "summary-mixing"] {
+fn models_grow_with_the_length() {
+    for &mixer in MIXERS {
         let subject = Subject::base(mixer, &[] as &[&str]).unwrap();
         for mode in MODES {
             for capabilities in devices() {
@@ -45,17 +44,22 @@ fn polynomial_and_summary_mixing_grow_with_the_length() {
                     ("bytes", |planned| planned.estimate.peak_bytes),
                 ] {
                     let [ten, forty, eighty] = [&ten, &forty, &eighty].map(|p| value(p) as f64);
-                    assert!(
-                        eighty <= 2.05 * forty,
-                        "{case}: {name} of 80 s are {:.3} of 40 s",
-                        eighty / forty
-                    );
+                    let growth = eighty / forty;
+                    if name == "flops" && mixer.ends_with("-mha") {
+                        // Pairs of frames: the products grow faster, and only they.
+                        assert!(
+                            (2.2..4.0).contains(&growth),
+                            "{case}: {name} of 80 s are {growth:.3} of 40 s"
+                        );
+                        continue;
+                    }
+                    assert!(growth <= 2.05, "{case}: {name} of 80 s are {growth:.3} of 40 s");
                     // Which values share a slot is no function of the length.
                     let linear = name == "slots" || eighty <= 8.2 * ten;
                     assert!(linear, "{case}: {name} of 80 s are {:.3} of 10 s", eighty / ten);
                     // What hardly grows is not the audio's.
-                    let grows = ["slots", "bytes"].contains(&name) || eighty >= 1.9 * forty;
-                    assert!(grows, "{case}: {name} of 80 s are {:.3} of 40 s", eighty / forty);
+                    let grows = ["slots", "bytes"].contains(&name) || growth >= 1.9;
+                    assert!(grows, "{case}: {name} of 80 s are {growth:.3} of 40 s");
                 }
             }
         }
@@ -83,51 +87,60 @@ fn no_mixer_holds_a_pair_of_frames() {
     }
 }
 
-/// Operations of the products, from the formulas: a PoM encoder of `frames` frames, with the depthwise taps on
-/// padding.
-fn pom_encoder(subject: &Subject, batch: u64, frames: u64) -> u64 {
+/// Operations of the products in an encoder of `frames` feature frames, from the formulas, with the depthwise taps on
+/// padding; of Transformer-XL's table of positions, which has no batch, too.
+fn encoder(subject: &Subject, batch: u64, frames: u64) -> u64 {
     let model = &subject.recipe.model;
     let [d, ffn, kernel] = [model.d_model, model.ffn, model.kernel].map(|n| n as u64);
-    let state = (model.degree * model.expand * model.d_model) as u64;
     let [first, second] = model.channels.map(|n| n as u64);
     let time = frames.div_ceil(2).div_ceil(2);
     let feed_forward = 2 * d * ffn;
-    let mixer = 3 * d * state;
+    let state = (model.degree * model.expand) as u64 * d;
+    let mixer = match subject.mixer.as_str() {
+        "pom" => 3 * d * state,
+        "regular-mha" | "rope-mha" => 4 * d * d + 2 * time * d,
+        "relpos-mha" => 4 * d * d + 3 * time * d,
+        other => panic!("no formula for {other}"),
+    };
     let convolution = d * 2 * d + d * kernel + d * d;
     let layer = 2 * feed_forward + mixer + convolution;
+    let table = if subject.mixer == "relpos-mha" { time * d * d } else { 0 };
     let frontend = frames.div_ceil(2) * 40 * first * 9 + time * (20 * second * first * 9 + 20 * second * d);
-    2 * batch * (frontend + model.layers as u64 * time * layer)
+    2 * (batch * frontend + model.layers as u64 * (batch * time * layer + table))
+}
+
+/// Forward and backward of the BEST-RQ loss: every product has two in the backward pass, but the first convolution
+/// and the product with the sinusoids, which have one, for their weight, and the quantizer's, which have none.
+fn training(subject: &Subject, batch: u64, frames: u64) -> u64 {
+    let Recipe { model, pretrain, .. } = &subject.recipe;
+    let time = frames / 4;
+    let rows = batch * polymix::models::most_masked(frames as usize, pretrain) as u64;
+    let [codes, dim, d] = [pretrain.codes, pretrain.code_dim, model.d_model].map(|n| n as u64);
+    let first = 2 * batch * frames.div_ceil(2) * 40 * model.channels[0] as u64 * 9;
+    let table = if subject.mixer == "relpos-mha" { 2 * model.layers as u64 * time * d * d } else { 0 };
+    let quantizer = 2 * rows * (320 * dim + dim * codes);
+    3 * (encoder(subject, batch, frames) + 2 * rows * d * codes) - first - table + quantizer
 }
 
 #[test]
 fn operations_are_those_of_the_formulas_on_every_device() {
-    for subject in [small("pom"), Subject::base("pom", &[] as &[&str]).unwrap()] {
+    let mixers = ["pom", "regular-mha", "rope-mha", "relpos-mha"];
+    let base = mixers.map(|mixer| Subject::base(mixer, &[] as &[&str]).unwrap());
+    for subject in mixers.map(small).into_iter().chain(base) {
         let (seconds, batch) = (10.1, 2);
         let frames = Point { seconds, batch, mode: Mode::Infer }.shape().frames as u64;
-        let formula = pom_encoder(&subject, batch as u64, frames);
         for capabilities in devices() {
             // Where less can be bound, convolutions are split.
-            for max_binding in [capabilities.max_binding, 16 << 20] {
+            for max_binding in [capabilities.max_binding, 20 << 20] {
                 let capabilities = Capabilities { max_binding, ..capabilities.clone() };
                 let flops = |mode| plan(&subject, seconds, batch, mode, &capabilities).plan.flops();
-                assert_eq!(flops(Mode::Infer), formula, "{capabilities:?}");
-                let formula = training(&subject, batch as u64, frames);
-                assert_eq!(flops(Mode::Train), formula, "{capabilities:?}");
+                let case =
+                    format!("{}, width {}, {capabilities:?}", subject.mixer, subject.recipe.model.d_model);
+                assert_eq!(flops(Mode::Infer), encoder(&subject, batch as u64, frames), "{case}");
+                assert_eq!(flops(Mode::Train), training(&subject, batch as u64, frames), "{case}");
             }
         }
     }
-}
-
-/// Forward and backward of the BEST-RQ loss: every product but the first convolution's and the quantizer's has two
-/// in the backward pass; that convolution has one, for its weight.
-fn training(subject: &Subject, batch: u64, frames: u64) -> u64 {
-    let Recipe { model, pretrain, .. } = &subject.recipe;
-    let time = frames as usize / 4;
-    let rows = batch * polymix::models::most_masked(4 * time, pretrain) as u64;
-    let [codes, dim, d] = [pretrain.codes, pretrain.code_dim, model.d_model].map(|n| n as u64);
-    let first = 2 * batch * frames.div_ceil(2) * 40 * model.channels[0] as u64 * 9;
-    let quantizer = 2 * rows * (320 * dim + dim * codes);
-    3 * (pom_encoder(subject, batch, frames) + 2 * rows * d * codes) - first + quantizer
 }
 
 /// The adapter under test, or `None` where there is none and `GPU=required` does not ask for one.

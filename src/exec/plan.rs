@@ -305,6 +305,7 @@ impl<'a> Compiler<'a> {
                 let bytes = operand.bytes.max(16).next_multiple_of(16);
                 bindings.push(Region { place, offset: operand.offset, bytes });
             }
+            let (work, flops) = (dispatch.work(), dispatch.flops);
             let params = self.plan.uniforms.len() as u32;
             self.plan.uniforms.extend(&dispatch.params);
             let alignment = self.capabilities.uniform_alignment as usize;
@@ -316,8 +317,8 @@ impl<'a> Compiler<'a> {
                 params,
                 groups: dispatch.groups,
                 path: node.path.clone(),
-                work: dispatch.work,
-                flops: dispatch.flops,
+                work,
+                flops,
             });
         }
         sizes.iter().zip(&scratch).for_each(|(&bytes, &slot)| self.slots.give(slot, bytes));

@@ -72,8 +72,19 @@ pub(super) struct Dispatch {
     pub params: Vec<u8>,
     pub bindings: Vec<Operand>,
     pub groups: [u32; 3],
-    pub work: f64,
+    /// Bytes bound.
+    pub bytes: f64,
+    /// Estimated operations.
+    pub operations: f64,
+    /// Operations of its products.
     pub flops: u64,
+}
+
+impl Dispatch {
+    /// Estimated operations plus bytes moved.
+    pub fn work(&self) -> f64 {
+        self.bytes + self.operations.max(self.flops as f64)
+    }
 }
 
 /// Collects the dispatches of one operation.
@@ -176,32 +187,43 @@ impl<'a> Recorder<'a> {
                 ));
             }
         }
-        let work = bindings.iter().map(|operand| operand.bytes as f64).sum();
+        let bytes = bindings.iter().map(|operand| operand.bytes as f64).sum();
         self.dispatches.push(Dispatch {
             kernel,
             overrides: overrides.to_vec(),
             params: bytemuck::bytes_of(params).to_vec(),
             bindings: bindings.iter().map(|&operand| operand.clone()).collect(),
             groups,
-            work,
+            bytes,
+            operations: 0.0,
             flops: 0,
         });
         Ok(())
     }
 
-    /// Adds `operations` to the estimated work of the last dispatch, which counts the bytes it binds.
+    /// Adds `operations`, an estimate, to the work of the last dispatch, beside the bytes that it binds. Products are
+    /// work by themselves; this is for dispatches that do more.
     pub fn work(&mut self, operations: f64) {
         if let Some(dispatch) = self.dispatches.last_mut() {
-            dispatch.work += operations;
+            dispatch.operations += operations;
         }
     }
 
-    /// Counts `operations` of the products in the last dispatch, two a multiply-add, for [`super::Plan::flops`];
-    /// they are work too. They are those of the definition, whatever a kernel pads or computes twice.
+    /// Counts `operations` of the products in the last dispatch, two a multiply-add, for [`super::Plan::flops`]:
+    /// those of the definition, whatever a kernel pads or computes twice.
     pub fn products(&mut self, operations: u64) {
         if let Some(dispatch) = self.dispatches.last_mut() {
             dispatch.flops += operations;
-            dispatch.work += operations as f64;
         }
+    }
+
+    /// Counts the share of the products that the dispatch of `part` of `all` equal pieces makes of `operations`:
+    /// [`Recorder::products`] where dispatches part the work otherwise than the definition. The shares add up.
+    pub fn share_of_products(&mut self, operations: u64, part: &Range<usize>, all: usize) {
+        let until = |piece: usize| {
+            operations / all.max(1) as u64 * piece as u64
+                + operations % all.max(1) as u64 * piece as u64 / all.max(1) as u64
+        };
+        self.products(until(part.end) - until(part.start));
     }
 }

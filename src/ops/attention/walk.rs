@@ -23,6 +23,9 @@ pub(super) struct Forms {
     products: usize,
     /// How often it goes through the span for a tile of the result.
     sweeps: usize,
+    /// Operations of the definition's products for a pair of frames and a column, without and with relative
+    /// positions: what is made anew is not counted.
+    operations: [u64; 2],
 }
 
 pub(super) static FORWARD: Forms = Forms {
@@ -31,6 +34,8 @@ pub(super) static FORWARD: Forms = Forms {
     subgroup: &attention_subgroup::KERNEL,
     products: 1,
     sweeps: 1,
+    // q·k, (q + v)·p, w·v.
+    operations: [4, 6],
 };
 pub(super) static QUERIES: Forms = Forms {
     four: &attention_backward_query::KERNEL,
@@ -38,6 +43,8 @@ pub(super) static QUERIES: Forms = Forms {
     subgroup: &attention_backward_query_subgroup::KERNEL,
     products: 2,
     sweeps: 2,
+    // dy·v, s·k, s·p.
+    operations: [4, 6],
 };
 /// Of the keys or the values.
 pub(super) static KEYS: Forms = Forms {
@@ -46,6 +53,8 @@ pub(super) static KEYS: Forms = Forms {
     subgroup: &attention_backward_key_subgroup::KERNEL,
     products: 2,
     sweeps: 2,
+    // s·(q + u), or w·dy.
+    operations: [2, 2],
 };
 pub(super) static DISTANCES: Forms = Forms {
     four: &attention_backward_position::KERNEL,
@@ -53,6 +62,8 @@ pub(super) static DISTANCES: Forms = Forms {
     subgroup: &attention_backward_position_subgroup::KERNEL,
     products: 2,
     sweeps: 2,
+    // s·(q + v), in two walks of half the pairs each.
+    operations: [0, 1],
 };
 
 /// What a dispatch does beside its kernel.
@@ -112,6 +123,7 @@ impl Walk<'_> {
         let run = (LOOPS / passes).max(1) * SPAN;
         let products = (forms.products + forms.sweeps) * if relative { 2 } else { 1 };
         let work = |frames: usize| (TILE * frames) as f64 * (2 * columns * products + 32) as f64;
+        let operations = forms.operations[usize::from(relative)] * columns as u64;
         let tiles = self.utterances.len() * heads * time.div_ceil(TILE);
         let most = (WORK / work(run.min(time)).max(1.0)).max(1.0) as usize;
         let [head_stride, part_stride] = self.op.strides(&self.sizes);
@@ -134,7 +146,11 @@ impl Walk<'_> {
                     scale: self.op.scale,
                 };
                 rec.dispatch(kernel, &overrides, &params, bindings, rec.grid(count))?;
-                rec.work(count as f64 * work(run.min(time - begin)));
+                let frames = run.min(time - begin);
+                let pairs = (self.utterances.len() * heads * time) as u64 * frames as u64;
+                rec.share_of_products(pairs * operations, &(first..first + count), tiles);
+                // With the weights that are made anew, and exponentials.
+                rec.work(count as f64 * work(frames));
             }
         }
         Ok(())

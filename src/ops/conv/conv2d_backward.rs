@@ -44,10 +44,8 @@ impl Op for Conv2dBackward {
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let width = rec.capabilities().map_width();
         let mut sizes = Sizes::new(outputs[0].dims(), inputs[0].dims());
-        // The taps of dx are those of y; a frame of x gets its share.
-        let (rows, operations) = (sizes.batch * sizes.time, sizes.operations());
-        let operations = operations * (sizes.batch * sizes.out_time) as u64;
-        let share = |row: usize| operations * row as u64 / rows.max(1) as u64;
+        // The taps of dx are those of y; every frame of x has the same share of them.
+        let operations = sizes.operations() * (sizes.batch * sizes.out_time) as u64;
         sizes.cin = sizes.cin.next_multiple_of(BLOCK);
         sizes.cout = sizes.cout.next_multiple_of(4);
         let weight = packed_weight(rec, &inputs[1], [sizes.cout, sizes.cin], true)?;
@@ -72,7 +70,7 @@ impl Op for Conv2dBackward {
             let dx = staged(rec, &outputs[0], &tile, [sizes.frequency, sizes.cin]);
             let overrides = [("WIDTH", f64::from(width))];
             rec.dispatch(&conv2d_backward::KERNEL, &overrides, &params, &[&dy, &weight, &dx], groups)?;
-            rec.products(share(tile.end) - share(tile.start));
+            rec.share_of_products(operations, &tile, sizes.batch * sizes.time);
             crop(rec, &dx, &outputs[0], &tile, sizes.frequency)?;
         }
         Ok(())
