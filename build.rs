@@ -76,9 +76,12 @@ fn resolve(root: &Path, file: &Path) -> Result<String, String> {
 fn kernel(root: &Path, family: &str, file: &Path) -> Result<String, String> {
     let source = resolve(root, file)?;
     let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
-    Validator::new(ValidationFlags::all(), Capabilities::default() | Capabilities::SUBGROUP)
-        .validate(&module)
-        .map_err(|e| e.emit_to_string(&source))?;
+    Validator::new(
+        ValidationFlags::all(),
+        Capabilities::default() | Capabilities::SUBGROUP | Capabilities::SHADER_INT64,
+    )
+    .validate(&module)
+    .map_err(|e| e.emit_to_string(&source))?;
     if module.entry_points.len() != 1 || module.entry_points[0].name != "main" {
         return Err("a kernel has one entry point, `main`".into());
     }

@@ -82,7 +82,7 @@ fn every_kernel_is_written_for_every_backend() {
     let mut written = 0;
     for kernel in ALL {
         let module = wgsl::parse_str(kernel.source).unwrap();
-        let capabilities = Capabilities::default() | Capabilities::SUBGROUP;
+        let capabilities = Capabilities::default() | Capabilities::SUBGROUP | Capabilities::SHADER_INT64;
         let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module).unwrap();
         for constants in variants(kernel) {
             let (module, info) = match process_overrides(&module, &info, None, &constants) {
@@ -94,7 +94,9 @@ fn every_kernel_is_written_for_every_backend() {
             };
             let languages: [(&str, Writer); 4] =
                 [("SPIR-V", to_spirv), ("HLSL", to_hlsl), ("MSL", to_msl), ("GLSL", to_glsl)];
-            for (language, write) in languages {
+            // GLSL has no integers of 64 bits, in naga as in OpenGL ES.
+            let written_in = |language: &str| language != "GLSL" || !kernel.source.contains("u64");
+            for (language, write) in languages.into_iter().filter(|(language, _)| written_in(language)) {
                 match write(&module, &info) {
                     Ok(()) => written += 1,
                     Err(e) => failures.push(format!("{} {constants:?} in {language}: {e}", kernel.name)),
@@ -104,7 +106,7 @@ fn every_kernel_is_written_for_every_backend() {
     }
     println!("{} kernels, {written} translations", ALL.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(written >= 4 * ALL.len());
+    assert!(written >= 3 * ALL.len());
 }
 
 #[test]
