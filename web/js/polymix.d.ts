@@ -45,6 +45,8 @@ export interface Progress {
 export interface LoadOptions {
   /** Called as the model comes in, and again when it is loaded anew after a lost device. */
   onProgress?: (progress: Progress) => void;
+  /** Whether kernels are compiled before the promise resolves, so that the first clip is as fast as later ones; `true` if not given. */
+  warm?: boolean;
 }
 
 /** What was loaded, and on what it runs. */

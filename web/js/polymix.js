@@ -63,22 +63,22 @@ const DISPOSED = () => new PolymixError("disposed", "this model was disposed; lo
 
 export class Polymix {
   #url;
-  #onProgress;
+  #options;
   #remote = null;
   #starting = null;
   #disposed = false;
   #info = null;
   #nextStream = 0;
 
-  constructor(url, onProgress) {
+  constructor(url, options) {
     this.#url = url;
-    this.#onProgress = onProgress;
+    this.#options = options;
   }
 
-  static async load(url, { onProgress } = {}) {
+  static async load(url, { onProgress, warm = true } = {}) {
     const folder = new URL(url, globalThis.document?.baseURI ?? import.meta.url);
     if (!folder.pathname.endsWith("/")) folder.pathname += "/";
-    const polymix = new Polymix(folder.href, onProgress);
+    const polymix = new Polymix(folder.href, { onProgress, warm });
     await polymix.#started();
     return polymix;
   }
@@ -155,7 +155,8 @@ export class Polymix {
       const remote = new Remote();
       this.#remote = remote;
       try {
-        this.#info = await remote.call("load", { url: this.#url }, [], this.#onProgress);
+        const { onProgress, warm } = this.#options;
+        this.#info = await remote.call("load", { url: this.#url, warm }, [], onProgress);
         return remote;
       } catch (error) {
         remote.end(error);

@@ -20,11 +20,17 @@ const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 async function load() {
   at("failure").hidden = true;
   at("loading").hidden = false;
+  at("inputs").hidden = at("result").hidden = at("measured").hidden = false;
   try {
     asr = await Polymix.load("model/", {
       onProgress({ loaded, total }) {
-        at("progress").value = total ? loaded / total : 0;
-        at("loading-text").textContent = `Loading the model: ${mebibytes(loaded)} of ${total ? mebibytes(total) : "…"}`;
+        if (loaded === total) {
+          at("progress").removeAttribute("value");
+          at("loading-text").textContent = "Compiling for this GPU…";
+        } else {
+          at("progress").value = total ? loaded / total : 0;
+          at("loading-text").textContent = "Loading the model…";
+        }
       },
     });
   } catch (error) {
@@ -50,9 +56,10 @@ function fail(error) {
     "bad-audio": "This audio cannot be heard",
   };
   at("failure-title").textContent = titles[error.code] ?? "Something failed";
-  at("failure-text").textContent = `${error.message}.`;
+  at("failure-text").textContent = `${error.message[0].toUpperCase()}${error.message.slice(1)}.`;
   at("failure-webgpu").hidden = error.code !== "no-webgpu";
   at("retry").hidden = asr !== null;
+  at("inputs").hidden = at("result").hidden = at("measured").hidden = asr === null;
   at("failure").hidden = false;
   say("", "empty");
 }

@@ -92,7 +92,7 @@ const few = async () => (await clips("test.jsonl")).filter((_, index) => index %
 test("loads with progress and tells what it runs on", async () => {
   const { info, seen, memory } = await page.evaluate(async () => {
     const seen = [];
-    const asr = await polymix.Polymix.load("/dist/model", { onProgress: (progress) => seen.push(progress) });
+    const asr = await polymix.Polymix.load("/dist/model", { onProgress: (progress) => seen.push(progress), warm: false });
     const { info } = asr;
     const memory = await asr.memory();
     await asr.dispose();
@@ -348,7 +348,7 @@ test("fifty models come and go without a trace", async () => {
         const wave = Float32Array.from({ length: 8000 }, (_, i) => 0.3 * Math.sin(i * 0.05));
         let gpu = 0;
         for (let i = 0; i < times; i++) {
-          const asr = await Polymix.load("/dist/model/");
+          const asr = await Polymix.load("/dist/model/", { warm: false });
           if (transcribe) await asr.transcribe(wave, { sampleRate: 16000 });
           gpu = (await asr.memory()).gpu;
           await asr.dispose();
@@ -397,7 +397,10 @@ test("a device that stays lost is an error after one more try", async () => {
   const { error, loads } = await page.evaluate(async () => {
     const { Polymix } = await import("/dist~lost/polymix.js");
     let loads = 0;
-    const asr = await Polymix.load("/dist/model/", { onProgress: ({ loaded, total }) => (loads += loaded === total) });
+    const asr = await Polymix.load("/dist/model/", {
+      onProgress: ({ loaded, total }) => (loads += loaded === total),
+      warm: false,
+    });
     const error = await asr.transcribe(new Float32Array(8000), { sampleRate: 16000 }).then(
       () => "none",
       ({ code }) => code,
