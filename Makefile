@@ -9,9 +9,11 @@ test: ## lint, every test, the kernel suite on each software adapter, the browse
 	@scripts/setup test
 	@scripts/test
 
-bench: ## the benchmarks of benches/
-	@scripts/setup native
+bench: ## the benchmarks of benches/, then times in Chromium
+	@scripts/setup test
 	cargo bench
+	@scripts/web
+	@scripts/web-test bench
 
 web: ## the browser package and its page, to web/dist
 	@scripts/setup web

@@ -38,9 +38,9 @@ async function load() {
   } finally {
     at("loading").hidden = true;
   }
-  const { adapter, parameters, layers, loadMs, chunkMs } = asr.info;
+  const { adapter, parameters, loadMs, chunkMs } = asr.info;
   at("adapter").textContent = adapter;
-  at("model").textContent = `${(parameters / 1e6).toFixed(1)} M parameters, ${layers} layers`;
+  at("model").textContent = `${(parameters / 1e6).toFixed(1)} M parameters`;
   at("load-time").textContent = milliseconds(loadMs);
   enable(true);
   at("record").disabled = chunkMs === null;
