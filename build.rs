@@ -70,7 +70,14 @@ fn resolve(root: &Path, file: &Path) -> Result<String, String> {
         }
         text.push('\n');
     }
-    Ok(text)
+    Ok(compact(&text))
+}
+
+/// The source without comments and indentation, which a browser would have to fetch. WGSL has no text in quotes.
+fn compact(source: &str) -> String {
+    let code = |line: &str| line.split("//").next().unwrap_or_default().trim().to_owned();
+    let lines: Vec<String> = source.lines().map(code).filter(|line| !line.is_empty()).collect();
+    lines.join("\n")
 }
 
 fn kernel(root: &Path, family: &str, file: &Path) -> Result<String, String> {

@@ -4,6 +4,7 @@ mod executor;
 mod memory;
 mod plan;
 mod recorder;
+#[cfg(feature = "autograd")]
 pub mod reference;
 mod store;
 

@@ -12,7 +12,7 @@ pub use init::Init;
 pub use scope::Scope;
 
 use crate::error::{Error, Result};
-use crate::ops::Op;
+use crate::ops::{NodeOp, Op};
 use crate::shape::{DType, Shape, Spec};
 
 /// Index of a value in its graph.
@@ -51,7 +51,7 @@ pub struct Value {
 #[derive(Debug, Clone)]
 pub struct Node {
     /// The operation.
-    pub op: Arc<dyn Op>,
+    pub op: Arc<NodeOp>,
     /// Its operands.
     pub inputs: Vec<ValueId>,
     /// Its results.
@@ -181,9 +181,9 @@ impl Graph {
     ///
     /// # Errors
     /// When the operation refuses the shapes.
-    pub fn apply(&self, op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    pub fn apply<O: Op + 'static>(&self, op: Arc<O>, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         let specs: Vec<Spec> = inputs.iter().map(|tensor| tensor.spec.clone()).collect();
-        let outputs = op.infer(&specs)?;
+        let outputs = Op::infer(&*op, &specs)?;
         let mut data = self.data();
         let node = data.nodes.len();
         let first = data.values.len();
