@@ -3,6 +3,7 @@
 mod executor;
 mod memory;
 mod plan;
+mod recompute;
 mod recorder;
 pub mod reference;
 mod store;

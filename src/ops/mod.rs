@@ -81,7 +81,20 @@ pub trait Op: Debug + Send + Sync {
         Ok(vec![None; ctx.inputs.len()])
     }
 
-    /// The operand whose memory output `output` is: a view, or an update in place.
+    /// Whether results are as well computed again as kept for a derivative that reads them: work element by element
+    /// or row by row.
+    fn cheap(&self) -> bool {
+        false
+    }
+
+    /// The operands whose memory output `output` may take, the better ones first: each element is written by who has
+    /// read it, and no dispatch reads it later. The kernel says in WGSL that the one binding "may be" the other.
+    fn in_place(&self, output: usize) -> &[usize] {
+        let _ = output;
+        &[]
+    }
+
+    /// The operand whose memory output `output` always is: a view, or an update in place.
     fn alias(&self, output: usize) -> Option<usize> {
         let _ = output;
         None
