@@ -133,6 +133,29 @@ fn slots_are_packed() {
     assert!(worst.0 <= 1.05, "{}", worst.1);
 }
 
+/// Buffers are shared by plans of all shapes, the i-th largest slots one buffer: together they take little more than
+/// the plan that takes the most.
+#[test]
+fn shapes_share_their_memory() {
+    for checkpoint in ["cheap", "layer"] {
+        let subject = Subject::base("pom", &[format!("model.checkpoint={checkpoint:?}")]).unwrap();
+        for mode in [Mode::Infer, Mode::Train] {
+            let (mut pool, mut most) = (Vec::<u64>::new(), 0);
+            for (seconds, batch) in [(3.0, 120), (7.0, 50), (14.0, 25), (24.0, 14), (60.0, 5)] {
+                let plan = plan(&subject, seconds, batch, mode, &Capabilities::assumed()).plan;
+                let mut slots = plan.slots.clone();
+                slots.sort_unstable_by(|a, b| b.cmp(a));
+                pool.resize(pool.len().max(slots.len()), 0);
+                pool.iter_mut().zip(slots).for_each(|(buffer, slot)| *buffer = (*buffer).max(slot));
+                most = most.max(plan.peak_bytes());
+            }
+            let ratio = pool.iter().sum::<u64>() as f64 / most as f64;
+            println!("{checkpoint}, {mode:?}: {ratio:.3}");
+            assert!(ratio <= 1.1, "{checkpoint}, {mode:?}: {ratio:.3}");
+        }
+    }
+}
+
 /// Operations of the products in an encoder of `frames` feature frames, from the formulas, with the depthwise taps on
 /// padding; of Transformer-XL's table of positions, which has no batch, too.
 fn encoder(subject: &Subject, batch: u64, frames: u64) -> u64 {

@@ -81,8 +81,8 @@ pub trait Op: Debug + Send + Sync {
         Ok(vec![None; ctx.inputs.len()])
     }
 
-    /// Whether results are as well computed again as kept for a derivative that reads them: work element by element
-    /// or row by row.
+    /// Whether results are as well computed again as kept for a derivative that reads them: copies, and work element by
+    /// element or row by row.
     fn cheap(&self) -> bool {
         false
     }
