@@ -1,5 +1,7 @@
 //! Every kernel in every variant of its flags, translated to the languages of all backends.
 
+use std::path::Path;
+
 use naga::back::{PipelineConstants, glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage, front::wgsl};
@@ -111,16 +113,20 @@ fn every_kernel_is_written_for_every_backend() {
 
 #[test]
 fn headers_and_shapes_are_written_down() {
-    let mut failures = Vec::new();
-    for kernel in ALL {
-        if !kernel.source.starts_with("//") {
+    let (mut failures, mut read) = (Vec::new(), 0);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    for kernel in ALL.iter().filter(|kernel| !kernel.name.contains(',')) {
+        let text = std::fs::read_to_string(root.join(kernel.name).with_extension("wgsl")).unwrap();
+        if !text.starts_with("//") {
             failures.push(format!("{} has no header", kernel.name));
         }
-        for line in kernel.source.lines().filter(|line| line.contains("var<storage")) {
+        for line in text.lines().filter(|line| line.contains("var<storage")) {
+            read += 1;
             if !line.contains("// ") || !line.contains('[') && !line.contains("broadcasts") {
                 failures.push(format!("{}: no shape behind `{line}`", kernel.name));
             }
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(read > ALL.len());
 }

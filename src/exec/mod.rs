@@ -3,6 +3,7 @@
 mod executor;
 mod memory;
 mod plan;
+mod recompute;
 mod recorder;
 #[cfg(feature = "autograd")]
 pub mod reference;
