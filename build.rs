@@ -75,6 +75,13 @@ fn resolve(root: &Path, file: &Path) -> Result<String, String> {
     Ok(text)
 }
 
+/// The source without comments and indentation, which a browser would have to fetch. WGSL has no text in quotes.
+fn compact(source: &str) -> String {
+    let code = |line: &str| line.split("//").next().unwrap_or_default().trim().to_owned();
+    let lines: Vec<String> = source.lines().map(code).filter(|line| !line.is_empty()).collect();
+    lines.join("\n")
+}
+
 /// The text of a kernel's module in the catalogue and the names of its kernels: its own and, for each storage binding
 /// that "may be" another, the one that works in place.
 fn kernel(root: &Path, family: &str, file: &Path) -> Result<(String, Vec<String>), String> {
@@ -159,7 +166,8 @@ fn indexed(line: &str, x: &str, y: &str) -> String {
 
 fn parse(source: &str) -> Result<naga::Module, String> {
     let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
-    Validator::new(ValidationFlags::all(), Capabilities::default() | Capabilities::SUBGROUP)
+    let capabilities = Capabilities::default() | Capabilities::SUBGROUP | Capabilities::SHADER_INT64;
+    Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|e| e.emit_to_string(source))?;
     if module.entry_points.len() != 1 || module.entry_points[0].name != "main" {
@@ -191,7 +199,8 @@ fn storage(module: &naga::Module) -> Result<(naga::Handle<naga::Type>, Vec<(Stri
 
 /// The kernel as a Rust expression.
 fn describe(name: &str, source: &str, in_place: &str) -> Result<String, String> {
-    let module = parse(source)?;
+    let source = compact(source);
+    let module = parse(&source)?;
     let (params, storage) = storage(&module)?;
     let bindings: String = storage
         .iter()

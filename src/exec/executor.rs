@@ -94,7 +94,12 @@ const SENTINEL: u8 = 0xA5;
 impl Executor {
     /// An executor without plans.
     pub fn new(gpu: Arc<Gpu>) -> Self {
-        Self { gpu, store: Store::default(), pool: Vec::new(), generation: 0, fenced: false }
+        Self::with_store(gpu, Store::default())
+    }
+
+    /// An executor without plans, that finds `store` there.
+    pub fn with_store(gpu: Arc<Gpu>, store: Store) -> Self {
+        Self { gpu, store, pool: Vec::new(), generation: 0, fenced: false }
     }
 
     /// The device.

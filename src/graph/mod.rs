@@ -12,7 +12,7 @@ pub use init::Init;
 pub use scope::Scope;
 
 use crate::error::{Error, Result};
-use crate::ops::Op;
+use crate::ops::{NodeOp, Op};
 use crate::recipe::Recompute;
 use crate::shape::{DType, Shape, Spec};
 
@@ -47,7 +47,7 @@ pub struct Value {
 #[derive(Debug, Clone)]
 pub struct Node {
     /// The operation.
-    pub op: Arc<dyn Op>,
+    pub op: Arc<NodeOp>,
     /// Its operands.
     pub inputs: Vec<ValueId>,
     /// Its results.
@@ -185,9 +185,9 @@ impl Graph {
     ///
     /// # Errors
     /// When the operation refuses the shapes.
-    pub fn apply(&self, op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    pub fn apply<O: Op + 'static>(&self, op: Arc<O>, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         let specs: Vec<Spec> = inputs.iter().map(|tensor| tensor.spec.clone()).collect();
-        let outputs = op.infer(&specs)?;
+        let outputs = Op::infer(&*op, &specs)?;
         let mut data = self.data();
         let first = data.values.len();
         let values =
@@ -227,6 +227,7 @@ impl Graph {
     }
 
     /// Marks the nodes that `build` makes as parts of a derivative.
+    #[cfg(feature = "autograd")]
     pub(crate) fn derivative<T>(&self, build: impl FnOnce() -> T) -> T {
         let outer = std::mem::replace(&mut self.data().derivative, true);
         let built = build();

@@ -101,6 +101,50 @@ pub trait Op: Debug + Send + Sync {
     }
 }
 
+/// What a plan needs of an operation: without the feature `autograd` a graph keeps no more of it, and definitions,
+/// derivatives and their kernels are left out of the program.
+pub trait Recorded: Debug + Send + Sync {
+    /// As of [`Op::name`].
+    fn name(&self) -> &'static str;
+
+    /// As of [`Op::record`].
+    ///
+    /// # Errors
+    /// As of [`Op::record`].
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()>;
+
+    /// As of [`Op::in_place`].
+    fn in_place(&self, output: usize) -> &[usize];
+
+    /// As of [`Op::alias`].
+    fn alias(&self, output: usize) -> Option<usize>;
+}
+
+impl<O: Op> Recorded for O {
+    fn name(&self) -> &'static str {
+        Op::name(self)
+    }
+
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        Op::record(self, rec, inputs, outputs)
+    }
+
+    fn in_place(&self, output: usize) -> &[usize] {
+        Op::in_place(self, output)
+    }
+
+    fn alias(&self, output: usize) -> Option<usize> {
+        Op::alias(self, output)
+    }
+}
+
+/// What a graph's node keeps of its operation.
+#[cfg(feature = "autograd")]
+pub type NodeOp = dyn Op;
+/// What a graph's node keeps of its operation.
+#[cfg(not(feature = "autograd"))]
+pub type NodeOp = dyn Recorded;
+
 /// Checks the number of operands and their types.
 ///
 /// # Errors

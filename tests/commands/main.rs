@@ -3,6 +3,7 @@
 
 #![cfg(feature = "cli")]
 
+mod convert;
 mod encode;
 mod import;
 
@@ -13,7 +14,7 @@ use polymix::audio::{BANDS, Normalization, Padding, SAMPLE_RATE, Stats};
 use polymix::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
 use polymix::recipe::{FinetuneConfig, Head, ModelConfig};
 use polymix::text::Vocabulary;
-use polymix::weights::Weights;
+use polymix::weights::{Precision, Weights};
 
 const RECIPE: &str = "[model]\nd_model = 8\nlayers = 1\nffn = 16\nkernel = 3\nchannels = [4, 2]\n\
                       [finetune]\nsteps = 1\nhead = \"linear\"\n[finetune.data]\nbatch_utterances = 1\n\
