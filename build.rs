@@ -199,7 +199,8 @@ fn storage(module: &naga::Module) -> Result<(naga::Handle<naga::Type>, Vec<(Stri
 
 /// The kernel as a Rust expression.
 fn describe(name: &str, source: &str, in_place: &str) -> Result<String, String> {
-    let module = parse(source)?;
+    let source = compact(source);
+    let module = parse(&source)?;
     let (params, storage) = storage(&module)?;
     let bindings: String = storage
         .iter()

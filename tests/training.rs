@@ -63,6 +63,12 @@ fn recipe(overrides: &[&str]) -> Recipe {
     Recipe::parse("test", "", &settings).unwrap()
 }
 
+/// Fine-tuning on texts of up to 8 characters.
+fn task(recipe: &Recipe, seed: u32) -> Finetune {
+    let (model, config) = (recipe.model.clone(), recipe.finetune.clone());
+    Finetune { model, config, vocabulary: polymix::text::Vocabulary::english(), capacity: 8, seed }
+}
+
 fn corpus(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name)
 }
@@ -169,13 +175,7 @@ fn resident() -> Option<u64> {
 fn memory_stays_flat_over_varying_shapes() -> Result<()> {
     let Some(gpu) = gpu() else { return Ok(()) };
     let recipe = recipe(&[]);
-    let task = Finetune {
-        model: recipe.model.clone(),
-        config: recipe.finetune.clone(),
-        vocabulary: polymix::text::Vocabulary::english(),
-        capacity: 8,
-        seed: 0,
-    };
+    let task = task(&recipe, 0);
     let mut stepper = block_on(Stepper::new(Executor::new(gpu), &task, &recipe.finetune.optimizer))?;
     stepper.parameters.fill(&stepper.executor, None, 0)?;
     let batch = |utterances: usize, frames: usize, seed: u32| polymix::data::Batch {
@@ -227,13 +227,7 @@ fn gradient_bits(gpu: &Arc<Gpu>, mixer: &str, checkpoint: &str, shape: BatchShap
     let sizes = ["model.layer_drop=0.3", "model.heads=2", "model.summary_hidden=6", "model.summary_local=4"];
     let settings: Vec<&str> = sizes.into_iter().chain(chosen.iter().map(String::as_str)).collect();
     let recipe = recipe(&settings);
-    let task = Finetune {
-        model: recipe.model.clone(),
-        config: recipe.finetune.clone(),
-        vocabulary: polymix::text::Vocabulary::english(),
-        capacity: 8,
-        seed: 5,
-    };
+    let task = task(&recipe, 5);
     let built = task.graph(shape, true).unwrap();
     let parameters = built.graph.parameters();
     let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
@@ -305,13 +299,7 @@ fn same_step(mixer: &str, gpu: Option<&Arc<Gpu>>) {
         "model.summary_local=4",
     ];
     let recipe = recipe(&[sizes.as_slice(), &[mixer.as_str()]].concat());
-    let task = Finetune {
-        model: recipe.model.clone(),
-        config: recipe.finetune.clone(),
-        vocabulary: polymix::text::Vocabulary::english(),
-        capacity: 8,
-        seed: 5,
-    };
+    let task = task(&recipe, 5);
     let shape = BatchShape { utterances: 2, frames: 24 };
     let built = task.graph(shape, true).unwrap();
     let parameters = built.graph.parameters();

@@ -5,12 +5,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::memory::{Lifetime, pack};
-use super::recompute::{Rule, recompute};
 use super::recorder::{Dispatch, Memory, Operand, Recorder};
 use crate::error::{Error, Result};
 use crate::gpu::Capabilities;
 use crate::graph::{Graph, Node, Source, Tensor, Value, ValueId, roots};
-use crate::recipe::Recompute;
 use crate::shader::Kernel;
 use crate::shape::Spec;
 
@@ -106,19 +104,10 @@ impl Plan {
     /// # Errors
     /// When an operation cannot be dispatched within the device's limits.
     pub fn compile(graph: &Graph, outputs: &[(&str, &Tensor)], capabilities: &Capabilities) -> Result<Self> {
-        let (mut values, mut nodes) = graph.snapshot();
+        let (values, mut nodes) = graph.snapshot();
         keep_needed(&values, &mut nodes, outputs);
-        let wanted: Vec<ValueId> = outputs.iter().map(|(_, tensor)| tensor.id()).collect();
-        let rules: &[Rule] = match graph.recompute() {
-            Recompute::None => &[],
-            Recompute::Cheap => &[Rule::Cheap],
-            Recompute::Layer => &[Rule::Sections, Rule::Cheap],
-        };
-        for &rule in rules {
-            nodes = recompute(rule, &mut values, &nodes, &wanted);
-            // A copy may leave what it stands for without a use.
-            keep_needed(&values, &mut nodes, outputs);
-        }
+        #[cfg(feature = "autograd")]
+        let (values, nodes) = super::recompute::recompute(graph.recompute(), values, nodes, outputs);
         Compiler::new(&values, &nodes, outputs, capabilities)?.run()
     }
 
@@ -178,7 +167,7 @@ impl Plan {
 }
 
 /// Leaves the nodes that outputs, stored values and updates in place depend on.
-fn keep_needed(values: &[Value], nodes: &mut Vec<Node>, outputs: &[(&str, &Tensor)]) {
+pub(super) fn keep_needed(values: &[Value], nodes: &mut Vec<Node>, outputs: &[(&str, &Tensor)]) {
     let roots = roots(values, nodes);
     let mut wanted = vec![false; values.len()];
     let mut named = vec![false; values.len()];

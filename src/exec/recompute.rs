@@ -5,11 +5,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::{Node, Source, Value, ValueId, roots};
+use super::plan::keep_needed;
+use crate::graph::{Node, Source, Tensor, Value, ValueId, roots};
+use crate::recipe::Recompute;
 
 /// Which values are computed again.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Rule {
+enum Rule {
     /// All of a section, from what it takes from outside.
     Sections,
     /// Results of [`crate::ops::Op::cheap`] operations whose operands are in memory then anyway.
@@ -32,22 +34,38 @@ struct Walk<'a> {
     done: Vec<Node>,
 }
 
-/// `nodes` with the copies that `rule` asks for; `wanted` are results of the plan.
+/// `nodes` with the copies that `wanted` asks for, and the values with the copies' results.
 pub(super) fn recompute(
-    rule: Rule,
-    values: &mut Vec<Value>,
-    nodes: &[Node],
-    wanted: &[ValueId],
-) -> Vec<Node> {
+    wanted: Recompute,
+    mut values: Vec<Value>,
+    mut nodes: Vec<Node>,
+    outputs: &[(&str, &Tensor)],
+) -> (Vec<Value>, Vec<Node>) {
+    let rules: &[Rule] = match wanted {
+        Recompute::None => &[],
+        Recompute::Cheap => &[Rule::Cheap],
+        Recompute::Layer => &[Rule::Sections, Rule::Cheap],
+    };
+    for &rule in rules {
+        nodes = walk(rule, &mut values, &nodes, outputs);
+        // A copy may leave what it stands for without a use.
+        keep_needed(&values, &mut nodes, outputs);
+    }
+    (values, nodes)
+}
+
+/// `nodes` with the copies that `rule` asks for.
+fn walk(rule: Rule, values: &mut Vec<Value>, nodes: &[Node], outputs: &[(&str, &Tensor)]) -> Vec<Node> {
+    let wanted = outputs.iter().map(|(_, tensor)| tensor.id());
     let roots = roots(values, nodes);
     let (mut makers, mut last_use): (HashMap<ValueId, usize>, HashMap<ValueId, usize>) = Default::default();
     for (index, node) in nodes.iter().enumerate() {
         makers.extend(node.outputs.iter().map(|&id| (id, index)));
         last_use.extend(node.inputs.iter().chain(&node.outputs).map(|&id| (roots[id], index)));
     }
-    last_use.extend(wanted.iter().map(|&id| (roots[id], usize::MAX)));
+    last_use.extend(wanted.clone().map(|id| (roots[id], usize::MAX)));
     let stored = (0..values.len()).filter(|&id| values[id].store.is_some());
-    let mut kept: HashSet<ValueId> = stored.chain(wanted.iter().copied()).map(|id| roots[id]).collect();
+    let mut kept: HashSet<ValueId> = stored.chain(wanted).map(|id| roots[id]).collect();
     if rule == Rule::Sections {
         for node in nodes.iter().filter(|node| !node.derivative) {
             let section = |id: &&ValueId| makers.get(*id).map(|&maker| nodes[maker].section);

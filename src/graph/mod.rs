@@ -227,6 +227,7 @@ impl Graph {
     }
 
     /// Marks the nodes that `build` makes as parts of a derivative.
+    #[cfg(feature = "autograd")]
     pub(crate) fn derivative<T>(&self, build: impl FnOnce() -> T) -> T {
         let outer = std::mem::replace(&mut self.data().derivative, true);
         let built = build();

@@ -93,7 +93,7 @@ impl Frontend {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "autograd"))]
 mod tests {
     use super::*;
     use crate::autograd::gradients;

@@ -113,9 +113,6 @@ pub trait Recorded: Debug + Send + Sync {
     /// As of [`Op::record`].
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()>;
 
-    /// As of [`Op::cheap`].
-    fn cheap(&self) -> bool;
-
     /// As of [`Op::in_place`].
     fn in_place(&self, output: usize) -> &[usize];
 
@@ -130,10 +127,6 @@ impl<O: Op> Recorded for O {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         Op::record(self, rec, inputs, outputs)
-    }
-
-    fn cheap(&self) -> bool {
-        Op::cheap(self)
     }
 
     fn in_place(&self, output: usize) -> &[usize] {
