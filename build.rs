@@ -210,7 +210,6 @@ fn describe(name: &str, source: &str, in_place: &str) -> Result<String, String> 
         module.overrides.iter().filter_map(|(_, o)| Some(format!("{:?}", o.name.as_ref()?))).collect();
     overrides.sort();
     let (_, size) = fields(&module, params)?;
-    let source = compact(source);
     Ok(format!(
         "Kernel {{ name: {name:?}, source: {source:?}, bindings: &[{bindings}], overrides: &[{overrides}], \
          params: {size}, in_place: &[{in_place}] }}",
