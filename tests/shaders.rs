@@ -1,5 +1,7 @@
 //! Every kernel in every variant of its flags, translated to the languages of all backends.
 
+use std::path::{Path, PathBuf};
+
 use naga::back::{PipelineConstants, glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage, front::wgsl};
@@ -107,18 +109,35 @@ fn every_kernel_is_written_for_every_backend() {
     assert!(written >= 4 * ALL.len());
 }
 
+/// All WGSL files in and below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
 #[test]
 fn headers_and_shapes_are_written_down() {
     let mut failures = Vec::new();
-    for kernel in ALL {
-        if !kernel.source.starts_with("//") {
-            failures.push(format!("{} has no header", kernel.name));
+    let all = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders"));
+    assert!(all.len() > ALL.len());
+    for file in all {
+        let source = std::fs::read_to_string(&file).unwrap();
+        let file = file.display();
+        if !source.starts_with("//") && !source.starts_with("#import ") {
+            failures.push(format!("{file} has no header"));
         }
-        for line in kernel.source.lines().filter(|line| line.contains("var<storage")) {
+        for line in source.lines().filter(|line| line.contains("var<storage")) {
             if !line.contains("// ") || !line.contains('[') && !line.contains("broadcasts") {
-                failures.push(format!("{}: no shape behind `{line}`", kernel.name));
+                failures.push(format!("{file}: no shape behind `{line}`"));
             }
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_catalogue_has_no_comments() {
+    for kernel in ALL {
+        assert!(!kernel.source.contains("//") && !kernel.source.contains("\n "), "{}", kernel.name);
+    }
 }
