@@ -122,8 +122,9 @@ fn headers_and_shapes_are_written_down() {
     assert!(all.len() > ALL.len());
     for file in all {
         let source = std::fs::read_to_string(&file).unwrap();
+        let shared = file.parent().is_some_and(|folder| folder.ends_with("shared"));
         let file = file.display();
-        if !source.starts_with("//") && !source.starts_with("#import ") {
+        if !shared && !source.starts_with("//") {
             failures.push(format!("{file} has no header"));
         }
         for line in source.lines().filter(|line| line.contains("var<storage")) {
