@@ -9,9 +9,9 @@ test: ## lint, every test, the kernel suite on each software adapter, the browse
 	@scripts/setup test
 	@scripts/test
 
-bench: ## the benchmarks of benches/
+bench: ## kernels beside the adapter's peaks, and the CPU's part
 	@scripts/setup native
-	cargo bench
+	@scripts/bench
 
 lint: ## rustfmt, clippy
 	@scripts/setup native
