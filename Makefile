@@ -1,17 +1,23 @@
-.PHONY: demo test bench lint
+.PHONY: demo test bench web lint
 
 demo: ## pre-train, fine-tune, score and transcribe, on the corpus that comes with the project
 	@scripts/setup native
 	cargo build --release
 	target/release/polymix demo
 
-test: ## lint, every test, the kernel suite on each software adapter, the browser build
+test: ## lint, every test, the kernel suite on each software adapter, the browser package in Chromium
 	@scripts/setup test
 	@scripts/test
 
-bench: ## kernels beside the adapter's peaks, and the CPU's part
-	@scripts/setup native
-	@scripts/bench
+bench: ## the benchmarks of benches/, then times in Chromium
+	@scripts/setup test
+	cargo bench
+	@scripts/web
+	@scripts/web-test bench
+
+web: ## the browser package and its page, to web/dist
+	@scripts/setup web
+	@scripts/web
 
 lint: ## rustfmt, clippy
 	@scripts/setup native

@@ -19,8 +19,8 @@ use polymix::ops::matmul::MatMul;
 use polymix::ops::{Array, Op};
 use polymix::shader::Kernel;
 use polymix::shader::matmul::{
-    matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_large_vec4, matmul_subgroup_vec4,
-    matmul_tiled, matmul_tiled_large,
+    matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_u64, matmul_subgroup_vec4, matmul_tiled,
+    matmul_tiled_large,
 };
 use polymix::shape::Spec;
 
@@ -91,7 +91,9 @@ impl Rung {
         }
         if shares && aligned {
             rungs.push(own(&matmul_subgroup_vec4::KERNEL, [32, 32], 1));
-            rungs.push(own(&matmul_subgroup_large_vec4::KERNEL, [64, 64], 1));
+        }
+        if shares && aligned && capabilities.int64 {
+            rungs.push(own(&matmul_subgroup_u64::KERNEL, [32, 32], 1));
         }
         // Barriers between subgroups take a software driver minutes.
         if capabilities.tier != Tier::Cpu {

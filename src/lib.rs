@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod audio;
+#[cfg(feature = "autograd")]
 pub mod autograd;
 #[cfg(feature = "cli")]
 pub mod cli;

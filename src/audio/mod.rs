@@ -1,8 +1,8 @@
 //! From sound to features: decoding, resampling, log-mel energies, normalisation, padding, augmentation.
 //!
 //! Everything here runs on the CPU and knows no tensor. Waves are `f32` slices at 16 kHz, mono, in
-//! [-1, 1]; features are row-major `[frames, 80]`. File formats, resampling and augmentation need the
-//! `cli` feature; the rest also serves the browser.
+//! [-1, 1]; features are row-major `[frames, 80]`. File formats and augmentation need the `cli`
+//! feature; the rest also serves the browser.
 
 #[cfg(feature = "cli")]
 mod augment;
@@ -11,7 +11,6 @@ mod decode;
 mod features;
 mod normalization;
 mod preprocess;
-#[cfg(feature = "cli")]
 mod resample;
 mod stream;
 
@@ -22,8 +21,7 @@ pub use decode::{Audio, duration, is_audio_name, read};
 pub use features::{BANDS, Features, HOP, LogMel, SAMPLE_RATE, frame_count};
 pub use normalization::{Accumulator, Normalization, Stats};
 pub use preprocess::{PaddedBatch, Padding, Preprocessor, STRIDE, pad_silence};
-#[cfg(feature = "cli")]
-pub use resample::resample;
+pub use resample::{Resampler, resample};
 pub use stream::FeatureStream;
 
 /// Loading the golden values that the tests compare with.

@@ -56,6 +56,8 @@ pub(super) enum Command {
     Profile(Profile),
     /// Describes a model: configuration, parameters, vocabulary, preprocessing
     Info(Info),
+    /// Writes a model with its tensors in another type
+    Convert(Convert),
     /// Makes a model of another toolkit's checkpoint
     #[command(subcommand)]
     Import(Import),
@@ -242,6 +244,26 @@ pub(super) struct Profile {
 pub(super) struct Info {
     /// A model, or a run's best one
     pub model: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Convert {
+    /// A model, or a run's best one
+    pub model: PathBuf,
+    /// The type of the tensors
+    #[arg(long, value_enum, value_name = "f16|f32")]
+    pub dtype: TensorType,
+    /// Folder of the new model
+    #[arg(long, value_name = "MODEL")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TensorType {
+    /// Half the bytes, three decimal digits
+    F16,
+    /// What training computes in
+    F32,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,7 +8,7 @@ use super::train::command_line;
 use crate::error::{Error, Result};
 use crate::models::speechbrain::{self, HyperParameters};
 use crate::models::{SavedModel, within};
-use crate::weights::Weights;
+use crate::weights::{Precision, Weights};
 
 /// Makes a model of another toolkit's checkpoint.
 pub(super) fn run(command: &Import, global: &Global) -> Result<()> {
@@ -26,7 +26,7 @@ fn import(command: &ImportSpeechbrain) -> Result<()> {
     let values = within(hyper_parameters, HyperParameters::from_json(&text))?;
     let tensors = within(weights, Weights::parse(&read(weights)?))?;
     let model = within(weights, speechbrain::import(&tensors, &values))?;
-    model.save(out, &card(command))?;
+    model.save(out, Precision::F32, &card(command))?;
     let parameters = model.config.parameters()?;
     let trainable = parameters.iter().filter(|parameter| parameter.trainable);
     let count = trainable.map(|parameter| parameter.shape.elements()).sum();

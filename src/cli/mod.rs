@@ -2,6 +2,7 @@
 
 mod adapter;
 mod arguments;
+mod convert;
 mod demo;
 mod devices;
 mod encode;
@@ -73,6 +74,7 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Encode(command) => encode::run(command, global),
         Command::Profile(command) => profile::run(command, global),
         Command::Info(command) => info::run(command, global),
+        Command::Convert(command) => convert::run(command, global),
         Command::Import(command) => import::run(command, global),
     }
 }

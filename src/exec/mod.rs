@@ -3,7 +3,10 @@
 mod executor;
 mod memory;
 mod plan;
+#[cfg(feature = "autograd")]
+mod recompute;
 mod recorder;
+#[cfg(feature = "autograd")]
 pub mod reference;
 mod store;
 

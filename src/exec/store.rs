@@ -1,6 +1,7 @@
 //! Buffers that outlive a run and are shared by the plans of all shapes: parameters, gradients, moments.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Gpu};
@@ -17,10 +18,11 @@ pub struct Entry {
     pub spec: Spec,
 }
 
-/// Named persistent tensors in a few buffers.
-#[derive(Debug, Default)]
+/// Named persistent tensors in a few buffers. A clone shares the buffers of what is stored so far; what either stores
+/// after that is its own.
+#[derive(Debug, Clone, Default)]
 pub struct Store {
-    buffers: Vec<Buffer>,
+    buffers: Vec<Arc<Buffer>>,
     entries: HashMap<String, Entry>,
 }
 
@@ -42,7 +44,7 @@ impl Store {
         if !parts.iter().any(|(part, _)| part == name) {
             self.insert(name, Entry { buffer: self.buffers.len(), offset: 0, spec })?;
         }
-        self.buffers.push(gpu.storage(name, offset)?);
+        self.buffers.push(Arc::new(gpu.storage(name, offset)?));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::resident::{Forward, Resident, batch};
-use super::{BestRq, CtcModel, Encoded, Encoder, ModelKind, STRIDE, SavedModel, frames_after};
+use super::{BestRq, CtcModel, DeviceModel, Encoded, Encoder, ModelKind, STRIDE, SavedModel, frames_after};
 use crate::audio::{BANDS, Padding as AudioPadding, Preprocessor};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
@@ -45,18 +45,27 @@ impl Extractor {
     ///
     /// # Errors
     /// When the model does not go with the padding, or the device has no room for it.
-    pub fn new(gpu: Arc<Gpu>, mut saved: SavedModel, padding: Option<Padding>) -> Result<Self> {
-        let model = &mut saved.config.model;
+    pub fn new(gpu: Arc<Gpu>, saved: SavedModel, padding: Option<Padding>) -> Result<Self> {
+        Self::of(&DeviceModel::new(gpu, &saved)?, padding)
+    }
+
+    /// Reads a model that is on a device; `padding` as of [`Extractor::new`].
+    ///
+    /// # Errors
+    /// When the model does not go with the padding.
+    pub fn of(placed: &DeviceModel, padding: Option<Padding>) -> Result<Self> {
+        let (mut config, mut preprocessor) = (placed.config.clone(), placed.preprocessor.preprocessor());
+        let model = &mut config.model;
         model.padding = padding.unwrap_or(model.padding);
         model.validate()?;
-        saved.preprocessor.padding = match model.padding {
-            Padding::Masked if saved.preprocessor.padding.by_own_length() => saved.preprocessor.padding,
+        preprocessor.padding = match model.padding {
+            Padding::Masked if preprocessor.padding.by_own_length() => preprocessor.padding,
             Padding::Masked => AudioPadding::Masked,
             Padding::Reference => AudioPadding::ReferencePretrain,
         };
-        let (layers, bands) = (model.layers, saved.config.bands);
+        let (layers, bands) = (model.layers, config.bands);
         let encoder = Encoder::new(model, bands)?;
-        let forward: Box<Forward> = match &saved.config.kind {
+        let forward: Box<Forward> = match &config.kind {
             ModelKind::BestRq { codes, code_dim } => {
                 let (codes, code_dim) = (*codes, *code_dim);
                 let config = PretrainConfig { codes, code_dim, ..PretrainConfig::default() };
@@ -75,8 +84,7 @@ impl Extractor {
                 })
             }
         };
-        let preprocessor = saved.preprocessor.preprocessor();
-        let resident = Resident::new(gpu, saved.config, &saved.weights, forward)?;
+        let resident = Resident::new(placed, config, forward);
         Ok(Self { resident, preprocessor, layers })
     }
 

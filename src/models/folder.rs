@@ -1,13 +1,12 @@
 //! MODEL folders: `config.json`, `model.safetensors`, `vocab.json`, `preprocessor_config.json`, `README.md`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::saved::{PreprocessorConfig, SavedConfig, SavedModel};
+use super::saved::{SavedModel, within};
 use crate::error::{Error, Result};
-use crate::text::Vocabulary;
-use crate::weights::Weights;
+use crate::weights::{Precision, Weights};
 
 /// The files of a MODEL folder.
 const FILES: [&str; 5] =
@@ -17,14 +16,6 @@ const FILES: [&str; 5] =
 fn read(folder: &Path, name: &str) -> Result<String> {
     let path = folder.join(name);
     std::fs::read_to_string(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e})")))
-}
-
-/// Names the file that an error is about.
-pub(crate) fn within<T>(path: &Path, result: Result<T>) -> Result<T> {
-    result.map_err(|error| match error {
-        Error::File { .. } => error,
-        other => Error::file(path, other.to_string()),
-    })
 }
 
 /// Writes a file whole: aside, flushed to the disk, renamed.
@@ -50,38 +41,34 @@ fn json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 }
 
 impl SavedModel {
+    /// The folder of the model that `folder` names: itself, or the best model of the RUN.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn folder(folder: &Path) -> Result<PathBuf> {
+        let candidates = [folder.to_path_buf(), folder.join("best"), folder.join("last")];
+        let found = candidates.into_iter().find(|candidate| candidate.join("config.json").is_file());
+        found.ok_or_else(|| {
+            Error::file(folder, "is neither a model (no config.json) nor a run with one; give a model folder")
+        })
+    }
+
     /// Reads the MODEL `folder`, or the RUN's best model.
     ///
     /// # Errors
     /// When a file is missing, damaged or does not fit the others.
     pub fn load(folder: &Path) -> Result<Self> {
-        let inner =
-            ["best", "last"].iter().map(|name| folder.join(name)).find(|p| p.join("config.json").is_file());
-        let folder = match folder.join("config.json").is_file() {
-            true => folder.to_path_buf(),
-            false => inner.ok_or_else(|| {
-                Error::file(
-                    folder,
-                    "is neither a model (no config.json) nor a run with one; give a model folder",
-                )
-            })?,
+        let folder = Self::folder(folder)?;
+        let config = read(&folder, "config.json")?;
+        let preprocessor = read(&folder, "preprocessor_config.json")?;
+        let vocabulary = match folder.join("vocab.json").is_file() {
+            true => Some(read(&folder, "vocab.json")?),
+            false => None,
         };
-        let path = folder.join("config.json");
-        let config =
-            within(&path, read(&folder, "config.json").and_then(|text| SavedConfig::from_json(&text)))?;
-        let path = folder.join("preprocessor_config.json");
-        let text = read(&folder, "preprocessor_config.json")?;
-        let preprocessor = within(&path, PreprocessorConfig::from_json(&text))?;
         let path = folder.join("model.safetensors");
         let bytes = std::fs::read(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e})")))?;
         let weights = within(&path, Weights::parse(&bytes))?;
-        let vocabulary = match folder.join("vocab.json") {
-            file if file.is_file() => Some(Vocabulary::load(file)?),
-            _ => None,
-        };
-        let model = Self { config, weights, preprocessor, vocabulary };
-        within(&path, model.check())?;
-        Ok(model)
+        Self::from_files(&folder, &config, &preprocessor, vocabulary.as_deref(), weights)
     }
 
     /// Checks that nothing but a model would be lost if one were saved as `folder`.
@@ -107,11 +94,12 @@ impl SavedModel {
         Ok(())
     }
 
-    /// Writes the MODEL `folder` aside and renames it; `card` is its README.
+    /// Writes the MODEL `folder` aside and renames it, the tensors in `precision`; `card` is its README.
     ///
     /// # Errors
-    /// When the disk is full or the folder cannot be written.
-    pub fn save(&self, folder: &Path, card: &str) -> Result<()> {
+    /// When a value does not fit the precision, the disk is full or the folder cannot be written.
+    pub fn save(&self, folder: &Path, precision: Precision, card: &str) -> Result<()> {
+        let tensors = self.weights.serialize(precision)?;
         let aside = folder.with_extension("partial");
         let failed =
             |e: std::io::Error| Error::file(folder, format!("cannot be written ({e}); free space first"));
@@ -121,7 +109,7 @@ impl SavedModel {
         std::fs::create_dir_all(&aside).map_err(failed)?;
         write_whole(&aside.join("config.json"), &json(&self.config)?)?;
         write_whole(&aside.join("preprocessor_config.json"), &json(&self.preprocessor)?)?;
-        write_whole(&aside.join("model.safetensors"), &self.weights.serialize()?)?;
+        write_whole(&aside.join("model.safetensors"), &tensors)?;
         if let Some(vocabulary) = &self.vocabulary {
             write_whole(&aside.join("vocab.json"), vocabulary.to_json().as_bytes())?;
         }

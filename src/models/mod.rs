@@ -17,9 +17,10 @@ pub use ctc::{CtcHead, CtcModel};
 pub use encoder::{Encoded, Encoder, EncoderInputs, STRIDE, frames_after};
 pub use extractor::{Extracted, Extractor};
 #[cfg(feature = "cli")]
-pub(crate) use folder::within;
-#[cfg(feature = "cli")]
 pub use folder::{replace_folder, write_whole};
 pub use recognizer::{Recognized, Recognizer};
+pub use resident::DeviceModel;
+#[cfg(feature = "cli")]
+pub(crate) use saved::within;
 pub use saved::{ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
 pub use stream::StreamRecognizer;

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::resident::{Resident, batch, bucket};
-use super::{CtcModel, Encoder, ModelKind, STRIDE, SavedModel, frames_after};
+use super::{CtcModel, DeviceModel, Encoder, STRIDE, SavedModel, frames_after};
 use crate::audio::{HOP, Preprocessor, SAMPLE_RATE};
 use crate::error::{Error, Result};
 use crate::exec::Plan;
@@ -57,20 +57,26 @@ impl Recognizer {
     ///
     /// # Errors
     /// When the model is no CTC model or the device has no room for it.
-    pub fn new(gpu: Arc<Gpu>, mut saved: SavedModel) -> Result<Self> {
-        let (ModelKind::Ctc(head), Some(vocabulary)) = (&saved.config.kind, saved.vocabulary.take()) else {
-            return Err(Error::invalid("the model has no CTC head; fine-tune it first, then give its run"));
-        };
-        let encoder = Encoder::new(&saved.config.model, saved.config.bands)?;
-        let model = CtcModel::new(encoder, head.clone());
+    pub fn new(gpu: Arc<Gpu>, saved: SavedModel) -> Result<Self> {
+        Self::of(&DeviceModel::new(gpu, &saved)?)
+    }
+
+    /// Recognizes with a model that is on a device.
+    ///
+    /// # Errors
+    /// When it is no CTC model.
+    pub fn of(placed: &DeviceModel) -> Result<Self> {
+        let (head, vocabulary) = placed.ctc()?;
+        let encoder = Encoder::new(&placed.config.model, placed.config.bands)?;
+        let model = CtcModel::new(encoder, head);
         let forward = move |scope: &Scope, ctx: &Context, features: &Tensor| {
             let (logits, _) = model.forward(scope, ctx, features)?;
             let tokens = logits.dims()[2];
             let (ids, probabilities) = logits.reshape([ctx.batch * ctx.time, tokens])?.argmax()?;
             Ok(vec![("ids".to_owned(), ids), ("probabilities".to_owned(), probabilities)])
         };
-        let preprocessor = saved.preprocessor.preprocessor();
-        let resident = Resident::new(gpu, saved.config, &saved.weights, Box::new(forward))?;
+        let preprocessor = placed.preprocessor.preprocessor();
+        let resident = Resident::new(placed, placed.config.clone(), Box::new(forward));
         Ok(Self { resident, vocabulary, preprocessor })
     }
 

@@ -1,22 +1,66 @@
-//! A model on a device: its weights, and the plans of the batch shapes that were seen last.
+//! A model on a device: its weights, which all who run it share, and the plans of the batch shapes that were seen last.
 
 use std::sync::Arc;
 
-use super::{EncoderInputs, SavedConfig, frames_after};
+use super::{CtcHead, EncoderInputs, ModelKind, PreprocessorConfig, SavedConfig, SavedModel, frames_after};
 use crate::audio::{PaddedBatch, Preprocessor};
-use crate::error::Result;
-use crate::exec::{Executor, Loaded, Plan};
+use crate::error::{Error, Result};
+use crate::exec::{Executor, Loaded, Plan, Store};
 use crate::gpu::Gpu;
 use crate::graph::{Graph, Parameter, Scope, Tensor};
 use crate::nn::{Context, Mode};
 use crate::shape::Spec;
-use crate::weights::Weights;
+use crate::text::Vocabulary;
 
 /// Plans that are kept; the one that was not used for longest goes.
 const MOST_PLANS: usize = 24;
 
 /// Adds the model to a graph whose features are given; returns what is read, by name.
 pub(super) type Forward = dyn Fn(&Scope, &Context, &Tensor) -> Result<Vec<(String, Tensor)>> + Send + Sync;
+
+/// A model whose weights are on a device. Recognizers, extractors and streams of it, and its clones, share them.
+#[derive(Clone)]
+pub struct DeviceModel {
+    pub(super) gpu: Arc<Gpu>,
+    pub(super) config: SavedConfig,
+    pub(super) preprocessor: PreprocessorConfig,
+    pub(super) vocabulary: Option<Vocabulary>,
+    store: Store,
+}
+
+impl DeviceModel {
+    /// Places the model's weights on the device.
+    ///
+    /// # Errors
+    /// When a weight is missing or the device has no room for them.
+    pub fn new(gpu: Arc<Gpu>, saved: &SavedModel) -> Result<Self> {
+        let SavedModel { config, weights, preprocessor, vocabulary } = saved;
+        let mut store = Store::default();
+        let parameters = config.parameters()?;
+        place(&gpu, &mut store, &parameters)?;
+        for parameter in &parameters {
+            store.write(&gpu, &parameter.name, weights.values(parameter)?)?;
+        }
+        let (config, preprocessor) = (config.clone(), preprocessor.clone());
+        Ok(Self { gpu, config, preprocessor, vocabulary: vocabulary.clone(), store })
+    }
+
+    /// An executor that finds the weights there.
+    pub(super) fn executor(&self) -> Executor {
+        Executor::with_store(self.gpu.clone(), self.store.clone())
+    }
+
+    /// The head and the tokens of a CTC model.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(super) fn ctc(&self) -> Result<(CtcHead, Vocabulary)> {
+        match (&self.config.kind, &self.vocabulary) {
+            (ModelKind::Ctc(head), Some(vocabulary)) => Ok((head.clone(), vocabulary.clone())),
+            _ => Err(Error::invalid("the model has no CTC head; fine-tune it first, then give its run")),
+        }
+    }
+}
 
 /// A model for inference, on a device.
 pub(super) struct Resident {
@@ -28,14 +72,9 @@ pub(super) struct Resident {
 }
 
 impl Resident {
-    /// Places the weights on the device.
-    ///
-    /// # Errors
-    /// When a weight is missing or the device has no room for them.
-    pub fn new(gpu: Arc<Gpu>, config: SavedConfig, weights: &Weights, forward: Box<Forward>) -> Result<Self> {
-        let mut executor = Executor::new(gpu);
-        place(&mut executor, &config.parameters()?, weights)?;
-        Ok(Self { executor, config, forward, plans: Vec::new() })
+    /// The model, whose encoder is `config`'s.
+    pub fn new(model: &DeviceModel, config: SavedConfig, forward: Box<Forward>) -> Self {
+        Self { executor: model.executor(), config, forward, plans: Vec::new() }
     }
 
     /// The plan for `rows` rows of `frames` feature frames.
@@ -127,9 +166,8 @@ pub(super) fn bucket(frames: usize) -> usize {
     bucket
 }
 
-/// Puts the parameters into buffers that the device can bind.
-pub(super) fn place(executor: &mut Executor, parameters: &[Parameter], weights: &Weights) -> Result<()> {
-    let gpu = executor.gpu().clone();
+/// Makes room for the parameters in buffers that the device can bind.
+fn place(gpu: &Gpu, store: &mut Store, parameters: &[Parameter]) -> Result<()> {
     let most = gpu.capabilities().max_binding.min(gpu.capabilities().max_buffer);
     let mut arenas: Vec<(Vec<(String, Spec)>, u64)> = Vec::new();
     for parameter in parameters {
@@ -144,10 +182,7 @@ pub(super) fn place(executor: &mut Executor, parameters: &[Parameter], weights: 
         }
     }
     for (index, (parts, _)) in arenas.iter().enumerate() {
-        executor.store.arena(&gpu, &format!("parameters.{index}"), parts)?;
-    }
-    for parameter in parameters {
-        executor.store.write(&gpu, &parameter.name, weights.values(parameter)?)?;
+        store.arena(gpu, &format!("parameters.{index}"), parts)?;
     }
     Ok(())
 }

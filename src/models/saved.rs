@@ -1,5 +1,7 @@
 //! A MODEL folder's contents: configuration, weights, vocabulary, preprocessing.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::{CtcHead, CtcModel, Encoder};
@@ -81,6 +83,14 @@ impl PreprocessorConfig {
     }
 }
 
+/// Names the file that an error is about.
+pub(crate) fn within<T>(path: &Path, result: Result<T>) -> Result<T> {
+    result.map_err(|error| match error {
+        Error::File { .. } => error,
+        other => Error::file(path, other.to_string()),
+    })
+}
+
 /// Everything that a model needs to run.
 #[derive(Debug, Clone)]
 pub struct SavedModel {
@@ -95,6 +105,28 @@ pub struct SavedModel {
 }
 
 impl SavedModel {
+    /// The model of the files of a MODEL folder, which messages call `folder`: the texts of `config.json`,
+    /// `preprocessor_config.json` and, of a CTC model, `vocab.json`, and the tensors of `model.safetensors`.
+    ///
+    /// # Errors
+    /// When a text is not understood, or a file does not fit the others.
+    pub fn from_files(
+        folder: &Path,
+        config: &str,
+        preprocessor: &str,
+        vocabulary: Option<&str>,
+        weights: Weights,
+    ) -> Result<Self> {
+        let config = within(&folder.join("config.json"), SavedConfig::from_json(config))?;
+        let preprocessor =
+            within(&folder.join("preprocessor_config.json"), PreprocessorConfig::from_json(preprocessor))?;
+        let vocabulary =
+            vocabulary.map(|text| within(&folder.join("vocab.json"), Vocabulary::from_json(text)));
+        let model = Self { config, weights, preprocessor, vocabulary: vocabulary.transpose()? };
+        within(&folder.join("model.safetensors"), model.check())?;
+        Ok(model)
+    }
+
     /// Checks that the weights are those of the configuration.
     ///
     /// # Errors

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::recognizer::Recognized;
-use super::resident::place;
-use super::{CtcModel, Encoder, ModelKind, STRIDE, SavedModel};
+use super::{CtcModel, DeviceModel, Encoder, STRIDE, SavedConfig, SavedModel};
 use crate::audio::{FeatureStream, Preprocessor, SAMPLE_RATE};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Loaded, Plan};
@@ -21,7 +20,7 @@ use crate::text::{SECONDS_PER_FRAME, Timing, Vocabulary, words};
 /// trained with. Each layer carries the sum of its mixer's products and the last frames of its convolution.
 pub struct StreamRecognizer {
     executor: Executor,
-    saved: SavedModel,
+    config: SavedConfig,
     model: CtcModel,
     vocabulary: Vocabulary,
     preprocessor: Preprocessor,
@@ -46,26 +45,31 @@ impl StreamRecognizer {
     ///
     /// # Errors
     /// When the model is no CTC model, was not trained with `model.causal_chunk`, or the device has no room.
-    pub async fn new(gpu: Arc<Gpu>, mut saved: SavedModel, chunk: Option<usize>) -> Result<Self> {
-        let (ModelKind::Ctc(head), Some(vocabulary)) = (&saved.config.kind, saved.vocabulary.take()) else {
-            return Err(Error::invalid("the model has no CTC head; fine-tune it first, then give its run"));
-        };
-        let Some(trained) = saved.config.model.causal_chunk else {
+    pub async fn new(gpu: Arc<Gpu>, saved: SavedModel, chunk: Option<usize>) -> Result<Self> {
+        Self::of(&DeviceModel::new(gpu, &saved)?, chunk).await
+    }
+
+    /// Hears a stream with a model that is on a device; `chunk` as of [`StreamRecognizer::new`]. Streams of one model
+    /// know nothing of each other.
+    ///
+    /// # Errors
+    /// When the model is no CTC model or was not trained with `model.causal_chunk`, or the device has no room.
+    pub async fn of(placed: &DeviceModel, chunk: Option<usize>) -> Result<Self> {
+        let (head, vocabulary) = placed.ctc()?;
+        let config = placed.config.clone();
+        let Some(trained) = config.model.causal_chunk else {
             return Err(Error::invalid(
                 "the model hears whole utterances and cannot transcribe a stream; train one with \
                  model.causal_chunk, or transcribe without --stream",
             ));
         };
         let chunk = chunk.unwrap_or(trained).max(1);
-        let model = CtcModel::new(Encoder::new(&saved.config.model, saved.config.bands)?, head.clone());
-        let preprocessor = saved.preprocessor.preprocessor();
+        let model = CtcModel::new(Encoder::new(&config.model, config.bands)?, head);
+        let preprocessor = placed.preprocessor.preprocessor();
         let features = FeatureStream::new(&preprocessor)?;
-        let mut executor = Executor::new(gpu);
-        let weights = std::mem::take(&mut saved.weights);
-        place(&mut executor, &saved.config.parameters()?, &weights)?;
         let mut stream = Self {
-            executor,
-            saved,
+            executor: placed.executor(),
+            config,
             model,
             vocabulary,
             preprocessor,
@@ -137,7 +141,7 @@ impl StreamRecognizer {
         while self.waiting() > 0 {
             let frames = self.waiting().div_ceil(STRIDE).min(self.chunk);
             let missing = (frames * STRIDE).saturating_sub(self.waiting());
-            self.held.extend(std::iter::repeat_n(0.0, missing * self.saved.config.bands));
+            self.held.extend(std::iter::repeat_n(0.0, missing * self.config.bands));
             self.advance(frames).await?;
         }
         let heard = self.heard()?;
@@ -167,12 +171,12 @@ impl StreamRecognizer {
 
     /// Feature frames that no chunk has had yet.
     fn waiting(&self) -> usize {
-        (self.held.len() / self.saved.config.bands).saturating_sub(self.context())
+        (self.held.len() / self.config.bands).saturating_sub(self.context())
     }
 
     /// Runs the next chunk of `frames` encoder frames.
     async fn advance(&mut self, frames: usize) -> Result<()> {
-        let (bands, first) = (self.saved.config.bands, self.ids.len());
+        let (bands, first) = (self.config.bands, self.ids.len());
         let key = (frames, first == 0);
         let mut loaded = match self.plans.iter().position(|(known, _)| *known == key) {
             Some(at) => self.plans.swap_remove(at).1,
@@ -187,12 +191,12 @@ impl StreamRecognizer {
         executor.feed(&loaded, "lengths", &[frames as u32])?;
         executor.feed(&loaded, "valid", &vec![1.0_f32; frames])?;
         executor.feed(&loaded, "inverse_frames", &[1.0 / (first + frames) as f32])?;
-        let context = self.saved.config.model.kernel - 1;
+        let context = self.config.model.kernel - 1;
         if executor.takes(&loaded, "frames_with_context") {
             executor.feed(&loaded, "frames_with_context", &[(frames + context) as u32])?;
         }
         if executor.takes(&loaded, "positions") {
-            let positions = sinusoid_from(first, frames, self.saved.config.model.d_model);
+            let positions = sinusoid_from(first, frames, self.config.model.d_model);
             executor.feed(&loaded, "positions", &positions)?;
         }
         executor.run(&mut loaded)?;
@@ -209,7 +213,7 @@ impl StreamRecognizer {
         let scope = graph.root();
         let ctx = Context::chunk(&scope, frames);
         let context = if first { 0 } else { STRIDE };
-        let features = Spec::f32([1, context + frames * STRIDE, self.saved.config.bands]);
+        let features = Spec::f32([1, context + frames * STRIDE, self.config.bands]);
         let (logits, _) = self.model.forward(&scope, &ctx, &scope.input("features", features))?;
         let (ids, probabilities) = logits.reshape([frames, self.vocabulary.len()])?.argmax()?;
         let outputs = [("ids", &ids), ("probabilities", &probabilities)];

@@ -81,12 +81,69 @@ pub trait Op: Debug + Send + Sync {
         Ok(vec![None; ctx.inputs.len()])
     }
 
-    /// The operand whose memory output `output` is: a view, or an update in place.
+    /// Whether results are as well computed again as kept for a derivative that reads them: copies, and work element by
+    /// element or row by row.
+    fn cheap(&self) -> bool {
+        false
+    }
+
+    /// The operands whose memory output `output` may take, the better ones first: each element is written by who has
+    /// read it, and no dispatch reads it later. The kernel says in WGSL that the one binding "may be" the other.
+    fn in_place(&self, output: usize) -> &[usize] {
+        let _ = output;
+        &[]
+    }
+
+    /// The operand whose memory output `output` always is: a view, or an update in place.
     fn alias(&self, output: usize) -> Option<usize> {
         let _ = output;
         None
     }
 }
+
+/// What a plan needs of an operation: without the feature `autograd` a graph keeps no more of it, and definitions,
+/// derivatives and their kernels are left out of the program.
+pub trait Recorded: Debug + Send + Sync {
+    /// As of [`Op::name`].
+    fn name(&self) -> &'static str;
+
+    /// As of [`Op::record`].
+    ///
+    /// # Errors
+    /// As of [`Op::record`].
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()>;
+
+    /// As of [`Op::in_place`].
+    fn in_place(&self, output: usize) -> &[usize];
+
+    /// As of [`Op::alias`].
+    fn alias(&self, output: usize) -> Option<usize>;
+}
+
+impl<O: Op> Recorded for O {
+    fn name(&self) -> &'static str {
+        Op::name(self)
+    }
+
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        Op::record(self, rec, inputs, outputs)
+    }
+
+    fn in_place(&self, output: usize) -> &[usize] {
+        Op::in_place(self, output)
+    }
+
+    fn alias(&self, output: usize) -> Option<usize> {
+        Op::alias(self, output)
+    }
+}
+
+/// What a graph's node keeps of its operation.
+#[cfg(feature = "autograd")]
+pub type NodeOp = dyn Op;
+/// What a graph's node keeps of its operation.
+#[cfg(not(feature = "autograd"))]
+pub type NodeOp = dyn Recorded;
 
 /// Checks the number of operands and their types.
 ///

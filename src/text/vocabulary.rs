@@ -112,29 +112,6 @@ impl Vocabulary {
         serde_json::to_string_pretty(self)
             .unwrap_or_else(|_| unreachable!("strings and numbers are always JSON"))
     }
-
-    /// Reads a `vocab.json`.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or for the reasons of [`Vocabulary::from_json`].
-    #[cfg(feature = "cli")]
-    pub fn load(path: impl AsRef<std::path::Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let json = std::fs::read_to_string(path)
-            .map_err(|error| Error::file(path, format!("cannot read the vocabulary: {error}")))?;
-        Self::from_json(&json).map_err(|error| Error::file(path, error.to_string()))
-    }
-
-    /// Writes a `vocab.json`.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    #[cfg(feature = "cli")]
-    pub fn save(&self, path: impl AsRef<std::path::Path>) -> Result<()> {
-        let path = path.as_ref();
-        std::fs::write(path, self.to_json() + "\n")
-            .map_err(|error| Error::file(path, format!("cannot write the vocabulary: {error}")))
-    }
 }
 
 impl TryFrom<Vec<String>> for Vocabulary {
@@ -238,17 +215,6 @@ mod tests {
         for json in bad.into_iter().chain([r#"{"a":-1}"#, r#"{"":0,"a":1e99}"#, "3"]) {
             assert!(Vocabulary::from_json(json).is_err(), "{json}");
         }
-    }
-
-    #[cfg(feature = "cli")]
-    #[test]
-    fn files_round_trip() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("vocab.json");
-        Vocabulary::english().save(&path).unwrap();
-        assert_eq!(Vocabulary::load(&path).unwrap(), Vocabulary::english());
-        std::fs::write(&path, "[1]").unwrap();
-        assert!(Vocabulary::load(&path).unwrap_err().to_string().contains("vocab.json: not a vocabulary"));
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use super::stepper::StepTotals;
 use crate::data::BatchIndex;
 use crate::error::{Error, Result};
 use crate::models::{PreprocessorConfig, replace_folder, within, write_whole};
-use crate::weights::Weights;
+use crate::weights::{Precision, Weights};
 
 /// `state.json`: all that is not a tensor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,8 +75,10 @@ impl Checkpoint {
         }
         std::fs::create_dir_all(&aside).map_err(failed)?;
         let state = serde_json::to_vec_pretty(&self.state).map_err(|e| Error::invalid(e.to_string()))?;
-        let written = write_whole(&aside.join("model.safetensors"), &self.values.serialize()?)
-            .and_then(|()| write_whole(&aside.join("optimizer.safetensors"), &self.moments.serialize()?))
+        let written = write_whole(&aside.join("model.safetensors"), &self.values.serialize(Precision::F32)?)
+            .and_then(|()| {
+                write_whole(&aside.join("optimizer.safetensors"), &self.moments.serialize(Precision::F32)?)
+            })
             .and_then(|()| write_whole(&aside.join("state.json"), &state));
         if let Err(error) = written {
             // What was written of it is of no use and takes room.

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::models::{SavedConfig, SavedModel};
 use crate::recipe::Recipe;
 use crate::text::{Vocabulary, evaluate};
-use crate::weights::Weights;
+use crate::weights::{Precision, Weights};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -338,7 +338,7 @@ impl Run<'_> {
             preprocessor: self.state.preprocessor.clone(),
             vocabulary: self.vocabulary.clone(),
         };
-        model.save(&self.folder.join(name), &self.card())
+        model.save(&self.folder.join(name), Precision::F32, &self.card())
     }
 
     /// The model card.

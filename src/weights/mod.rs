@@ -1,15 +1,19 @@
 //! Named tensors and safetensors files.
 
+mod reader;
 #[cfg(feature = "cli")]
 mod writer;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use half::f16;
+use safetensors::tensor::{Dtype, TensorView};
 
 use crate::error::{Error, Result};
 use crate::graph::Parameter;
 use crate::shape::Shape;
+pub use reader::WeightsReader;
 #[cfg(feature = "cli")]
 pub use writer::TensorWriter;
 
@@ -78,86 +82,114 @@ impl Weights {
     /// # Errors
     /// When the file is cut short or damaged, or a tensor has another type.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let file = SafeTensors::deserialize(bytes).map_err(|e| {
-            Error::invalid(format!("this is no whole safetensors file ({e}); copy or save it again"))
-        })?;
-        let mut weights = Self::default();
-        for (name, view) in file.iter() {
-            let data = view.data();
-            let values: Vec<f32> = match view.dtype() {
-                Dtype::F32 => data.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-                Dtype::F64 => data.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
-                Dtype::F16 => {
-                    data.as_chunks::<2>().0.iter().map(|&b| half_to_f32(u16::from_le_bytes(b))).collect()
-                }
-                Dtype::BF16 => data
-                    .as_chunks::<2>()
-                    .0
-                    .iter()
-                    .map(|&b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))
-                    .collect(),
-                other => {
-                    let message =
-                        format!("the tensor {name} has type {other:?}; F32, F16, BF16 and F64 are read");
-                    return Err(Error::invalid(message));
-                }
-            };
-            weights.insert(name, view.shape(), values)?;
-        }
-        Ok(weights)
+        let mut reader = WeightsReader::new(Some(bytes.len() as u64));
+        reader.push(bytes)?;
+        reader.finish()
     }
 
-    /// A safetensors file of F32 tensors.
+    /// A safetensors file, its tensors in `precision`.
     ///
     /// # Errors
-    /// When the tensors cannot be written as such.
-    pub fn serialize(&self) -> Result<Vec<u8>> {
-        let mut views = Vec::with_capacity(self.0.len());
+    /// When a value does not fit the precision, or the tensors cannot be written as such.
+    pub fn serialize(&self, precision: Precision) -> Result<Vec<u8>> {
+        let mut tensors = Vec::with_capacity(self.0.len());
         for (name, (shape, values)) in &self.0 {
-            let view = TensorView::new(Dtype::F32, shape.dims().to_vec(), bytemuck::cast_slice(values));
-            views.push((name.as_str(), view.map_err(|e| Error::invalid(format!("{name}: {e}")))?));
+            let (dtype, bytes) = precision.encode(name, values)?;
+            tensors.push((name.as_str(), dtype, shape, bytes));
+        }
+        let mut views = Vec::with_capacity(tensors.len());
+        for (name, dtype, shape, bytes) in &tensors {
+            let view = TensorView::new(*dtype, shape.dims().to_vec(), bytes);
+            views.push((*name, view.map_err(|e| Error::invalid(format!("{name}: {e}")))?));
         }
         safetensors::serialize(views, None)
             .map_err(|e| Error::invalid(format!("the tensors cannot be saved: {e}")))
     }
 }
 
-/// The value of IEEE 754 binary16 bits.
-fn half_to_f32(bits: u16) -> f32 {
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    let magnitude = match exponent {
-        0 => fraction * 2.0_f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1.0 + fraction / 1024.0) * 2.0_f32.powi(exponent - 15),
-    };
-    if bits >> 15 == 1 { -magnitude } else { magnitude }
+/// How the values of a file are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// IEEE 754 binary32.
+    #[default]
+    F32,
+    /// IEEE 754 binary16, rounded to the nearest.
+    F16,
+}
+
+impl Precision {
+    fn encode<'a>(self, name: &str, values: &'a [f32]) -> Result<(Dtype, Cow<'a, [u8]>)> {
+        if self == Self::F32 {
+            return Ok((Dtype::F32, Cow::Borrowed(bytemuck::cast_slice(values))));
+        }
+        let half = |&value: &f32| {
+            let half = f16::from_f32(value);
+            if half.is_infinite() && value.is_finite() {
+                let message = format!("{name} holds {value}, which f16 does not reach; keep it in f32");
+                return Err(Error::invalid(message));
+            }
+            Ok(half.to_le_bytes())
+        };
+        let halves = values.iter().map(half).collect::<Result<Vec<_>>>()?;
+        Ok((Dtype::F16, Cow::Owned(halves.into_flattened())))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn weights() -> Weights {
+        let mut weights = Weights::default();
+        weights.insert("a.weight", [2, 3], vec![1.0, -2.5, 3.0, 2.0_f32.powi(-20), 0.0, -0.3]).unwrap();
+        weights.insert("b", [0], vec![]).unwrap();
+        weights.insert("c", [1], vec![6e4]).unwrap();
+        weights
+    }
+
     #[test]
     fn files_read_back_and_cut_files_are_refused() {
-        let mut weights = Weights::default();
-        weights.insert("a.weight", [2, 3], vec![1.0, -2.5, 3.0, f32::MIN_POSITIVE, 0.0, 1e30]).unwrap();
-        weights.insert("b", [0], vec![]).unwrap();
-        let bytes = weights.serialize().unwrap();
+        let mut weights = weights();
+        let bytes = weights.serialize(Precision::F32).unwrap();
         assert_eq!(Weights::parse(&bytes).unwrap(), weights);
         for end in 0..bytes.len() {
             assert!(Weights::parse(&bytes[..end]).is_err(), "{end}");
         }
+        assert!(Weights::parse(&[bytes, vec![0]].concat()).is_err());
         assert!(weights.insert("c", [3], vec![1.0]).is_err());
     }
 
     #[test]
-    fn half_precision_values() {
-        for (bits, value) in
-            [(0x3C00, 1.0), (0xC000, -2.0), (0x7BFF, 65504.0), (0x0001, 5.960_464_5e-8), (0, 0.0)]
-        {
-            assert_eq!(half_to_f32(bits), value);
+    fn halves_are_the_nearest_and_refuse_what_they_do_not_reach() {
+        let mut weights = weights();
+        let read = Weights::parse(&weights.serialize(Precision::F16).unwrap()).unwrap();
+        for (name, shape, values) in weights.iter() {
+            let (found_shape, found) = read.get(name).unwrap();
+            assert_eq!(shape, found_shape);
+            for (value, found) in values.iter().zip(found) {
+                // Half a unit in the last place; below 2⁻¹⁴ the unit is 2⁻²⁴.
+                let bound = (value.abs() * 2.0_f32.powi(-11)).max(2.0_f32.powi(-25));
+                assert!((value - found).abs() <= bound, "{name}: {value} became {found}");
+            }
         }
-        assert!(half_to_f32(0x7C00).is_infinite() && half_to_f32(0x7E00).is_nan());
+        weights.insert("far", [1], vec![7e4]).unwrap();
+        let message = weights.serialize(Precision::F16).unwrap_err().to_string();
+        assert!(message.contains("far") && message.contains("70000"), "{message}");
+    }
+
+    #[test]
+    fn other_types_are_read_as_f32() {
+        let bytes: Vec<u8> = [0x3FC0_u16, 0xC020].into_iter().flat_map(u16::to_le_bytes).collect();
+        let doubles: Vec<u8> = [0.5_f64, -1e300].into_iter().flat_map(f64::to_le_bytes).collect();
+        let views = [
+            ("bf16", TensorView::new(Dtype::BF16, vec![2], &bytes).unwrap()),
+            ("f64", TensorView::new(Dtype::F64, vec![2], &doubles).unwrap()),
+        ];
+        let read = Weights::parse(&safetensors::serialize(views, None).unwrap()).unwrap();
+        assert_eq!(read.get("bf16").unwrap().1, [1.5, -2.5]);
+        assert_eq!(read.get("f64").unwrap().1, [0.5, f32::NEG_INFINITY]);
+        let view = [("i", TensorView::new(Dtype::I16, vec![2], &bytes).unwrap())];
+        let message = Weights::parse(&safetensors::serialize(view, None).unwrap()).unwrap_err().to_string();
+        assert!(message.contains("I16"), "{message}");
     }
 }

@@ -5,10 +5,9 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use super::reader::LONGEST_HEADER;
 use crate::error::{Error, Result};
 
-/// Readers refuse longer headers.
-const LONGEST_HEADER: u64 = 100_000_000;
 /// More than an entry of the header has beside its name.
 const ENTRY: u64 = 160;
 

@@ -29,8 +29,8 @@ fn files_have_all_tensors_under_their_stems() {
     }
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    model().save(&at("ctc"), "").unwrap();
-    import::pretrained("pom").save(&at("pretrained"), "").unwrap();
+    model().save(&at("ctc"), Precision::F32, "").unwrap();
+    import::pretrained("pom").save(&at("pretrained"), Precision::F32, "").unwrap();
     std::fs::create_dir(at("other")).unwrap();
     let (a, b, c) = (at("a.wav"), at("b.x.wav"), at("other").join("a.wav"));
     for (path, seconds) in [(&a, 0.7), (&b, 0.33), (&c, 1.0)] {
@@ -81,7 +81,7 @@ fn files_have_all_tensors_under_their_stems() {
 fn bad_audio_and_bad_places_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    model().save(&at("model"), "").unwrap();
+    model().save(&at("model"), Precision::F32, "").unwrap();
     let (model, good, bad, out) = (at("model"), at("good.wav"), at("bad.wav"), at("o.safetensors"));
     wav(&good, &tone(0.3));
     let encode = |audio: &Path, out: &Path, code, parts: &[&str]| {

@@ -327,7 +327,7 @@ fn every_mixer_comes_back_as_it_was() {
 /// Writes a checkpoint; the command that imports it to `model`.
 fn checkpoint(folder: &Path, weights: &Weights, values: &Value) -> [String; 6] {
     let path = |name: &str| text(&folder.join(name)).to_owned();
-    std::fs::write(path("w.safetensors"), weights.serialize().unwrap()).unwrap();
+    std::fs::write(path("w.safetensors"), weights.serialize(Precision::F32).unwrap()).unwrap();
     std::fs::write(path("h.json"), values.to_string()).unwrap();
     [
         "import".into(),
@@ -344,7 +344,7 @@ fn imported_models_are_used_like_any_other() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let model = pretrained("pom");
-    model.save(&at("original"), "").unwrap();
+    model.save(&at("original"), Precision::F32, "").unwrap();
     let command = checkpoint(folder.path(), &exported(&model), &hyper_parameters("pom"));
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
     // A second import takes the place of the first.
@@ -461,7 +461,7 @@ fn what_does_not_belong_together_is_named() {
 
     // Files.
     let path = |name: &str| folder.path().join(name);
-    let bytes = weights.serialize().unwrap();
+    let bytes = weights.serialize(Precision::F32).unwrap();
     let (w, h, out) = (path("w.safetensors"), path("h.json"), path("model"));
     let command = ["import", "speechbrain", text(&w), text(&h), "--out", text(&out)];
     std::fs::write(&h, values.to_string()).unwrap();
@@ -491,7 +491,7 @@ proptest! {
         within in prop_oneof![Just(4096), Just(usize::MAX)],
     ) {
         let values = HyperParameters::from_json(&hyper_parameters("pom").to_string()).unwrap();
-        let mut bytes = exported(&pretrained("pom")).serialize().unwrap();
+        let mut bytes = exported(&pretrained("pom")).serialize(Precision::F32).unwrap();
         for (at, byte) in damage {
             let range = bytes.len().min(within);
             bytes[at.index(range)] = byte;

@@ -1,0 +1,342 @@
+import { Polymix } from "./polymix.js";
+
+const at = (id) => document.getElementById(id);
+
+/** Clips of the carried corpus, of voices that the model was not trained on. */
+const SAMPLES = [
+  ["one", "samples/test-en-us-m7-01.flac"],
+];
+
+let asr = null;
+let busy = false;
+/** The stream of the microphone while it records. */
+let recording = null;
+/** What the figure shows: `{ samples, sampleRate, seconds, url }`. */
+let shown = null;
+
+const milliseconds = (ms) => (ms < 10_000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+async function load() {
+  at("failure").hidden = true;
+  at("loading").hidden = false;
+  at("inputs").hidden = at("result").hidden = at("measured").hidden = false;
+  try {
+    asr = await Polymix.load("model/", {
+      onProgress({ loaded, total }) {
+        if (loaded === total) {
+          at("progress").removeAttribute("value");
+          at("loading-text").textContent = "Compiling for this GPU…";
+        } else {
+          at("progress").value = total ? loaded / total : 0;
+          at("loading-text").textContent = "Loading the model…";
+        }
+      },
+    });
+  } catch (error) {
+    return fail(error);
+  } finally {
+    at("loading").hidden = true;
+  }
+  const { adapter, parameters, loadMs, chunkMs } = asr.info;
+  at("adapter").textContent = adapter;
+  at("model").textContent = `${(parameters / 1e6).toFixed(1)} M parameters`;
+  at("load-time").textContent = milliseconds(loadMs);
+  enable(true);
+  at("record").disabled = chunkMs === null;
+  await showMemory();
+}
+
+function fail(error) {
+  const titles = {
+    "no-webgpu": "This browser has no WebGPU",
+    limits: "The GPU is too small",
+    "device-lost": "The GPU was lost",
+    "bad-model": "The model cannot be loaded",
+    "bad-audio": "This audio cannot be heard",
+  };
+  at("failure-title").textContent = titles[error.code] ?? "Something failed";
+  at("failure-text").textContent = `${error.message[0].toUpperCase()}${error.message.slice(1)}.`;
+  at("failure-webgpu").hidden = error.code !== "no-webgpu";
+  at("retry").hidden = asr !== null;
+  at("inputs").hidden = at("result").hidden = at("measured").hidden = asr === null;
+  at("failure").hidden = false;
+  say("", "empty");
+}
+
+function enable(on) {
+  for (const control of document.querySelectorAll("#inputs button, #inputs input")) control.disabled = !on;
+}
+
+function say(text, state) {
+  at("text").textContent = text;
+  at("text").dataset.state = state;
+}
+
+function sayHeard({ text }) {
+  say(text || "(no word was heard)", text ? "done" : "empty");
+}
+
+async function showMemory() {
+  at("memory").textContent = mebibytes((await asr.memory()).gpu);
+}
+
+/** Transcribes a file, or what the sample's address holds. */
+async function hear(name, blob) {
+  if (busy || !asr) return;
+  busy = true;
+  enable(false);
+  at("failure").hidden = true;
+  say("Listening…", "busy");
+  try {
+    const file = await blob();
+    const audio = await Polymix.decode(file);
+    const transcript = await asr.transcribe(audio);
+    const samples = audio.getChannelData(0);
+    await show(name, samples, audio.sampleRate, transcript, file);
+    measured(transcript.ms, transcript.rtf);
+  } catch (error) {
+    fail(error);
+  } finally {
+    busy = false;
+    enable(true);
+  }
+  await showMemory();
+}
+
+function measured(ms, rtf) {
+  at("run-time").textContent = milliseconds(ms);
+  at("rtf").textContent = rtf.toFixed(3);
+}
+
+async function toggleRecording() {
+  if (recording) return finishRecording();
+  if (busy || !asr) return;
+  busy = true;
+  enable(false);
+  at("failure").hidden = true;
+  at("figure").hidden = true;
+  const pieces = [];
+  try {
+    const stream = await asr.listen({
+      onPartial: ({ text }) => say(text, "partial"),
+      onAudio: (samples, sampleRate) => pieces.push({ samples, sampleRate }),
+    });
+    recording = { stream, pieces };
+    say("Speak now.", "busy");
+    at("record").textContent = "Stop";
+    at("record").setAttribute("aria-pressed", "true");
+    at("record").disabled = false;
+  } catch (error) {
+    fail(error);
+    busy = false;
+    enable(true);
+  }
+}
+
+async function finishRecording() {
+  const { stream, pieces } = recording;
+  recording = null;
+  at("record").textContent = "Record";
+  at("record").setAttribute("aria-pressed", "false");
+  try {
+    const begun = performance.now();
+    const heard = await stream.finish();
+    const ms = performance.now() - begun;
+    const samples = new Float32Array(pieces.reduce((sum, piece) => sum + piece.samples.length, 0));
+    let filled = 0;
+    for (const piece of pieces) {
+      samples.set(piece.samples, filled);
+      filled += piece.samples.length;
+    }
+    if (samples.length === 0) return sayHeard(heard);
+    const { sampleRate } = pieces[0];
+    await show("recording", samples, sampleRate, heard, wav(samples, sampleRate));
+    at("run-time").textContent = `${milliseconds(ms)} after the end`;
+    at("rtf").textContent = "live";
+  } catch (error) {
+    fail(error);
+  } finally {
+    busy = false;
+    enable(true);
+    at("record").focus();
+  }
+}
+
+/** A WAV file of 16 bits, to be played. */
+function wav(samples, sampleRate) {
+  const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
+  const tag = (offset, text) => [...text].forEach((c, i) => view.setUint8(offset + i, c.charCodeAt(0)));
+  tag(0, "RIFF");
+  view.setUint32(4, 36 + 2 * samples.length, true);
+  tag(8, "WAVEfmt ");
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true);
+  view.setUint16(22, 1, true);
+  view.setUint32(24, sampleRate, true);
+  view.setUint32(28, 2 * sampleRate, true);
+  view.setUint16(32, 2, true);
+  view.setUint16(34, 16, true);
+  tag(36, "data");
+  view.setUint32(40, 2 * samples.length, true);
+  samples.forEach((x, i) => view.setInt16(44 + 2 * i, Math.max(-1, Math.min(1, x)) * 32767, true));
+  return new Blob([view], { type: "audio/wav" });
+}
+
+async function show(name, samples, sampleRate, heard, file) {
+  const seconds = samples.length / sampleRate;
+  const features = await asr.features(samples, { sampleRate });
+  if (shown) URL.revokeObjectURL(shown.url);
+  shown = { samples, seconds, features, url: URL.createObjectURL(file) };
+  at("figure").hidden = false;
+  sayHeard(heard);
+  at("caption").textContent = `${name}, ${seconds.toFixed(2)} s at ${sampleRate} Hz`;
+  const items = heard.words.map(({ word, start, end, confidence }) => {
+    const item = document.createElement("li");
+    item.style.left = `${(100 * start) / seconds}%`;
+    item.style.width = `${(100 * Math.max(end - start, 0.02)) / seconds}%`;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = word;
+    const times = `${start.toFixed(2)} to ${end.toFixed(2)} seconds, ${Math.round(100 * confidence)} percent sure`;
+    button.title = times;
+    button.setAttribute("aria-label", `${word}, ${times}; play`);
+    button.addEventListener("click", () => play(start, end));
+    item.append(button);
+    return item;
+  });
+  at("words").replaceChildren(...items);
+  draw();
+}
+
+function draw() {
+  if (!shown) return;
+  const scale = devicePixelRatio;
+  for (const [id, paint] of [["wave", paintWave], ["mel", paintMel]]) {
+    const canvas = at(id);
+    const height = id === "wave" ? 72 : 160;
+    canvas.width = Math.max(1, Math.round(canvas.clientWidth * scale));
+    canvas.height = Math.round(height * scale);
+    canvas.style.height = `${height}px`;
+    paint(canvas);
+  }
+}
+
+function paintWave(canvas) {
+  const { samples } = shown;
+  const { width, height } = canvas;
+  const context = canvas.getContext("2d");
+  context.fillStyle = getComputedStyle(at("record")).backgroundColor;
+  const column = samples.length / width;
+  // Of a long clip some hundred samples a column show as much as all.
+  const step = Math.max(1, Math.floor(column / 200));
+  const extremes = [];
+  let loudest = 1e-3;
+  for (let x = 0; x < width; x++) {
+    let [low, high] = [0, 0];
+    const end = Math.min(samples.length, Math.max(Math.floor(x * column) + 1, (x + 1) * column));
+    for (let i = Math.floor(x * column); i < end; i += step) {
+      low = Math.min(low, samples[i]);
+      high = Math.max(high, samples[i]);
+    }
+    extremes.push([low, high]);
+    loudest = Math.max(loudest, high, -low);
+  }
+  extremes.forEach(([low, high], x) => {
+    const top = (height / 2) * (1 - high / loudest);
+    context.fillRect(x, top, 1, Math.max(1, ((high - low) / loudest) * (height / 2)));
+  });
+}
+
+/** Black, violet, orange, yellow: lightness rises all the way, so that it reads without colour too. */
+const STOPS = [[0, 0, 4], [51, 16, 104], [136, 34, 106], [212, 72, 66], [251, 155, 6], [252, 255, 164]];
+
+/** 256 colours, as the words of an image. */
+const COLOURS = Uint32Array.from({ length: 256 }, (_, i) => {
+  const place = (i / 256) * (STOPS.length - 1);
+  const [low, high] = [STOPS[Math.floor(place)], STOPS[Math.floor(place) + 1]];
+  const [r, g, b] = low.map((x, channel) => Math.round(x + (place % 1) * (high[channel] - x)));
+  return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+});
+
+function paintMel(canvas) {
+  const { data, shape: [frames, bands] } = shown.features;
+  // The silence that the model adds at both ends is no part of the clip.
+  const silent = Math.round(asr.info.silence * 100);
+  const count = Math.max(1, frames - 2 * silent);
+  const columns = Math.min(count, canvas.width);
+  const frame = (column) => (silent + Math.floor((column * count) / columns)) * bands;
+  const some = Float32Array.from({ length: 4000 }, (_, i) => data[frame((i * columns) / 4000) + ((i * 37) % bands)]).sort();
+  const [floor, ceiling] = [some[200], some[3980]];
+  const scale = 255 / Math.max(1e-3, ceiling - floor);
+  const pixels = new Uint32Array(columns * bands);
+  for (let column = 0; column < columns; column++) {
+    const from = frame(column);
+    for (let band = 0; band < bands; band++) {
+      const value = Math.min(255, Math.max(0, (data[from + band] - floor) * scale));
+      pixels[(bands - 1 - band) * columns + column] = COLOURS[value | 0];
+    }
+  }
+  const small = new OffscreenCanvas(columns, bands);
+  const image = new ImageData(new Uint8ClampedArray(pixels.buffer), columns, bands);
+  small.getContext("2d").putImageData(image, 0, 0);
+  canvas.getContext("2d").drawImage(small, 0, 0, canvas.width, canvas.height);
+}
+
+const player = new Audio();
+
+function play(start = 0, end = Infinity) {
+  if (!shown) return;
+  if (player.src !== shown.url) player.src = shown.url;
+  player.currentTime = start;
+  player.play();
+  at("cursor").hidden = false;
+  const step = () => {
+    if (player.currentTime >= end) player.pause();
+    at("cursor").style.left = `${Math.min(100, (100 * player.currentTime) / shown.seconds)}%`;
+    if (!player.paused && !player.ended) return requestAnimationFrame(step);
+    at("cursor").hidden = true;
+    at("play").textContent = "Play";
+  };
+  at("play").textContent = "Pause";
+  requestAnimationFrame(step);
+}
+
+async function fetched(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: the server answers ${response.status}`);
+  return response.blob();
+}
+
+for (const [label, url] of SAMPLES) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = label;
+  button.disabled = true;
+  button.addEventListener("click", () => hear(url.split("/").pop(), () => fetched(url)));
+  at("samples").append(button);
+}
+at("file").addEventListener("change", () => {
+  const [file] = at("file").files;
+  if (file) hear(file.name, async () => file);
+  // The same file may be chosen again.
+  at("file").value = "";
+});
+at("record").addEventListener("click", toggleRecording);
+at("retry").addEventListener("click", load);
+at("play").addEventListener("click", () => (player.paused ? play() : player.pause()));
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  addEventListener(kind, (event) => {
+    event.preventDefault();
+    at("drop").classList.toggle("over", kind === "dragover");
+    const file = kind === "drop" ? event.dataTransfer.files[0] : null;
+    if (file) hear(file.name, async () => file);
+  });
+}
+let redraw = 0;
+addEventListener("resize", () => {
+  cancelAnimationFrame(redraw);
+  redraw = requestAnimationFrame(draw);
+});
+
+load();

@@ -1,0 +1,95 @@
+// The npm package: what `npm pack` makes is installed elsewhere, type-checked against, and imported in Chromium.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdir, rm, stat, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { gzipSync } from "node:zlib";
+import { readFile } from "node:fs/promises";
+
+import { CORPUS, DIST, OUT, WEB, launch, open } from "./browser.mjs";
+import { serve } from "./server.mjs";
+
+const run = promisify(execFile);
+const CONSUMER = join(OUT, "consumer");
+
+before(async () => {
+  await rm(CONSUMER, { recursive: true, force: true });
+  await mkdir(CONSUMER, { recursive: true });
+  const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", OUT], { cwd: WEB });
+  const [{ filename, size, unpackedSize, files }] = Object.values(JSON.parse(stdout));
+  console.log(`${filename}: ${files.length} files, ${(size / 1e6).toFixed(2)} MB packed, ${(unpackedSize / 1e6).toFixed(2)} MB unpacked`);
+  await writeFile(join(CONSUMER, "package.json"), '{ "name": "consumer", "private": true, "type": "module" }');
+  await run("npm", ["install", "--offline", "--no-audit", "--no-fund", join(OUT, filename)], { cwd: CONSUMER });
+});
+
+let browser, server;
+
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+test("the library is small enough to be fetched", async () => {
+  const wasm = await readFile(join(DIST, "polymix_web_bg.wasm"));
+  const compressed = gzipSync(wasm, { level: 9 }).length;
+  console.log(`wasm: ${wasm.length} bytes, ${compressed} compressed`);
+  assert.ok(wasm.length <= 1_200_000 && compressed <= 450_000);
+  assert.ok((await stat(join(DIST, "model", "model.safetensors"))).size <= 3_000_000);
+});
+
+test("types are found, and hold", async () => {
+  const source = `
+    import { Polymix, PolymixError, type Heard, type PolymixErrorCode, type Transcript } from "polymix";
+
+    export async function hear(file: File, samples: Float32Array): Promise<string> {
+      const asr = await Polymix.load(new URL("https://example.com/model/"), {
+        onProgress: ({ loaded, total }) => console.log(total === null ? loaded : loaded / total),
+      });
+      try {
+        const { text, words, rtf }: Transcript = await asr.transcribe(file);
+        const stream = await asr.stream({ sampleRate: 48000, onPartial: (heard: Heard) => console.log(heard.text) });
+        const partial: Heard | null = await stream.push(samples);
+        const { logits } = await asr.encode(samples, { sampleRate: 16000 });
+        // @ts-expect-error A path is no audio.
+        await asr.transcribe("speech.wav");
+        // @ts-expect-error Models are loaded, not constructed.
+        new Polymix();
+        return text + words[0]?.confidence.toFixed(2) + rtf + partial?.text + logits?.shape[0];
+      } catch (error) {
+        const code: PolymixErrorCode | undefined = error instanceof PolymixError ? error.code : undefined;
+        return code ?? "failed";
+      } finally {
+        await asr.dispose();
+      }
+    }`;
+  await writeFile(join(CONSUMER, "consumer.ts"), source);
+  const options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom,dom.iterable"];
+  const tsc = join(WEB, "node_modules", ".bin", "tsc");
+  await run(tsc, [...options, "consumer.ts"], { cwd: CONSUMER }).catch(({ stdout }) => assert.fail(stdout));
+});
+
+test("its import works in a browser, from its own folder alone", async () => {
+  const resolve = "for (const name of process.argv.slice(1)) console.log(import.meta.resolve(name))";
+  const names = ["polymix", "polymix/model/config.json"];
+  const { stdout } = await run("node", ["--input-type=module", "-e", resolve, ...names], { cwd: CONSUMER });
+  const [entry, model] = stdout.trim().split("\n").map((url) => `/${relative(CONSUMER, fileURLToPath(url))}`);
+  server = await serve({ "/node_modules/": join(CONSUMER, "node_modules"), "/corpus/": CORPUS });
+  browser = await launch();
+  const page = await open(await browser.newContext(), server.url);
+  const text = await page.evaluate(
+    async ([entry, model]) => {
+      const { Polymix } = await import(entry);
+      const asr = await Polymix.load(new URL(".", new URL(model, location.href)));
+      const { text } = await asr.transcribe(await (await fetch("/corpus/flac/test-en-us-m7-02.flac")).blob());
+      await asr.dispose();
+      return text;
+    },
+    [entry, model],
+  );
+  assert.equal(typeof text, "string");
+  assert.deepEqual(page.noise, []);
+});
