@@ -58,7 +58,8 @@ fn submission() -> Result<()> {
 
 /// Milliseconds from the start of a process.
 fn cold_starts() -> Result<()> {
-    let program = std::env::current_exe().map_err(|error| Error::invalid(format!("this program has no path: {error}")))?;
+    let program = std::env::current_exe()
+        .map_err(|error| Error::invalid(format!("this program has no path: {error}")))?;
     let names = ["device open", "planned and compiled", "first step done"];
     let mut times = vec![Vec::new(); names.len()];
     for _ in 0..STARTS {
@@ -75,7 +76,9 @@ fn cold_starts() -> Result<()> {
     let rows: Vec<Vec<String>> = names
         .iter()
         .zip(times)
-        .map(|(name, times)| vec![(*name).to_owned(), "recipes/demo.toml, 8 × 4 s".to_owned(), format!("{:.0}", median(times))])
+        .map(|(name, times)| {
+            vec![(*name).to_owned(), "recipes/demo.toml, 8 × 4 s".to_owned(), format!("{:.0}", median(times))]
+        })
         .collect();
     println!("{}", table(&["from the start of the process until", "model and batch", "ms"], &rows));
     Ok(())
