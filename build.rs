@@ -1,7 +1,9 @@
 //! Resolves, validates and reflects every kernel of `shaders/` into the catalogue of `src/shader.rs`.
 //!
 //! Each `shaders/<family>/<stem>.wgsl` becomes `<family>::<stem>::KERNEL` with its source, its storage
-//! bindings and its overrides, and `<family>::<stem>::Params`, the Rust twin of its `struct Params`.
+//! bindings and its overrides, and `<family>::<stem>::Params`, the Rust twin of its `struct Params`. Where the comment
+//! behind a storage binding says that it "may be" another, the kernel has a sibling that works in place: without the
+//! one, and reading the other for it. A dispatch cannot bind the same memory twice, once to read and once to write.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -42,9 +44,9 @@ fn catalogue(root: &Path) -> Result<String, Vec<String>> {
         let mut body = String::new();
         for file in sorted(family)?.iter().filter(|p| p.extension().is_some_and(|e| e == "wgsl")) {
             match kernel(root, &stem(family), file) {
-                Ok(module) => {
+                Ok((module, names)) => {
                     body += &module;
-                    all.push(format!("&{}::{}::KERNEL", stem(family), stem(file)));
+                    all.extend(names.iter().map(|name| format!("&{}::{}::{name}", stem(family), stem(file))));
                 }
                 Err(failure) => failures.push(format!("{}: {failure}", file.display())),
             }
@@ -70,7 +72,7 @@ fn resolve(root: &Path, file: &Path) -> Result<String, String> {
         }
         text.push('\n');
     }
-    Ok(compact(&text))
+    Ok(text)
 }
 
 /// The source without comments and indentation, which a browser would have to fetch. WGSL has no text in quotes.
@@ -80,15 +82,102 @@ fn compact(source: &str) -> String {
     lines.join("\n")
 }
 
-fn kernel(root: &Path, family: &str, file: &Path) -> Result<String, String> {
+/// The text of a kernel's module in the catalogue and the names of its kernels: its own and, for each storage binding
+/// that "may be" another, the one that works in place.
+fn kernel(root: &Path, family: &str, file: &Path) -> Result<(String, Vec<String>), String> {
     let source = resolve(root, file)?;
-    let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
-    Validator::new(ValidationFlags::all(), Capabilities::default() | Capabilities::SUBGROUP)
+    let module = parse(&source)?;
+    let (params, bindings) = storage(&module)?;
+    let (name, mut names) = (format!("{family}/{}", stem(file)), vec!["KERNEL".to_owned()]);
+    let (mut text, mut in_place) = (String::new(), String::new());
+    for (number, (binding, output)) in may_be(&source).into_iter().enumerate() {
+        let index = |wanted: &str| {
+            let found = bindings.iter().position(|(name, _)| name == wanted);
+            found.ok_or_else(|| format!("there is no storage binding {wanted}"))
+        };
+        let twin = replace(&source, &binding, &output);
+        let twin = describe(&format!("{name}, {output} in place of {binding}"), &twin, "")?;
+        let _ = writeln!(text, "pub(crate) static IN_PLACE_{number}: Kernel = {twin};");
+        let _ = write!(
+            in_place,
+            "super::super::InPlace {{ input: {}, output: {}, kernel: &IN_PLACE_{number} }}, ",
+            index(&binding)?,
+            index(&output)?
+        );
+        names.push(format!("IN_PLACE_{number}"));
+    }
+    let (fields, _) = fields(&module, params)?;
+    let text = format!(
+        "/// `{name}`\npub mod {stem} {{\nuse super::super::{{Binding, Kernel}};\n\
+         /// Parameters of the kernel, field by field those of its WGSL.\n\
+         #[repr(C)]\n#[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]\n\
+         #[allow(missing_docs)]\npub struct Params {{ {fields} }}\n\
+         {text}/// The kernel.\npub static KERNEL: Kernel = {kernel};\n}}\n",
+        stem = stem(file),
+        kernel = describe(&name, &source, &in_place)?,
+    );
+    Ok((text, names))
+}
+
+/// Pairs (x, y) of storage bindings: the comment behind x says that it "may be y".
+fn may_be(source: &str) -> Vec<(String, String)> {
+    let pair = |line: &str| {
+        let (declaration, comment) = line.split_once("//")?;
+        let name = declaration.split_once("var<storage, read> ")?.1.split_once(':')?.0;
+        let other = comment.split_once("; may be ")?.1;
+        Some((name.to_owned(), other.trim().to_owned()))
+    };
+    source.lines().filter_map(pair).collect()
+}
+
+/// The source without the binding `x`, whose elements are read from `y`.
+fn replace(source: &str, x: &str, y: &str) -> String {
+    let (mut text, mut removed) = (String::new(), None);
+    for line in source.lines() {
+        let number = line.split_once("@binding(").and_then(|(_, rest)| rest.split_once(')'));
+        let number = number.and_then(|(number, _)| number.parse::<u32>().ok());
+        match (number, removed) {
+            (Some(own), None) if line.contains(&format!("var<storage, read> {x}:")) => removed = Some(own),
+            (Some(own), Some(before)) if own > before => {
+                text += &line.replace(&format!("@binding({own})"), &format!("@binding({})", own - 1));
+            }
+            (_, Some(_)) => text += &indexed(line, x, y),
+            (_, None) => text += line,
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// `line` with `y[` for every `x[`.
+fn indexed(line: &str, x: &str, y: &str) -> String {
+    let wanted = format!("{x}[");
+    let (mut text, mut rest) = (String::new(), line);
+    while let Some(at) = rest.find(&wanted) {
+        let within = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+        let (before, after) = rest.split_at(at);
+        text += before;
+        text += if before.ends_with(within) { x } else { y };
+        text.push('[');
+        rest = &after[wanted.len()..];
+    }
+    text + rest
+}
+
+fn parse(source: &str) -> Result<naga::Module, String> {
+    let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
+    let capabilities = Capabilities::default() | Capabilities::SUBGROUP | Capabilities::SHADER_INT64;
+    Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
-        .map_err(|e| e.emit_to_string(&source))?;
+        .map_err(|e| e.emit_to_string(source))?;
     if module.entry_points.len() != 1 || module.entry_points[0].name != "main" {
         return Err("a kernel has one entry point, `main`".into());
     }
+    Ok(module)
+}
+
+/// The type of `params`, and the storage bindings from 1 on: name and whether they are written.
+fn storage(module: &naga::Module) -> Result<(naga::Handle<naga::Type>, Vec<(String, bool)>), String> {
     let (mut storage, mut params) = (BTreeMap::new(), None);
     for (_, variable) in module.global_variables.iter() {
         let Some(binding) = &variable.binding else { continue };
@@ -105,23 +194,25 @@ fn kernel(root: &Path, family: &str, file: &Path) -> Result<String, String> {
     if storage.keys().copied().ne(1..=storage.len() as u32) {
         return Err("storage bindings are numbered 1, 2, 3 … without a gap".into());
     }
+    Ok((params, storage.into_values().collect()))
+}
+
+/// The kernel as a Rust expression.
+fn describe(name: &str, source: &str, in_place: &str) -> Result<String, String> {
+    let source = compact(source);
+    let module = parse(&source)?;
+    let (params, storage) = storage(&module)?;
     let bindings: String = storage
-        .values()
+        .iter()
         .map(|(name, write)| format!("Binding {{ name: {name:?}, write: {write} }}, "))
         .collect();
     let mut overrides: Vec<String> =
         module.overrides.iter().filter_map(|(_, o)| Some(format!("{:?}", o.name.as_ref()?))).collect();
     overrides.sort();
-    let stem = stem(file);
-    let (fields, size) = fields(&module, params)?;
+    let (_, size) = fields(&module, params)?;
     Ok(format!(
-        "/// `{family}/{stem}`\npub mod {stem} {{\nuse super::super::{{Binding, Kernel}};\n\
-         /// Parameters of the kernel, field by field those of its WGSL.\n\
-         #[repr(C)]\n#[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]\n\
-         #[allow(missing_docs)]\npub struct Params {{ {fields} }}\n\
-         /// The kernel.\npub static KERNEL: Kernel = Kernel {{ name: {name:?}, source: {source:?}, \
-         bindings: &[{bindings}], overrides: &[{overrides}], params: {size} }};\n}}\n",
-        name = format!("{family}/{stem}"),
+        "Kernel {{ name: {name:?}, source: {source:?}, bindings: &[{bindings}], overrides: &[{overrides}], \
+         params: {size}, in_place: &[{in_place}] }}",
         overrides = overrides.join(", "),
     ))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::graph::{Source, Tensor, ValueId};
+use crate::graph::{Graph, Source, Tensor, ValueId};
 use crate::ops::Vjp;
 use crate::shape::DType;
 
@@ -19,6 +19,10 @@ pub fn gradients(outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Result<Vec<
         return Ok(vec![None; wrt.len()]);
     };
     let graph = first.graph().clone();
+    graph.derivative(|| walk(&graph, outputs, wrt))
+}
+
+fn walk(graph: &Graph, outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
     let (values, nodes) = graph.snapshot();
 
     // Only values between `wrt` and the outputs carry a gradient.
@@ -63,9 +67,7 @@ pub fn gradients(outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Result<Vec<
         }
         // A result's gradient is complete here and, unless asked for, never read again.
         for id in &node.outputs {
-            if !wrt.iter().any(|tensor| tensor.id() == *id)
-                && matches!(values[*id].source, Source::Node { .. })
-            {
+            if !wrt.iter().any(|tensor| tensor.id() == *id) && matches!(values[*id].source, Source::Node) {
                 grads.remove(id);
             }
         }

@@ -24,6 +24,19 @@ pub struct Kernel {
     pub overrides: &'static [&'static str],
     /// Bytes of its `Params`.
     pub params: u32,
+    /// Its siblings that work in place.
+    pub in_place: &'static [InPlace],
+}
+
+/// A kernel for the case that two storage bindings of another are the same memory.
+#[derive(Debug)]
+pub struct InPlace {
+    /// Index of the binding that is read, which this kernel lacks.
+    pub input: usize,
+    /// Index of the binding that is written.
+    pub output: usize,
+    /// The kernel.
+    pub kernel: &'static Kernel,
 }
 
 include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pollster::block_on;
 use polymix::gpu::{Capabilities, Gpu, Selection, Tier};
-use polymix::profile::{Mode, Planned, Point, Subject, Sweep};
+use polymix::profile::{Mode, Planned, Point, Subject, Sweep, gib};
 use polymix::recipe::{MIXERS, Recipe};
 
 /// A device of every tier, with the limits that every WebGPU device has.
@@ -83,6 +83,75 @@ fn no_mixer_holds_a_pair_of_frames() {
                     "{mixer}, {mode:?}, {tier:?}: {largest} bytes, T = {time}"
                 );
             }
+        }
+    }
+}
+
+/// Bytes of the paper's base models with the longest batch of its figure, in GiB.
+#[test]
+fn base_models_fit_in_memory() {
+    for (checkpoint, mode, most) in
+        [("cheap", Mode::Infer, 1.0), ("cheap", Mode::Train, 9.0), ("layer", Mode::Train, 2.5)]
+    {
+        let subject = Subject::base("pom", &[format!("model.checkpoint={checkpoint:?}")]).unwrap();
+        for capabilities in devices() {
+            let planned = plan(&subject, 80.0, 6, mode, &capabilities);
+            let held = gib(planned.estimate.peak_bytes);
+            assert!(held <= most, "{checkpoint}, {mode:?}: {held:.3} GiB\n{}", planned.plan.dump_memory());
+        }
+    }
+}
+
+/// Slots take little more than the largest sum of what is held at once.
+#[test]
+fn slots_are_packed() {
+    let mut worst = (1.0, String::new());
+    for &mixer in MIXERS {
+        for checkpoint in ["none", "cheap", "layer"] {
+            for (mode, seconds, batch) in [
+                (Mode::Infer, 20.0, 1),
+                (Mode::Infer, 10.0, 6),
+                (Mode::Train, 80.0, 6),
+                (Mode::Finetune, 15.0, 4),
+            ] {
+                if mode == Mode::Infer && checkpoint != "none" {
+                    continue;
+                }
+                let overrides = [format!("model.checkpoint={checkpoint:?}")];
+                let subject = Subject::base(mixer, &overrides).unwrap();
+                let planned = plan(&subject, seconds, batch, mode, &Capabilities::assumed());
+                let ratio = planned.plan.peak_bytes() as f64 / planned.plan.lower_bound as f64;
+                let case =
+                    format!("{mixer}, {checkpoint}, {mode:?} of {batch} times {seconds} s: {ratio:.4}");
+                println!("{case}");
+                if ratio > worst.0 {
+                    worst = (ratio, case);
+                }
+            }
+        }
+    }
+    assert!(worst.0 <= 1.05, "{}", worst.1);
+}
+
+/// Buffers are shared by plans of all shapes, the i-th largest slots one buffer: together they take little more than
+/// the plan that takes the most.
+#[test]
+fn shapes_share_their_memory() {
+    for checkpoint in ["cheap", "layer"] {
+        let subject = Subject::base("pom", &[format!("model.checkpoint={checkpoint:?}")]).unwrap();
+        for mode in [Mode::Infer, Mode::Train] {
+            let (mut pool, mut most) = (Vec::<u64>::new(), 0);
+            for (seconds, batch) in [(3.0, 120), (7.0, 50), (14.0, 25), (24.0, 14), (60.0, 5)] {
+                let plan = plan(&subject, seconds, batch, mode, &Capabilities::assumed()).plan;
+                let mut slots = plan.slots.clone();
+                slots.sort_unstable_by(|a, b| b.cmp(a));
+                pool.resize(pool.len().max(slots.len()), 0);
+                pool.iter_mut().zip(slots).for_each(|(buffer, slot)| *buffer = (*buffer).max(slot));
+                most = most.max(plan.peak_bytes());
+            }
+            let ratio = pool.iter().sum::<u64>() as f64 / most as f64;
+            println!("{checkpoint}, {mode:?}: {ratio:.3}");
+            assert!(ratio <= 1.1, "{checkpoint}, {mode:?}: {ratio:.3}");
         }
     }
 }

@@ -63,6 +63,12 @@ fn recipe(overrides: &[&str]) -> Recipe {
     Recipe::parse("test", "", &settings).unwrap()
 }
 
+/// Fine-tuning on texts of up to 8 characters.
+fn task(recipe: &Recipe, seed: u32) -> Finetune {
+    let (model, config) = (recipe.model.clone(), recipe.finetune.clone());
+    Finetune { model, config, vocabulary: polymix::text::Vocabulary::english(), capacity: 8, seed }
+}
+
 fn corpus(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name)
 }
@@ -169,13 +175,7 @@ fn resident() -> Option<u64> {
 fn memory_stays_flat_over_varying_shapes() -> Result<()> {
     let Some(gpu) = gpu() else { return Ok(()) };
     let recipe = recipe(&[]);
-    let task = Finetune {
-        model: recipe.model.clone(),
-        config: recipe.finetune.clone(),
-        vocabulary: polymix::text::Vocabulary::english(),
-        capacity: 8,
-        seed: 0,
-    };
+    let task = task(&recipe, 0);
     let mut stepper = block_on(Stepper::new(Executor::new(gpu), &task, &recipe.finetune.optimizer))?;
     stepper.parameters.fill(&stepper.executor, None, 0)?;
     let batch = |utterances: usize, frames: usize, seed: u32| polymix::data::Batch {
@@ -220,6 +220,67 @@ fn memory_stays_flat_over_varying_shapes() -> Result<()> {
     Ok(())
 }
 
+/// Loss and gradients of a batch of `shape` as a plan gives them that keeps what `checkpoint` says, and the plan's
+/// bytes; dropout and LayerDrop included.
+fn gradient_bits(gpu: &Arc<Gpu>, mixer: &str, checkpoint: &str, shape: BatchShape) -> (Vec<Vec<u32>>, u64) {
+    let chosen = [format!("model.mixer={mixer}"), format!("model.checkpoint={checkpoint}")];
+    let sizes = ["model.layer_drop=0.3", "model.heads=2", "model.summary_hidden=6", "model.summary_local=4"];
+    let settings: Vec<&str> = sizes.into_iter().chain(chosen.iter().map(String::as_str)).collect();
+    let recipe = recipe(&settings);
+    let task = task(&recipe, 5);
+    let built = task.graph(shape, true).unwrap();
+    let parameters = built.graph.parameters();
+    let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
+    let one = built.graph.fill([1], 1.0).unwrap();
+    let slopes = gradients(&[(&built.loss, &one)], &wrt).unwrap();
+    let outputs: Vec<Tensor> =
+        std::iter::once(built.loss.clone()).chain(slopes.into_iter().flatten()).collect();
+    let names: Vec<String> = (0..outputs.len()).map(|i| i.to_string()).collect();
+    let named: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&outputs).collect();
+    let plan = Plan::compile(&built.graph, &named, gpu.capabilities()).unwrap();
+    let bytes = plan.peak_bytes();
+    let mut executor = Executor::new(gpu.clone());
+    for (parameter, _) in &parameters {
+        let part = (parameter.name.clone(), Spec::f32(parameter.shape.clone()));
+        executor.store.arena(gpu, &parameter.name, &[part]).unwrap();
+        let values = parameter.init.draw(&parameter.name, &parameter.shape, 1);
+        executor.store.write(gpu, &parameter.name, &values).unwrap();
+    }
+    let mut rng = Rng::new(&[3]);
+    let batch = polymix::data::Batch {
+        utterances: shape.utterances,
+        frames: shape.frames,
+        features: (0..shape.utterances * shape.frames * BANDS).map(|_| rng.normal() as f32).collect(),
+        lengths: (0..shape.utterances).map(|row| (shape.frames - 4 * (row % 2)) as u32).collect(),
+        texts: vec![Some("one two".into()); shape.utterances],
+        ids: vec![None; shape.utterances],
+        audio_seconds: 1.0,
+        index: Default::default(),
+    };
+    let (feeds, _) = task.feeds(&batch, 2, 1, true).unwrap();
+    let mut loaded = block_on(executor.load(plan)).unwrap();
+    polymix::train::feed(&executor, &loaded, &feeds).unwrap();
+    executor.run(&mut loaded).unwrap();
+    let read = |name: &String| block_on(executor.read(&loaded, name)).unwrap();
+    (names.iter().map(read).collect(), bytes)
+}
+
+#[test]
+fn what_is_computed_again_has_the_same_bits() {
+    let Some(gpu) = gpu() else { return };
+    for mixer in MIXERS {
+        let of =
+            |checkpoint| gradient_bits(&gpu, mixer, checkpoint, BatchShape { utterances: 3, frames: 64 });
+        let (kept, most) = of("none");
+        let (cheap, fewer) = of("cheap");
+        let (layer, fewest) = of("layer");
+        assert!(kept.iter().flatten().any(|bits| f32::from_bits(*bits) != 0.0));
+        assert!(kept == cheap, "{mixer}: cheap operations");
+        assert!(kept == layer, "{mixer}: layers");
+        assert!(fewest < fewer && fewer < most, "{mixer}: {fewest}, {fewer}, {most} bytes");
+    }
+}
+
 /// Loss and gradients of a whole training step, dropout included, on both executors, with every mixer.
 #[test]
 fn both_executors_take_the_same_step() {
@@ -238,13 +299,7 @@ fn same_step(mixer: &str, gpu: Option<&Arc<Gpu>>) {
         "model.summary_local=4",
     ];
     let recipe = recipe(&[sizes.as_slice(), &[mixer.as_str()]].concat());
-    let task = Finetune {
-        model: recipe.model.clone(),
-        config: recipe.finetune.clone(),
-        vocabulary: polymix::text::Vocabulary::english(),
-        capacity: 8,
-        seed: 5,
-    };
+    let task = task(&recipe, 5);
     let shape = BatchShape { utterances: 2, frames: 24 };
     let built = task.graph(shape, true).unwrap();
     let parameters = built.graph.parameters();

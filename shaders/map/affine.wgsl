@@ -9,7 +9,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [elements / 4]
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [elements / 4]; may be y
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]
 
 override WIDTH: u32 = 64u;

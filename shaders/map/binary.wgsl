@@ -8,8 +8,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;       // [elements / 4]
-@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;       // [elements / 4]
+@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;       // [elements / 4]; may be y
+@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;       // [elements / 4]; may be y
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]
 
 override WIDTH: u32 = 64u;

@@ -19,8 +19,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;       // broadcasts to [dim_0, dim_1, dim_2, dim_3]
-@group(0) @binding(2) var<storage, read> b: array<f32>;       // broadcasts to [dim_0, dim_1, dim_2, dim_3]
+@group(0) @binding(1) var<storage, read> a: array<f32>;       // broadcasts to [dim_0, dim_1, dim_2, dim_3]; may be y
+@group(0) @binding(2) var<storage, read> b: array<f32>;       // broadcasts to [dim_0, dim_1, dim_2, dim_3]; may be y
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [dim_0, dim_1, dim_2, dim_3]
 
 override WIDTH: u32 = 64u;

@@ -9,7 +9,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;        // [rows, 2 · half]
+@group(0) @binding(1) var<storage, read> x: array<f32>;        // [rows, 2 · half]; may be dx
 @group(0) @binding(2) var<storage, read> dy: array<f32>;       // [rows, half]
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>; // [rows, 2 · half]
 
@@ -27,7 +27,8 @@ fn main(
     }
     let at = i + i / params.half * params.half;
     let gate = sigmoid(vec4<f32>(x[at + params.half])).x;
+    let linear = x[at];
     let slope = dy[i] * gate;
     dx[at] = slope;
-    dx[at + params.half] = slope * x[at] * (1.0 - gate);
+    dx[at + params.half] = slope * linear * (1.0 - gate);
 }

@@ -10,7 +10,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;       // [rows of batch · time from first_row, channels]
+@group(0) @binding(1) var<storage, read> x: array<f32>;       // [rows of batch · time from first_row, channels]; may be y
 @group(0) @binding(2) var<storage, read> lengths: array<u32>; // [batch]
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [rows of batch · time from first_row, channels]
 

@@ -5,6 +5,7 @@
 // Grid: ⌈batch·⌈m/16⌉·⌈n/16⌉ / WIDTH⌉ workgroups, folded over x and y.
 #import shared/grid
 #import shared/matmul_params
+#import shared/matmul_load_vec4
 #import shared/matmul_block_vec4
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -48,28 +49,36 @@ fn main(
     var c31 = mat4x4<f32>();
     var c32 = mat4x4<f32>();
     var c33 = mat4x4<f32>();
+    let rows0 = rows_of_a(batch, row + 0u);
+    let rows1 = rows_of_a(batch, row + 4u);
+    let rows2 = rows_of_a(batch, row + 8u);
+    let rows3 = rows_of_a(batch, row + 12u);
+    let columns0 = columns_of_b(batch, column + 0u);
+    let columns1 = columns_of_b(batch, column + 4u);
+    let columns2 = columns_of_b(batch, column + 8u);
+    let columns3 = columns_of_b(batch, column + 12u);
     // Unrolled by hand: an array of accumulators would live in memory.
     for (var k = 0u; k < params.k; k += 4u) {
-        let a0 = block_a(batch, row + 0u, k);
-        let a1 = block_a(batch, row + 4u, k);
-        let a2 = block_a(batch, row + 8u, k);
-        let a3 = block_a(batch, row + 12u, k);
-        let b0 = block_b(batch, column + 0u, k);
+        let a0 = block_a(rows0, k);
+        let a1 = block_a(rows1, k);
+        let a2 = block_a(rows2, k);
+        let a3 = block_a(rows3, k);
+        let b0 = block_b(columns0, k);
         c00 += b0 * a0;
         c10 += b0 * a1;
         c20 += b0 * a2;
         c30 += b0 * a3;
-        let b1 = block_b(batch, column + 4u, k);
+        let b1 = block_b(columns1, k);
         c01 += b1 * a0;
         c11 += b1 * a1;
         c21 += b1 * a2;
         c31 += b1 * a3;
-        let b2 = block_b(batch, column + 8u, k);
+        let b2 = block_b(columns2, k);
         c02 += b2 * a0;
         c12 += b2 * a1;
         c22 += b2 * a2;
         c32 += b2 * a3;
-        let b3 = block_b(batch, column + 12u, k);
+        let b3 = block_b(columns3, k);
         c03 += b3 * a0;
         c13 += b3 * a1;
         c23 += b3 * a2;

@@ -6,7 +6,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<Element>;        // [rows, columns]
+@group(0) @binding(1) var<storage, read> logits: array<Element>;        // [rows, columns]; may be dlogits
 @group(0) @binding(2) var<storage, read> targets: array<u32>;           // [rows]
 @group(0) @binding(3) var<storage, read> count: array<u32>;             // [1]
 @group(0) @binding(4) var<storage, read> logsumexp: array<f32>;         // [rows]

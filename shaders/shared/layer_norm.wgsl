@@ -8,7 +8,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<Element>;       // [rows, columns]
+@group(0) @binding(1) var<storage, read> x: array<Element>;       // [rows, columns]; may be y
 @group(0) @binding(2) var<storage, read> weight: array<Element>;  // [columns]
 @group(0) @binding(3) var<storage, read> bias: array<Element>;    // [columns]
 @group(0) @binding(4) var<storage, read_write> y: array<Element>; // [rows, columns]

@@ -13,7 +13,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> p: array<Columns>;        // [batches, time, PARTS, columns]
+@group(0) @binding(1) var<storage, read> p: array<Columns>;        // [batches, time, PARTS, columns]; may be dp
 @group(0) @binding(2) var<storage, read> weight: array<f32>;       // [batch, time]
 @group(0) @binding(3) var<storage, read> start: array<Columns>;    // [batch, DEGREE, columns]; CAUSAL: [batches, chunks, DEGREE, columns]
 @group(0) @binding(4) var<storage, read> rate: array<f32>;         // CAUSAL: [batch, time]

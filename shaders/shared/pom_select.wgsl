@@ -12,7 +12,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> z: array<Columns>;       // [batches, time, columns]
+@group(0) @binding(1) var<storage, read> z: array<Columns>;       // [batches, time, columns]; may be y
 @group(0) @binding(2) var<storage, read> h: array<Columns>;       // [batch, columns]; PER_FRAME: as z
 @group(0) @binding(3) var<storage, read_write> y: array<Columns>; // [batches, time, columns]
 

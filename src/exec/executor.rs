@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::plan::{Place, Plan, Port};
+use super::plan::{Place, Plan, Port, Region};
 use super::store::Store;
 use crate::error::{Error, Result};
 use crate::gpu::{BindGroup, Buffer, Gpu, Launch, Pipeline};
@@ -161,12 +161,13 @@ impl Executor {
         Ok(())
     }
 
-    fn buffer<'a>(&'a self, loaded: &'a Loaded, place: Place) -> Result<(&'a Buffer, u64)> {
-        match place {
-            Place::Slot(slot) => Ok((&self.pool[loaded.ranks[slot]], 0)),
+    /// The buffer that `region` lies in, and its first byte there.
+    fn buffer<'a>(&'a self, loaded: &'a Loaded, region: &Region) -> Result<(&'a Buffer, u64)> {
+        match region.place {
+            Place::Slot(slot) => Ok((&self.pool[loaded.ranks[slot]], region.offset)),
             Place::Stored(index) => {
                 let entry = self.store.entry(&loaded.plan.stored[index].0)?;
-                Ok((self.store.buffer(entry), entry.offset))
+                Ok((self.store.buffer(entry), entry.offset + region.offset))
             }
         }
     }
@@ -179,8 +180,8 @@ impl Executor {
         for (step, pipeline) in loaded.plan.steps.iter().zip(&loaded.pipelines) {
             let mut storage = Vec::with_capacity(step.bindings.len());
             for region in &step.bindings {
-                let (buffer, offset) = self.buffer(loaded, region.place)?;
-                storage.push((buffer, offset + region.offset, region.bytes));
+                let (buffer, offset) = self.buffer(loaded, region)?;
+                storage.push((buffer, offset, region.bytes));
             }
             groups.push(self.gpu.bind(pipeline, &loaded.uniforms, &storage));
         }
@@ -201,7 +202,7 @@ impl Executor {
             let shape = &port.spec.shape;
             return Err(Error::invalid(format!("input {name} is {shape}, {} bytes were fed", bytes.len())));
         }
-        let (buffer, offset) = self.buffer(loaded, port.place)?;
+        let (buffer, offset) = self.buffer(loaded, &port.region)?;
         self.gpu.write(buffer, offset, bytes)?;
         let index = loaded.plan.inputs.iter().position(|input| input.name == name);
         if let Some(fed) = index.and_then(|index| loaded.fed.get(index)) {
@@ -259,7 +260,7 @@ impl Executor {
         name: &str,
     ) -> Result<Vec<T>> {
         let port = loaded.port(&loaded.plan.outputs, name)?;
-        let (buffer, offset) = self.buffer(loaded, port.place)?;
+        let (buffer, offset) = self.buffer(loaded, &port.region)?;
         let bytes = self.gpu.read(buffer, offset, port.spec.bytes()).await?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }

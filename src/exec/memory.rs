@@ -1,61 +1,190 @@
-//! Which values share memory: slots that are reused once their value is dead.
+//! Which values share memory: an assignment to slots that knows every lifetime beforehand.
 
-/// Slots of a plan: each is one buffer, taken by one live value at a time.
-#[derive(Debug, Default)]
-pub(super) struct Slots {
-    sizes: Vec<u64>,
-    free: Vec<usize>,
-    live: u64,
-    /// The largest sum of simultaneously live bytes: no assignment needs less.
-    pub bound: u64,
+use std::cmp::Reverse;
+
+/// Memory that is held from one dispatch to another.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lifetime {
+    /// Its size.
+    pub bytes: u64,
+    /// The dispatches that bind it, ascending, and whether they write it: it is held from the first to the last.
+    pub uses: Vec<(usize, bool)>,
+    /// Whether it is filled before the first dispatch.
+    pub fed: bool,
+    /// Whether it is read after the last one.
+    pub read: bool,
 }
 
-impl Slots {
-    /// A slot for `bytes`: the tightest free one, one that is grown, or a new one.
-    pub fn take(&mut self, bytes: u64) -> usize {
-        self.live += bytes;
-        self.bound = self.bound.max(self.live);
-        let size = |slot: &usize| self.sizes[*slot];
-        let fits = self.free.iter().copied().filter(|s| size(s) >= bytes).min_by_key(size);
-        let grows = self.free.iter().copied().filter(|s| size(s) < bytes).max_by_key(size);
-        // A small value must not keep a large slot from the large value that comes next.
-        let tight = fits.filter(|slot| self.sizes[*slot] / 2 <= bytes);
-        let close = grows.filter(|slot| self.sizes[*slot] >= bytes / 2);
-        let Some(slot) = tight.or(close).or(fits.filter(|_| bytes >= 1 << 20)) else {
-            self.sizes.push(bytes);
-            return self.sizes.len() - 1;
-        };
-        self.free.retain(|&s| s != slot);
-        self.sizes[slot] = self.sizes[slot].max(bytes);
-        slot
+impl Lifetime {
+    /// Notes that `dispatch`, the last so far, binds it.
+    pub fn bind(&mut self, dispatch: usize, write: bool) {
+        match self.uses.last_mut().filter(|(last, _)| *last == dispatch) {
+            Some((_, written)) => *written |= write,
+            None => self.uses.push((dispatch, write)),
+        }
     }
 
-    /// Gives the slot of a dead value of `bytes` back.
-    pub fn give(&mut self, slot: usize, bytes: u64) {
-        self.live -= bytes;
-        self.free.push(slot);
+    fn first(&self) -> usize {
+        if self.fed { 0 } else { self.uses.first().map_or(0, |(dispatch, _)| *dispatch) }
     }
 
+    fn last(&self) -> usize {
+        if self.read { usize::MAX } else { self.uses.last().map_or(0, |(dispatch, _)| *dispatch) }
+    }
+
+    /// Whether it is held at `dispatch`.
+    pub fn covers(&self, dispatch: usize) -> bool {
+        self.first() <= dispatch && dispatch <= self.last()
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.first() <= other.last() && other.first() <= self.last()
+    }
+
+    /// Whether some dispatch reads the one and writes the other.
+    fn repels(&self, other: &Self) -> bool {
+        let (few, many) = if self.uses.len() < other.uses.len() { (self, other) } else { (other, self) };
+        few.uses.iter().any(|(dispatch, write)| {
+            let met = many.uses.binary_search_by_key(dispatch, |(other, _)| *other);
+            met.is_ok_and(|at| many.uses[at].1 != *write)
+        })
+    }
+}
+
+/// Where every lifetime lies.
+#[derive(Debug)]
+pub(super) struct Packing {
     /// Bytes of every slot.
-    pub fn sizes(self) -> Vec<u64> {
-        self.sizes
+    pub slots: Vec<u64>,
+    /// The slot and the first byte in it of each lifetime.
+    pub places: Vec<(usize, u64)>,
+    /// The largest sum of bytes held at once: no assignment needs less.
+    pub bound: u64,
+    /// The dispatch where it is.
+    pub peak: usize,
+}
+
+/// Places start at multiples of this many bytes, the largest alignment that WebGPU asks for.
+const ALIGNMENT: u64 = 256;
+
+/// A place for each lifetime, the largest first, where the slots grow least: in the tightest gap that is free all the
+/// time, at the end of a slot, or in a new one. Values so lie side by side where a larger one lies at another time; but
+/// never two in one slot of which a dispatch reads one and writes the other, which WebGPU does not allow. No slot
+/// is larger than the largest value, so that plans of other shapes have slots in like proportions.
+pub(super) fn pack(lifetimes: &[Lifetime]) -> Packing {
+    let mut order: Vec<usize> = (0..lifetimes.len()).collect();
+    order.sort_by_key(|&index| (Reverse(lifetimes[index].bytes), lifetimes[index].first()));
+    let largest = order.first().map_or(0, |&index| lifetimes[index].bytes);
+    let (bound, peak) = bound(lifetimes);
+    let mut packing = Packing { slots: Vec::new(), places: vec![(0, 0); lifetimes.len()], bound, peak };
+    // The lifetimes in every slot and their first bytes.
+    let mut members: Vec<Vec<(u64, usize)>> = Vec::new();
+    for index in order {
+        let own = &lifetimes[index];
+        let mut best = (own.bytes, 0, members.len(), 0);
+        for (slot, inside) in members.iter().enumerate() {
+            let size = packing.slots[slot];
+            let Some((start, room)) = place(lifetimes, own, inside, size) else { continue };
+            let growth = (start + own.bytes).saturating_sub(size);
+            if size + growth <= largest && (growth, room) < (best.0, best.1) {
+                best = (growth, room, slot, start);
+            }
+        }
+        let (growth, _, slot, start) = best;
+        if slot == members.len() {
+            members.push(Vec::new());
+            packing.slots.push(0);
+        }
+        packing.slots[slot] += growth;
+        let at = members[slot].partition_point(|&(other, _)| other < start);
+        members[slot].insert(at, (start, index));
+        packing.places[index] = (slot, start);
     }
+    packing
+}
+
+/// Where `own` fits best between those `inside` a slot of `size` bytes that are held at the same time, and the room
+/// that it leaves there: the tightest gap, or else the end.
+fn place(lifetimes: &[Lifetime], own: &Lifetime, inside: &[(u64, usize)], size: u64) -> Option<(u64, u64)> {
+    let (mut best, mut end): (Option<(u64, u64)>, u64) = (None, 0);
+    let mut consider = |start: u64, until: u64| {
+        if let Some(room) = until.checked_sub(start + own.bytes)
+            && best.is_none_or(|(_, least)| room < least)
+        {
+            best = Some((start, room));
+        }
+    };
+    for &(start, index) in inside {
+        let other = &lifetimes[index];
+        if !own.overlaps(other) {
+            continue;
+        }
+        if own.repels(other) {
+            return None;
+        }
+        consider(end, start);
+        end = end.max((start + other.bytes).next_multiple_of(ALIGNMENT));
+    }
+    consider(end, size);
+    best.or(Some((end, 0)))
+}
+
+/// The largest sum of bytes held at once, and where.
+fn bound(lifetimes: &[Lifetime]) -> (u64, usize) {
+    let mut events: Vec<(usize, bool, u64)> = Vec::with_capacity(2 * lifetimes.len());
+    for lifetime in lifetimes {
+        // At one dispatch, what begins comes before what ends there.
+        events.push((lifetime.first(), false, lifetime.bytes));
+        events.push((lifetime.last(), true, lifetime.bytes));
+    }
+    events.sort_unstable();
+    let (mut live, mut most) = (0, (0, 0));
+    for (dispatch, ends, bytes) in events {
+        live = if ends { live - bytes } else { live + bytes };
+        if live > most.0 {
+            most = (live, dispatch);
+        }
+    }
+    most
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Written by the first dispatch, read by the others.
+    fn lifetime(bytes: u64, dispatches: &[usize]) -> Lifetime {
+        let uses = dispatches.iter().enumerate().map(|(i, &dispatch)| (dispatch, i == 0)).collect();
+        Lifetime { bytes, uses, ..Lifetime::default() }
+    }
+
     #[test]
     fn dead_values_are_reused() {
-        let mut slots = Slots::default();
-        let a = slots.take(1000);
-        let b = slots.take(4000);
-        slots.give(a, 1000);
-        assert_eq!(slots.take(900), a);
-        slots.give(b, 4000);
-        assert_eq!(slots.take(5000), b, "the closest free slot grows");
-        assert_eq!(slots.bound, 5900);
-        assert_eq!(slots.sizes(), [1000, 5000]);
+        let packing = pack(&[lifetime(1000, &[0, 1]), lifetime(4000, &[1, 2]), lifetime(900, &[3])]);
+        assert_eq!((packing.slots, packing.bound), (vec![4000, 1000], 5000));
+        assert_eq!(packing.places, [(1, 0), (0, 0), (1, 0)]);
+    }
+
+    #[test]
+    fn small_values_lie_side_by_side() {
+        let apart = [lifetime(1000, &[2, 7]), lifetime(1000, &[3, 6]), lifetime(1000, &[4, 5])];
+        let packing = pack(&[&[lifetime(4096, &[0, 1])], apart.as_slice()].concat());
+        assert_eq!(packing.slots, [4096]);
+        assert_eq!(packing.places[1..], [(0, 0), (0, 1024), (0, 2048)]);
+        // Dispatch 3 reads the first and writes the second.
+        let chain = [lifetime(1000, &[2, 3]), lifetime(1000, &[3, 4])];
+        let packing = pack(&[&[lifetime(4096, &[0, 1])], chain.as_slice()].concat());
+        assert_eq!(packing.slots, [4096, 1000]);
+        assert_eq!(packing.places[1..], [(0, 0), (1, 0)]);
+    }
+
+    #[test]
+    fn slots_grow_within_their_limit() {
+        let long = lifetime(1000, &[0, 9]);
+        let values = [long.clone(), lifetime(1000, &[1, 2]), lifetime(1500, &[4, 5])];
+        assert_eq!(pack(&values).slots, [1500, 1000]);
+        let held = [Lifetime { fed: true, ..long.clone() }, Lifetime { read: true, ..long }];
+        let packing = pack(&held);
+        assert_eq!((packing.slots, packing.bound), (vec![1000, 1000], 2000));
     }
 }

@@ -3,6 +3,8 @@
 mod executor;
 mod memory;
 mod plan;
+#[cfg(feature = "autograd")]
+mod recompute;
 mod recorder;
 #[cfg(feature = "autograd")]
 pub mod reference;

@@ -1,11 +1,11 @@
 //! A graph compiled for a device: dispatches, buffer assignment and one uniform blob.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::memory::Slots;
-use super::recorder::{Memory, Operand, Recorder};
+use super::memory::{Lifetime, pack};
+use super::recorder::{Dispatch, Memory, Operand, Recorder};
 use crate::error::{Error, Result};
 use crate::gpu::Capabilities;
 use crate::graph::{Graph, Node, Source, Tensor, Value, ValueId, roots};
@@ -70,7 +70,7 @@ pub struct Port {
     /// Shape and type.
     pub spec: Spec,
     /// Where it lies.
-    pub place: Place,
+    pub region: Region,
 }
 
 /// Everything that a run needs, as plain data.
@@ -92,6 +92,10 @@ pub struct Plan {
     pub uniforms: Vec<u8>,
     /// The largest sum of bytes alive at once: no assignment of slots needs less.
     pub lower_bound: u64,
+    /// Path and kernel where they are.
+    pub peak: String,
+    /// Whose bytes they are: sums by operation and path, layers' numbers left out, the largest first.
+    pub held: Vec<(String, u64)>,
 }
 
 impl Plan {
@@ -100,7 +104,10 @@ impl Plan {
     /// # Errors
     /// When an operation cannot be dispatched within the device's limits.
     pub fn compile(graph: &Graph, outputs: &[(&str, &Tensor)], capabilities: &Capabilities) -> Result<Self> {
-        let (values, nodes) = graph.snapshot();
+        let (values, mut nodes) = graph.snapshot();
+        keep_needed(&values, &mut nodes, outputs);
+        #[cfg(feature = "autograd")]
+        let (values, nodes) = super::recompute::recompute(graph.recompute(), values, nodes, outputs);
         Compiler::new(&values, &nodes, outputs, capabilities)?.run()
     }
 
@@ -132,20 +139,91 @@ impl Plan {
                     Place::Slot(slot) => format!("#{slot}"),
                     Place::Stored(entry) => self.stored[entry].0.clone(),
                 };
-                let _ = write!(text, " {}={place}[{}]", binding.name, region.bytes);
+                let _ = write!(text, " {}={place}+{}[{}]", binding.name, region.offset, region.bytes);
             }
             let _ = writeln!(text, "  {}", step.path);
         }
+        text + &self.dump_memory()
+    }
+
+    /// The memory as text: how well the slots are filled, and whose bytes are held where they are the most.
+    pub fn dump_memory(&self) -> String {
+        let mut text = String::new();
         let _ = writeln!(
             text,
-            "{} dispatches, {} slots, {} bytes (lower bound {})",
+            "{} dispatches; {} bytes in {} slots, {:.3} times the {} that are held at once in {}:",
             self.steps.len(),
-            self.slots.len(),
             self.peak_bytes(),
-            self.lower_bound
+            self.slots.len(),
+            self.peak_bytes() as f64 / self.lower_bound.max(1) as f64,
+            self.lower_bound,
+            self.peak,
         );
+        for (path, bytes) in &self.held {
+            let _ = writeln!(text, "{bytes:14} {path}");
+        }
         text
     }
+}
+
+/// Leaves the nodes that outputs, stored values and updates in place depend on.
+pub(super) fn keep_needed(values: &[Value], nodes: &mut Vec<Node>, outputs: &[(&str, &Tensor)]) {
+    let roots = roots(values, nodes);
+    let mut wanted = vec![false; values.len()];
+    let mut named = vec![false; values.len()];
+    outputs.iter().for_each(|(_, tensor)| wanted[tensor.id()] = true);
+    for (id, value) in values.iter().enumerate() {
+        let stored = matches!(value.source, Source::Stored(_) | Source::Constant(..));
+        named[roots[id]] |= stored || value.store.is_some();
+    }
+    let mut needed = vec![false; nodes.len()];
+    for (index, node) in nodes.iter().enumerate().rev() {
+        if node.outputs.iter().any(|&id| wanted[id] || named[roots[id]]) {
+            needed[index] = true;
+            node.inputs.iter().for_each(|&id| wanted[id] = true);
+        }
+    }
+    let mut needed = needed.into_iter();
+    nodes.retain(|_| needed.next() == Some(true));
+}
+
+/// Gives results the memory of operands that nobody needs any more, where the operation can work in place.
+/// Parameters, what is fed, and what the store holds keep their memory.
+fn work_in_place(
+    values: &[Value],
+    nodes: &[Node],
+    roots: &mut [ValueId],
+    names: &HashMap<ValueId, String>,
+    results: impl Iterator<Item = ValueId>,
+) {
+    let mut last_use = vec![0; values.len()];
+    for (index, node) in nodes.iter().enumerate() {
+        node.inputs.iter().chain(&node.outputs).for_each(|&id| last_use[roots[id]] = index);
+    }
+    results.for_each(|id| last_use[roots[id]] = usize::MAX);
+    // The memory that a root has taken.
+    let mut taken: Vec<ValueId> = (0..values.len()).collect();
+    for (index, node) in nodes.iter().enumerate() {
+        let operands: Vec<ValueId> = node.inputs.iter().map(|&id| taken[roots[id]]).collect();
+        for (output, &id) in node.outputs.iter().enumerate() {
+            let fits = |&&input: &&usize| {
+                let memory = operands[input];
+                values[memory].source == Source::Node
+                    && !names.contains_key(&memory)
+                    && last_use[memory] == index
+                    && operands.iter().filter(|&&other| other == memory).count() == 1
+                    && values[memory].spec.bytes() == values[id].spec.bytes()
+            };
+            if roots[id] != id || names.contains_key(&id) {
+                continue;
+            }
+            if let Some(&input) = node.op.in_place(output).iter().find(fits) {
+                taken[id] = operands[input];
+                last_use[operands[input]] = last_use[id];
+            }
+        }
+    }
+    roots.iter_mut().for_each(|root| *root = taken[*root]);
 }
 
 struct Compiler<'a> {
@@ -157,12 +235,12 @@ struct Compiler<'a> {
     roots: Vec<ValueId>,
     /// The store's name of each root that has one.
     names: HashMap<ValueId, String>,
-    needed: Vec<bool>,
-    /// The last node that uses each root; `usize::MAX` for outputs.
-    last_use: HashMap<ValueId, usize>,
-    slots: Slots,
-    places: HashMap<ValueId, Place>,
     plan: Plan,
+    /// What takes memory of the plan's own, and by which number values and scratch are in it.
+    lifetimes: Vec<Lifetime>,
+    numbers: HashMap<ValueId, usize>,
+    /// The dispatches and their nodes; scratch is bound by its number in `lifetimes`.
+    dispatches: Vec<(usize, Dispatch)>,
 }
 
 impl<'a> Compiler<'a> {
@@ -172,7 +250,7 @@ impl<'a> Compiler<'a> {
         outputs: &'a [(&'a str, &'a Tensor)],
         capabilities: &'a Capabilities,
     ) -> Result<Self> {
-        let roots = roots(values, nodes);
+        let mut roots = roots(values, nodes);
         let mut names = HashMap::new();
         for (id, value) in values.iter().enumerate() {
             let own = match &value.source {
@@ -188,96 +266,62 @@ impl<'a> Compiler<'a> {
                 }
             }
         }
-        let mut compiler = Self {
+        let results = outputs.iter().map(|(_, tensor)| tensor.id());
+        work_in_place(values, nodes, &mut roots, &names, results);
+        Ok(Self {
             values,
             nodes,
             outputs,
             capabilities,
             roots,
             names,
-            needed: vec![false; nodes.len()],
-            last_use: HashMap::new(),
-            slots: Slots::default(),
-            places: HashMap::new(),
             plan: Plan::default(),
-        };
-        compiler.find_needed();
-        Ok(compiler)
-    }
-
-    /// Marks the nodes that outputs, stored values and updates in place depend on.
-    fn find_needed(&mut self) {
-        let mut wanted = vec![false; self.values.len()];
-        self.outputs.iter().for_each(|(_, tensor)| wanted[tensor.id()] = true);
-        for (index, node) in self.nodes.iter().enumerate().rev() {
-            let effect = node.outputs.iter().any(|&id| self.names.contains_key(&self.roots[id]));
-            if effect || node.outputs.iter().any(|&id| wanted[id]) {
-                self.needed[index] = true;
-                node.inputs.iter().for_each(|&id| wanted[id] = true);
-            }
-        }
-        for (index, node) in self.nodes.iter().enumerate().filter(|(index, _)| self.needed[*index]) {
-            for &id in node.inputs.iter().chain(&node.outputs) {
-                self.last_use.insert(self.roots[id], index);
-            }
-        }
-        for (_, tensor) in self.outputs {
-            self.last_use.insert(self.roots[tensor.id()], usize::MAX);
-        }
+            lifetimes: Vec::new(),
+            numbers: HashMap::new(),
+            dispatches: Vec::new(),
+        })
     }
 
     fn run(mut self) -> Result<Plan> {
-        for (id, value) in self.values.iter().enumerate() {
-            if !self.last_use.contains_key(&id) {
-                continue;
-            }
-            let spec = value.spec.clone();
+        let mut used: Vec<bool> = vec![false; self.values.len()];
+        for node in self.nodes {
+            node.inputs.iter().for_each(|&id| used[self.roots[id]] = true);
+        }
+        self.outputs.iter().for_each(|(_, tensor)| used[self.roots[tensor.id()]] = true);
+        let mut inputs = Vec::new();
+        for (id, value) in self.values.iter().enumerate().filter(|(id, _)| used[*id]) {
             match &value.source {
                 Source::Input(name) => {
-                    let place = self.place(id);
-                    self.plan.inputs.push(Port { name: name.clone(), spec, place });
+                    let number = self.number(id);
+                    self.lifetimes[number].fed = true;
+                    inputs.push((name.clone(), id));
                 }
                 Source::Constant(name, elements) => {
-                    self.plan.constants.push((name.clone(), spec, elements.clone()));
+                    self.plan.constants.push((name.clone(), value.spec.clone(), elements.clone()));
                 }
-                Source::Stored(_) | Source::Node { .. } => {}
+                Source::Stored(_) | Source::Node => {}
             }
         }
         for index in 0..self.nodes.len() {
-            if self.needed[index] {
-                self.record(index)?;
+            self.record(index)?;
+        }
+        for (_, tensor) in self.outputs {
+            let root = self.roots[tensor.id()];
+            if !self.names.contains_key(&root) {
+                let number = self.number(root);
+                self.lifetimes[number].read = true;
             }
         }
-        for (name, tensor) in self.outputs {
-            let place = self.place(self.roots[tensor.id()]);
-            self.plan.outputs.push(Port { name: (*name).to_owned(), spec: tensor.spec().clone(), place });
-        }
-        self.plan.lower_bound = self.slots.bound;
-        self.plan.slots = self.slots.sizes();
-        Ok(self.plan)
+        self.place(&inputs)
     }
 
-    fn bytes(&self, root: ValueId) -> u64 {
-        self.values[root].spec.bytes().max(16).next_multiple_of(16)
-    }
-
-    /// Where a root lies; it gets a place when it is first asked for.
-    fn place(&mut self, root: ValueId) -> Place {
-        if let Some(&place) = self.places.get(&root) {
-            return place;
-        }
-        let place = match self.names.get(&root) {
-            Some(name) => {
-                let known = self.plan.stored.iter().position(|(other, _)| other == name);
-                Place::Stored(known.unwrap_or_else(|| {
-                    self.plan.stored.push((name.clone(), self.values[root].spec.clone()));
-                    self.plan.stored.len() - 1
-                }))
-            }
-            None => Place::Slot(self.slots.take(self.bytes(root))),
-        };
-        self.places.insert(root, place);
-        place
+    /// The number of a root's lifetime.
+    fn number(&mut self, root: ValueId) -> usize {
+        let bytes = rounded(self.values[root].spec.bytes());
+        *self.numbers.entry(root).or_insert_with(|| {
+            self.lifetimes.push(Lifetime { bytes, ..Lifetime::default() });
+            self.lifetimes.len() - 1
+        })
     }
 
     fn record(&mut self, index: usize) -> Result<()> {
@@ -288,49 +332,116 @@ impl<'a> Compiler<'a> {
         let outputs: Vec<Operand> = node.outputs.iter().map(operand).collect();
         let mut recorder = Recorder::new(self.capabilities);
         node.op.record(&mut recorder, &inputs, &outputs)?;
-        let (dispatches, sizes) = (recorder.dispatches, recorder.scratch);
-
-        let sizes: Vec<u64> = sizes.iter().map(|bytes| (*bytes).max(16).next_multiple_of(16)).collect();
-        node.outputs.iter().for_each(|&id| {
-            self.place(self.roots[id]);
-        });
-        let scratch: Vec<usize> = sizes.iter().map(|&bytes| self.slots.take(bytes)).collect();
-        for dispatch in dispatches {
-            let mut bindings = Vec::with_capacity(dispatch.bindings.len());
-            for operand in &dispatch.bindings {
-                let place = match operand.memory {
-                    Memory::Value(root) => self.place(root),
-                    Memory::Scratch(number) => Place::Slot(scratch[number]),
+        let Recorder { dispatches, scratch, .. } = recorder;
+        let first = self.lifetimes.len();
+        let scratch =
+            scratch.into_iter().map(|bytes| Lifetime { bytes: rounded(bytes), ..Lifetime::default() });
+        self.lifetimes.extend(scratch);
+        for mut dispatch in dispatches {
+            let number = self.dispatches.len();
+            for (operand, binding) in dispatch.bindings.iter_mut().zip(dispatch.kernel.bindings) {
+                let lifetime = match &mut operand.memory {
+                    Memory::Scratch(scratch) => {
+                        *scratch += first;
+                        *scratch
+                    }
+                    Memory::Value(root) if self.names.contains_key(root) => continue,
+                    Memory::Value(root) => self.number(*root),
                 };
-                let bytes = operand.bytes.max(16).next_multiple_of(16);
-                bindings.push(Region { place, offset: operand.offset, bytes });
+                self.lifetimes[lifetime].bind(number, binding.write);
             }
-            let (work, flops) = (dispatch.work(), dispatch.flops);
-            let params = self.plan.uniforms.len() as u32;
-            self.plan.uniforms.extend(&dispatch.params);
-            let alignment = self.capabilities.uniform_alignment as usize;
-            self.plan.uniforms.resize(self.plan.uniforms.len().next_multiple_of(alignment), 0);
-            self.plan.steps.push(Step {
-                kernel: dispatch.kernel,
-                overrides: dispatch.overrides,
-                bindings,
-                params,
-                groups: dispatch.groups,
-                path: node.path.clone(),
-                work,
-                flops,
-            });
-        }
-        sizes.iter().zip(&scratch).for_each(|(&bytes, &slot)| self.slots.give(slot, bytes));
-        let mut dead: Vec<ValueId> =
-            node.inputs.iter().chain(&node.outputs).map(|&id| self.roots[id]).collect();
-        dead.sort_unstable();
-        dead.dedup();
-        for root in dead.into_iter().filter(|root| self.last_use.get(root) == Some(&index)) {
-            if let Some(Place::Slot(slot)) = self.places.get(&root) {
-                self.slots.give(*slot, self.bytes(root));
-            }
+            self.dispatches.push((index, dispatch));
         }
         Ok(())
     }
+
+    /// Packs what was noted and turns dispatches into steps.
+    fn place(mut self, inputs: &[(String, ValueId)]) -> Result<Plan> {
+        let packing = pack(&self.lifetimes);
+        self.plan.held = self.held(packing.peak);
+        let region = |plan: &mut Plan, memory: Memory, offset: u64, bytes: u64| -> Region {
+            let bytes = rounded(bytes);
+            let slot = |number: usize| {
+                let (slot, start) = packing.places[number];
+                Region { place: Place::Slot(slot), offset: start + offset, bytes }
+            };
+            let root = match memory {
+                Memory::Scratch(number) => return slot(number),
+                Memory::Value(root) => root,
+            };
+            let Some(name) = self.names.get(&root) else { return slot(self.numbers[&root]) };
+            let known = plan.stored.iter().position(|(other, _)| other == name);
+            let index = known.unwrap_or_else(|| {
+                plan.stored.push((name.clone(), self.values[root].spec.clone()));
+                plan.stored.len() - 1
+            });
+            Region { place: Place::Stored(index), offset, bytes }
+        };
+        let plan = &mut self.plan;
+        for (name, id) in inputs {
+            let spec = self.values[*id].spec.clone();
+            let region = region(plan, Memory::Value(*id), 0, spec.bytes());
+            plan.inputs.push(Port { name: name.clone(), spec, region });
+        }
+        for (index, dispatch) in &self.dispatches {
+            let bindings = dispatch.bindings.iter();
+            let bindings = bindings.map(|one| region(plan, one.memory, one.offset, one.bytes)).collect();
+            let params = plan.uniforms.len() as u32;
+            plan.uniforms.extend(&dispatch.params);
+            let alignment = self.capabilities.uniform_alignment as usize;
+            plan.uniforms.resize(plan.uniforms.len().next_multiple_of(alignment), 0);
+            plan.steps.push(Step {
+                kernel: dispatch.kernel,
+                overrides: dispatch.overrides.clone(),
+                bindings,
+                params,
+                groups: dispatch.groups,
+                path: self.nodes[*index].path.clone(),
+                work: dispatch.work(),
+                flops: dispatch.flops,
+            });
+        }
+        for (name, tensor) in self.outputs {
+            let region = region(plan, Memory::Value(self.roots[tensor.id()]), 0, tensor.spec().bytes());
+            plan.outputs.push(Port { name: (*name).to_owned(), spec: tensor.spec().clone(), region });
+        }
+        plan.lower_bound = packing.bound;
+        if let Some((node, _)) = self.dispatches.get(packing.peak) {
+            plan.peak = format!("{} of {}", self.nodes[*node].op.name(), self.nodes[*node].path);
+        }
+        plan.slots = packing.slots;
+        Ok(self.plan)
+    }
+
+    /// Bytes that are held at dispatch `at`, by the operation and the path that made them.
+    fn held(&self, at: usize) -> Vec<(String, u64)> {
+        let values: HashMap<usize, ValueId> =
+            self.numbers.iter().map(|(&id, &number)| (number, id)).collect();
+        let made = self.nodes.iter().flat_map(|node| node.outputs.iter().map(move |&id| (id, node)));
+        let makers: HashMap<ValueId, &Node> = made.collect();
+        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+        for (number, lifetime) in self.lifetimes.iter().enumerate().filter(|(_, one)| one.covers(at)) {
+            let value = values.get(&number).map(|&id| (&self.values[id].source, makers.get(&id)));
+            let label = match value {
+                Some((Source::Input(name), _)) => format!("input {name}"),
+                Some((_, Some(node))) => format!("{} of {}", node.op.name(), unnumbered(&node.path)),
+                _ => "scratch".to_owned(),
+            };
+            *sums.entry(label).or_default() += lifetime.bytes;
+        }
+        let mut sums: Vec<(String, u64)> = sums.into_iter().collect();
+        sums.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        sums
+    }
+}
+
+/// `path` with `*` for the numbers of layers and blocks.
+fn unnumbered(path: &str) -> String {
+    let field = |field: &str| if field.parse::<usize>().is_ok() { "*".to_owned() } else { field.to_owned() };
+    path.split('.').map(field).collect::<Vec<_>>().join(".")
+}
+
+/// Bytes of memory for `bytes` of a value: bindings are neither empty nor end within four elements.
+fn rounded(bytes: u64) -> u64 {
+    bytes.max(16).next_multiple_of(16)
 }

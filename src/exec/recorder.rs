@@ -188,11 +188,29 @@ impl<'a> Recorder<'a> {
             }
         }
         let bytes = bindings.iter().map(|operand| operand.bytes as f64).sum();
+        // Memory that is read and written takes the kernel's sibling that works in place.
+        let same = |one: &Operand, other: &Operand| {
+            (one.memory, one.offset, one.bytes) == (other.memory, other.offset, other.bytes)
+        };
+        let twin = kernel.in_place.iter().find(|twin| same(bindings[twin.input], bindings[twin.output]));
+        let mut bindings = bindings.to_vec();
+        let mut kernel = kernel;
+        if let Some(twin) = twin {
+            bindings.remove(twin.input);
+            kernel = twin.kernel;
+        }
+        let of = |write: bool| {
+            let all = bindings.iter().zip(kernel.bindings);
+            all.filter(move |(_, binding)| binding.write == write).map(|(operand, _)| operand.memory)
+        };
+        if let Some(memory) = of(true).find(|written| of(false).any(|read| read == *written)) {
+            return refuse(format!("reads and writes {memory:?} in one dispatch"));
+        }
         self.dispatches.push(Dispatch {
             kernel,
             overrides: overrides.to_vec(),
             params: bytemuck::bytes_of(params).to_vec(),
-            bindings: bindings.iter().map(|&operand| operand.clone()).collect(),
+            bindings: bindings.into_iter().cloned().collect(),
             groups,
             bytes,
             operations: 0.0,

@@ -44,7 +44,7 @@ pub fn run(graph: &Graph, bindings: &mut Bindings, outputs: &[&Tensor]) -> Resul
             Source::Constant(name, elements) => {
                 (name, Array1::from_iter(elements.iter().map(|&x| f64::from(x))).into_dyn())
             }
-            Source::Node { .. } => continue,
+            Source::Node => continue,
         };
         let array = array.into_shape_with_order(shape);
         let array =

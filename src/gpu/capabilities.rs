@@ -27,6 +27,8 @@ pub struct Capabilities {
     pub subgroup: u32,
     /// Whether kernels may use subgroup operations, with subgroups of exactly `subgroup` invocations.
     pub subgroup_operations: bool,
+    /// Whether kernels may use integers of 64 bits.
+    pub int64: bool,
     /// Largest storage binding in bytes.
     pub max_binding: u64,
     /// Largest buffer in bytes.
@@ -63,6 +65,7 @@ impl Capabilities {
             subgroup: info.subgroup_min_size,
             subgroup_operations: features.contains(wgpu::Features::SUBGROUP)
                 && info.subgroup_min_size == info.subgroup_max_size,
+            int64: features.contains(wgpu::Features::SHADER_INT64),
             max_binding: limits.max_storage_buffer_binding_size,
             max_buffer: limits.max_buffer_size,
             max_groups: limits.max_compute_workgroups_per_dimension,
@@ -82,6 +85,7 @@ impl Capabilities {
             tier: Tier::Discrete,
             subgroup: 0,
             subgroup_operations: false,
+            int64: false,
             max_binding: limits.max_storage_buffer_binding_size,
             max_buffer: limits.max_buffer_size,
             max_groups: limits.max_compute_workgroups_per_dimension,

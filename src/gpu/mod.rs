@@ -33,8 +33,10 @@ impl Gpu {
     /// Opens the device of an adapter; `cache` is what [`Gpu::pipeline_cache`] gave in an earlier process.
     async fn open(adapter: &wgpu::Adapter, cache: Option<&[u8]>) -> Result<Self> {
         let info = adapter.get_info();
-        let wanted =
-            wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE | wgpu::Features::SUBGROUP;
+        let wanted = wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::PIPELINE_CACHE
+            | wgpu::Features::SUBGROUP
+            | wgpu::Features::SHADER_INT64;
         let features = adapter.features() & wanted;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("polymix"),

@@ -13,6 +13,7 @@ pub use scope::Scope;
 
 use crate::error::{Error, Result};
 use crate::ops::{NodeOp, Op};
+use crate::recipe::Recompute;
 use crate::shape::{DType, Shape, Spec};
 
 /// Index of a value in its graph.
@@ -27,13 +28,8 @@ pub enum Source {
     Stored(String),
     /// The same in every run: written to the persistent store under a name when a plan is first loaded.
     Constant(String, Arc<[f32]>),
-    /// Output `output` of node `node`.
-    Node {
-        /// Index of the node.
-        node: usize,
-        /// Which of its outputs.
-        output: usize,
-    },
+    /// A result of a node.
+    Node,
 }
 
 /// One value of a graph.
@@ -58,6 +54,10 @@ pub struct Node {
     pub outputs: Vec<ValueId>,
     /// Path of the layer that asked for it, for labels.
     pub path: String,
+    /// The section that it was made in, see [`Graph::section`].
+    pub section: Option<usize>,
+    /// Whether it is part of a derivative, which [`crate::autograd`] made.
+    pub derivative: bool,
 }
 
 /// A named tensor that outlives a step: a weight, or frozen state such as a codebook.
@@ -79,6 +79,10 @@ struct Data {
     nodes: Vec<Node>,
     parameters: Vec<(Parameter, ValueId)>,
     path: String,
+    sections: usize,
+    section: Option<usize>,
+    derivative: bool,
+    recompute: Recompute,
 }
 
 /// A graph under construction; clones share it.
@@ -185,21 +189,18 @@ impl Graph {
         let specs: Vec<Spec> = inputs.iter().map(|tensor| tensor.spec.clone()).collect();
         let outputs = Op::infer(&*op, &specs)?;
         let mut data = self.data();
-        let node = data.nodes.len();
         let first = data.values.len();
-        for (output, spec) in outputs.iter().enumerate() {
-            data.values.push(Value {
-                spec: spec.clone(),
-                source: Source::Node { node, output },
-                store: None,
-            });
-        }
-        let path = data.path.clone();
+        let values =
+            outputs.iter().map(|spec| Value { spec: spec.clone(), source: Source::Node, store: None });
+        data.values.extend(values);
+        let (path, section, derivative) = (data.path.clone(), data.section, data.derivative);
         data.nodes.push(Node {
             op,
             inputs: inputs.iter().map(|tensor| tensor.id).collect(),
             outputs: (first..first + outputs.len()).collect(),
             path,
+            section,
+            derivative,
         });
         drop(data);
         let tensors = outputs.into_iter().enumerate();
@@ -209,6 +210,39 @@ impl Graph {
     /// Sets the path that labels the nodes made from now on.
     pub(crate) fn set_path(&self, path: &str) {
         path.clone_into(&mut self.data().path);
+    }
+
+    /// Marks the nodes that `build` makes as one section, such as a layer: under [`Recompute::Layer`] what
+    /// derivatives read inside of it is computed again from the values that it takes from outside.
+    pub fn section<T>(&self, build: impl FnOnce() -> T) -> T {
+        let outer = {
+            let mut data = self.data();
+            data.sections += 1;
+            let own = data.sections;
+            data.section.replace(own)
+        };
+        let built = build();
+        self.data().section = outer;
+        built
+    }
+
+    /// Marks the nodes that `build` makes as parts of a derivative.
+    #[cfg(feature = "autograd")]
+    pub(crate) fn derivative<T>(&self, build: impl FnOnce() -> T) -> T {
+        let outer = std::mem::replace(&mut self.data().derivative, true);
+        let built = build();
+        self.data().derivative = outer;
+        built
+    }
+
+    /// What plans of this graph compute again for derivatives; [`Recompute::Cheap`] if nothing is set.
+    pub fn recompute(&self) -> Recompute {
+        self.data().recompute
+    }
+
+    /// Sets what plans of this graph compute again for derivatives.
+    pub fn set_recompute(&self, recompute: Recompute) {
+        self.data().recompute = recompute;
     }
 
     /// A copy of the values and nodes, in the order in which they were made: a topological order.
@@ -297,7 +331,7 @@ impl Tensor {
         let mut data = self.graph.data();
         let roots = roots(&data.values, &data.nodes);
         let taken = (0..roots.len()).any(|id| roots[id] == roots[self.id] && data.values[id].store.is_some());
-        let made = matches!(data.values[roots[self.id]].source, Source::Node { .. });
+        let made = matches!(data.values[roots[self.id]].source, Source::Node);
         if made && !taken {
             data.values[self.id].store = Some(name.into());
             return Ok(());

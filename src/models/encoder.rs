@@ -91,7 +91,8 @@ impl Encoder {
         }
         let mut layers = Vec::with_capacity(self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&scope.at(format!("layers.{index}")), ctx, &x)?;
+            let scope = scope.at(format!("layers.{index}"));
+            x = scope.graph().section(|| layer.forward(&scope, ctx, &x))?;
             layers.push(x.clone());
         }
         let norm = LayerNorm { width: self.width(), eps: 1e-6 };

@@ -97,8 +97,17 @@ impl Context {
     /// # Errors
     /// When the tensor is not f32.
     pub fn dropout(&self, scope: &Scope, name: &str, x: &Tensor) -> Result<Tensor> {
+        self.dropout_from(scope, name, x, 0)
+    }
+
+    /// [`Context::dropout`] of a part of a larger tensor, from its element `first` on, a multiple of 4: as the whole
+    /// is dropped.
+    ///
+    /// # Errors
+    /// When the tensor is not f32.
+    pub fn dropout_from(&self, scope: &Scope, name: &str, x: &Tensor, first: usize) -> Result<Tensor> {
         match self.mode {
-            Mode::Training { dropout, .. } => self.dropout_of(scope, name, x, dropout),
+            Mode::Training { dropout, .. } => self.drop(scope, name, x, dropout, first),
             Mode::Inference => Ok(x.clone()),
         }
     }
@@ -108,10 +117,14 @@ impl Context {
     /// # Errors
     /// When the tensor is not f32.
     pub fn dropout_of(&self, scope: &Scope, name: &str, x: &Tensor, probability: f64) -> Result<Tensor> {
+        self.drop(scope, name, x, probability, 0)
+    }
+
+    fn drop(&self, scope: &Scope, name: &str, x: &Tensor, probability: f64, first: usize) -> Result<Tensor> {
         if self.mode == Mode::Inference || probability <= 0.0 {
             return Ok(x.clone());
         }
-        let op = Dropout { probability: probability as f32, stream: stream(&scope.join(name)) };
+        let op = Dropout { probability: probability as f32, stream: stream(&scope.join(name)), first };
         x.apply(op, &[&self.rng])
     }
 }

@@ -81,7 +81,20 @@ pub trait Op: Debug + Send + Sync {
         Ok(vec![None; ctx.inputs.len()])
     }
 
-    /// The operand whose memory output `output` is: a view, or an update in place.
+    /// Whether results are as well computed again as kept for a derivative that reads them: copies, and work element by
+    /// element or row by row.
+    fn cheap(&self) -> bool {
+        false
+    }
+
+    /// The operands whose memory output `output` may take, the better ones first: each element is written by who has
+    /// read it, and no dispatch reads it later. The kernel says in WGSL that the one binding "may be" the other.
+    fn in_place(&self, output: usize) -> &[usize] {
+        let _ = output;
+        &[]
+    }
+
+    /// The operand whose memory output `output` always is: a view, or an update in place.
     fn alias(&self, output: usize) -> Option<usize> {
         let _ = output;
         None
@@ -100,6 +113,9 @@ pub trait Recorded: Debug + Send + Sync {
     /// As of [`Op::record`].
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()>;
 
+    /// As of [`Op::in_place`].
+    fn in_place(&self, output: usize) -> &[usize];
+
     /// As of [`Op::alias`].
     fn alias(&self, output: usize) -> Option<usize>;
 }
@@ -111,6 +127,10 @@ impl<O: Op> Recorded for O {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         Op::record(self, rec, inputs, outputs)
+    }
+
+    fn in_place(&self, output: usize) -> &[usize] {
+        Op::in_place(self, output)
     }
 
     fn alias(&self, output: usize) -> Option<usize> {

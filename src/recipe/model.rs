@@ -60,6 +60,9 @@ pub struct ModelConfig {
     pub padding: Padding,
     /// Law of the initial weights.
     pub initialization: Initialization,
+    /// What a training step computes again instead of keeping it for the backward pass.
+    #[serde(default)]
+    pub checkpoint: Recompute,
 }
 
 fn summary_hidden() -> usize {
@@ -90,6 +93,7 @@ impl Default for ModelConfig {
             channels: [128, 32],
             padding: Padding::Masked,
             initialization: Initialization::XavierNormal,
+            checkpoint: Recompute::Cheap,
         }
     }
 }
@@ -175,6 +179,19 @@ pub enum Initialization {
     XavierNormal,
     /// PyTorch's defaults everywhere.
     Torch,
+}
+
+/// What a training step computes again instead of keeping it for the backward pass. All give the same bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recompute {
+    /// Nothing.
+    None,
+    /// What is cheap: activations, norms, dropout, gates.
+    #[default]
+    Cheap,
+    /// Whole layers from their inputs, the front-end being one; inside them, what is cheap once more.
+    Layer,
 }
 
 /// From audio to the encoder's input.

@@ -47,6 +47,7 @@ impl Task for Finetune {
 
     fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph> {
         let graph = Graph::new();
+        graph.set_recompute(self.model.checkpoint);
         let scope = graph.root();
         let dropout = self.config.dropout.unwrap_or(self.model.dropout);
         let mode = match training {

@@ -94,6 +94,7 @@ fn same_encoder(model: &crate::recipe::ModelConfig, recipe: &Recipe) -> bool {
         dropout: wanted.dropout,
         layer_drop: wanted.layer_drop,
         initialization: wanted.initialization,
+        checkpoint: wanted.checkpoint,
         ..model.clone()
     } == *wanted
 }

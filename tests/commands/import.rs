@@ -344,7 +344,7 @@ fn imported_models_are_used_like_any_other() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let model = pretrained("pom");
-    model.save(&at("original"), "").unwrap();
+    model.save(&at("original"), Precision::F32, "").unwrap();
     let command = checkpoint(folder.path(), &exported(&model), &hyper_parameters("pom"));
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
     // A second import takes the place of the first.

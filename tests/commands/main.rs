@@ -151,7 +151,7 @@ fn damaged_models_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model");
     let whole = model();
-    whole.save(&path, "# a model\n").unwrap();
+    whole.save(&path, Precision::F32, "# a model\n").unwrap();
     let output = polymix(&["info", text(&path)]);
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("29 tokens"));
@@ -165,9 +165,9 @@ fn damaged_models_are_refused() {
     }
     let mut wrong = whole.clone();
     wrong.weights.insert("head.linear.bias", [28], vec![0.0; 28]).unwrap();
-    wrong.save(&path, "").unwrap();
+    wrong.save(&path, Precision::F32, "").unwrap();
     fails(1, &["info", text(&path)], &["model.safetensors", "head.linear.bias", "[28]", "[29]"]);
-    whole.save(&path, "").unwrap();
+    whole.save(&path, Precision::F32, "").unwrap();
     std::fs::write(path.join("config.json"), "{\"kind\": 3}").unwrap();
     fails(1, &["info", text(&path)], &["config.json"]);
     std::fs::remove_file(path.join("config.json")).unwrap();
@@ -181,7 +181,7 @@ fn bad_audio_is_named_after_the_good_is_transcribed() {
     }
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    model().save(&at("model"), "").unwrap();
+    model().save(&at("model"), Precision::F32, "").unwrap();
     std::fs::write(at("empty.wav"), []).unwrap();
     wav(&at("nothing.wav"), &[]);
     let mut wave = tone(0.5);
@@ -222,7 +222,7 @@ fn bad_manifests_are_named_with_the_line() {
     }
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    model().save(&at("model"), "").unwrap();
+    model().save(&at("model"), Precision::F32, "").unwrap();
     wav(&at("a.wav"), &tone(0.6));
     let good = r#"{"audio_filepath": "a.wav", "duration": 0.6, "text": "One two"}"#;
     let write = |name: &str, second: &str| std::fs::write(at(name), format!("{good}\n{second}\n")).unwrap();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use ndarray::IxDyn;
 use polymix::autograd::gradients;
 use polymix::exec::{Executor, Plan, reference};
-use polymix::gpu::{Gpu, Selection, Tier};
+use polymix::gpu::{Capabilities, Gpu, Selection, Tier};
 use polymix::graph::{Graph, Tensor};
 use polymix::ops::{Array, Op};
 use polymix::rng::Rng;
@@ -120,10 +120,62 @@ pub fn check(op: impl Op + Clone + 'static, args: &[Arg], tolerance: Tolerance) 
     check_outputs(op, args, tolerance, 1);
 }
 
+/// The graph of one operation, its derivative and what is compared.
+struct Case {
+    graph: Graph,
+    /// Results by name: `y0` … and, where there are gradients, `dx0` ….
+    results: Vec<(String, Tensor)>,
+    slopes: Vec<Option<Tensor>>,
+}
+
+impl Case {
+    /// With `differentiable` outputs whose gradients are fed. `copied`: the operation and its derivative get copies of
+    /// what is fed, whose memory they may take.
+    fn new(op: &(impl Op + Clone + 'static), args: &[Arg], differentiable: usize, copied: bool) -> Self {
+        let graph = Graph::new();
+        let input = |name: String, spec: Spec| {
+            let fed = graph.input(name, spec);
+            if copied { fed.copy().unwrap() } else { fed }
+        };
+        let inputs: Vec<Tensor> =
+            args.iter().enumerate().map(|(i, arg)| input(format!("x{i}"), arg.spec())).collect();
+        let refs: Vec<&Tensor> = inputs.iter().collect();
+        let outputs = graph.apply(Arc::new(op.clone()), &refs).unwrap();
+        let mut results: Vec<(String, Tensor)> =
+            outputs.iter().enumerate().map(|(i, tensor)| (format!("y{i}"), tensor.clone())).collect();
+        let mut slopes = vec![None; args.len()];
+        if differentiable > 0 {
+            let seeds = outputs.iter().take(differentiable).enumerate();
+            let seeds: Vec<Tensor> =
+                seeds.map(|(i, output)| input(format!("seed{i}"), output.spec().clone())).collect();
+            let pairs: Vec<(&Tensor, &Tensor)> = outputs.iter().zip(&seeds).collect();
+            slopes = gradients(&pairs, &refs).unwrap();
+            for (i, slope) in slopes.iter().enumerate() {
+                if let Some(slope) = slope {
+                    results.push((format!("dx{i}"), slope.clone()));
+                }
+            }
+            assert!(slopes.iter().any(Option::is_some), "{} has no derivative", op.name());
+        }
+        Self { graph, results, slopes }
+    }
+
+    /// The plan of the results that `of` picks.
+    fn plan(&self, of: fn(&str) -> bool, capabilities: &Capabilities) -> Plan {
+        let picked = self.results.iter().filter(|(name, _)| of(name));
+        let named: Vec<(&str, &Tensor)> = picked.map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        Plan::compile(&self.graph, &named, capabilities).unwrap()
+    }
+}
+
+fn works_in_place(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| step.kernel.name.contains(" in place of "))
+}
+
 /// Checks `op`: its kernel against its definition; where `differentiable` of its outputs (the first ones)
 /// carry gradients, its derivative against central differences and the derivative's kernel against its
 /// definition; on NaN-filled fenced memory, twice; also with workgroups of one invocation and with the
-/// kernels of a GPU.
+/// kernels of a GPU; and all of it in place, where the operation or its derivative can.
 pub fn check_outputs(
     op: impl Op + Clone + 'static,
     args: &[Arg],
@@ -131,91 +183,99 @@ pub fn check_outputs(
     differentiable: usize,
 ) {
     let name = op.name();
-    let graph = Graph::new();
-    let inputs: Vec<Tensor> =
-        args.iter().enumerate().map(|(i, arg)| graph.input(format!("x{i}"), arg.spec())).collect();
-    let refs: Vec<&Tensor> = inputs.iter().collect();
-    let outputs = graph.apply(Arc::new(op.clone()), &refs).unwrap();
+    let plain = Case::new(&op, args, differentiable, false);
+    let copied = Case::new(&op, args, differentiable, true);
     let mut bindings: reference::Bindings =
         args.iter().enumerate().map(|(i, arg)| (format!("x{i}"), arg.values.clone())).collect();
-
     let mut rng = Rng::new(&[5, args.len() as u32]);
-    let mut results: Vec<(String, Tensor)> =
-        outputs.iter().enumerate().map(|(i, tensor)| (format!("y{i}"), tensor.clone())).collect();
-    let mut slopes = vec![None; args.len()];
-    if differentiable > 0 {
-        let mut seeds = Vec::new();
-        for (i, output) in outputs.iter().enumerate().take(differentiable) {
-            let seed = Array::from_shape_simple_fn(IxDyn(output.dims()), || f64::from(rng.normal() as f32));
-            bindings.insert(format!("seed{i}"), seed);
-            seeds.push(graph.input(format!("seed{i}"), output.spec().clone()));
-        }
-        let pairs: Vec<(&Tensor, &Tensor)> = outputs.iter().zip(&seeds).collect();
-        slopes = gradients(&pairs, &refs).unwrap();
-        for (i, slope) in slopes.iter().enumerate() {
-            if let Some(slope) = slope {
-                results.push((format!("dx{i}"), slope.clone()));
-            }
-        }
-        assert!(slopes.iter().any(Option::is_some), "{name} has no derivative");
+    for (i, (_, output)) in plain.results.iter().take(differentiable).enumerate() {
+        let seed = Array::from_shape_simple_fn(IxDyn(output.dims()), || f64::from(rng.normal() as f32));
+        bindings.insert(format!("seed{i}"), seed);
     }
-    let wanted_refs: Vec<&Tensor> = results.iter().map(|(_, tensor)| tensor).collect();
-    let wanted = reference::run(&graph, &mut bindings.clone(), &wanted_refs).unwrap();
+    let refs: Vec<&Tensor> = plain.results.iter().map(|(_, tensor)| tensor).collect();
+    let wanted = reference::run(&plain.graph, &mut bindings.clone(), &refs).unwrap();
     if differentiable > 0 {
-        finite_differences(&op, args, &bindings, &slopes, &results, &wanted, differentiable);
+        finite_differences(&op, args, &bindings, &plain.slopes, &plain.results, &wanted, differentiable);
     }
     let Some(gpu) = gpu() else { return };
-    let named: Vec<(&str, &Tensor)> = results.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let own = gpu.capabilities().tier;
     for (forced, tier) in [(None, own), (Some(1), own), (None, Tier::Discrete)] {
         let mut capabilities = gpu.capabilities().clone();
         (capabilities.forced_workgroup, capabilities.tier) = (forced, tier);
-        let plan = Plan::compile(&graph, &named, &capabilities).unwrap();
-        let mut executor = Executor::new(gpu.clone());
-        executor.fence();
-        let mut loaded = pollster::block_on(executor.load(plan)).unwrap();
-        let mut first: Vec<Vec<u32>> = Vec::new();
-        for repetition in 0..2 {
-            executor.poison(&loaded).unwrap();
-            for (key, values) in &bindings {
-                if executor.takes(&loaded, key) {
-                    let u32s = key.strip_prefix('x').and_then(|i| i.parse::<usize>().ok());
-                    match u32s.map(|i| args[i].dtype) {
-                        Some(DType::U32) => {
-                            let data: Vec<u32> = values.iter().map(|&x| x as u32).collect();
-                            executor.feed(&loaded, key, &data).unwrap();
-                        }
-                        _ => {
-                            let data: Vec<f32> = values.iter().map(|&x| x as f32).collect();
-                            executor.feed(&loaded, key, &data).unwrap();
-                        }
+        let mut plans = vec![plain.plan(|_| true, &capabilities)];
+        // The derivative may need what the operation would write over.
+        let in_place = [
+            copied.plan(|_| true, &capabilities),
+            copied.plan(|label| label.starts_with('y'), &capabilities),
+        ];
+        let y = plain.results[0].1.spec();
+        let could = op.in_place(0).iter().any(|&input| args[input].spec() == *y);
+        let whole = y.shape.elements() > 0;
+        assert!(!(could && whole) || works_in_place(&in_place[1]), "{name} does not work in place");
+        plans.extend(in_place.into_iter().filter(works_in_place));
+        for plan in plans {
+            let case =
+                format!("{name} (workgroup {forced:?}, {tier:?}, in place: {})", works_in_place(&plan));
+            run(&gpu, plan, args, &bindings, (&plain.results, &wanted), (tolerance, &case));
+        }
+    }
+}
+
+/// Runs `plan` twice on NaN-filled fenced memory and compares what it gives with the `wanted` values of `results`.
+fn run(
+    gpu: &Arc<Gpu>,
+    plan: Plan,
+    args: &[Arg],
+    bindings: &reference::Bindings,
+    (results, wanted): (&[(String, Tensor)], &[Array]),
+    (tolerance, case): (Tolerance, &str),
+) {
+    let mut executor = Executor::new(gpu.clone());
+    executor.fence();
+    let mut loaded = pollster::block_on(executor.load(plan)).unwrap();
+    let mut first: Vec<Vec<u32>> = Vec::new();
+    for repetition in 0..2 {
+        executor.poison(&loaded).unwrap();
+        for (key, values) in bindings {
+            if executor.takes(&loaded, key) {
+                let u32s = key.strip_prefix('x').and_then(|i| i.parse::<usize>().ok());
+                match u32s.map(|i| args[i].dtype) {
+                    Some(DType::U32) => {
+                        let data: Vec<u32> = values.iter().map(|&x| x as u32).collect();
+                        executor.feed(&loaded, key, &data).unwrap();
+                    }
+                    _ => {
+                        let data: Vec<f32> = values.iter().map(|&x| x as f32).collect();
+                        executor.feed(&loaded, key, &data).unwrap();
                     }
                 }
             }
-            executor.run(&mut loaded).unwrap();
-            for (index, ((label, tensor), wanted)) in results.iter().zip(&wanted).enumerate() {
-                let bits: Vec<u32> = pollster::block_on(executor.read(&loaded, label)).unwrap();
-                if repetition == 1 {
-                    assert_eq!(bits, first[index], "{name} {label}: two runs differ");
-                    continue;
-                }
-                let largest = wanted.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
-                for (at, (&bits, &wanted)) in bits.iter().zip(wanted.iter()).enumerate() {
-                    let got = match tensor.dtype() {
-                        DType::F32 => f64::from(f32::from_bits(bits)),
-                        DType::U32 => f64::from(bits),
-                    };
-                    assert!(
-                        tolerance.allows(got, wanted, largest),
-                        "{name} {label}[{at}] of {} (workgroup {forced:?}, {tier:?}): kernel {got}, definition {wanted}",
-                        tensor.shape()
-                    );
-                }
-                first.push(bits);
-            }
         }
-        pollster::block_on(executor.check_fences(&loaded)).unwrap();
+        executor.run(&mut loaded).unwrap();
+        let has = |label: &str| loaded.plan().outputs.iter().any(|port| port.name == label);
+        let compared = results.iter().zip(wanted).filter(|((label, _), _)| has(label));
+        for (index, ((label, tensor), wanted)) in compared.enumerate() {
+            let bits: Vec<u32> = pollster::block_on(executor.read(&loaded, label)).unwrap();
+            if repetition == 1 {
+                assert_eq!(bits, first[index], "{case} {label}: two runs differ");
+                continue;
+            }
+            let largest = wanted.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+            for (at, (&bits, &wanted)) in bits.iter().zip(wanted.iter()).enumerate() {
+                let got = match tensor.dtype() {
+                    DType::F32 => f64::from(f32::from_bits(bits)),
+                    DType::U32 => f64::from(bits),
+                };
+                assert!(
+                    tolerance.allows(got, wanted, largest),
+                    "{case} {label}[{at}] of {}: kernel {got}, definition {wanted}",
+                    tensor.shape()
+                );
+            }
+            first.push(bits);
+        }
     }
+    pollster::block_on(executor.check_fences(&loaded)).unwrap();
 }
 
 /// The derivative along random directions against central differences of the f64 definition.

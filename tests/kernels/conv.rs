@@ -112,7 +112,7 @@ fn depthwise_args([time, channels, kernel]: [usize; 3], lengths: &[u32]) -> [Arg
 
 #[test]
 fn depthwise_conv1d() {
-    let cases: [([usize; 3], usize, &[u32]); 13] = [
+    let cases: [([usize; 3], usize, &[u32]); 17] = [
         ([1, 1, 1], 0, &[1]),
         ([1, 3, 31], 15, &[1, 0]),
         ([7, 5, 3], 1, &[7, 0, 3]),
@@ -127,6 +127,11 @@ fn depthwise_conv1d() {
         ([19, 5, 4], 0, &[19, 7, 1, 0]),
         ([67, 3, 12], 11, &[67, 66]),
         ([67, 3, 12], 8, &[67, 64]),
+        // Four channels at a time.
+        ([1, 4, 31], 15, &[1, 0]),
+        ([33, 8, 5], 4, &[33, 20, 0]),
+        ([67, 12, 18], 0, &[67, 17, 16]),
+        ([130, 4, 12], 8, &[130, 64]),
     ];
     for (sizes, left, lengths) in cases {
         check(DepthwiseConv1d { left }, &depthwise_args(sizes, lengths), Tolerance::Accumulated);

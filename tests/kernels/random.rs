@@ -15,7 +15,7 @@ fn dropout_draws_the_same_words() {
         [(1, [0, 0, 0]), (2, [1, 2, 3]), (63, [7, 0, 1]), (1027, [u32::MAX, 0x9E37_79B9, 0xFFFF])]
     {
         for stream in [0, 0xDEAD_BEEF] {
-            let op = Dropout { probability: 0.5, stream };
+            let op = Dropout { probability: 0.5, stream, first: 0 };
             check(op, &[Arg::normal(&[size], 1), rng(words)], Tolerance::Exact);
         }
     }
@@ -24,15 +24,32 @@ fn dropout_draws_the_same_words() {
 #[test]
 fn dropout() {
     for probability in [0.0, 0.1, 0.15, 0.9, 0.999] {
-        let op = Dropout { probability, stream: 5 };
+        let op = Dropout { probability, stream: 5, first: 0 };
         check(op, &[Arg::normal(&[3, 41, 7], 1), rng([1, 2, 3])], Tolerance::Elementwise);
     }
-    let op = Dropout { probability: 0.1, stream: 5 };
+    let op = Dropout { probability: 0.1, stream: 5, first: 0 };
     check_outputs(op, &[Arg::normal(&[0, 7], 1), rng([1, 2, 3])], Tolerance::Exact, 0);
     refuses(op, &[Spec::f32([4]), Spec::u32([2])]);
     for probability in [1.0, -0.1, f32::NAN] {
-        refuses(Dropout { probability, stream: 5 }, &[Spec::f32([4]), Spec::u32([3])]);
+        refuses(Dropout { probability, stream: 5, first: 0 }, &[Spec::f32([4]), Spec::u32([3])]);
     }
+}
+
+/// A part of a tensor is dropped as the whole is.
+#[test]
+fn dropout_of_parts() {
+    let whole = Dropout { probability: 0.3, stream: 6, first: 0 };
+    let rng = rng([4, 5, 6]);
+    let x = Arg::normal(&[40], 2);
+    let all = whole.reference(&[&x.values, &rng.values]).remove(0);
+    for (first, size) in [(0, 40), (4, 9), (12, 28), (36, 4)] {
+        let op = Dropout { first, ..whole };
+        let part = Arg::f32(&[size], |i| x.values[[first + i]]);
+        let y = op.reference(&[&part.values, &rng.values]).remove(0);
+        assert!(y.iter().zip(all.iter().skip(first)).all(|(y, all)| y == all), "from {first}");
+        check(op, &[part, rng.clone()], Tolerance::Elementwise);
+    }
+    refuses(Dropout { first: 6, ..whole }, &[Spec::f32([4]), Spec::u32([3])]);
 }
 
 /// The rate, and that every word of the key changes the draw.
@@ -42,7 +59,8 @@ fn dropout_rate() {
     let ones = Arg::f32(&[size], |_| 1.0).values;
     let mut draws = Vec::new();
     for (words, stream) in [([1, 2, 3], 4), ([2, 2, 3], 4), ([1, 3, 3], 4), ([1, 2, 4], 4), ([1, 2, 3], 5)] {
-        let y = Dropout { probability: 0.1, stream }.reference(&[&ones, &rng(words).values]).remove(0);
+        let y =
+            Dropout { probability: 0.1, stream, first: 0 }.reference(&[&ones, &rng(words).values]).remove(0);
         let rate = y.iter().filter(|&&y| y == 0.0).count() as f64 / size as f64;
         assert!((rate - 0.1).abs() < 0.0075, "5 standard deviations are 0.0075: {rate}");
         assert!((y.sum() / size as f64 - 1.0).abs() < 0.01);

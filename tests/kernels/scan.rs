@@ -129,6 +129,7 @@ fn limits() -> Capabilities {
         tier: Tier::Discrete,
         subgroup: 0,
         subgroup_operations: false,
+        int64: false,
         max_binding: 128 << 20,
         max_buffer: 256 << 20,
         max_groups: 65_535,

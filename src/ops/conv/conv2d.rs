@@ -129,7 +129,7 @@ fn align(row: usize, rec: &Recorder) -> usize {
 }
 
 /// Records y[p, r, c] = x[p + r·strides\[0\] + c·strides\[1\]] for r < rows and c < columns, else 0.
-fn pack(
+pub(super) fn pack(
     rec: &mut Recorder,
     x: &Operand,
     y: &Operand,

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use ndarray::IxDyn;
 
+use super::conv2d::pack;
 use super::conv2d_backward::sum_chunks;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::ops::{Array, Op, Vjp, expect, mismatch};
-use crate::shader::conv::{depthwise_conv1d, depthwise_conv1d_backward, depthwise_conv1d_backward_weight};
+use crate::shader::conv::{
+    depthwise_conv1d, depthwise_conv1d_backward, depthwise_conv1d_backward_weight,
+    depthwise_conv1d_backward_weight_vec4, depthwise_conv1d_vec4,
+};
 use crate::shape::{DType, Spec};
 
 /// Depthwise convolution over time with bias, as many frames out as in:
@@ -29,10 +33,40 @@ pub struct DepthwiseConv1d {
     pub left: usize,
 }
 
-/// Frames of the register tile, and taps of the weight gradient's.
+/// Frames of the register tile, and taps of the weight gradient's: of one channel, and of four at a time.
 const BLOCK: usize = 8;
+const BLOCK_OF_FOUR: usize = 16;
 /// Frames that one invocation of the weight gradient sums.
 const CHUNK: usize = 64;
+
+/// Records the convolution of x, or its gradient if `backward`, for channels that four divides; `bias` is not read
+/// then.
+fn record_four(
+    rec: &mut Recorder,
+    [x, weight, bias, lengths, y]: [&Operand; 5],
+    left: usize,
+    backward: bool,
+) -> Result<()> {
+    let &[batch, time, channels] = x.dims() else {
+        return Err(mismatch("depthwise_conv1d", &[x.spec.clone()], "x [batch, time, channels]"));
+    };
+    let kernel = weight.dims()[2];
+    let packed = rec.scratch(DType::F32, [1, kernel, channels]);
+    pack(rec, weight, &packed, [kernel, channels], [1, kernel])?;
+    let params = depthwise_conv1d_vec4::Params {
+        batch: batch as u32,
+        time: time as u32,
+        channels: channels as u32,
+        kernel: kernel as u32,
+        // The gradient's taps are the convolution's in reverse.
+        left: if backward { kernel - 1 - left } else { left } as u32,
+    };
+    let width = rec.capabilities().map_width();
+    let groups = rec.threads(batch * time.div_ceil(BLOCK_OF_FOUR) * channels / 4, width);
+    let overrides = [("WIDTH", f64::from(width)), ("BACKWARD", f64::from(u8::from(backward)))];
+    let bindings = [x, &packed, bias, lengths, y];
+    rec.dispatch(&depthwise_conv1d_vec4::KERNEL, &overrides, &params, &bindings, groups)
+}
 
 /// The frame behind tap `k` of frame `t`, where it is one of the first `length`.
 fn frame(t: usize, k: usize, left: usize, length: usize) -> Option<usize> {
@@ -71,6 +105,12 @@ impl Op for DepthwiseConv1d {
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let width = rec.capabilities().map_width();
         let (x, kernel) = (inputs[0].dims(), inputs[1].dims()[2]);
+        if x[2].is_multiple_of(4) {
+            let operands = [&inputs[0], &inputs[1], &inputs[2], &inputs[3], &outputs[0]];
+            record_four(rec, operands, self.left, false)?;
+            rec.products(2 * (inputs[0].elements() * kernel) as u64);
+            return Ok(());
+        }
         let params = depthwise_conv1d::Params {
             batch: x[0] as u32,
             time: x[1] as u32,
@@ -128,6 +168,12 @@ impl Op for DepthwiseConv1dBackward {
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let width = rec.capabilities().map_width();
         let (dy, kernel) = (inputs[0].dims(), inputs[1].dims()[2]);
+        if dy[2].is_multiple_of(4) {
+            let operands = [&inputs[0], &inputs[1], &inputs[1], &inputs[2], &outputs[0]];
+            record_four(rec, operands, self.0.left, true)?;
+            rec.products(2 * (inputs[0].elements() * kernel) as u64);
+            return Ok(());
+        }
         let params = depthwise_conv1d_backward::Params {
             batch: dy[0] as u32,
             time: dy[1] as u32,
@@ -193,10 +239,13 @@ impl Op for DepthwiseConv1dBackwardWeight {
             chunk: CHUNK as u32,
             chunks: chunks as u32,
         };
-        let groups = rec.threads(batch * chunks * self.kernel.div_ceil(BLOCK) * channels, width);
+        let (kernel, columns, taps) = match channels.is_multiple_of(4) {
+            true => (&depthwise_conv1d_backward_weight_vec4::KERNEL, channels / 4, BLOCK_OF_FOUR),
+            false => (&depthwise_conv1d_backward_weight::KERNEL, channels, BLOCK),
+        };
+        let groups = rec.threads(batch * chunks * self.kernel.div_ceil(taps) * columns, width);
         let bindings = [&inputs[0], &inputs[1], &inputs[2], &partial];
-        let overrides = [("WIDTH", f64::from(width))];
-        rec.dispatch(&depthwise_conv1d_backward_weight::KERNEL, &overrides, &params, &bindings, groups)?;
+        rec.dispatch(kernel, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
         rec.products(2 * (inputs[0].elements() * self.kernel) as u64);
         sum_chunks(rec, &partial, batch * chunks, outputs)
     }

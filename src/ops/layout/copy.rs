@@ -116,6 +116,10 @@ impl Op for Copy {
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(ctx.dy()?.clone())])
     }
+
+    fn cheap(&self) -> bool {
+        true
+    }
 }
 
 impl Tensor {

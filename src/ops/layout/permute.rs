@@ -64,6 +64,10 @@ impl Op for Permute {
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(ctx.dy()?.permute(&self.inverse())?)])
     }
+
+    fn cheap(&self) -> bool {
+        true
+    }
 }
 
 impl Tensor {

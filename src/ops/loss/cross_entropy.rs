@@ -146,6 +146,10 @@ impl Op for CrossEntropyBackward {
         }
         vec![dlogits]
     }
+
+    fn in_place(&self, _: usize) -> &[usize] {
+        &[0]
+    }
 }
 
 impl Tensor {

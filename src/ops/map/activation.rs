@@ -125,6 +125,14 @@ impl Op for Activation {
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(ctx.inputs[0].apply(ActivationBackward(self.0), &[ctx.dy()?])?)])
     }
+
+    fn cheap(&self) -> bool {
+        true
+    }
+
+    fn in_place(&self, _: usize) -> &[usize] {
+        &[0]
+    }
 }
 
 /// dx = f'(x) ∘ dy.
@@ -158,6 +166,10 @@ impl Op for ActivationBackward {
         let mut dx = inputs[0].mapv(|x| self.0.value_and_slope(x).1);
         dx *= inputs[1];
         vec![dx]
+    }
+
+    fn in_place(&self, _: usize) -> &[usize] {
+        &[1]
     }
 }
 

@@ -44,6 +44,14 @@ impl Op for Affine {
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(ctx.dy()?.scale(self.scale)?)])
     }
+
+    fn cheap(&self) -> bool {
+        true
+    }
+
+    fn in_place(&self, _: usize) -> &[usize] {
+        &[0]
+    }
 }
 
 impl Tensor {

@@ -134,6 +134,14 @@ impl Op for Binary {
         };
         Ok(grads.into())
     }
+
+    fn cheap(&self) -> bool {
+        true
+    }
+
+    fn in_place(&self, _: usize) -> &[usize] {
+        &[0, 1]
+    }
 }
 
 impl Tensor {

@@ -47,6 +47,10 @@ impl Op for Glu {
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(ctx.inputs[0].apply(GluBackward, &[ctx.dy()?])?)])
     }
+
+    fn cheap(&self) -> bool {
+        true
+    }
 }
 
 fn sigmoid(x: f64) -> f64 {
@@ -97,6 +101,10 @@ impl Op for GluBackward {
         left.assign(&da);
         right.assign(&db);
         vec![dx]
+    }
+
+    fn in_place(&self, _: usize) -> &[usize] {
+        &[0]
     }
 }
 

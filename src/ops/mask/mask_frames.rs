@@ -53,6 +53,14 @@ impl Op for MaskFrames {
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(ctx.dy()?.mask_frames(&ctx.inputs[1])?), None])
     }
+
+    fn cheap(&self) -> bool {
+        true
+    }
+
+    fn in_place(&self, _: usize) -> &[usize] {
+        &[0]
+    }
 }
 
 impl Tensor {

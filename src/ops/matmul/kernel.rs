@@ -8,7 +8,7 @@ use crate::exec::{Operand, Recorder};
 use crate::gpu::Tier;
 use crate::shader::Kernel;
 use crate::shader::matmul::{
-    matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_tall_vec4, matmul_subgroup_vec4,
+    matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_u64, matmul_subgroup_vec4,
     matmul_tiled, matmul_tiled_large,
 };
 use crate::shader::reduce::sum;
@@ -117,16 +117,13 @@ impl Product<'_> {
             let shares = capabilities.subgroup_operations
                 && capabilities.subgroup == 8
                 && capabilities.forced_workgroup.is_none();
-            // Tiles of 64 rows unless they waste a tenth.
-            let tall = 10 * m.next_multiple_of(64) <= 11 * m.next_multiple_of(32);
             if shares {
-                let rows = if aligned && tall { 64 } else { 32 };
-                kernel = match (aligned, tall) {
-                    (true, true) => &matmul_subgroup_tall_vec4::KERNEL,
+                kernel = match (aligned, capabilities.int64) {
+                    (true, true) => &matmul_subgroup_u64::KERNEL,
                     (true, false) => &matmul_subgroup_vec4::KERNEL,
                     (false, _) => &matmul_subgroup::KERNEL,
                 };
-                groups = rec.grid(batch * m.div_ceil(rows) * n.div_ceil(32));
+                groups = rec.grid(tiles(32));
             } else {
                 kernel = if aligned { &matmul_register_vec4::KERNEL } else { &matmul_register::KERNEL };
                 let width = capabilities.row_width();

@@ -96,6 +96,14 @@ impl Op for LayerNorm {
         let grads = x.graph().apply(std::sync::Arc::new(LayerNormBackward), &operands)?;
         Ok(grads.into_iter().map(Some).collect())
     }
+
+    fn cheap(&self) -> bool {
+        true
+    }
+
+    fn in_place(&self, output: usize) -> &[usize] {
+        if output == 0 { &[0] } else { &[] }
+    }
 }
 
 /// x, weight, mean, rstd, dy → dx, dweight, dbias.

@@ -97,6 +97,10 @@ impl Op for PomAggregateBackward {
         }
         vec![dp]
     }
+
+    fn in_place(&self, _: usize) -> &[usize] {
+        &[0]
+    }
 }
 
 /// What the chunks behind each chunk add to dH: [batches, chunks, stride].

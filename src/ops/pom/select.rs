@@ -80,6 +80,14 @@ impl Op for PomSelect {
         let grads = ctx.inputs[0].graph().apply(Arc::new(PomSelectBackward), &operands)?;
         Ok(grads.into_iter().map(Some).collect())
     }
+
+    fn cheap(&self) -> bool {
+        true
+    }
+
+    fn in_place(&self, _: usize) -> &[usize] {
+        &[0]
+    }
 }
 
 fn gate(z: &Array) -> Array {
@@ -144,6 +152,10 @@ impl Op for PomSelectBackward {
         let dz = z.mapv(|z| ActivationKind::Sigmoid.value_and_slope(z).1) * spread(z, h) * dy;
         let dh = gate(z) * dy;
         vec![dz, if h.ndim() == 2 { dh.sum_axis(ndarray::Axis(1)) } else { dh }]
+    }
+
+    fn in_place(&self, output: usize) -> &[usize] {
+        if output == 0 { &[2] } else { &[] }
     }
 }
 

@@ -20,6 +20,9 @@ pub struct Dropout {
     pub probability: f32,
     /// The stream of the place in the model, [`crate::rng::stream`] of its path.
     pub stream: u32,
+    /// The number of x's first element, where x is a part of a larger tensor that is drawn as a whole; a multiple
+    /// of 4.
+    pub first: usize,
 }
 
 impl Dropout {
@@ -44,6 +47,10 @@ impl Op for Dropout {
             let message = format!("a probability of {} is not in [0, 1)", self.probability);
             return Err(Error::shape(self.name(), message));
         }
+        if !self.first.is_multiple_of(4) {
+            let message = format!("a first element of {} is no multiple of 4", self.first);
+            return Err(Error::shape(self.name(), message));
+        }
         match inputs[1].shape == Shape::from([3]) {
             true => Ok(vec![inputs[0].clone()]),
             false => Err(mismatch(self.name(), inputs, "x and rng [3]")),
@@ -57,7 +64,7 @@ impl Op for Dropout {
         for tile in rec.tiles(inputs[0].elements(), &[1])? {
             let params = dropout::Params {
                 elements: tile.len() as u32,
-                first: (tile.start / 4) as u32,
+                first: ((self.first + tile.start) / 4) as u32,
                 threshold: self.threshold(),
                 scale: self.scale(),
                 stream: self.stream,
@@ -74,7 +81,7 @@ impl Op for Dropout {
         let key = super::key(inputs[1], self.stream);
         let mut y = inputs[0].as_standard_layout().into_owned();
         for (i, y) in y.iter_mut().enumerate() {
-            let word = philox([(i / 4) as u32, 0], key)[i % 4 / 2];
+            let word = philox([((self.first + i) / 4) as u32, 0], key)[i % 4 / 2];
             let half = word >> (16 * (i % 2)) & 0xFFFF;
             *y *= if half < self.threshold() { f64::from(self.scale()) } else { 0.0 };
         }
@@ -83,6 +90,14 @@ impl Op for Dropout {
 
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(ctx.dy()?.apply(*self, &[&ctx.inputs[1]])?), None])
+    }
+
+    fn cheap(&self) -> bool {
+        true
+    }
+
+    fn in_place(&self, _: usize) -> &[usize] {
+        &[0]
     }
 }
 
@@ -93,6 +108,6 @@ impl Tensor {
     /// # Errors
     /// When the probability is not in [0, 1) or `rng` is not u32 \[3\].
     pub fn dropout(&self, probability: f32, stream: u32, rng: &Tensor) -> Result<Tensor> {
-        self.apply(Dropout { probability, stream }, &[rng])
+        self.apply(Dropout { probability, stream, first: 0 }, &[rng])
     }
 }

@@ -1,0 +1,255 @@
+//! Pieces of a model as graphs whose operands lie on the device.
+
+use polymix::Result;
+use polymix::autograd::gradients;
+use polymix::graph::{Graph, Scope, Tensor};
+use polymix::nn::{Context, FeedForward, Mode};
+use polymix::ops::attention::{Attention, Packing, Positions};
+use polymix::ops::map::ActivationKind;
+use polymix::ops::matmul::MatMul;
+use polymix::ops::optimizer::AdamW;
+use polymix::ops::pom::PomAggregate;
+use polymix::recipe::{Initialization, Padding};
+use polymix::shape::Spec;
+use polymix::train::{Feed, Feeds};
+
+/// A graph, its results and what it is fed.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// What it is.
+    pub name: String,
+    /// Sizes, for people.
+    pub shape: String,
+    /// The graph.
+    pub graph: Graph,
+    /// What it computes.
+    pub outputs: Vec<Tensor>,
+    /// Data of its inputs; what is stored is noise.
+    pub feeds: Feeds,
+}
+
+impl Work {
+    /// Work that is fed nothing.
+    pub fn new(name: &str, shape: impl Into<String>, outputs: &[Tensor]) -> Self {
+        let graph = outputs[0].graph().clone();
+        let (name, shape) = (name.to_owned(), shape.into());
+        Self { name, shape, graph, outputs: outputs.to_vec(), feeds: Feeds::new() }
+    }
+
+    fn fed(self, feeds: Feeds) -> Self {
+        Self { feeds, ..self }
+    }
+}
+
+/// A value that lies on the device.
+pub fn stored<const N: usize>(graph: &Graph, name: &str, dims: [usize; N]) -> Tensor {
+    graph.stored(name, Spec::f32(dims))
+}
+
+/// Operands of C = op(A)·op(B), C [m, n], `batch` times if above 1.
+pub fn factors(graph: &Graph, batch: usize, [m, n, k]: [usize; 3], op: MatMul) -> (Tensor, Tensor) {
+    let (a, b) = (if op.transpose_a { [k, m] } else { [m, k] }, if op.transpose_b { [n, k] } else { [k, n] });
+    match batch {
+        1 => (stored(graph, "a", a), stored(graph, "b", b)),
+        _ => (stored(graph, "a", [batch, a[0], a[1]]), stored(graph, "b", [batch, b[0], b[1]])),
+    }
+}
+
+/// Sizes of a product: m, n, k.
+pub type Sizes = [usize; 3];
+
+/// A product to time: its name and shape, the number of matrices, their sizes, what is transposed.
+pub struct Product {
+    /// What it is.
+    pub name: &'static str,
+    /// Number of products.
+    pub batch: usize,
+    /// m, n, k.
+    pub sizes: Sizes,
+    /// What is transposed.
+    pub op: MatMul,
+}
+
+/// The products that are compared: squares, a linear layer with its two gradients, a batch.
+pub fn products() -> Vec<Product> {
+    let op = |transpose_a, transpose_b| MatMul { transpose_a, transpose_b, ..MatMul::PLAIN };
+    let plain = |name, batch, sizes| Product { name, batch, sizes, op: MatMul::PLAIN };
+    vec![
+        plain("matmul", 1, [512, 512, 512]),
+        plain("matmul", 1, [1024, 1024, 1024]),
+        plain("matmul", 1, [1600, 1024, 256]),
+        Product { name: "matmul, gradient of B", batch: 1, sizes: [256, 1024, 1600], op: op(true, false) },
+        Product { name: "matmul, gradient of A", batch: 1, sizes: [1600, 256, 1024], op: op(false, true) },
+        plain("matmul, batched", 8, [500, 500, 64]),
+    ]
+}
+
+impl Product {
+    /// Sizes, for people.
+    pub fn shape(&self) -> String {
+        let [m, n, k] = self.sizes;
+        let side = |transposed: bool, rows: usize, columns: usize| match transposed {
+            true => format!("[{columns}, {rows}]ᵀ"),
+            false => format!("[{rows}, {columns}]"),
+        };
+        let (a, b) = (side(self.op.transpose_a, m, k), side(self.op.transpose_b, k, n));
+        if self.batch > 1 { format!("{} × {a}·{b}", self.batch) } else { format!("{a}·{b}") }
+    }
+
+    /// The product as the library computes it.
+    pub fn work(&self) -> Result<Work> {
+        let graph = Graph::new();
+        let (a, b) = factors(&graph, self.batch, self.sizes, self.op);
+        Ok(Work::new(self.name, self.shape(), &[a.apply(self.op, &[&b])?]))
+    }
+}
+
+/// Rows and columns of what is normalised.
+pub const ROWS: [usize; 2] = [4000, 256];
+
+/// LayerNorm over the last axis.
+pub fn layer_norm() -> Result<Work> {
+    let (graph, [rows, columns]) = (Graph::new(), ROWS);
+    let x = stored(&graph, "x", [rows, columns]);
+    let [weight, bias] = ["weight", "bias"].map(|name| stored(&graph, name, [columns]));
+    Ok(Work::new("layer norm", format!("[{rows}, {columns}]"), &[x.layer_norm(&weight, &bias, 1e-5)?]))
+}
+
+/// Rows and columns of the softmax: a head's scores.
+pub const SCORES: [usize; 2] = [2000, 500];
+
+/// Softmax over the last axis.
+pub fn softmax() -> Result<Work> {
+    let (graph, [rows, columns]) = (Graph::new(), SCORES);
+    let y = stored(&graph, "x", [rows, columns]).softmax()?;
+    Ok(Work::new("softmax", format!("[{rows}, {columns}]"), &[y]))
+}
+
+/// Utterances, frames and channels of sequences.
+pub const SEQUENCES: [usize; 3] = [8, 500, 256];
+/// Taps of the depthwise convolution.
+pub const TAPS: usize = 31;
+
+/// Depthwise convolution over time.
+pub fn depthwise() -> Result<Work> {
+    let (graph, [batch, time, channels]) = (Graph::new(), SEQUENCES);
+    let x = stored(&graph, "x", [batch, time, channels]);
+    let weight = stored(&graph, "weight", [channels, 1, TAPS]);
+    let bias = stored(&graph, "bias", [channels]);
+    let lengths = graph.input("lengths", Spec::u32([batch]));
+    let y = x.depthwise_conv1d(&weight, &bias, &lengths, TAPS / 2)?;
+    let work = Work::new("depthwise conv", format!("[{batch}, {time}, {channels}], {TAPS} taps"), &[y]);
+    Ok(work.fed(vec![full_lengths(batch, time)]))
+}
+
+fn full_lengths(batch: usize, time: usize) -> (String, Feed) {
+    ("lengths".to_owned(), Feed::U32(vec![time as u32; batch]))
+}
+
+/// Heads, frames and columns of a head.
+pub const HEADS: [usize; 3] = [4, 500, 64];
+
+/// Attention of one utterance, with the gradient of its projection if `backward`.
+pub fn attention(backward: bool) -> Result<Work> {
+    let (graph, [heads, time, columns]) = (Graph::new(), HEADS);
+    let projection = stored(&graph, "projection", [1, time, 3 * heads * columns]);
+    let lengths = graph.input("lengths", Spec::u32([1]));
+    let scale = (1.0 / (columns as f64).sqrt()) as f32;
+    let op = Attention { heads, packing: Packing::ByPart, positions: Positions::Absent, scale };
+    let mut outputs = vec![projection.attention(op, &lengths, &[])?];
+    let name = if backward { "attention, forward and backward" } else { "attention" };
+    if backward {
+        outputs.extend(backward_of(&outputs[0], &[&projection])?);
+    }
+    let work = Work::new(name, format!("{heads} heads × {time} × {columns}"), &outputs);
+    Ok(work.fed(vec![full_lengths(1, time)]))
+}
+
+/// The gradients of `wrt` for a stored gradient of `y`.
+fn backward_of(y: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let dy = y.graph().stored("dy", y.spec().clone());
+    Ok(gradients(&[(y, &dy)], wrt)?.into_iter().flatten().collect())
+}
+
+/// Rows, width and inner width of the feed-forward module.
+pub const FEED_FORWARD: [usize; 3] = [1600, 256, 1024];
+
+/// LayerNorm → Linear → GELU → Linear, with the gradients of input and parameters.
+pub fn feed_forward() -> Result<Work> {
+    let (graph, [rows, width, hidden]) = (Graph::new(), FEED_FORWARD);
+    let scope = graph.root();
+    let x = stored(&graph, "x", [1, rows, width]);
+    let initialization = Initialization::Torch;
+    let layer = FeedForward { width, hidden, activation: ActivationKind::Gelu, initialization };
+    let y = layer.forward(&scope, &inference(&scope, 1, rows), &x)?;
+    let parameters = graph.parameters();
+    let wrt: Vec<&Tensor> = std::iter::once(&x).chain(parameters.iter().map(|(_, tensor)| tensor)).collect();
+    let mut outputs = vec![y.clone()];
+    outputs.extend(backward_of(&y, &wrt)?);
+    Ok(Work::new("feed-forward, forward and backward", format!("[{rows}, {width}], {hidden} inside"), &outputs))
+}
+
+fn inference(scope: &Scope, batch: usize, time: usize) -> Context {
+    Context::new(scope, batch, time, Mode::Inference, Padding::Masked)
+}
+
+/// The Polynomial Mixer's means of products.
+pub fn pom_aggregate() -> Result<Work> {
+    let (graph, [batch, time, channels]) = (Graph::new(), SEQUENCES);
+    let p = stored(&graph, "p", [batch, time, 4 * channels]);
+    let mask = stored(&graph, "mask", [batch, time]);
+    let y = p.pom_aggregate(&mask, PomAggregate::products(2, false))?;
+    Ok(Work::new("PoM aggregate", format!("[{batch}, {time}, {}], degree 2", 4 * channels), &[y]))
+}
+
+/// The Polynomial Mixer's gate on the means.
+pub fn pom_select() -> Result<Work> {
+    let (graph, [batch, time, channels]) = (Graph::new(), SEQUENCES);
+    let z = stored(&graph, "z", [batch, time, 4 * channels]);
+    let means = stored(&graph, "means", [batch, 4 * channels]);
+    let y = z.pom_select(&means)?;
+    Ok(Work::new("PoM select", format!("[{batch}, {time}, {}]", 4 * channels), &[y]))
+}
+
+/// Dropout of the inner activation of a feed-forward module.
+pub fn dropout() -> Result<Work> {
+    let (graph, [rows, _, hidden]) = (Graph::new(), FEED_FORWARD);
+    let scope = graph.root();
+    let x = stored(&graph, "x", [rows, hidden]);
+    let mode = Mode::Training { dropout: 0.1, layer_drop: 0.0 };
+    let ctx = Context::new(&scope, 1, rows, mode, Padding::Masked);
+    let work = Work::new("dropout", format!("[{rows}, {hidden}]"), &[ctx.dropout(&scope, "dropout", &x)?]);
+    Ok(work.fed(vec![("rng".to_owned(), Feed::U32(vec![0, 1, 0]))]))
+}
+
+/// Parameters of an update.
+const UPDATED: usize = 1 << 20;
+
+/// One update of a million parameters.
+pub fn adamw() -> Result<Work> {
+    let graph = Graph::new();
+    let [value, gradient, first, second] =
+        ["value", "gradient", "first", "second"].map(|name| stored(&graph, name, [UPDATED]));
+    let [stats, hyper] = [("stats", 3), ("hyper", 4)].map(|(name, size)| graph.input(name, Spec::f32([size])));
+    let rule = AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-9 };
+    let new = value.adamw(rule, &gradient, [&first, &second], &stats, &hyper)?;
+    let feeds = [("stats", vec![1.0, 1.0, 0.0]), ("hyper", vec![1e-3, 0.01, 0.1, 0.02])];
+    let feeds = feeds.map(|(name, values)| (name.to_owned(), Feed::F32(values)));
+    Ok(Work::new("AdamW", format!("[{UPDATED}]"), &new[..1]).fed(feeds.to_vec()))
+}
+
+/// Everything but the products.
+pub fn kernels() -> Result<Vec<Work>> {
+    Ok(vec![
+        layer_norm()?,
+        softmax()?,
+        depthwise()?,
+        attention(false)?,
+        attention(true)?,
+        feed_forward()?,
+        pom_aggregate()?,
+        pom_select()?,
+        dropout()?,
+        adamw()?,
+    ])
+}

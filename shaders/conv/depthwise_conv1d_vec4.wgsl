@@ -1,0 +1,95 @@
+// Depthwise convolution over time for channels that four divides, and its gradient: one invocation takes 16
+// neighbouring frames of four channels and slides their inputs through registers, four taps a pass.
+//   y[b, t, c] = bias[c] + Σ_k weight[k, c] · x[b, t + k − left, c], x = 0 outside 0 .. lengths[b]
+//   BACKWARD: y[b, t, c] = Σ_k weight[kernel − 1 − k, c] · x[b, t + k − left, c] in 0 .. lengths[b], else 0
+#import shared/grid
+#import shared/taps
+
+struct Params {
+    batch: u32,
+    time: u32,
+    channels: u32,
+    kernel: u32,
+    left: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [batch, time, channels]
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;  // [kernel, channels]
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;    // [channels]; not read with BACKWARD
+@group(0) @binding(4) var<storage, read> lengths: array<u32>;       // [batch]
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [batch, time, channels]
+
+override WIDTH: u32 = 64u;
+override BACKWARD: bool = false;
+
+// The weight of a tap, 0 behind the last.
+fn tap(column: u32, k: u32) -> vec4<f32> {
+    let last = params.kernel - 1u;
+    let known = min(k, last);
+    let row = select(known, last - known, BACKWARD);
+    return select(vec4<f32>(), weight[row * (params.channels / 4u) + column], k <= last);
+}
+
+fn put(at: u32, t: u32, length: u32, value: vec4<f32>) {
+    if t < params.time {
+        y[at + t * (params.channels / 4u)] = select(value, vec4<f32>(), BACKWARD && t >= length);
+    }
+}
+
+fn put_four(at: u32, t: u32, length: u32, value: mat4x4<f32>) {
+    put(at, t, length, value[0]);
+    put(at, t + 1u, length, value[1]);
+    put(at, t + 2u, length, value[2]);
+    put(at, t + 3u, length, value[3]);
+}
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear_group(group, groups) * WIDTH + lane;
+    let columns = params.channels / 4u;
+    let tiles = (params.time + 15u) / 16u;
+    let block = i / columns;
+    let column = i - block * columns;
+    let utterance = block / tiles;
+    let t = (block - utterance * tiles) * 16u;
+    if utterance >= params.batch {
+        return;
+    }
+    let length = min(lengths[utterance], params.time);
+    let known = select(length, params.time, BACKWARD);
+    let first = utterance * params.time * columns + column;
+    let left = i32(t) - i32(params.left);
+    var x0 = frames(first, left, known);
+    var x1 = frames(first, left + 4, known);
+    var x2 = frames(first, left + 8, known);
+    var x3 = frames(first, left + 12, known);
+    var start = vec4<f32>();
+    if !BACKWARD {
+        start = bias[column];
+    }
+    var y0 = mat4x4<f32>(start, start, start, start);
+    var y1 = y0;
+    var y2 = y0;
+    var y3 = y0;
+    for (var k = 0u; k < params.kernel; k += 4u) {
+        let w = mat4x4<f32>(tap(column, k), tap(column, k + 1u), tap(column, k + 2u), tap(column, k + 3u));
+        let x4 = frames(first, left + 16 + i32(k), known);
+        y0 += taps(x0, x1, w);
+        y1 += taps(x1, x2, w);
+        y2 += taps(x2, x3, w);
+        y3 += taps(x3, x4, w);
+        x0 = x1;
+        x1 = x2;
+        x2 = x3;
+        x3 = x4;
+    }
+    put_four(first, t, length, y0);
+    put_four(first, t + 4u, length, y1);
+    put_four(first, t + 8u, length, y2);
+    put_four(first, t + 12u, length, y3);
+}

@@ -1,0 +1,145 @@
+//! What derivatives read of the forward pass and is computed again for them, so that it need not be kept.
+//!
+//! A node that a derivative asks for again is copied to where it is first asked for. Copies draw the same random
+//! numbers and run the same kernels, so that they have the same bits.
+
+use std::collections::{HashMap, HashSet};
+
+use super::plan::keep_needed;
+use crate::graph::{Node, Source, Tensor, Value, ValueId, roots};
+use crate::recipe::Recompute;
+
+/// Which values are computed again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rule {
+    /// All of a section, from what it takes from outside.
+    Sections,
+    /// Results of [`crate::ops::Op::cheap`] operations whose operands are in memory then anyway.
+    Cheap,
+}
+
+struct Walk<'a> {
+    rule: Rule,
+    values: &'a mut Vec<Value>,
+    nodes: &'a [Node],
+    roots: Vec<ValueId>,
+    /// The node that makes a value.
+    makers: HashMap<ValueId, usize>,
+    /// The last node that uses each root.
+    last_use: HashMap<ValueId, usize>,
+    /// Values that stay whatever the rule says: results of the plan, those in the store, and those that are used
+    /// outside of their section.
+    kept: HashSet<ValueId>,
+    copies: HashMap<ValueId, ValueId>,
+    done: Vec<Node>,
+}
+
+/// `nodes` with the copies that `wanted` asks for, and the values with the copies' results.
+pub(super) fn recompute(
+    wanted: Recompute,
+    mut values: Vec<Value>,
+    mut nodes: Vec<Node>,
+    outputs: &[(&str, &Tensor)],
+) -> (Vec<Value>, Vec<Node>) {
+    let rules: &[Rule] = match wanted {
+        Recompute::None => &[],
+        Recompute::Cheap => &[Rule::Cheap],
+        Recompute::Layer => &[Rule::Sections, Rule::Cheap],
+    };
+    for &rule in rules {
+        nodes = walk(rule, &mut values, &nodes, outputs);
+        // A copy may leave what it stands for without a use.
+        keep_needed(&values, &mut nodes, outputs);
+    }
+    (values, nodes)
+}
+
+/// `nodes` with the copies that `rule` asks for.
+fn walk(rule: Rule, values: &mut Vec<Value>, nodes: &[Node], outputs: &[(&str, &Tensor)]) -> Vec<Node> {
+    let wanted = outputs.iter().map(|(_, tensor)| tensor.id());
+    let roots = roots(values, nodes);
+    let (mut makers, mut last_use): (HashMap<ValueId, usize>, HashMap<ValueId, usize>) = Default::default();
+    for (index, node) in nodes.iter().enumerate() {
+        makers.extend(node.outputs.iter().map(|&id| (id, index)));
+        last_use.extend(node.inputs.iter().chain(&node.outputs).map(|&id| (roots[id], index)));
+    }
+    last_use.extend(wanted.clone().map(|id| (roots[id], usize::MAX)));
+    let stored = (0..values.len()).filter(|&id| values[id].store.is_some());
+    let mut kept: HashSet<ValueId> = stored.chain(wanted).map(|id| roots[id]).collect();
+    if rule == Rule::Sections {
+        for node in nodes.iter().filter(|node| !node.derivative) {
+            let section = |id: &&ValueId| makers.get(*id).map(|&maker| nodes[maker].section);
+            let foreign = node.inputs.iter().filter(|id| section(id) != Some(node.section));
+            kept.extend(foreign.map(|&id| roots[id]));
+        }
+    }
+    let copies = HashMap::new();
+    let done = Vec::with_capacity(nodes.len());
+    let mut walk = Walk { rule, values, nodes, roots, makers, last_use, kept, copies, done };
+    for (index, node) in nodes.iter().enumerate() {
+        let mut node = node.clone();
+        if node.derivative {
+            node.inputs.iter_mut().for_each(|id| *id = walk.served(*id, index));
+        }
+        walk.done.push(node);
+    }
+    walk.done
+}
+
+impl Walk<'_> {
+    /// The value that stands for `id` at node `at`.
+    fn served(&mut self, id: ValueId, at: usize) -> ValueId {
+        if !self.is_copied(id, at) {
+            return id;
+        }
+        if let Some(&copy) = self.copies.get(&id) {
+            return copy;
+        }
+        let mut node = self.nodes[self.makers[&id]].clone();
+        node.inputs.iter_mut().for_each(|input| *input = self.served(*input, at));
+        for output in &mut node.outputs {
+            let copy = Value { store: None, ..self.values[*output].clone() };
+            self.values.push(copy);
+            self.copies.insert(*output, self.values.len() - 1);
+            *output = self.values.len() - 1;
+        }
+        self.done.push(node);
+        self.copies[&id]
+    }
+
+    /// Whether a copy of `id` serves node `at`.
+    fn is_copied(&self, id: ValueId, at: usize) -> bool {
+        if self.copies.contains_key(&id) {
+            return true;
+        }
+        let Some(node) = self.makers.get(&id).map(|&maker| &self.nodes[maker]) else { return false };
+        let root = self.roots[id];
+        if node.derivative || self.values[root].source != Source::Node || self.kept.contains(&root) {
+            return false;
+        }
+        match self.rule {
+            Rule::Sections => node.section.is_some() && !self.is_small(id),
+            Rule::Cheap => {
+                node.op.cheap()
+                    && !self.is_small(id)
+                    && node.inputs.iter().all(|&input| self.is_there(input, at))
+            }
+        }
+    }
+
+    /// Whether `id` is in memory at node `at`, or can be computed again there.
+    fn is_there(&self, id: ValueId, at: usize) -> bool {
+        let root = self.roots[id];
+        self.values[root].source != Source::Node
+            || self.is_small(id)
+            || self.last_use.get(&root).is_some_and(|&last| last >= at)
+            || self.is_copied(id, at)
+    }
+
+    /// Whether `id` takes so much less memory than what it is made of that it may as well be kept.
+    fn is_small(&self, id: ValueId) -> bool {
+        let Some(&maker) = self.makers.get(&id) else { return false };
+        let operands = self.nodes[maker].inputs.iter().map(|&input| self.values[input].spec.bytes());
+        8 * self.values[id].spec.bytes() <= operands.max().unwrap_or(0)
+    }
+}
