@@ -19,8 +19,8 @@ use polymix::ops::matmul::MatMul;
 use polymix::ops::{Array, Op};
 use polymix::shader::Kernel;
 use polymix::shader::matmul::{
-    matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_u64, matmul_subgroup_vec4, matmul_tiled,
-    matmul_tiled_large,
+    matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_u64, matmul_subgroup_vec4,
+    matmul_tiled, matmul_tiled_large,
 };
 use polymix::shape::Spec;
 

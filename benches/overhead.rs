@@ -5,9 +5,8 @@
 mod harness;
 
 use std::process::{Command, ExitCode};
-use std::time::Instant;
 
-use harness::step::{Classify, Training};
+use harness::step::Training;
 use harness::{Case, Work, median, table};
 use polymix::graph::Graph;
 use polymix::recipe::Recipe;
@@ -58,7 +57,8 @@ fn submission() -> Result<()> {
 
 /// Milliseconds from the start of a process.
 fn cold_starts() -> Result<()> {
-    let program = std::env::current_exe().map_err(|error| Error::invalid(format!("this program has no path: {error}")))?;
+    let program = std::env::current_exe()
+        .map_err(|error| Error::invalid(format!("this program has no path: {error}")))?;
     let names = ["device open", "planned and compiled", "first step done"];
     let mut times = vec![Vec::new(); names.len()];
     for _ in 0..STARTS {
@@ -75,7 +75,9 @@ fn cold_starts() -> Result<()> {
     let rows: Vec<Vec<String>> = names
         .iter()
         .zip(times)
-        .map(|(name, times)| vec![(*name).to_owned(), "recipes/demo.toml, 8 × 4 s".to_owned(), format!("{:.0}", median(times))])
+        .map(|(name, times)| {
+            vec![(*name).to_owned(), "recipes/demo.toml, 8 × 4 s".to_owned(), format!("{:.0}", median(times))]
+        })
         .collect();
     println!("{}", table(&["from the start of the process until", "model and batch", "ms"], &rows));
     Ok(())

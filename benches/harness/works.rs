@@ -186,7 +186,11 @@ pub fn feed_forward() -> Result<Work> {
     let wrt: Vec<&Tensor> = std::iter::once(&x).chain(parameters.iter().map(|(_, tensor)| tensor)).collect();
     let mut outputs = vec![y.clone()];
     outputs.extend(backward_of(&y, &wrt)?);
-    Ok(Work::new("feed-forward, forward and backward", format!("[{rows}, {width}], {hidden} inside"), &outputs))
+    Ok(Work::new(
+        "feed-forward, forward and backward",
+        format!("[{rows}, {width}], {hidden} inside"),
+        &outputs,
+    ))
 }
 
 fn inference(scope: &Scope, batch: usize, time: usize) -> Context {
@@ -230,7 +234,8 @@ pub fn adamw() -> Result<Work> {
     let graph = Graph::new();
     let [value, gradient, first, second] =
         ["value", "gradient", "first", "second"].map(|name| stored(&graph, name, [UPDATED]));
-    let [stats, hyper] = [("stats", 3), ("hyper", 4)].map(|(name, size)| graph.input(name, Spec::f32([size])));
+    let [stats, hyper] =
+        [("stats", 3), ("hyper", 4)].map(|(name, size)| graph.input(name, Spec::f32([size])));
     let rule = AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-9 };
     let new = value.adamw(rule, &gradient, [&first, &second], &stats, &hyper)?;
     let feeds = [("stats", vec![1.0, 1.0, 0.0]), ("hyper", vec![1e-3, 0.01, 0.1, 0.02])];
