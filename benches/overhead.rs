@@ -5,9 +5,8 @@
 mod harness;
 
 use std::process::{Command, ExitCode};
-use std::time::Instant;
 
-use harness::step::{Classify, Training};
+use harness::step::Training;
 use harness::{Case, Work, median, table};
 use polymix::graph::Graph;
 use polymix::recipe::Recipe;

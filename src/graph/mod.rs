@@ -252,6 +252,7 @@ impl Graph {
     }
 
     /// The tensor of value `id`.
+    #[cfg(feature = "autograd")]
     pub(crate) fn tensor(&self, id: ValueId) -> Tensor {
         let spec = self.data().values[id].spec.clone();
         Tensor { graph: self.clone(), id, spec }

@@ -354,7 +354,7 @@ impl Run<'_> {
         let capabilities = self.stepper.executor.gpu().capabilities();
         format!(
             "# polymix model\n\n\
-             A Conformer of {layers} layers, width {width}, mixer {mixer:?}, with {parameters} trainable \
+             A Conformer of {layers} layers, width {width}, mixer {mixer}, with {parameters} trainable \
              parameters, after {phase}.\n\n\
              | | |\n|---|---|\n\
              | data | {examples} examples, {hours:.2} hours |\n\
@@ -365,7 +365,7 @@ impl Run<'_> {
              | command | `{command}` |\n",
             layers = self.recipe.model.layers,
             width = self.recipe.model.d_model,
-            mixer = self.recipe.model.mixer,
+            mixer = self.recipe.model.mixer.label(),
             parameters = self.stepper.parameters.trainable(),
             examples = self.train.examples.list.len(),
             hours = self.train.examples.hours(),

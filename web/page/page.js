@@ -4,7 +4,12 @@ const at = (id) => document.getElementById(id);
 
 /** Clips of the carried corpus, of voices that the model was not trained on. */
 const SAMPLES = [
-  ["one", "samples/test-en-us-m7-01.flac"],
+  ["zero", "samples/test-en-us-m7-00.flac"],
+  ["six", "samples/test-en-us-m7-03.flac"],
+  ["red", "samples/test-en-us-m7-06.flac"],
+  ["eight", "samples/test-en-gb-steph-00.flac"],
+  ["green", "samples/test-en-gb-scotland-m5-02.flac"],
+  ["stop", "samples/test-en-us-nyc-linda-07.flac"],
 ];
 
 let asr = null;
