@@ -176,8 +176,11 @@ fn parse(source: &str) -> Result<naga::Module, String> {
     Ok(module)
 }
 
+/// The storage bindings of a kernel in order: name, and whether it is written.
+type Storage = Vec<(String, bool)>;
+
 /// The type of `params`, and the storage bindings from 1 on: name and whether they are written.
-fn storage(module: &naga::Module) -> Result<(naga::Handle<naga::Type>, Vec<(String, bool)>), String> {
+fn storage(module: &naga::Module) -> Result<(naga::Handle<naga::Type>, Storage), String> {
     let (mut storage, mut params) = (BTreeMap::new(), None);
     for (_, variable) in module.global_variables.iter() {
         let Some(binding) = &variable.binding else { continue };

@@ -48,7 +48,7 @@ fn record_four(
     backward: bool,
 ) -> Result<()> {
     let &[batch, time, channels] = x.dims() else {
-        return Err(mismatch("depthwise_conv1d", &[x.spec.clone()], "x [batch, time, channels]"));
+        return Err(mismatch("depthwise_conv1d", std::slice::from_ref(&x.spec), "x [batch, time, channels]"));
     };
     let kernel = weight.dims()[2];
     let packed = rec.scratch(DType::F32, [1, kernel, channels]);
