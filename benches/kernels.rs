@@ -20,7 +20,7 @@ use polymix::ops::{Array, Op};
 use polymix::shader::Kernel;
 use polymix::shader::matmul::{
     matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_u64, matmul_subgroup_vec4,
-    matmul_tiled, matmul_tiled_large,
+    matmul_tiled, matmul_tiled_large, matmul_tiled_large_vec4,
 };
 use polymix::shape::Spec;
 
@@ -41,7 +41,7 @@ fn main() -> Result<()> {
     println!("{}", table(&header, &rows));
 
     let mut rows = Vec::new();
-    for product in works::products() {
+    for product in works::products(gpu.capabilities().tier) {
         let rungs = Rung::all(gpu.capabilities(), &product);
         let works = std::iter::once(product.work()).chain(rungs.iter().map(|rung| rung.work(&product)));
         let mut cases = works.map(|work| Case::new(&gpu, &work?)).collect::<Result<Vec<_>>>()?;
@@ -75,10 +75,8 @@ struct Rung {
 impl Rung {
     /// The kernels that can compute the product on this device.
     fn all(capabilities: &Capabilities, product: &Product) -> Vec<Self> {
-        let [m, n, k] = product.sizes;
         let op = product.op;
-        let inner = [if op.transpose_a { m } else { k }, if op.transpose_b { k } else { n }, n];
-        let aligned = inner.iter().all(|size| size % 4 == 0);
+        let aligned = op.reads_fours(product.sizes);
         let shares = capabilities.subgroup_operations && capabilities.subgroup == 8;
         let width = capabilities.row_width() as usize;
         let own = |kernel, tile, tiles| Self { op, kernel, tile, tiles };
@@ -99,6 +97,9 @@ impl Rung {
         if capabilities.tier != Tier::Cpu {
             rungs.push(own(&matmul_tiled::KERNEL, [64, 64], 1));
             rungs.push(own(&matmul_tiled_large::KERNEL, [128, 128], 1));
+            if aligned {
+                rungs.push(own(&matmul_tiled_large_vec4::KERNEL, [128, 128], 1));
+            }
         }
         rungs
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polymix::exec::{Operand, Recorder};
-use polymix::gpu::Gpu;
+use polymix::gpu::{Gpu, Tier};
 use polymix::graph::Graph;
 use polymix::ops::{Array, Op};
 use polymix::shader::peak::multiply_add;
@@ -22,12 +22,15 @@ pub struct Peaks {
     pub gbps: f64,
 }
 
-/// Elements of the copied tensor: 16 MiB.
+/// Elements of the copied tensor: 16 MiB on a CPU; more than a GPU's caches hold.
 const COPIED: usize = 1 << 22;
+const COPIED_BY_GPU: usize = 1 << 26;
 /// Passes of the multiply-add kernel's loop, and operations of an invocation in each.
 const PASSES: u32 = 1024;
 const OPERATIONS: u64 = 2 * 12 * 8;
+/// Invocations: enough to fill a CPU's lanes, and a GPU's.
 const INVOCATIONS: usize = 1 << 14;
+const INVOCATIONS_OF_GPU: usize = 1 << 20;
 
 /// Chains of multiply-adds over registers.
 #[derive(Debug, Clone, Copy)]
@@ -64,11 +67,15 @@ impl Op for MultiplyAdd {
 impl Peaks {
     /// Measures both, by the device's clock where it has one.
     pub fn measure(gpu: &Arc<Gpu>) -> Result<Self> {
+        let (invocations, copied) = match gpu.capabilities().tier {
+            Tier::Cpu => (INVOCATIONS, COPIED),
+            _ => (INVOCATIONS_OF_GPU, COPIED_BY_GPU.min(gpu.capabilities().max_binding as usize / 4)),
+        };
         let graph = Graph::new();
-        let y = graph.stored("x", Spec::f32([INVOCATIONS])).apply(MultiplyAdd, &[])?;
+        let y = graph.stored("x", Spec::f32([invocations])).apply(MultiplyAdd, &[])?;
         let mut multiply = Case::new(gpu, &Work::new("multiply-add", "", &[y]))?;
         let graph = Graph::new();
-        let y = graph.stored("x", Spec::f32([COPIED])).copy()?;
+        let y = graph.stored("x", Spec::f32([copied])).copy()?;
         let mut copy = Case::new(gpu, &Work::new("copy", "", &[y]))?;
         let (flops, bytes) = (multiply.flops as f64, copy.bytes as f64);
         let times = race(

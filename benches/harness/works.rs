@@ -2,6 +2,7 @@
 
 use polymix::Result;
 use polymix::autograd::gradients;
+use polymix::gpu::Tier;
 use polymix::graph::{Graph, Scope, Tensor};
 use polymix::nn::{Context, FeedForward, Mode};
 use polymix::ops::attention::{Attention, Packing, Positions};
@@ -70,18 +71,23 @@ pub struct Product {
     pub op: MatMul,
 }
 
-/// The products that are compared: squares, a linear layer with its two gradients, a batch.
-pub fn products() -> Vec<Product> {
+/// The products that are compared: squares, a linear layer with its two gradients, a batch; on a GPU also a square that
+/// fills it.
+pub fn products(tier: Tier) -> Vec<Product> {
     let op = |transpose_a, transpose_b| MatMul { transpose_a, transpose_b, ..MatMul::PLAIN };
     let plain = |name, batch, sizes| Product { name, batch, sizes, op: MatMul::PLAIN };
-    vec![
+    let mut products = vec![
         plain("matmul", 1, [512, 512, 512]),
         plain("matmul", 1, [1024, 1024, 1024]),
         plain("matmul", 1, [1600, 1024, 256]),
         Product { name: "matmul, gradient of B", batch: 1, sizes: [256, 1024, 1600], op: op(true, false) },
         Product { name: "matmul, gradient of A", batch: 1, sizes: [1600, 256, 1024], op: op(false, true) },
         plain("matmul, batched", 8, [500, 500, 64]),
-    ]
+    ];
+    if tier != Tier::Cpu {
+        products.push(plain("matmul", 1, [4096, 4096, 4096]));
+    }
+    products
 }
 
 impl Product {

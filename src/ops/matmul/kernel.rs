@@ -9,7 +9,7 @@ use crate::gpu::Tier;
 use crate::shader::Kernel;
 use crate::shader::matmul::{
     matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_u64, matmul_subgroup_vec4,
-    matmul_tiled, matmul_tiled_large,
+    matmul_tiled, matmul_tiled_large, matmul_tiled_large_vec4,
 };
 use crate::shader::reduce::sum;
 use crate::shape::DType;
@@ -110,9 +110,8 @@ impl Product<'_> {
         let kernel: &'static Kernel;
         let groups;
         let capabilities = rec.capabilities();
+        let aligned = op.reads_fours([m, n, k]);
         if capabilities.tier == Tier::Cpu {
-            let inner = [if op.transpose_a { m } else { k }, if op.transpose_b { k } else { n }, n];
-            let aligned = inner.iter().all(|size| size % 4 == 0);
             // Lanes of a subgroup of 8 hand each other what they read.
             let shares = capabilities.subgroup_operations
                 && capabilities.subgroup == 8
@@ -131,7 +130,8 @@ impl Product<'_> {
                 groups = rec.threads(tiles(16), width);
             }
         } else if tiles(128) >= 128 {
-            (kernel, groups) = (&matmul_tiled_large::KERNEL, rec.grid(tiles(128)));
+            kernel = if aligned { &matmul_tiled_large_vec4::KERNEL } else { &matmul_tiled_large::KERNEL };
+            groups = rec.grid(tiles(128));
         } else {
             (kernel, groups) = (&matmul_tiled::KERNEL, rec.grid(tiles(64)));
         }

@@ -34,6 +34,13 @@ impl MatMul {
     /// C = A·B.
     pub const PLAIN: Self = Self { transpose_a: false, transpose_b: false, alpha: 1.0 };
 
+    /// Whether rows of A, B and C as they are stored are whole fours of elements, for sizes m, n, k: what kernels
+    /// need that load and store four at a time.
+    pub fn reads_fours(&self, [m, n, k]: [usize; 3]) -> bool {
+        let inner = [if self.transpose_a { m } else { k }, if self.transpose_b { k } else { n }, n];
+        inner.iter().all(|size| size.is_multiple_of(4))
+    }
+
     fn sizes(&self, a: &[usize], b: &[usize]) -> Option<Sizes> {
         let pair = |dims: &[usize], transposed: bool| match dims {
             [.., rows, columns] if transposed => Some((*columns, *rows)),
