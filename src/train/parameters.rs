@@ -1,5 +1,9 @@
 //! Parameters, gradients and moments in a few flat arenas, so that an update is a fixed number of dispatches.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
 use super::task::{BatchShape, Task};
 use crate::error::Result;
 use crate::exec::Executor;
@@ -152,19 +156,16 @@ impl ParameterSet {
     /// # Errors
     /// When a tensor has another shape.
     pub fn fill(&self, executor: &Executor, from: Option<&Weights>, seed: u32) -> Result<()> {
+        let mut drawn = Vec::new();
         for parameter in self.iter() {
-            let known = from.filter(|weights| weights.get(&parameter.name).is_some());
-            match known {
+            match from.filter(|weights| weights.get(&parameter.name).is_some()) {
                 Some(weights) => {
                     executor.store.write(executor.gpu(), &parameter.name, weights.values(parameter)?)?;
                 }
-                None => {
-                    let values = parameter.init.draw(&parameter.name, &parameter.shape, seed);
-                    executor.store.write(executor.gpu(), &parameter.name, &values)?;
-                }
+                None => drawn.push(parameter),
             }
         }
-        Ok(())
+        draw(&drawn, seed, |parameter, values| executor.store.write(executor.gpu(), &parameter.name, values))
     }
 
     /// Reads the values of all parameters, frozen ones included.
@@ -231,4 +232,30 @@ impl ParameterSet {
         let members = &self.arenas[index].members;
         Shape::from([members.iter().map(|p| p.shape.elements().next_multiple_of(64)).sum::<usize>()])
     }
+}
+
+/// Draws the parameters' first values on all cores, and hands them to `put` in whatever order they are ready.
+fn draw(
+    parameters: &[&Parameter],
+    seed: u32,
+    mut put: impl FnMut(&Parameter, &[f32]) -> Result<()>,
+) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        // No room to wait in: values of large models would fill the memory.
+        let (sender, receiver) = mpsc::sync_channel(0);
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from).min(parameters.len()) {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                while let Some(&parameter) = parameters.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let values = parameter.init.draw(&parameter.name, &parameter.shape, seed);
+                    if sender.send((parameter, values)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        receiver.into_iter().try_for_each(|(parameter, values)| put(parameter, &values))
+    })
 }
