@@ -9,9 +9,10 @@ test: ## lint, every test, the kernel suite on each software adapter, the browse
 	@scripts/setup test
 	@scripts/test
 
-bench: ## the benchmarks of benches/, then times in Chromium
+bench: ## the benchmarks of benches/, the same work in burn, then times in Chromium
 	@scripts/setup test
 	cargo bench
+	cargo run --release --manifest-path benches/peers/Cargo.toml
 	@scripts/web
 	@scripts/web-test bench
 
