@@ -84,7 +84,10 @@ fn every_kernel_is_written_for_every_backend() {
     let mut written = 0;
     for kernel in ALL {
         let module = wgsl::parse_str(kernel.source).unwrap();
-        let capabilities = Capabilities::default() | Capabilities::SUBGROUP | Capabilities::SHADER_INT64;
+        let capabilities = Capabilities::default()
+            | Capabilities::SUBGROUP
+            | Capabilities::SHADER_INT64
+            | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module).unwrap();
         for constants in variants(kernel) {
             let (module, info) = match process_overrides(&module, &info, None, &constants) {

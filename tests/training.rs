@@ -220,10 +220,19 @@ fn memory_stays_flat_over_varying_shapes() -> Result<()> {
     Ok(())
 }
 
-/// Loss and gradients of a batch of `shape` as a plan gives them that keeps what `checkpoint` says, and the plan's
-/// bytes; dropout and LayerDrop included.
-fn gradient_bits(gpu: &Arc<Gpu>, mixer: &str, checkpoint: &str, shape: BatchShape) -> (Vec<Vec<u32>>, u64) {
-    let chosen = [format!("model.mixer={mixer}"), format!("model.checkpoint={checkpoint}")];
+/// Loss and gradients of a batch of `shape` as a plan gives them that keeps what `checkpoint` and `saved` say, and the
+/// plan's bytes; dropout and LayerDrop included.
+fn gradient_bits(
+    gpu: &Arc<Gpu>,
+    mixer: &str,
+    [checkpoint, saved]: [&str; 2],
+    shape: BatchShape,
+) -> (Vec<Vec<u32>>, u64) {
+    let chosen = [
+        format!("model.mixer={mixer}"),
+        format!("model.checkpoint={checkpoint}"),
+        format!("model.saved_activations={saved}"),
+    ];
     let sizes = ["model.layer_drop=0.3", "model.heads=2", "model.summary_hidden=6", "model.summary_local=4"];
     let settings: Vec<&str> = sizes.into_iter().chain(chosen.iter().map(String::as_str)).collect();
     let recipe = recipe(&settings);
@@ -269,8 +278,8 @@ fn gradient_bits(gpu: &Arc<Gpu>, mixer: &str, checkpoint: &str, shape: BatchShap
 fn what_is_computed_again_has_the_same_bits() {
     let Some(gpu) = gpu() else { return };
     for mixer in MIXERS {
-        let of =
-            |checkpoint| gradient_bits(&gpu, mixer, checkpoint, BatchShape { utterances: 3, frames: 64 });
+        let shape = BatchShape { utterances: 3, frames: 64 };
+        let of = |checkpoint| gradient_bits(&gpu, mixer, [checkpoint, "f32"], shape);
         let (kept, most) = of("none");
         let (cheap, fewer) = of("cheap");
         let (layer, fewest) = of("layer");
@@ -279,6 +288,29 @@ fn what_is_computed_again_has_the_same_bits() {
         assert!(kept == layer, "{mixer}: layers");
         // In two small layers, what is kept across them need not be the most.
         assert!(fewer.max(fewest) < most, "{mixer}: {fewest}, {fewer}, {most} bytes");
+    }
+}
+
+/// What halves leave out of the activations is little in the gradients, and nothing in the loss.
+#[test]
+fn saved_halves_take_less_memory() {
+    let Some(gpu) = gpu() else { return };
+    let shape = BatchShape { utterances: 6, frames: 256 };
+    for mixer in MIXERS {
+        for checkpoint in ["none", "cheap", "layer"] {
+            let of = |saved| gradient_bits(&gpu, mixer, [checkpoint, saved], shape);
+            let ((whole, most), (halves, fewer)) = (of("f32"), of("f16"));
+            assert_eq!(whole[0], halves[0], "{mixer}, {checkpoint}: losses");
+            let pairs = || whole[1..].iter().flatten().zip(halves[1..].iter().flatten());
+            let value = |bits: &u32| f64::from(f32::from_bits(*bits));
+            let error: f64 = pairs().map(|(a, b)| (value(a) - value(b)).powi(2)).sum();
+            let square: f64 = pairs().map(|(a, _)| value(a).powi(2)).sum();
+            let error = (error / square).sqrt();
+            println!("{mixer}, {checkpoint}: error {error:.1e}, {fewer} bytes of {most}");
+            assert!((1e-7..2e-3).contains(&error), "{mixer}, {checkpoint}: error {error:.1e}");
+            // Of two small layers that are computed again, little is saved.
+            assert!(checkpoint == "layer" || fewer < most, "{mixer}, {checkpoint}: {fewer} bytes of {most}");
+        }
     }
 }
 

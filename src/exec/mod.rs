@@ -8,6 +8,8 @@ mod recompute;
 mod recorder;
 #[cfg(feature = "autograd")]
 pub mod reference;
+#[cfg(feature = "autograd")]
+mod saved;
 mod store;
 
 pub use executor::{Executor, KernelTime, Loaded};

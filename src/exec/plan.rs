@@ -9,6 +9,8 @@ use super::recorder::{Dispatch, Memory, Operand, Recorder};
 use crate::error::{Error, Result};
 use crate::gpu::Capabilities;
 use crate::graph::{Graph, Node, Source, Tensor, Value, ValueId, roots};
+#[cfg(feature = "autograd")]
+use crate::recipe::SavedActivations;
 use crate::shader::Kernel;
 use crate::shape::Spec;
 
@@ -108,6 +110,11 @@ impl Plan {
         keep_needed(&values, &mut nodes, outputs);
         #[cfg(feature = "autograd")]
         let (values, nodes) = super::recompute::recompute(graph.recompute(), values, nodes, outputs);
+        #[cfg(feature = "autograd")]
+        let (values, nodes) = match graph.saved_activations() {
+            SavedActivations::F32 => (values, nodes),
+            SavedActivations::F16 => super::saved::save_halves(values, nodes, outputs),
+        };
         Compiler::new(&values, &nodes, outputs, capabilities)?.run()
     }
 

@@ -13,7 +13,7 @@ pub use scope::Scope;
 
 use crate::error::{Error, Result};
 use crate::ops::{NodeOp, Op};
-use crate::recipe::Recompute;
+use crate::recipe::{Recompute, SavedActivations};
 use crate::shape::{DType, Shape, Spec};
 
 /// Index of a value in its graph.
@@ -83,6 +83,7 @@ struct Data {
     section: Option<usize>,
     derivative: bool,
     recompute: Recompute,
+    saved_activations: SavedActivations,
 }
 
 /// A graph under construction; clones share it.
@@ -243,6 +244,16 @@ impl Graph {
     /// Sets what plans of this graph compute again for derivatives.
     pub fn set_recompute(&self, recompute: Recompute) {
         self.data().recompute = recompute;
+    }
+
+    /// How plans of this graph save what derivatives read; [`SavedActivations::F32`] if nothing is set.
+    pub fn saved_activations(&self) -> SavedActivations {
+        self.data().saved_activations
+    }
+
+    /// Sets how plans of this graph save what derivatives read.
+    pub fn set_saved_activations(&self, saved: SavedActivations) {
+        self.data().saved_activations = saved;
     }
 
     /// A copy of the values and nodes, in the order in which they were made: a topological order.

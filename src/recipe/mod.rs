@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use model::{
     Activation, FeatureConfig, Initialization, MIXERS, MixerSpec, ModelConfig, Normalization, Padding,
-    Recompute,
+    Recompute, SavedActivations,
 };
 pub use phase::{
     AugmentationConfig, DataConfig, Duration, FinetuneConfig, Head, OptimizerConfig, PretrainConfig,

@@ -63,6 +63,9 @@ pub struct ModelConfig {
     /// What a training step computes again instead of keeping it for the backward pass.
     #[serde(default)]
     pub checkpoint: Recompute,
+    /// How a training step saves what it does not compute again.
+    #[serde(default)]
+    pub saved_activations: SavedActivations,
 }
 
 fn summary_hidden() -> usize {
@@ -94,6 +97,7 @@ impl Default for ModelConfig {
             padding: Padding::Masked,
             initialization: Initialization::XavierNormal,
             checkpoint: Recompute::Cheap,
+            saved_activations: SavedActivations::F32,
         }
     }
 }
@@ -192,6 +196,18 @@ pub enum Recompute {
     Cheap,
     /// Whole layers from their inputs, the front-end being one; inside them, what is cheap once more.
     Layer,
+}
+
+/// How a training step saves what its backward pass reads of the front-end and the layers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SavedActivations {
+    /// As it is.
+    #[default]
+    F32,
+    /// Rounded to halves, in half the memory. The forward pass has the same bits; gradients differ from those of
+    /// [`Self::F32`] by what 11 binary digits leave out.
+    F16,
 }
 
 /// From audio to the encoder's input.

@@ -1,5 +1,7 @@
 use polymix::graph::{Graph, Tensor};
-use polymix::ops::layout::{Concat, Copy, Fill, GatherRows, Pad, Permute, ScatterRows, Slice};
+use polymix::ops::layout::{
+    Concat, Copy, Fill, FromHalf, GatherRows, Pad, Permute, ScatterRows, Slice, ToHalf,
+};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
@@ -42,6 +44,25 @@ fn transpose_swaps_the_last_two_axes() {
     let x = graph.input("x", Spec::f32([2, 3, 5]));
     assert_eq!(x.transpose().unwrap().dims(), [2, 5, 3]);
     assert!(graph.input("v", Spec::f32([3])).transpose().is_err());
+}
+
+/// Halves that are exact: how others are rounded is the adapter's affair.
+#[test]
+fn halves() {
+    for elements in [4, 60, 1024, 70_004] {
+        let values = |i: usize| [1.0, -0.375, 65504.0, 6.103_515_625e-5, 0.0, -2047.0, 1e30, -7e4][i % 8];
+        check_outputs(ToHalf, &[Arg::f32(&[elements / 4, 4], values)], Tolerance::Exact, 0);
+        let words = Arg::u32(&[elements / 2], |i| {
+            let half = |i: u32| i.wrapping_mul(40_503) % 0x7c00 | (i % 2) << 15;
+            half(2 * i as u32) | half(2 * i as u32 + 1) << 16
+        });
+        check_outputs(FromHalf([2, elements / 2].into()), &[words], Tolerance::Exact, 0);
+    }
+    check_outputs(ToHalf, &[Arg::normal(&[0, 3], 1)], Tolerance::Exact, 0);
+    refuses(ToHalf, &[Spec::f32([2, 3])]);
+    refuses(ToHalf, &[Spec::u32([4])]);
+    refuses(FromHalf([8].into()), &[Spec::u32([3])]);
+    refuses(FromHalf([8].into()), &[Spec::f32([4])]);
 }
 
 #[test]

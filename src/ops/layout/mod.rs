@@ -1,8 +1,10 @@
-//! Views and copies: reshape, permute, slice, concatenate, pad, gather and scatter of rows.
+//! Views and copies: reshape, permute, slice, concatenate, pad, gather and scatter of rows, conversion to halves.
 
 mod concat;
 mod copy;
 mod fill;
+#[cfg(feature = "autograd")]
+mod half;
 mod permute;
 mod reshape;
 mod rows;
@@ -12,6 +14,8 @@ mod vectors;
 pub use concat::Concat;
 pub use copy::Copy;
 pub use fill::Fill;
+#[cfg(feature = "autograd")]
+pub use half::{FromHalf, ToHalf};
 pub use permute::Permute;
 pub use reshape::Reshape;
 pub use rows::{GatherRows, ScatterRows};

@@ -1,0 +1,26 @@
+// Widens four neighbours from halves, two a word.
+//   y = f32(x)
+#import shared/grid
+
+struct Params {
+    quads: u32, // elements / 4
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec2<u32>>;       // [elements / 4] of four halves
+@group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]
+
+override WIDTH: u32 = 64u;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear_group(group, groups) * WIDTH + lane;
+    if i >= params.quads {
+        return;
+    }
+    y[i] = vec4<f32>(unpack2x16float(x[i].x), unpack2x16float(x[i].y));
+}

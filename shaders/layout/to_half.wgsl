@@ -1,0 +1,29 @@
+// Rounds four neighbours to halves, two a word; what is larger than the largest half becomes that.
+//   y = f16(x)
+#import shared/grid
+
+struct Params {
+    quads: u32, // elements / 4
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [elements / 4]
+@group(0) @binding(2) var<storage, read_write> y: array<vec2<u32>>; // [elements / 4] of four halves
+
+override WIDTH: u32 = 64u;
+
+const LARGEST: vec4<f32> = vec4<f32>(65504.0);
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear_group(group, groups) * WIDTH + lane;
+    if i >= params.quads {
+        return;
+    }
+    let value = clamp(x[i], -LARGEST, LARGEST);
+    y[i] = vec2<u32>(pack2x16float(value.xy), pack2x16float(value.zw));
+}
