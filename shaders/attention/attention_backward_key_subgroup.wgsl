@@ -3,7 +3,7 @@
 //   VALUES: dv_j = Σ_i weight_ij · dy_i
 // For adapters with subgroups of exactly 8.
 #import shared/grid
-#import shared/attention_vec4
+#import shared/attention_pairs
 #import shared/attention_broadcast
 #import shared/attention
 #import shared/attention_backward

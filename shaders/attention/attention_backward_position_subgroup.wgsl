@@ -3,7 +3,7 @@
 //   dp_n = Σ_{|i − j| = n} dscore_ij · scale · (q_i + v),  sums_n = Σ_{|i − j| = n} dscore_ij
 // For adapters with subgroups of exactly 8.
 #import shared/grid
-#import shared/attention_vec4
+#import shared/attention_pairs
 #import shared/attention_broadcast
 #import shared/attention
 #import shared/attention_backward

@@ -269,8 +269,3 @@ fn vectors(x: Block) -> array<vec4<f32>, 16> {
 fn up_to(first: u32, end: u32) -> u32 {
     return min(end - min(first, end), 4u);
 }
-
-fn result_quad(at: u32, quad: u32) -> vec4<f32> {
-    let i = places(at, quad);
-    return join(result[i.x], result[i.y], result[i.z], result[i.w], quad);
-}

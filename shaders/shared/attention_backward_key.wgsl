@@ -74,7 +74,7 @@ fn main(
             }
             keep(unit, w);
         }
-        workgroupBarrier();
+        meet();
         for (var output = lane; output < outputs; output += WIDTH) {
             let four = output % 8u;
             let row = here.row + 4u * four;
@@ -93,6 +93,6 @@ fn main(
                 add_sums(row + FOUR, four, query == 0u);
             }
         }
-        workgroupBarrier();
+        meet();
     }
 }

@@ -89,7 +89,7 @@ fn main(
             }
             keep(unit, Block(slope(w.a, dw.a, a), slope(w.b, dw.b, b), slope(w.c, dw.c, c), slope(w.d, dw.d, d)));
         }
-        workgroupBarrier();
+        meet();
         for (var output = lane; output < outputs; output += WIDTH) {
             let four = output % 8u;
             let row = vec4<u32>(abs(distance_of(here.row + 4u * four) + vec4<i32>(FOUR)));
@@ -106,6 +106,6 @@ fn main(
                 add_sums(row, four, first_time);
             }
         }
-        workgroupBarrier();
+        meet();
     }
 }

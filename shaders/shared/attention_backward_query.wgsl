@@ -67,7 +67,7 @@ fn main(
                 own_slope(w.d, dw.d, of_rows[1]),
             ));
         }
-        workgroupBarrier();
+        meet();
         for (var output = lane; output < outputs; output += WIDTH) {
             let four = output % 8u;
             let row = here.row + 4u * four;
@@ -91,6 +91,6 @@ fn main(
                 }
             }
         }
-        workgroupBarrier();
+        meet();
     }
 }

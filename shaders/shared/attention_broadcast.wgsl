@@ -2,6 +2,9 @@
 // so each reads an eighth of it and broadcasts that to the others.
 const WIDTH: u32 = 8u;
 
+// Lane i has the units i, i + 8 …, so it reads the weights that it has kept itself.
+fn meet() {}
+
 // The block of which lane `i` holds two rows of matrix `i % 4`: the first two or, from lane 4 on, the last.
 fn spread(x: vec4<f32>, y: vec4<f32>) -> Block {
     return Block(

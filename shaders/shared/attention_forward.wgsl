@@ -63,7 +63,7 @@ fn main(
         highest[four] = high;
         total[four] = vec4<f32>(f32(params.begin > 0u));
     }
-    workgroupBarrier();
+    meet();
 
     // An utterance without a frame has one span without a weight.
     let stop = min(params.end, max(here.length, 1u));
@@ -78,7 +78,7 @@ fn main(
             keep(unit, s);
             tops[unit] = max(max(largest(s.a), largest(s.b)), max(largest(s.c), largest(s.d)));
         }
-        workgroupBarrier();
+        meet();
         for (var unit = lane; unit < UNITS; unit += WIDTH) {
             let high = raised(highest[now + unit % 8u], unit % 8u);
             let s = kept(unit);
@@ -86,7 +86,7 @@ fn main(
             keep(unit, w);
             sums[unit] = column_sums(w);
         }
-        workgroupBarrier();
+        meet();
         for (var output = lane; output < outputs; output += WIDTH) {
             let four = output % 8u;
             let row = here.row + 4u * four;
@@ -121,7 +121,7 @@ fn main(
                 }
             }
         }
-        workgroupBarrier();
+        meet();
         now = 8u - now;
     }
 }

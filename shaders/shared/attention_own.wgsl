@@ -1,6 +1,11 @@
 // Every invocation reads what it multiplies with itself; neighbours read the same, which caches answer.
 override WIDTH: u32 = 32u;
 
+// Waits until all have kept their weights, which others read.
+fn meet() {
+    workgroupBarrier();
+}
+
 // Sixteen rows, four columns.
 fn sixteen_rows(lane: u32, kind: u32, row: u32, quad: u32) -> Block {
     return Block(

@@ -19,3 +19,8 @@ fn put(at: u32, quad: u32, x: vec4<f32>) {
     if count > 2u { result[first + 2u] = x.z; }
     if count > 3u { result[first + 3u] = x.w; }
 }
+
+fn result_quad(at: u32, quad: u32) -> vec4<f32> {
+    let i = places(at, quad);
+    return join(result[i.x], result[i.y], result[i.z], result[i.w], quad);
+}

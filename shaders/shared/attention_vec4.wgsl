@@ -16,3 +16,8 @@ fn put(at: u32, quad: u32, x: vec4<f32>) {
         result[at / 4u + quad] = x;
     }
 }
+
+fn result_quad(at: u32, quad: u32) -> vec4<f32> {
+    let i = places(at, quad);
+    return join(result[i.x], result[i.y], result[i.z], result[i.w], quad);
+}

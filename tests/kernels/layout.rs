@@ -53,8 +53,8 @@ fn halves() {
         let values = |i: usize| [1.0, -0.375, 65504.0, 6.103_515_625e-5, 0.0, -2047.0, 1e30, -7e4][i % 8];
         check_outputs(ToHalf, &[Arg::f32(&[elements / 4, 4], values)], Tolerance::Exact, 0);
         let words = Arg::u32(&[elements / 2], |i| {
-            let half = |i: u32| i.wrapping_mul(40_503) % 0x7c00 | (i % 2) << 15;
-            half(2 * i as u32) | half(2 * i as u32 + 1) << 16
+            let half = |i: u32| (i.wrapping_mul(40_503) % 0x7c00) | ((i % 2) << 15);
+            half(2 * i as u32) | (half(2 * i as u32 + 1) << 16)
         });
         check_outputs(FromHalf([2, elements / 2].into()), &[words], Tolerance::Exact, 0);
     }

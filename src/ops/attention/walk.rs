@@ -164,6 +164,7 @@ fn choose(rec: &Recorder, forms: &Forms, columns: usize) -> (&'static Kernel, us
     let shares = capabilities.tier == Tier::Cpu
         && capabilities.subgroup_operations
         && capabilities.subgroup == 8
+        && capabilities.int64
         && capabilities.forced_workgroup.is_none();
     match columns.is_multiple_of(4) {
         true if shares => (forms.subgroup, 8),

@@ -50,7 +50,7 @@ impl Op for ToHalf {
         let largest = f64::from(f16::MAX);
         let halves: Vec<u32> =
             inputs[0].iter().map(|x| f16::from_f64(x.clamp(-largest, largest)).to_bits().into()).collect();
-        let words = halves.chunks_exact(2).map(|pair| f64::from(pair[0] | pair[1] << 16));
+        let words = halves.chunks_exact(2).map(|pair| f64::from(pair[0] | (pair[1] << 16)));
         vec![ndarray::Array1::from_iter(words).into_dyn()]
     }
 }
