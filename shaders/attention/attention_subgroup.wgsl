@@ -13,9 +13,9 @@
 @group(0) @binding(6) var<storage, read_write> result: array<Element>; // y [batches, time, heads, columns]
 
 const STRIP: u32 = 32u; // 4 · WIDTH
-// Of keys behind the utterance; and lower than any other score, so far above it that their weights are 0.
-const MASKED: f32 = -3.4e38;
+// Below all scores; and the score of keys behind the utterance, so far below that their weights are 0.
 const LOWEST: f32 = -1e38;
+const MASKED: f32 = -3.4e38;
 
 // A lane's rows at 32 keys, or at 32 columns of the result: a matrix's columns are for these, its parts for the rows.
 struct Strip {
