@@ -169,7 +169,9 @@ fn parse(source: &str) -> Result<naga::Module, String> {
     let capabilities = Capabilities::default()
         | Capabilities::SUBGROUP
         | Capabilities::SHADER_INT64
-        | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::SHADER_FLOAT16
+        | Capabilities::COOPERATIVE_MATRIX;
     Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|e| e.emit_to_string(source))?;

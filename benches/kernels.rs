@@ -13,14 +13,14 @@ use harness::works::{self, Product};
 use harness::{Case, Contender, Work, race, table};
 use polymix::Result;
 use polymix::exec::{Operand, Recorder};
-use polymix::gpu::{Capabilities, Tier};
+use polymix::gpu::{Capabilities, MatrixSize, Tier};
 use polymix::graph::Graph;
 use polymix::ops::matmul::MatMul;
 use polymix::ops::{Array, Op};
 use polymix::shader::Kernel;
 use polymix::shader::matmul::{
-    matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_u64, matmul_subgroup_vec4,
-    matmul_tiled, matmul_tiled_large, matmul_tiled_large_vec4,
+    matmul_cooperative_8, matmul_cooperative_16, matmul_register, matmul_register_vec4, matmul_subgroup,
+    matmul_subgroup_u64, matmul_subgroup_vec4, matmul_tiled, matmul_tiled_large, matmul_tiled_large_vec4,
 };
 use polymix::shape::Spec;
 
@@ -70,6 +70,8 @@ struct Rung {
     /// Rows and columns of a tile, and how many a workgroup makes.
     tile: [usize; 2],
     tiles: usize,
+    /// Invocations of a workgroup, for kernels that ask.
+    width: usize,
 }
 
 impl Rung {
@@ -79,10 +81,11 @@ impl Rung {
         let aligned = op.reads_fours(product.sizes);
         let shares = capabilities.subgroup_operations && capabilities.subgroup == 8;
         let width = capabilities.row_width() as usize;
-        let own = |kernel, tile, tiles| Self { op, kernel, tile, tiles };
-        let mut rungs = vec![own(&matmul_register::KERNEL, [16, 16], width)];
+        let each = |kernel| Self { op, kernel, tile: [16, 16], tiles: width, width };
+        let own = |kernel, tile, width| Self { op, kernel, tile, tiles: 1, width };
+        let mut rungs = vec![each(&matmul_register::KERNEL)];
         if aligned {
-            rungs.push(own(&matmul_register_vec4::KERNEL, [16, 16], width));
+            rungs.push(each(&matmul_register_vec4::KERNEL));
         }
         if shares {
             rungs.push(own(&matmul_subgroup::KERNEL, [32, 32], 1));
@@ -99,6 +102,15 @@ impl Rung {
             rungs.push(own(&matmul_tiled_large::KERNEL, [128, 128], 1));
             if aligned {
                 rungs.push(own(&matmul_tiled_large_vec4::KERNEL, [128, 128], 1));
+            }
+            // These round their operands to halves.
+            let width = 8 * capabilities.subgroup as usize;
+            match capabilities.cooperative.filter(|_| aligned) {
+                Some(MatrixSize::Eight) => rungs.push(own(&matmul_cooperative_8::KERNEL, [64, 64], width)),
+                Some(MatrixSize::Sixteen) => {
+                    rungs.push(own(&matmul_cooperative_16::KERNEL, [128, 128], width));
+                }
+                None => {}
             }
         }
         rungs
@@ -147,7 +159,7 @@ impl Op for OwnProduct {
             ("HAS_BIAS", 0.0),
         ];
         if rung.kernel.overrides.contains(&"WIDTH") {
-            overrides.push(("WIDTH", rung.tiles as f64));
+            overrides.push(("WIDTH", rung.width as f64));
         }
         let tiles = batch * m.div_ceil(rung.tile[0]) * n.div_ceil(rung.tile[1]);
         let groups = rec.grid(tiles.div_ceil(rung.tiles));

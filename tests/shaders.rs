@@ -87,7 +87,9 @@ fn every_kernel_is_written_for_every_backend() {
         let capabilities = Capabilities::default()
             | Capabilities::SUBGROUP
             | Capabilities::SHADER_INT64
-            | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+            | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+            | Capabilities::SHADER_FLOAT16
+            | Capabilities::COOPERATIVE_MATRIX;
         let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module).unwrap();
         for constants in variants(kernel) {
             let (module, info) = match process_overrides(&module, &info, None, &constants) {
@@ -99,8 +101,12 @@ fn every_kernel_is_written_for_every_backend() {
             };
             let languages: [(&str, Writer); 4] =
                 [("SPIR-V", to_spirv), ("HLSL", to_hlsl), ("MSL", to_msl), ("GLSL", to_glsl)];
-            // GLSL has no integers of 64 bits, in naga as in OpenGL ES.
-            let written_in = |language: &str| language != "GLSL" || !kernel.source.contains("u64");
+            // GLSL has no integers of 64 bits, in naga as in OpenGL ES; cooperative matrices are for Vulkan and Metal.
+            let written_in = |language: &str| match language {
+                "GLSL" => !kernel.source.contains("u64") && !kernel.source.contains("coop_mat"),
+                "HLSL" => !kernel.source.contains("coop_mat"),
+                _ => true,
+            };
             for (language, write) in languages.into_iter().filter(|(language, _)| written_in(language)) {
                 match write(&module, &info) {
                     Ok(()) => written += 1,

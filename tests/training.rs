@@ -1,7 +1,8 @@
 //! Properties of whole runs: resumption, flat memory, the two executors agree.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use pollster::block_on;
 use polymix::audio::BANDS;
@@ -16,10 +17,36 @@ use polymix::recipe::{MIXERS, Recipe};
 use polymix::rng::Rng;
 use polymix::shape::Spec;
 use polymix::train::metrics::{self, Line, TrainLine, ValidLine};
-use polymix::train::{BatchShape, Feed, Finetune, Progress, Request, StepTotals, Stepper, Task};
+use polymix::train::{
+    BatchShape, Feed, Finetune, Kind, LossScale, Progress, Request, StepTotals, Stepper, Task,
+};
+
+/// The adapter under test, and the right to use the process beside others or alone.
+struct Turn<Guard>(Arc<Gpu>, #[allow(dead_code, reason = "held")] Guard);
+
+impl<Guard> Deref for Turn<Guard> {
+    type Target = Arc<Gpu>;
+
+    fn deref(&self) -> &Arc<Gpu> {
+        &self.0
+    }
+}
+
+/// Who measures the process's memory has it alone.
+static PROCESS: RwLock<()> = RwLock::new(());
 
 /// The adapter under test, or `None` where there is none and `GPU=required` does not ask for one.
-fn gpu() -> Option<Arc<Gpu>> {
+fn gpu() -> Option<Turn<RwLockReadGuard<'static, ()>>> {
+    let turn = PROCESS.read().unwrap_or_else(PoisonError::into_inner);
+    adapter().map(|gpu| Turn(gpu, turn))
+}
+
+fn gpu_alone() -> Option<Turn<RwLockWriteGuard<'static, ()>>> {
+    let turn = PROCESS.write().unwrap_or_else(PoisonError::into_inner);
+    adapter().map(|gpu| Turn(gpu, turn))
+}
+
+fn adapter() -> Option<Arc<Gpu>> {
     let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
     match block_on(Gpu::new(&Selection { device, cache: None })) {
         Ok(gpu) => Some(Arc::new(gpu)),
@@ -107,10 +134,24 @@ fn weights(run: &Path) -> polymix::weights::Weights {
 
 #[test]
 fn a_resumed_run_is_bit_equal_to_an_unbroken_one() {
+    resumes("f32");
+}
+
+#[test]
+fn a_resumed_run_in_mixed_precision_is_bit_equal_to_an_unbroken_one() {
+    resumes("f16");
+}
+
+fn resumes(compute: &str) {
     let Some(gpu) = gpu() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let dropped =
-        ["model.layer_drop=0.2", "finetune.optimizer.accumulation=2", "finetune.augmentation.enabled=true"];
+    let compute = format!("model.compute={compute}");
+    let dropped = [
+        "model.layer_drop=0.2",
+        "finetune.optimizer.accumulation=2",
+        "finetune.augmentation.enabled=true",
+        &compute,
+    ];
     let whole = request(recipe(&dropped), folder.path().join("whole"));
     let outcome = polymix::train::finetune(gpu.clone(), &whole, &mut Quiet::default()).unwrap();
     assert!(outcome.finished && outcome.loss_last < outcome.loss_first, "{outcome:?}");
@@ -123,15 +164,17 @@ fn a_resumed_run_is_bit_equal_to_an_unbroken_one() {
     std::fs::create_dir_all(broken.out.join("checkpoints/7.partial")).unwrap();
     std::fs::write(broken.out.join("checkpoints/7.partial/model.safetensors"), b"cut").unwrap();
     (broken.limit_steps, broken.resume) = (None, true);
-    let outcome = polymix::train::finetune(gpu, &broken, &mut Quiet::default()).unwrap();
+    let outcome = polymix::train::finetune(gpu.clone(), &broken, &mut Quiet::default()).unwrap();
     assert!(outcome.finished);
     assert_eq!(weights(&whole.out), weights(&broken.out));
-    let lines = |run: &Path| -> Vec<(u64, u64)> {
+    let lines = |run: &Path| -> Vec<(u64, u64, Option<f64>, Option<u64>)> {
         let lines = metrics::read(run.join("metrics.jsonl")).unwrap();
         lines
             .iter()
             .filter_map(|line| match line {
-                Line::Train(line) => Some((line.step, line.loss.to_bits())),
+                Line::Train(line) => {
+                    Some((line.step, line.loss.to_bits(), line.loss_scale, line.skipped_steps))
+                }
                 Line::Valid(_) => None,
             })
             .collect()
@@ -161,8 +204,78 @@ fn pre_training_starts_a_fine_tuning() {
 
     second.out = folder.path().join("other");
     second.recipe = recipe(&["model.d_model=24"]);
-    let error = polymix::train::finetune(gpu, &second, &mut Quiet::default()).unwrap_err();
+    let error = polymix::train::finetune(gpu.clone(), &second, &mut Quiet::default()).unwrap_err();
     assert!(error.to_string().contains("--init"), "{error}");
+}
+
+/// A batch of noise whose every row says "one two".
+fn noise([utterances, frames]: [usize; 2], seed: u32) -> polymix::data::Batch {
+    let mut rng = Rng::new(&[seed]);
+    polymix::data::Batch {
+        utterances,
+        frames,
+        features: (0..utterances * frames * BANDS).map(|_| rng.unit()).collect(),
+        lengths: (0..utterances).map(|row| (frames - 4 * (row % 3)) as u32).collect(),
+        texts: vec![Some("one two".into()); utterances],
+        ids: vec![None; utterances],
+        audio_seconds: 1.0,
+        index: Default::default(),
+    }
+}
+
+/// A step whose gradient does not fit into halves is left out and halves the scale of the loss, until one fits; that one
+/// is the step of f32, as far as halves tell.
+#[test]
+fn mixed_precision_finds_its_scale() -> Result<()> {
+    let Some(gpu) = gpu() else { return Ok(()) };
+    let batch = noise([4, 64], 3);
+    let shape = BatchShape::of(&batch);
+    let mut updates = Vec::new();
+    for compute in ["f32", "f16"] {
+        let recipe = recipe(&[&format!("model.compute={compute}"), "model.dropout=0.0"]);
+        let task = task(&recipe, 0);
+        let executor = Executor::new(gpu.clone());
+        let mut stepper = block_on(Stepper::new(executor, &task, &recipe.finetune.optimizer))?;
+        stepper.parameters.fill(&stepper.executor, None, 0)?;
+        block_on(stepper.prepare(&task, shape, false))?;
+        let read = |stepper: &Stepper| -> Result<Vec<f32>> {
+            block_on(stepper.executor.store.read(&gpu, &Kind::Gradient.arena(0)))
+        };
+        let values = |stepper: &Stepper| block_on(stepper.parameters.values(&stepper.executor));
+        let (feeds, _) = task.feeds(&batch, 1, 0, true)?;
+        let rates = polymix::train::Rates { encoder: 1e-3, head: 1e-3 };
+        let mut scale = 1.0;
+        if compute == "f16" {
+            scale = 16_777_216.0;
+            stepper.set_loss_scale(LossScale { scale, finite_steps: 0.0 })?;
+            let before = values(&stepper)?;
+            loop {
+                stepper.set_totals(StepTotals::default())?;
+                stepper.micro_batch(shape, &feeds, false)?;
+                stepper.update(1, rates, 1)?;
+                if block_on(stepper.totals())?.non_finite == 0.0 {
+                    break;
+                }
+                assert!(values(&stepper)? == before, "a step that is left out changes nothing");
+                scale /= 2.0;
+                assert_eq!(block_on(stepper.loss_scale())?, Some(LossScale { scale, finite_steps: 0.0 }));
+            }
+            assert!(scale < 16_777_216.0 && scale > 1.0, "found {scale}");
+            assert_eq!(block_on(stepper.loss_scale())?, Some(LossScale { scale, finite_steps: 1.0 }));
+        } else {
+            assert_eq!(block_on(stepper.loss_scale())?, None);
+            stepper.micro_batch(shape, &feeds, false)?;
+            stepper.update(1, rates, 1)?;
+        }
+        let norm = block_on(stepper.totals())?.grad_norm;
+        let gradient: Vec<f32> = read(&stepper)?.iter().map(|x| x / scale).collect();
+        updates.push((norm, gradient));
+    }
+    let [(norm, exact), (near_norm, near)] = &updates[..] else { unreachable!() };
+    let far: f64 = exact.iter().zip(near).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>().sqrt();
+    println!("norm {norm}, of halves {near_norm}, apart by {far}");
+    assert!((norm - near_norm).abs() < 0.01 * norm && far < 0.01 * norm && far > 0.0);
+    Ok(())
 }
 
 /// Bytes that the process holds.
@@ -173,29 +286,16 @@ fn resident() -> Option<u64> {
 
 #[test]
 fn memory_stays_flat_over_varying_shapes() -> Result<()> {
-    let Some(gpu) = gpu() else { return Ok(()) };
+    let Some(gpu) = gpu_alone() else { return Ok(()) };
     let recipe = recipe(&[]);
     let task = task(&recipe, 0);
-    let mut stepper = block_on(Stepper::new(Executor::new(gpu), &task, &recipe.finetune.optimizer))?;
+    let mut stepper = block_on(Stepper::new(Executor::new(gpu.clone()), &task, &recipe.finetune.optimizer))?;
     stepper.parameters.fill(&stepper.executor, None, 0)?;
-    let batch = |utterances: usize, frames: usize, seed: u32| polymix::data::Batch {
-        utterances,
-        frames,
-        features: {
-            let mut rng = Rng::new(&[seed]);
-            (0..utterances * frames * BANDS).map(|_| rng.unit()).collect()
-        },
-        lengths: (0..utterances).map(|row| (frames - 4 * (row % 3)) as u32).collect(),
-        texts: vec![Some("one two".into()); utterances],
-        ids: vec![None; utterances],
-        audio_seconds: 1.0,
-        index: Default::default(),
-    };
     let shapes = [(4, 32), (2, 64), (3, 48), (1, 96)];
     let (mut allocated, mut held) = (0, None);
     for step in 1..=60_u64 {
         let (utterances, frames) = shapes[step as usize % shapes.len()];
-        let batch = batch(utterances, frames, step as u32);
+        let batch = noise([utterances, frames], step as u32);
         let (feeds, _) = task.feeds(&batch, step, 0, true)?;
         let shape = BatchShape::of(&batch);
         block_on(stepper.prepare(&task, shape, false))?;
@@ -318,7 +418,7 @@ fn saved_halves_take_less_memory() {
 #[test]
 fn both_executors_take_the_same_step() {
     let gpu = gpu();
-    MIXERS.iter().for_each(|mixer| same_step(mixer, gpu.as_ref()));
+    MIXERS.iter().for_each(|mixer| same_step(mixer, gpu.as_deref()));
 }
 
 fn same_step(mixer: &str, gpu: Option<&Arc<Gpu>>) {

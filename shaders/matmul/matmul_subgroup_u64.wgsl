@@ -9,6 +9,7 @@
 #import shared/grid
 #import shared/matmul_params
 #import shared/matmul_block_vec4
+#import shared/matmul_store_vec4
 #import shared/matmul_subgroup_vec4
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -23,9 +24,9 @@ fn pairs(x: vec2<u64>) -> vec4<f32> {
 }
 
 fn load_a(i: u32) -> vec4<f32> {
-    return pairs(a[i]);
+    return taken(pairs(a[i]));
 }
 
 fn load_b(i: u32) -> vec4<f32> {
-    return pairs(b[i]);
+    return taken(pairs(b[i]));
 }

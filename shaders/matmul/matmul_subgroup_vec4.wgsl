@@ -8,6 +8,7 @@
 #import shared/matmul_params
 #import shared/matmul_load_vec4
 #import shared/matmul_block_vec4
+#import shared/matmul_store_vec4
 #import shared/matmul_subgroup_vec4
 
 @group(0) @binding(0) var<uniform> params: Params;

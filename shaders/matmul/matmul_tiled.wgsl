@@ -33,7 +33,7 @@ fn quad_a(base: u32, row: u32, k: u32) -> vec4<f32> {
         a[first + min(row + 2u, last) * row_stride],
         a[first + min(row + 3u, last) * row_stride],
     );
-    return select(vec4<f32>(), x, k < params.k);
+    return select(vec4<f32>(), taken(x), k < params.k);
 }
 
 @compute @workgroup_size(256)

@@ -6,7 +6,7 @@
 #import shared/grid
 #import shared/matmul_params
 #import shared/matmul_load_vec4
-#import shared/matmul_block_vec4
+#import shared/matmul_store_vec4
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;       // [batch, m, k / 4], TRANSPOSE_A: [batch, k, m / 4]
@@ -50,22 +50,22 @@ fn fetch_a(base: u32, top: u32, k: u32, thread: u32) -> vec4<f32> {
     if TRANSPOSE_A {
         let own = across_k(thread);
         let at = at_quad(base, min(k + own.y, params.k - 1u), min(top + own.x, params.m - 4u), params.m);
-        return select(vec4<f32>(), a[at], k + own.y < params.k);
+        return select(vec4<f32>(), load_a(at), k + own.y < params.k);
     }
     let own = along_k(thread);
     let at = at_quad(base, min(top + own.x, params.m - 1u), min(k + own.y, params.k - 4u), params.k);
-    return select(vec4<f32>(), a[at], k + own.y < params.k);
+    return select(vec4<f32>(), load_a(at), k + own.y < params.k);
 }
 
 fn fetch_b(base: u32, left: u32, k: u32, thread: u32) -> vec4<f32> {
     if TRANSPOSE_B {
         let own = along_k(thread);
         let at = at_quad(base, min(left + own.x, params.n - 1u), min(k + own.y, params.k - 4u), params.k);
-        return select(vec4<f32>(), b[at], k + own.y < params.k);
+        return select(vec4<f32>(), load_b(at), k + own.y < params.k);
     }
     let own = across_k(thread);
     let at = at_quad(base, min(k + own.y, params.k - 1u), min(left + own.x, params.n - 4u), params.n);
-    return select(vec4<f32>(), b[at], k + own.y < params.k);
+    return select(vec4<f32>(), load_b(at), k + own.y < params.k);
 }
 
 fn put_a(slice: u32, thread: u32, value: vec4<f32>) {

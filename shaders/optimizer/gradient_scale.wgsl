@@ -1,5 +1,5 @@
 // The factor that gradients are multiplied by so that their norm is at most `clip`; one invocation.
-//   norm = gain·√(Σ sums),  scale = gain·min(1, clip / (norm + 1e-6)), 0 where the norm is not finite
+//   norm = gain·√(Σ sums),  scale = gain·min(1, clip / (norm + 1e-6)), both 0 where the norm is not finite
 
 struct Params {
     count: u32,
@@ -32,7 +32,7 @@ fn main() {
     if params.clip > 0.0 {
         scale *= min(1.0, params.clip / (norm + 1e-6));
     }
-    stats[0] = norm;
+    stats[0] = select(0.0, norm, finite);
     stats[1] = select(0.0, scale, finite);
     stats[2] = select(1.0, 0.0, finite);
 }

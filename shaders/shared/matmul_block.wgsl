@@ -12,7 +12,7 @@ fn load_a(base: u32, row: u32, k: u32) -> vec4<f32> {
         a[first + min(k + 2u, last) * k_stride],
         a[first + min(k + 3u, last) * k_stride],
     );
-    return select(vec4<f32>(), x, vec4<u32>(k, k + 1u, k + 2u, k + 3u) < vec4<u32>(params.k));
+    return select(vec4<f32>(), taken(x), vec4<u32>(k, k + 1u, k + 2u, k + 3u) < vec4<u32>(params.k));
 }
 
 fn load_b(base: u32, column: u32, k: u32) -> vec4<f32> {
@@ -26,7 +26,7 @@ fn load_b(base: u32, column: u32, k: u32) -> vec4<f32> {
         b[first + min(column + 2u, last) * column_stride],
         b[first + min(column + 3u, last) * column_stride],
     );
-    return select(vec4<f32>(), x, k < params.k);
+    return select(vec4<f32>(), taken(x), k < params.k);
 }
 
 // Column i holds row + i of op(A) from k on.

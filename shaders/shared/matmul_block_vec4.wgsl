@@ -1,4 +1,4 @@
-// 4×4 blocks of op(A), op(B) and C where the innermost dimension of each is a multiple of 4. Indices
+// 4×4 blocks of op(A) and op(B) where the innermost dimension of each is a multiple of 4. Indices
 // past an edge are clamped to it, and what lies past the end of k is zero, so that it adds nothing.
 // Four elements of A and B at a time come from the importer's `load_a` and `load_b`.
 
@@ -48,22 +48,4 @@ fn block_b(columns: vec4<u32>, k: u32) -> mat4x4<f32> {
     }
     let at = columns + min(k + FOUR, vec4<u32>(params.k - 1u)) * (params.n / 4u);
     return mat4x4<f32>(load_b(at.x), load_b(at.y), load_b(at.z), load_b(at.w));
-}
-
-fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
-    if row < params.m && column < params.n {
-        var y = params.alpha * value;
-        if HAS_BIAS {
-            y += bias[column / 4u];
-        }
-        c[(batch * params.batch_stride_c + row * params.n + column) / 4u] = y;
-    }
-}
-
-// Column i holds row + i of C.
-fn store_block(batch: u32, row: u32, column: u32, value: mat4x4<f32>) {
-    store_row(batch, row, column, value[0]);
-    store_row(batch, row + 1u, column, value[1]);
-    store_row(batch, row + 2u, column, value[2]);
-    store_row(batch, row + 3u, column, value[3]);
 }

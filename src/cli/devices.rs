@@ -22,14 +22,25 @@ pub(super) fn run(command: &Devices, global: &Global) -> Result<()> {
     if command.json {
         return print_json(&reports);
     }
-    let header =
-        ["", "#", "backend", "adapter", "tier", "binding", "workgroup", "subgroup", "timing", "driver"];
-    let rows: Vec<[String; 10]> =
+    let header = [
+        "",
+        "#",
+        "backend",
+        "adapter",
+        "tier",
+        "binding",
+        "workgroup",
+        "subgroup",
+        "matrices",
+        "timing",
+        "driver",
+    ];
+    let rows: Vec<[String; 11]> =
         std::iter::once(header.map(str::to_owned)).chain(reports.iter().map(row)).collect();
     print(format!("{}\n\n* is used; --json lists all limits and features", table(&rows)))
 }
 
-fn row(report: &AdapterReport) -> [String; 10] {
+fn row(report: &AdapterReport) -> [String; 11] {
     let capabilities = &report.capabilities;
     let subgroup = match capabilities.subgroup {
         0 => "?".to_owned(),
@@ -44,6 +55,10 @@ fn row(report: &AdapterReport) -> [String; 10] {
         format!("{} MiB", capabilities.max_binding >> 20),
         format!("{} × {} KiB", report.workgroup_invocations, report.workgroup_memory >> 10),
         subgroup,
+        match capabilities.cooperative {
+            Some(size) => format!("{0}×{0}", size as usize),
+            None => "-".to_owned(),
+        },
         if capabilities.timestamps { "yes" } else { "no" }.to_owned(),
         report.driver.clone(),
     ]

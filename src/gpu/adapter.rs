@@ -48,7 +48,7 @@ async fn enumerate() -> Vec<wgpu::Adapter> {
 }
 
 fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
-    Capabilities::new(&adapter.get_info(), &adapter.limits(), adapter.features())
+    Capabilities::new(adapter, &adapter.limits(), adapter.features())
 }
 
 /// The adapters of this machine.

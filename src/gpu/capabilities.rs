@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::cooperative::{self, MatrixSize};
+
 /// The kind of processor behind an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -29,6 +31,8 @@ pub struct Capabilities {
     pub subgroup_operations: bool,
     /// Whether kernels may use integers of 64 bits.
     pub int64: bool,
+    /// The cooperative matrices that kernels may use.
+    pub cooperative: Option<MatrixSize>,
     /// Largest storage binding in bytes.
     pub max_binding: u64,
     /// Largest buffer in bytes.
@@ -46,7 +50,8 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    pub(super) fn new(info: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Features) -> Self {
+    pub(super) fn new(adapter: &wgpu::Adapter, limits: &wgpu::Limits, features: wgpu::Features) -> Self {
+        let info = adapter.get_info();
         Self {
             adapter: info.name.clone(),
             backend: info.backend.to_str().to_owned(),
@@ -66,6 +71,7 @@ impl Capabilities {
             subgroup_operations: features.contains(wgpu::Features::SUBGROUP)
                 && info.subgroup_min_size == info.subgroup_max_size,
             int64: features.contains(wgpu::Features::SHADER_INT64),
+            cooperative: cooperative::matrix_size(adapter),
             max_binding: limits.max_storage_buffer_binding_size,
             max_buffer: limits.max_buffer_size,
             max_groups: limits.max_compute_workgroups_per_dimension,
@@ -86,6 +92,7 @@ impl Capabilities {
             subgroup: 0,
             subgroup_operations: false,
             int64: false,
+            cooperative: None,
             max_binding: limits.max_storage_buffer_binding_size,
             max_buffer: limits.max_buffer_size,
             max_groups: limits.max_compute_workgroups_per_dimension,

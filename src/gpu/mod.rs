@@ -3,6 +3,7 @@
 mod adapter;
 mod buffer;
 mod capabilities;
+mod cooperative;
 mod pipeline;
 mod submit;
 
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use adapter::{AdapterReport, Selection, adapters};
 pub use buffer::Buffer;
 pub use capabilities::{Capabilities, Tier};
+pub use cooperative::MatrixSize;
 pub use pipeline::Pipeline;
 pub use submit::{BindGroup, Launch, Timing};
 
@@ -37,11 +39,18 @@ impl Gpu {
             | wgpu::Features::PIPELINE_CACHE
             | wgpu::Features::SUBGROUP
             | wgpu::Features::SHADER_INT64;
-        let features = adapter.features() & wanted;
+        let mut features = adapter.features() & wanted;
+        let mut experimental = wgpu::ExperimentalFeatures::disabled();
+        if cooperative::matrix_size(adapter).is_some() {
+            features |= cooperative::features();
+            // SAFETY: kernels with cooperative matrices are tried before they are used.
+            experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("polymix"),
             required_features: features,
             required_limits: adapter.limits(),
+            experimental_features: experimental,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         };
@@ -67,8 +76,8 @@ impl Gpu {
             // SAFETY: `fallback` makes the driver ignore data that is not its own.
             unsafe { device.create_pipeline_cache(&descriptor) }
         });
-        let capabilities = Capabilities::new(&info, &device.limits(), features);
-        Ok(Self {
+        let capabilities = Capabilities::new(adapter, &device.limits(), features);
+        let mut gpu = Self {
             device,
             queue,
             capabilities,
@@ -76,7 +85,9 @@ impl Gpu {
             disk_cache,
             failure,
             allocated: Arc::default(),
-        })
+        };
+        gpu.try_cooperative().await;
+        Ok(gpu)
     }
 
     /// What the device can do.

@@ -13,7 +13,7 @@ pub use scope::Scope;
 
 use crate::error::{Error, Result};
 use crate::ops::{NodeOp, Op};
-use crate::recipe::{Recompute, SavedActivations};
+use crate::recipe::{Compute, ModelConfig, Recompute, SavedActivations};
 use crate::shape::{DType, Shape, Spec};
 
 /// Index of a value in its graph.
@@ -84,6 +84,7 @@ struct Data {
     derivative: bool,
     recompute: Recompute,
     saved_activations: SavedActivations,
+    compute: Compute,
 }
 
 /// A graph under construction; clones share it.
@@ -94,6 +95,15 @@ impl Graph {
     /// An empty graph.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty graph for a model: how its plans compute, what they save and what they compute again.
+    pub fn of(model: &ModelConfig) -> Self {
+        let graph = Self::default();
+        graph.set_recompute(model.checkpoint);
+        graph.set_saved_activations(model.saved_activations);
+        graph.set_compute(model.compute);
+        graph
     }
 
     fn data(&self) -> MutexGuard<'_, Data> {
@@ -244,6 +254,16 @@ impl Graph {
     /// Sets what plans of this graph compute again for derivatives.
     pub fn set_recompute(&self, recompute: Recompute) {
         self.data().recompute = recompute;
+    }
+
+    /// How plans of this graph multiply; [`Compute::F32`] if nothing is set.
+    pub fn compute(&self) -> Compute {
+        self.data().compute
+    }
+
+    /// Sets how plans of this graph multiply.
+    pub fn set_compute(&self, compute: Compute) {
+        self.data().compute = compute;
     }
 
     /// How plans of this graph save what derivatives read; [`SavedActivations::F32`] if nothing is set.

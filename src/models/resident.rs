@@ -82,7 +82,7 @@ impl Resident {
     /// # Errors
     /// When the model does not fit the device's limits.
     pub fn plan(&self, rows: usize, frames: usize) -> Result<Plan> {
-        let graph = Graph::new();
+        let graph = Graph::of(&self.config.model);
         let scope = graph.root();
         let padding = self.config.model.padding;
         let ctx = Context::new(&scope, rows, frames_after(frames), Mode::Inference, padding);

@@ -209,7 +209,7 @@ impl StreamRecognizer {
 
     /// The plan for a chunk of `frames` encoder frames.
     fn plan(&self, frames: usize, first: bool) -> Result<Plan> {
-        let graph = Graph::new();
+        let graph = Graph::of(&self.config.model);
         let scope = graph.root();
         let ctx = Context::chunk(&scope, frames);
         let context = if first { 0 } else { STRIDE };

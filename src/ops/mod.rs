@@ -20,6 +20,7 @@ pub mod reduce;
 pub mod scan;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::exec::{Operand, Recorder};
@@ -99,6 +100,11 @@ pub trait Op: Debug + Send + Sync {
         let _ = output;
         None
     }
+
+    /// What takes its place in plans of [`Compute::F16`](crate::recipe::Compute::F16).
+    fn in_halves(&self) -> Option<Arc<NodeOp>> {
+        None
+    }
 }
 
 /// What a plan needs of an operation: without the feature `autograd` a graph keeps no more of it, and definitions,
@@ -118,6 +124,9 @@ pub trait Recorded: Debug + Send + Sync {
 
     /// As of [`Op::alias`].
     fn alias(&self, output: usize) -> Option<usize>;
+
+    /// As of [`Op::in_halves`].
+    fn in_halves(&self) -> Option<Arc<NodeOp>>;
 }
 
 impl<O: Op> Recorded for O {
@@ -135,6 +144,10 @@ impl<O: Op> Recorded for O {
 
     fn alias(&self, output: usize) -> Option<usize> {
         Op::alias(self, output)
+    }
+
+    fn in_halves(&self) -> Option<Arc<NodeOp>> {
+        Op::in_halves(self)
     }
 }
 

@@ -24,7 +24,8 @@ use crate::rng::{Rng, stream};
 use crate::shape::Spec;
 use crate::text::Vocabulary;
 use crate::train::{
-    BatchShape, Finetune, Kind, LossGraph, ParameterSet, Pretrain, Task, training_plan, update_plan,
+    BatchShape, Finetune, Kind, LossGraph, LossScale, ParameterSet, Pretrain, Task, training_plan,
+    update_plan,
 };
 
 /// The mixers of the paper's figure.
@@ -209,7 +210,11 @@ impl Subject {
         let slots = pool(&plans);
         let kinds = point.mode.kinds().len();
         let fixed: Vec<u64> = constants(&plan).chain(plans.iter().map(|plan| uniforms(plan))).collect();
-        let totals = if point.mode.updates() { TOTALS } else { 0 };
+        let totals = match (point.mode.updates(), LossScale::of(self.recipe.model.compute)) {
+            (false, _) => 0,
+            (true, None) => TOTALS,
+            (true, Some(_)) => TOTALS + ARENA,
+        };
         let estimate = Estimate {
             parameters: trainable,
             flops: plan.flops(),
@@ -225,7 +230,7 @@ impl Subject {
     /// The graph of the encoder and its output.
     fn inference(&self, shape: BatchShape) -> Result<(Graph, Tensor)> {
         let model = &self.recipe.model;
-        let graph = Graph::new();
+        let graph = Graph::of(model);
         let scope = graph.root();
         let ctx = Context::new(&scope, shape.utterances, shape.time(), ContextMode::Inference, model.padding);
         let features = scope.input("features", Spec::f32([shape.utterances, shape.frames, BANDS]));
@@ -234,8 +239,10 @@ impl Subject {
     }
 }
 
+/// Bytes of the smallest arena of the store.
+const ARENA: u64 = 256;
 /// Bytes of the two arenas of a training run's totals.
-const TOTALS: u64 = 2 * 256;
+const TOTALS: u64 = 2 * ARENA;
 
 /// Bytes of the buffers that the plans' slots share: the i-th is as large as the i-th largest slot of any.
 fn pool(plans: &[&Plan]) -> Vec<u64> {

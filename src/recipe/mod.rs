@@ -13,8 +13,8 @@ mod validate;
 use serde::{Deserialize, Serialize};
 
 pub use model::{
-    Activation, FeatureConfig, Initialization, MIXERS, MixerSpec, ModelConfig, Normalization, Padding,
-    Recompute, SavedActivations,
+    Activation, Compute, FeatureConfig, Initialization, MIXERS, MixerSpec, ModelConfig, Normalization,
+    Padding, Recompute, SavedActivations,
 };
 pub use phase::{
     AugmentationConfig, DataConfig, Duration, FinetuneConfig, Head, OptimizerConfig, PretrainConfig,

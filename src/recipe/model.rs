@@ -66,6 +66,9 @@ pub struct ModelConfig {
     /// How a training step saves what it does not compute again.
     #[serde(default)]
     pub saved_activations: SavedActivations,
+    /// Precision of the operands of matrix products.
+    #[serde(default)]
+    pub compute: Compute,
 }
 
 fn summary_hidden() -> usize {
@@ -98,6 +101,7 @@ impl Default for ModelConfig {
             initialization: Initialization::XavierNormal,
             checkpoint: Recompute::Cheap,
             saved_activations: SavedActivations::F32,
+            compute: Compute::F32,
         }
     }
 }
@@ -207,6 +211,20 @@ pub enum SavedActivations {
     F32,
     /// Rounded to halves, in half the memory. The forward pass has the same bits; gradients differ from those of
     /// [`Self::F32`] by what 11 binary digits leave out.
+    F16,
+}
+
+/// Precision of the operands of matrix products, in training and inference; sums and results, parameters, all other
+/// operations and the optimizer are f32 always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compute {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to halves, which adapters with cooperative matrices multiply faster; others give the same
+    /// results, no faster. Training scales its loss so that gradients fit into halves, see
+    /// [`LossScale`](crate::train::LossScale).
     F16,
 }
 

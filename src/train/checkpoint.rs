@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::loss_scale::LossScale;
 use super::schedule::ScheduleState;
 use super::stepper::StepTotals;
 use crate::data::BatchIndex;
@@ -23,6 +24,9 @@ pub struct State {
     pub seed: u32,
     /// Memory of the learning rates.
     pub schedule: ScheduleState,
+    /// The scale of the loss, in mixed precision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
     /// Sums since the last logged step.
     pub totals: StepTotals,
     /// Steps, decisions and seconds of audio since the last logged step.

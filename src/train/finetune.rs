@@ -46,9 +46,7 @@ impl Task for Finetune {
     }
 
     fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph> {
-        let graph = Graph::new();
-        graph.set_recompute(self.model.checkpoint);
-        graph.set_saved_activations(self.model.saved_activations);
+        let graph = Graph::of(&self.model);
         let scope = graph.root();
         let dropout = self.config.dropout.unwrap_or(self.model.dropout);
         let mode = match training {

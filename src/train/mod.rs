@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod finetune;
+mod loss_scale;
 pub mod metrics;
 mod parameters;
 mod pretrain;
@@ -13,6 +14,7 @@ mod task;
 
 pub use checkpoint::{Checkpoint, State};
 pub use finetune::Finetune;
+pub use loss_scale::LossScale;
 pub use parameters::{Group, Kind, ParameterSet};
 pub use pretrain::Pretrain;
 pub use run::{Outcome, Progress, Run, interrupt, interrupted};

@@ -8,7 +8,7 @@ use super::task::{BatchShape, Task};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::graph::Parameter;
-use crate::recipe::OptimizerConfig;
+use crate::recipe::{Compute, OptimizerConfig};
 use crate::shape::{Shape, Spec};
 use crate::weights::Weights;
 
@@ -77,6 +77,8 @@ pub struct ParameterSet {
     pub arenas: Vec<Arena>,
     /// State that no optimizer changes.
     pub frozen: Vec<Parameter>,
+    /// Precision of the products that their gradients come from.
+    pub compute: Compute,
 }
 
 impl ParameterSet {
@@ -101,7 +103,8 @@ impl ParameterSet {
                 None => arenas.push((Arena { group, decays, members: vec![parameter] }, size)),
             }
         }
-        Self { arenas: arenas.into_iter().map(|(arena, _)| arena).collect(), frozen }
+        let arenas = arenas.into_iter().map(|(arena, _)| arena).collect();
+        Self { arenas, frozen, compute: Compute::F32 }
     }
 
     /// The parameters of `task`, distributed as of [`ParameterSet::new`].
@@ -111,7 +114,7 @@ impl ParameterSet {
     pub fn of(task: &dyn Task, config: &OptimizerConfig, max_binding: u64) -> Result<Self> {
         let smallest = task.graph(BatchShape { utterances: 1, frames: 16 }, true)?;
         let parameters = smallest.graph.parameters().into_iter().map(|(parameter, _)| parameter).collect();
-        Ok(Self::new(parameters, config, max_binding))
+        Ok(Self { compute: smallest.graph.compute(), ..Self::new(parameters, config, max_binding) })
     }
 
     /// Makes room for these kinds of every parameter in the executor's store.

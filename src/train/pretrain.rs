@@ -41,9 +41,7 @@ impl Task for Pretrain {
     }
 
     fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph> {
-        let graph = Graph::new();
-        graph.set_recompute(self.model.checkpoint);
-        graph.set_saved_activations(self.model.saved_activations);
+        let graph = Graph::of(&self.model);
         let scope = graph.root();
         let dropout = self.config.dropout.unwrap_or(self.model.dropout);
         let mode = match training {
@@ -101,7 +99,7 @@ impl Task for Pretrain {
             let loaded = match plans.entry(shape) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
-                    let graph = Graph::new();
+                    let graph = Graph::of(&self.model);
                     let scope = graph.root();
                     let features =
                         scope.input("features", Spec::f32([shape.utterances, shape.frames, BANDS]));

@@ -254,7 +254,11 @@ impl Run<'_> {
         let step = self.state.step;
         let steps = since.steps.max(1) as f64;
         let loss = totals.loss / since.micro_batches.max(1) as f64;
-        if totals.non_finite > 0.0 || !loss.is_finite() {
+        let loss_scale = block_on(self.stepper.loss_scale())?;
+        let skipped = totals.non_finite as u64;
+        // Mixed precision finds its scale by steps that overflow; there is none below the smallest.
+        let searching = loss_scale.is_some_and(|scale| !scale.is_smallest());
+        if (skipped > 0 && !searching) || !loss.is_finite() {
             return Err(Error::invalid(format!(
                 "loss or gradient is not finite between steps {} and {step}; lower the learning rate, or check \
                  the data, and go on from the last checkpoint with --resume",
@@ -275,11 +279,13 @@ impl Run<'_> {
             phase: self.task.phase(),
             loss,
             accuracy: (since.decisions > 0).then(|| totals.count / since.decisions as f64),
-            grad_norm: totals.grad_norm / steps,
+            grad_norm: totals.grad_norm / since.steps.saturating_sub(skipped).max(1) as f64,
             lr: self.schedule.rates(step).encoder,
             audio_seconds: since.audio_seconds / steps,
             step_ms: clock.elapsed().as_secs_f64() * 1e3 / steps,
             gpu_bytes: self.stepper.executor.gpu().allocated(),
+            loss_scale: loss_scale.map(|scale| f64::from(scale.scale)),
+            skipped_steps: loss_scale.map(|_| skipped),
         })
     }
 
@@ -317,6 +323,7 @@ impl Run<'_> {
 
     fn checkpoint(&mut self) -> Result<()> {
         self.state.totals = block_on(self.stepper.totals())?;
+        self.state.loss_scale = block_on(self.stepper.loss_scale())?;
         self.state.schedule = self.schedule.state();
         let checkpoint = Checkpoint {
             state: self.state.clone(),

@@ -7,6 +7,7 @@ use pollster::block_on;
 
 use super::checkpoint::{Checkpoint, SinceLog, State};
 use super::finetune::Finetune;
+use super::loss_scale::LossScale;
 use super::pretrain::Pretrain;
 use super::run::{Outcome, Progress, Run, Source};
 use super::schedule::Schedule;
@@ -325,6 +326,9 @@ impl Phase<'_> {
                 stepper.parameters.fill(&stepper.executor, Some(&checkpoint.values), seed)?;
                 stepper.parameters.restore_moments(&stepper.executor, &checkpoint.moments)?;
                 stepper.set_totals(state.totals)?;
+                if let Some(scale) = state.loss_scale {
+                    stepper.set_loss_scale(scale)?;
+                }
                 schedule.restore(state.schedule);
                 progress.message(&format!("going on after step {}", state.step));
                 state
@@ -340,6 +344,7 @@ impl Phase<'_> {
                     next: BatchIndex::default(),
                     seed,
                     schedule: schedule.state(),
+                    loss_scale: LossScale::of(recipe.model.compute),
                     totals: StepTotals::default(),
                     since_log: SinceLog::default(),
                     best: None,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::loss_scale::{GROWTH_INTERVAL, LOSS_SCALE, LossScale};
 use super::parameters::{Group, Kind, ParameterSet};
 use super::schedule::Rates;
 use super::task::{BatchShape, Feed, Feeds, LossGraph, Results, Task};
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::exec::{Executor, Loaded, Plan};
 use crate::gpu::Capabilities;
 use crate::graph::{Graph, Tensor};
-use crate::ops::optimizer::{Accumulate, AdamW, GradientScale, SquaredNorm};
+use crate::ops::optimizer::{Accumulate, AdamW, GradientScale, GrowLossScale, SquaredNorm};
 use crate::recipe::OptimizerConfig;
 use crate::shape::Spec;
 
@@ -37,7 +38,7 @@ pub struct StepTotals {
     pub loss: f64,
     /// Sum of their counts.
     pub count: f64,
-    /// Sum of the gradient's norms before clipping, one a step.
+    /// Sum of the finite gradients' norms before clipping, one a step.
     pub grad_norm: f64,
     /// Steps whose gradient was not finite; their update was left out.
     pub non_finite: f64,
@@ -57,6 +58,10 @@ impl Stepper {
         parameters.allocate(&mut executor, &Kind::ALL)?;
         executor.store.arena(&gpu, LOSS_TOTALS, &[(LOSS_TOTALS.into(), Spec::f32([2]))])?;
         executor.store.arena(&gpu, UPDATE_TOTALS, &[(UPDATE_TOTALS.into(), Spec::f32([3]))])?;
+        if let Some(LossScale { scale, finite_steps }) = LossScale::of(parameters.compute) {
+            executor.store.arena(&gpu, LOSS_SCALE, &[(LOSS_SCALE.into(), LossScale::spec())])?;
+            executor.store.write(&gpu, LOSS_SCALE, &[scale, finite_steps])?;
+        }
         let plan = update_plan(&parameters, config, gpu.capabilities())?;
         let update = executor.load(plan).await?;
         let (plans, validation) = (HashMap::new(), HashMap::new());
@@ -165,6 +170,26 @@ impl Stepper {
         store.write(gpu, UPDATE_TOTALS, &[totals.grad_norm as f32, 0.0, totals.non_finite as f32])
     }
 
+    /// The scale of the loss, where it has one.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub async fn loss_scale(&self) -> Result<Option<LossScale>> {
+        if LossScale::of(self.parameters.compute).is_none() {
+            return Ok(None);
+        }
+        let state: Vec<f32> = self.executor.store.read(self.executor.gpu(), LOSS_SCALE).await?;
+        Ok(Some(LossScale { scale: state[0], finite_steps: state[1] }))
+    }
+
+    /// Sets the scale of the loss to that of a checkpoint.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub fn set_loss_scale(&self, LossScale { scale, finite_steps }: LossScale) -> Result<()> {
+        self.executor.store.write(self.executor.gpu(), LOSS_SCALE, &[scale, finite_steps])
+    }
+
     /// Number of plans, one a batch shape.
     pub fn plans(&self) -> usize {
         self.plans.len()
@@ -195,8 +220,11 @@ pub fn training_plan(
         .map(|(parameter, tensor)| (parameter.name, tensor))
         .collect();
     let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
-    let one = graph.fill([1], 1.0)?;
-    for ((name, _), gradient) in parameters.iter().zip(gradients(&[(&loss, &one)], &wrt)?) {
+    let seed = match LossScale::of(graph.compute()) {
+        Some(_) => LossScale::stored(&graph).slice(0, 0, 1)?,
+        None => graph.fill([1], 1.0)?,
+    };
+    for ((name, _), gradient) in parameters.iter().zip(gradients(&[(&loss, &seed)], &wrt)?) {
         // A parameter that the loss does not reach keeps its zero gradient.
         let Some(gradient) = gradient else { continue };
         if more {
@@ -246,7 +274,11 @@ pub fn update_plan(
         [one] => one.clone(),
         all => Tensor::concat(&all.iter().collect::<Vec<_>>(), 0)?,
     };
-    let gain = graph.input("gain", Spec::f32([1]));
+    let mut gain = graph.input("gain", Spec::f32([1]));
+    let loss_scale = LossScale::of(parameters.compute).map(|_| LossScale::stored(&graph));
+    if let Some(state) = &loss_scale {
+        gain = gain.div(&state.slice(0, 0, 1)?)?;
+    }
     let stats = norms.apply(GradientScale { clip: config.clip as f32 }, &[&gain])?;
     let op = AdamW { beta1: config.betas[0], beta2: config.betas[1], eps: config.eps };
     for index in arenas {
@@ -257,5 +289,8 @@ pub fn update_plan(
     }
     let totals = graph.stored(UPDATE_TOTALS, Spec::f32([3]));
     totals.apply(Accumulate, &[&stats])?;
+    if let Some(state) = &loss_scale {
+        state.apply(GrowLossScale { growth_interval: GROWTH_INTERVAL }, &[&stats])?;
+    }
     Plan::compile(&graph, &[], capabilities)
 }

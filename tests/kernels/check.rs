@@ -90,7 +90,10 @@ pub fn gpu() -> Option<Turn> {
         match pollster::block_on(Gpu::new(&Selection { device, cache: None })) {
             Ok(gpu) => {
                 let capabilities = gpu.capabilities();
-                eprintln!("testing on {} {}", capabilities.backend, capabilities.adapter);
+                eprintln!(
+                    "testing on {} {}, cooperative matrices: {:?}",
+                    capabilities.backend, capabilities.adapter, capabilities.cooperative
+                );
                 Some(Arc::new(gpu))
             }
             Err(error) if std::env::var("GPU").as_deref() == Ok("required") => {

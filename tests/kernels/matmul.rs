@@ -1,8 +1,8 @@
-use polymix::ops::matmul::MatMul;
+use polymix::ops::matmul::{HalfMatMul, MatMul};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
-use crate::check::{Arg, Tolerance, cases, check, refuses};
+use crate::check::{Arg, Tolerance, cases, check, check_outputs, refuses};
 
 fn stored(rows: usize, columns: usize, transposed: bool) -> [usize; 2] {
     if transposed { [columns, rows] } else { [rows, columns] }
@@ -69,4 +69,23 @@ fn batches_and_shared_factors() {
     refuses(MatMul::PLAIN, &[Spec::f32([2, 5, 3]), Spec::f32([4, 3, 5])]);
     refuses(nt, &[Spec::f32([2, 3]), Spec::f32([4, 3]), Spec::f32([3])]);
     refuses(MatMul::PLAIN, &[Spec::f32([3]), Spec::f32([3, 3])]);
+}
+
+#[test]
+fn operands_rounded_to_halves() {
+    let forms = [(false, false), (false, true), (true, false), (true, true)];
+    // With edges of tiles of 64 and 128, odd sizes that only scalar kernels take, and a bias.
+    for (m, n, k) in [(4, 8, 4), (132, 136, 68), (65, 132, 36), (33, 29, 17), (300, 4, 132)] {
+        for (transpose_a, transpose_b) in forms {
+            let op = MatMul { transpose_a, transpose_b, alpha: 0.5 };
+            let (a, b) = (stored(m, k, transpose_a), stored(k, n, transpose_b));
+            let args = [Arg::normal(&a, 1), Arg::normal(&b, 2), Arg::normal(&[n], 3)];
+            check_outputs(HalfMatMul(op), &args, Tolerance::Accumulated, 0);
+        }
+    }
+    let args = [Arg::normal(&[3, 20, 8], 1), Arg::normal(&[3, 8, 12], 2)];
+    check_outputs(HalfMatMul(MatMul::PLAIN), &args, Tolerance::Accumulated, 0);
+    let args = [Arg::normal(&[1032, 16], 1), Arg::normal(&[1032, 12], 2)];
+    let op = MatMul { transpose_a: true, ..MatMul::PLAIN };
+    check_outputs(HalfMatMul(op), &args, Tolerance::Accumulated, 0);
 }

@@ -1,7 +1,7 @@
 use polymix::exec::{Executor, Plan};
 use polymix::graph::Graph;
 use polymix::ops::Op;
-use polymix::ops::optimizer::{Accumulate, AdamW, GradientScale, SquaredNorm};
+use polymix::ops::optimizer::{Accumulate, AdamW, GradientScale, GrowLossScale, SquaredNorm};
 use polymix::shape::Spec;
 
 use crate::check::{Arg, Tolerance, check_outputs, gpu, refuses};
@@ -40,6 +40,24 @@ fn gradient_scale() {
     check_outputs(GradientScale { clip: 1.0 }, &[sums, Arg::f32(&[1], |_| 1.0)], Tolerance::Exact, 0);
     refuses(GradientScale { clip: 1.0 }, &[Spec::f32([2]), Spec::f32([2])]);
     refuses(GradientScale { clip: 1.0 }, &[Spec::f32([2, 2]), Spec::f32([1])]);
+}
+
+#[test]
+fn loss_scale() {
+    let op = GrowLossScale { growth_interval: 3 };
+    for (state, nonfinite) in [
+        ([1024.0, 0.0], 0.0),
+        ([1024.0, 1.0], 0.0),
+        ([1024.0, 2.0], 0.0),
+        ([1024.0, 2.0], 1.0),
+        ([1.0, 0.0], 1.0),
+        ([16_777_216.0, 2.0], 0.0),
+    ] {
+        let stats = Arg::f32(&[3], |i| [7.0, 0.5, nonfinite][i]);
+        check_outputs(op, &[Arg::f32(&[2], |i| state[i]), stats], Tolerance::Exact, 0);
+    }
+    refuses(op, &[Spec::f32([2]), Spec::f32([2])]);
+    refuses(op, &[Spec::f32([1]), Spec::f32([3])]);
 }
 
 fn state(size: usize, scale: f64, nonfinite: f64) -> Vec<Arg> {

@@ -130,6 +130,7 @@ fn limits() -> Capabilities {
         subgroup: 0,
         subgroup_operations: false,
         int64: false,
+        cooperative: None,
         max_binding: 128 << 20,
         max_buffer: 256 << 20,
         max_groups: 65_535,

@@ -5,11 +5,11 @@ use std::ops::Range;
 use super::MatMul;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
-use crate::gpu::Tier;
+use crate::gpu::{MatrixSize, Tier};
 use crate::shader::Kernel;
 use crate::shader::matmul::{
-    matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_u64, matmul_subgroup_vec4,
-    matmul_tiled, matmul_tiled_large, matmul_tiled_large_vec4,
+    matmul_cooperative_8, matmul_cooperative_16, matmul_register, matmul_register_vec4, matmul_subgroup,
+    matmul_subgroup_u64, matmul_subgroup_vec4, matmul_tiled, matmul_tiled_large, matmul_tiled_large_vec4,
 };
 use crate::shader::reduce::sum;
 use crate::shape::DType;
@@ -17,6 +17,8 @@ use crate::shape::DType;
 /// A product of which rows of A and C, or of the inner dimension, may be a part.
 struct Product<'a> {
     op: &'a MatMul,
+    /// A and B are rounded to halves.
+    halves: bool,
     batch: usize,
     m: usize,
     n: usize,
@@ -28,14 +30,14 @@ struct Product<'a> {
 
 pub(super) fn record(
     rec: &mut Recorder,
-    op: &MatMul,
+    (op, halves): (&MatMul, bool),
     [batch, m, n, k]: [usize; 4],
     inputs: &[Operand],
     c: &Operand,
 ) -> Result<()> {
     let (a, b) = (&inputs[0], &inputs[1]);
     let shared_b = b.shape().rank() == 2;
-    let product = Product { op, batch, m, n, k, shared_b, bias: inputs.get(2) };
+    let product = Product { op, halves, batch, m, n, k, shared_b, bias: inputs.get(2) };
     if batch == 1 && !op.transpose_a {
         for rows in rec.tiles(m, &[k, n])? {
             let part = Product { m: rows.len(), ..product };
@@ -90,7 +92,7 @@ impl Product<'_> {
     }
 
     fn dispatch(&self, rec: &mut Recorder, a: &Operand, b: &Operand, c: &Operand) -> Result<()> {
-        let Self { op, batch, m, n, k, shared_b, bias } = *self;
+        let Self { op, halves, batch, m, n, k, shared_b, bias } = *self;
         let params = matmul_register::Params {
             m: m as u32,
             n: n as u32,
@@ -105,13 +107,24 @@ impl Product<'_> {
             ("TRANSPOSE_A", f64::from(u8::from(op.transpose_a))),
             ("TRANSPOSE_B", f64::from(u8::from(op.transpose_b))),
             ("HAS_BIAS", f64::from(u8::from(bias.is_some()))),
+            ("HALVES", f64::from(u8::from(halves))),
         ];
         let tiles = |size: usize| batch * m.div_ceil(size) * n.div_ceil(size);
         let kernel: &'static Kernel;
         let groups;
         let capabilities = rec.capabilities();
         let aligned = op.reads_fours([m, n, k]);
-        if capabilities.tier == Tier::Cpu {
+        let matrices = capabilities.cooperative.filter(|_| {
+            halves && aligned && capabilities.tier != Tier::Cpu && capabilities.forced_workgroup.is_none()
+        });
+        if let Some(size) = matrices {
+            kernel = match size {
+                MatrixSize::Eight => &matmul_cooperative_8::KERNEL,
+                MatrixSize::Sixteen => &matmul_cooperative_16::KERNEL,
+            };
+            overrides.push(("WIDTH", f64::from(8 * capabilities.subgroup)));
+            groups = rec.grid(tiles(8 * size as usize));
+        } else if capabilities.tier == Tier::Cpu {
             // Lanes of a subgroup of 8 hand each other what they read.
             let shares = capabilities.subgroup_operations
                 && capabilities.subgroup == 8

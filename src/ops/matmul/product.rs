@@ -1,11 +1,14 @@
 //! C = α·op(A)·op(B) + bias.
 
+use std::sync::Arc;
+
 use ndarray::{Array2, ArrayView2, Ix2};
 
+use super::HalfMatMul;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, Op, Vjp, expect, mismatch};
+use crate::ops::{Array, NodeOp, Op, Vjp, expect, mismatch};
 use crate::shape::{DType, Spec};
 
 /// C = α·op(A)·op(B) (+ bias), where op transposes the last two axes if its flag is set.
@@ -39,6 +42,21 @@ impl MatMul {
     pub fn reads_fours(&self, [m, n, k]: [usize; 3]) -> bool {
         let inner = [if self.transpose_a { m } else { k }, if self.transpose_b { k } else { n }, n];
         inner.iter().all(|size| size.is_multiple_of(4))
+    }
+
+    /// Dispatches the product, of operands rounded to halves if `halves`.
+    pub(super) fn record_with(
+        &self,
+        rec: &mut Recorder,
+        inputs: &[Operand],
+        outputs: &[Operand],
+        halves: bool,
+    ) -> Result<()> {
+        let sizes = self.sizes(inputs[0].dims(), inputs[1].dims());
+        let Some(Sizes { batch, m, n, k }) = sizes else {
+            return Err(crate::Error::shape(self.name(), "operands changed since they were checked"));
+        };
+        super::kernel::record(rec, (self, halves), [batch, m, n, k], inputs, &outputs[0])
     }
 
     fn sizes(&self, a: &[usize], b: &[usize]) -> Option<Sizes> {
@@ -79,11 +97,11 @@ impl Op for MatMul {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let sizes = self.sizes(inputs[0].dims(), inputs[1].dims());
-        let Some(Sizes { batch, m, n, k }) = sizes else {
-            return Err(crate::Error::shape(self.name(), "operands changed since they were checked"));
-        };
-        super::kernel::record(rec, self, [batch, m, n, k], inputs, &outputs[0])
+        self.record_with(rec, inputs, outputs, false)
+    }
+
+    fn in_halves(&self) -> Option<Arc<NodeOp>> {
+        Some(Arc::new(HalfMatMul(*self)))
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {

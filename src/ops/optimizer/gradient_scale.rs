@@ -11,8 +11,8 @@ use crate::shape::{DType, Spec};
 
 /// From Σ x² of every gradient arena, `sums` [k], and a factor `gain` [1] that the gradients have yet to be
 /// multiplied by: stats [3] = (norm, scale, nonfinite) with norm = gain·√(Σ sums),
-/// scale = gain·min(1, clip/(norm + 1e-6)) and nonfinite = 0; where the norm is infinite or NaN, scale = 0
-/// and nonfinite = 1.
+/// scale = gain·min(1, clip/(norm + 1e-6)) and nonfinite = 0; where the norm is infinite or NaN,
+/// norm = scale = 0 and nonfinite = 1.
 #[derive(Debug, Clone, Copy)]
 pub struct GradientScale {
     /// The largest norm; 0 or less for no limit.
@@ -42,10 +42,8 @@ impl Op for GradientScale {
         let gain = inputs[1].sum();
         let norm = gain * inputs[0].sum().sqrt();
         let clip = if self.clip > 0.0 { (f64::from(self.clip) / (norm + 1e-6)).min(1.0) } else { 1.0 };
-        let [scale, nonfinite] = if norm.is_finite() { [gain * clip, 0.0] } else { [0.0, 1.0] };
-        let mut stats = Array::zeros(IxDyn(&[3]));
-        stats.iter_mut().zip([norm, scale, nonfinite]).for_each(|(stat, value)| *stat = value);
-        vec![stats]
+        let stats = if norm.is_finite() { [norm, gain * clip, 0.0] } else { [0.0, 0.0, 1.0] };
+        vec![Array::from_shape_fn(IxDyn(&[3]), |i| stats[i[0]])]
     }
 }
 

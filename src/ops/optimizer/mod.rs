@@ -4,9 +4,11 @@
 mod accumulate;
 mod adamw;
 mod gradient_scale;
+mod grow_loss_scale;
 mod squared_norm;
 
 pub use accumulate::Accumulate;
 pub use adamw::AdamW;
 pub use gradient_scale::GradientScale;
+pub use grow_loss_scale::GrowLossScale;
 pub use squared_norm::SquaredNorm;

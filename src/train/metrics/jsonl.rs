@@ -42,6 +42,12 @@ pub struct TrainLine {
     pub step_ms: f64,
     /// Bytes allocated on the device.
     pub gpu_bytes: u64,
+    /// What the loss is multiplied by before it is differentiated (mixed precision).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
+    /// Steps since the last line that were left out because their gradient was not finite (mixed precision).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped_steps: Option<u64>,
 }
 
 /// A validation.
@@ -175,6 +181,8 @@ pub(super) mod tests {
             audio_seconds: 64.0,
             step_ms: 250.5,
             gpu_bytes: 1 << 30,
+            loss_scale: None,
+            skipped_steps: None,
         }
     }
 

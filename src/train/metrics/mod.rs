@@ -52,6 +52,8 @@ impl MetricsWriter {
             ("train/gpu_bytes", line.gpu_bytes as f64),
         ];
         scalars.extend(line.accuracy.map(|accuracy| ("train/accuracy", accuracy)));
+        scalars.extend(line.loss_scale.map(|scale| ("train/loss_scale", scale)));
+        scalars.extend(line.skipped_steps.map(|steps| ("train/skipped_steps", steps as f64)));
         self.events.scalars(line.step, &scalars)
     }
 

@@ -1,0 +1,18 @@
+// Rows and 4×4 blocks of C where its innermost dimension is a multiple of 4; what lies past an edge is left out.
+fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
+    if row < params.m && column < params.n {
+        var y = params.alpha * value;
+        if HAS_BIAS {
+            y += bias[column / 4u];
+        }
+        c[(batch * params.batch_stride_c + row * params.n + column) / 4u] = y;
+    }
+}
+
+// Column i holds row + i of C.
+fn store_block(batch: u32, row: u32, column: u32, value: mat4x4<f32>) {
+    store_row(batch, row, column, value[0]);
+    store_row(batch, row + 1u, column, value[1]);
+    store_row(batch, row + 2u, column, value[2]);
+    store_row(batch, row + 3u, column, value[3]);
+}
