@@ -51,39 +51,72 @@ impl Lifetime {
     }
 }
 
+/// The slot and the first byte in it of each lifetime.
+type Places = Vec<(usize, u64)>;
+
 /// Where every lifetime lies.
 #[derive(Debug)]
 pub(super) struct Packing {
     /// Bytes of every slot.
     pub slots: Vec<u64>,
-    /// The slot and the first byte in it of each lifetime.
-    pub places: Vec<(usize, u64)>,
+    /// Where in them each lifetime lies.
+    pub places: Places,
     /// The largest sum of bytes held at once: no assignment needs less.
     pub bound: u64,
     /// The dispatch where it is.
     pub peak: usize,
 }
 
+/// What comes first, the largest before others.
+type Rank<'a> = &'a dyn Fn(&Lifetime) -> (bool, u64);
+
 /// Places start at multiples of this many bytes, the largest alignment that WebGPU asks for.
 const ALIGNMENT: u64 = 256;
 
-/// A place for each lifetime, the largest first, where the slots grow least: in the tightest gap that is free all the
-/// time, at the end of a slot, or in a new one. Values so lie side by side where a larger one lies at another time; but
-/// never two in one slot of which a dispatch reads one and writes the other, which WebGPU does not allow. No slot
-/// is larger than the largest value, so that plans of other shapes have slots in like proportions.
+/// The best assignment of a few orders: the largest values first; if that takes much more than must be, also those that
+/// take the most room times dispatches, or what is held where the most is held and of that the longest first. Which is
+/// the best depends on how sizes and lifetimes happen to meet.
 pub(super) fn pack(lifetimes: &[Lifetime]) -> Packing {
-    let mut order: Vec<usize> = (0..lifetimes.len()).collect();
-    order.sort_by_key(|&index| (Reverse(lifetimes[index].bytes), lifetimes[index].first()));
-    let largest = order.first().map_or(0, |&index| lifetimes[index].bytes);
     let (bound, peak) = bound(lifetimes);
-    let mut packing = Packing { slots: Vec::new(), places: vec![(0, 0); lifetimes.len()], bound, peak };
+    let span = |one: &Lifetime| (one.last() - one.first()) as u64;
+    let orders: [Rank<'_>; 3] =
+        [&|_| (false, 0), &|one| (false, span(one).saturating_mul(one.bytes)), &|one| {
+            (one.covers(peak), span(one))
+        }];
+    let mut best: Option<(u64, Vec<u64>, Places)> = None;
+    for rank in orders {
+        let mut order: Vec<usize> = (0..lifetimes.len()).collect();
+        order.sort_by_key(|&index| {
+            let one = &lifetimes[index];
+            (Reverse(rank(one)), Reverse(one.bytes), one.first())
+        });
+        let (slots, places) = place_all(lifetimes, &order);
+        let bytes = slots.iter().sum();
+        if best.as_ref().is_none_or(|(least, ..)| bytes < *least) {
+            best = Some((bytes, slots, places));
+        }
+        if best.as_ref().is_some_and(|(least, ..)| *least <= bound + bound / 50) {
+            break;
+        }
+    }
+    let (_, slots, places) = best.unwrap_or_default();
+    Packing { slots, places, bound, peak }
+}
+
+/// A place for each lifetime, one after the other in this order, where the slots grow least: in the tightest gap that is
+/// free all the time, at the end of a slot, or in a new one. Values so lie side by side where a larger one lies at another
+/// time; but never two in one slot of which a dispatch reads one and writes the other, which WebGPU does not allow. No
+/// slot is larger than the largest value, so that plans of other shapes have slots in like proportions.
+fn place_all(lifetimes: &[Lifetime], order: &[usize]) -> (Vec<u64>, Places) {
+    let largest = lifetimes.iter().map(|lifetime| lifetime.bytes).max().unwrap_or(0);
+    let (mut slots, mut places) = (Vec::new(), vec![(0, 0); lifetimes.len()]);
     // The lifetimes in every slot and their first bytes.
     let mut members: Vec<Vec<(u64, usize)>> = Vec::new();
-    for index in order {
+    for &index in order {
         let own = &lifetimes[index];
         let mut best = (own.bytes, 0, members.len(), 0);
         for (slot, inside) in members.iter().enumerate() {
-            let size = packing.slots[slot];
+            let size: u64 = slots[slot];
             let Some((start, room)) = place(lifetimes, own, inside, size) else { continue };
             let growth = (start + own.bytes).saturating_sub(size);
             if size + growth <= largest && (growth, room) < (best.0, best.1) {
@@ -93,14 +126,14 @@ pub(super) fn pack(lifetimes: &[Lifetime]) -> Packing {
         let (growth, _, slot, start) = best;
         if slot == members.len() {
             members.push(Vec::new());
-            packing.slots.push(0);
+            slots.push(0);
         }
-        packing.slots[slot] += growth;
+        slots[slot] += growth;
         let at = members[slot].partition_point(|&(other, _)| other < start);
         members[slot].insert(at, (start, index));
-        packing.places[index] = (slot, start);
+        places[index] = (slot, start);
     }
-    packing
+    (slots, places)
 }
 
 /// Where `own` fits best between those `inside` a slot of `size` bytes that are held at the same time, and the room
