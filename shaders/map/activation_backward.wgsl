@@ -2,6 +2,7 @@
 //   dx = f'(x) ∘ dy
 #import shared/grid
 #import shared/activation
+#import shared/activation_slope
 
 struct Params {
     elements: u32,

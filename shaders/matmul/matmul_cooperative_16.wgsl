@@ -1,10 +1,11 @@
 // Matrix product for adapters with cooperative matrices of 16×16 halves and sums of f32; operands are rounded to
 // halves, and the innermost dimensions of A, B and C are multiples of 4.
-//   C = alpha · op(A)·op(B) + bias
+//   C = f(alpha · op(A)·op(B) + bias), f an activation or nothing
 // Grid: batch·⌈m/128⌉·⌈n/128⌉ workgroups, folded over x and y.
 enable f16;
 enable wgpu_cooperative_matrix;
 #import shared/grid
+#import shared/activation
 #import shared/matmul_params
 #import shared/matmul_store_vec4
 #import shared/matmul_cooperative

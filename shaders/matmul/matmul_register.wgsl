@@ -1,7 +1,8 @@
 // Matrix product for CPU adapters, any sizes; one invocation owns a 16×16 tile of C in registers.
-//   C = alpha · op(A)·op(B) + bias
+//   C = f(alpha · op(A)·op(B) + bias), f an activation or nothing
 // Grid: ⌈batch·⌈m/16⌉·⌈n/16⌉ / WIDTH⌉ workgroups, folded over x and y.
 #import shared/grid
+#import shared/activation
 #import shared/matmul_params
 #import shared/matmul_block
 

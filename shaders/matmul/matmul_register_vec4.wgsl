@@ -1,9 +1,10 @@
 // Matrix product for CPU adapters; one invocation owns a 16×16 tile of C in registers.
-//   C = alpha · op(A)·op(B) + bias
+//   C = f(alpha · op(A)·op(B) + bias), f an activation or nothing
 // A, B, bias and C are read and written four at a time: the innermost dimension of each, and the batch
 // strides, are multiples of 4.
 // Grid: ⌈batch·⌈m/16⌉·⌈n/16⌉ / WIDTH⌉ workgroups, folded over x and y.
 #import shared/grid
+#import shared/activation
 #import shared/matmul_params
 #import shared/matmul_load_vec4
 #import shared/matmul_block_vec4

@@ -1,10 +1,11 @@
 // Matrix product for adapters with subgroups of exactly 8; one subgroup owns a 32×32 tile of C in
 // registers: each lane loads 4×4 blocks of A and B, and broadcasts those of A to the others.
-//   C = alpha · op(A)·op(B) + bias
+//   C = f(alpha · op(A)·op(B) + bias), f an activation or nothing
 // A, B, bias and C are read and written four at a time: the innermost dimension of each, and the batch
 // strides, are multiples of 4.
 // Grid: batch·⌈m/32⌉·⌈n/32⌉ workgroups, folded over x and y.
 #import shared/grid
+#import shared/activation
 #import shared/matmul_params
 #import shared/matmul_load_vec4
 #import shared/matmul_block_vec4

@@ -1,8 +1,9 @@
 // Matrix product for GPUs; a workgroup of 16×16 invocations owns a 64×64 tile of C, each of them a 4×4
 // block in registers, and slices of A and B 16 deep pass through workgroup memory.
-//   C = alpha · op(A)·op(B) + bias
+//   C = f(alpha · op(A)·op(B) + bias), f an activation or nothing
 // Grid: batch·⌈m/64⌉·⌈n/64⌉ workgroups, folded over x and y.
 #import shared/grid
+#import shared/activation
 #import shared/matmul_params
 #import shared/matmul_block
 

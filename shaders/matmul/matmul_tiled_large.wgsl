@@ -1,8 +1,9 @@
 // Matrix product for GPUs, large sizes; a workgroup of 16×16 invocations owns a 128×128 tile of C, each
 // of them four 4×4 blocks in registers, and slices of A and B 8 deep pass through workgroup memory.
-//   C = alpha · op(A)·op(B) + bias
+//   C = f(alpha · op(A)·op(B) + bias), f an activation or nothing
 // Grid: batch·⌈m/128⌉·⌈n/128⌉ workgroups, folded over x and y.
 #import shared/grid
+#import shared/activation
 #import shared/matmul_params
 #import shared/matmul_block
 

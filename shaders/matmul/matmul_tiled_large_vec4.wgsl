@@ -1,9 +1,10 @@
 // Matrix product for GPUs, large sizes whose innermost dimensions are multiples of 4; a workgroup of 256 invocations
 // owns a 128×128 tile of C, each of them four 4×4 blocks in registers. Slices of A and B 8 deep pass through workgroup
 // memory, two of each: while one is multiplied, the next is on its way from the device's memory.
-//   C = alpha · op(A)·op(B) + bias
+//   C = f(alpha · op(A)·op(B) + bias), f an activation or nothing
 // Grid: batch·⌈m/128⌉·⌈n/128⌉ workgroups, folded over x and y.
 #import shared/grid
+#import shared/activation
 #import shared/matmul_params
 #import shared/matmul_load_vec4
 #import shared/matmul_store_vec4

@@ -1,5 +1,6 @@
 // pom_select_backward, one column an invocation.
 #import shared/grid
 #import shared/activation
+#import shared/activation_slope
 #import shared/columns_1
 #import shared/pom_select_backward

@@ -51,22 +51,29 @@ fn block_b(batch: u32, column: u32, k: u32) -> mat4x4<f32> {
     );
 }
 
-fn store(row: u32, column: u32, first: u32, value: f32) {
+fn store(row: u32, column: u32, first: u32, y: f32) {
     if row < params.m && column < params.n {
-        var y = params.alpha * value;
-        if HAS_BIAS {
-            y += bias[column];
-        }
         c[first + column] = y;
     }
 }
 
 fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
     let first = batch * params.batch_stride_c + row * params.n;
-    store(row, column, first, value.x);
-    store(row, column + 1u, first, value.y);
-    store(row, column + 2u, first, value.z);
-    store(row, column + 3u, first, value.w);
+    var y = params.alpha * value;
+    if HAS_BIAS {
+        let last = params.n - 1u;
+        y += vec4<f32>(
+            bias[min(column, last)],
+            bias[min(column + 1u, last)],
+            bias[min(column + 2u, last)],
+            bias[min(column + 3u, last)],
+        );
+    }
+    y = finished(y);
+    store(row, column, first, y.x);
+    store(row, column + 1u, first, y.y);
+    store(row, column + 2u, first, y.z);
+    store(row, column + 3u, first, y.w);
 }
 
 // Column i holds row + i of C.

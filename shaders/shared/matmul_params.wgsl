@@ -14,6 +14,16 @@ override TRANSPOSE_B: bool = false; // B is stored [n, k]
 override HAS_BIAS: bool = false;
 override HALVES: bool = false; // operands are rounded to halves
 
+override ACTIVATION: u32 = 0u; // of `shared/activation` by its number from 1; 0: none
+
+// What is stored of a product and its bias.
+fn finished(y: vec4<f32>) -> vec4<f32> {
+    if ACTIVATION > 0u {
+        return activate(y, ACTIVATION - 1u);
+    }
+    return y;
+}
+
 const SIGN: u32 = 0x80000000u;
 const EXPONENT: u32 = 0x7f800000u;
 const MISSING: u32 = 0x1fffu; // the bits that a half lacks

@@ -5,7 +5,7 @@ fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
         if HAS_BIAS {
             y += bias[column / 4u];
         }
-        c[(batch * params.batch_stride_c + row * params.n + column) / 4u] = y;
+        c[(batch * params.batch_stride_c + row * params.n + column) / 4u] = finished(y);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Plans and the two executors: dispatches, buffer assignment and one uniform blob, as plain data.
 
 mod executor;
+mod fuse;
 mod memory;
 mod plan;
 #[cfg(feature = "autograd")]

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::fuse::{fuse, multiply_as};
 use super::memory::{Lifetime, pack};
 use super::recorder::{Dispatch, Memory, Operand, Recorder};
 use crate::error::{Error, Result};
 use crate::gpu::Capabilities;
 use crate::graph::{Graph, Node, Source, Tensor, Value, ValueId, roots};
-use crate::recipe::Compute;
 #[cfg(feature = "autograd")]
 use crate::recipe::SavedActivations;
 use crate::shader::Kernel;
@@ -109,11 +109,8 @@ impl Plan {
     pub fn compile(graph: &Graph, outputs: &[(&str, &Tensor)], capabilities: &Capabilities) -> Result<Self> {
         let (values, mut nodes) = graph.snapshot();
         keep_needed(&values, &mut nodes, outputs);
-        if graph.compute() == Compute::F16 {
-            for node in &mut nodes {
-                node.op = node.op.in_halves().unwrap_or_else(|| node.op.clone());
-            }
-        }
+        multiply_as(graph.compute(), &mut nodes);
+        fuse(&values, &mut nodes, outputs);
         #[cfg(feature = "autograd")]
         let (values, nodes) = super::recompute::recompute(graph.recompute(), values, nodes, outputs);
         #[cfg(feature = "autograd")]

@@ -105,6 +105,18 @@ pub trait Op: Debug + Send + Sync {
     fn in_halves(&self) -> Option<Arc<NodeOp>> {
         None
     }
+
+    /// What does its work and applies an activation to its only result.
+    fn with_activation(&self, kind: map::ActivationKind) -> Option<Arc<NodeOp>> {
+        let _ = kind;
+        None
+    }
+
+    /// What does the work of `maker`, which makes its only operand, and its own.
+    fn joined_with(&self, maker: &NodeOp) -> Option<Arc<NodeOp>> {
+        let _ = maker;
+        None
+    }
 }
 
 /// What a plan needs of an operation: without the feature `autograd` a graph keeps no more of it, and definitions,
@@ -127,6 +139,12 @@ pub trait Recorded: Debug + Send + Sync {
 
     /// As of [`Op::in_halves`].
     fn in_halves(&self) -> Option<Arc<NodeOp>>;
+
+    /// As of [`Op::with_activation`].
+    fn with_activation(&self, kind: map::ActivationKind) -> Option<Arc<NodeOp>>;
+
+    /// As of [`Op::joined_with`].
+    fn joined_with(&self, maker: &NodeOp) -> Option<Arc<NodeOp>>;
 }
 
 impl<O: Op> Recorded for O {
@@ -148,6 +166,14 @@ impl<O: Op> Recorded for O {
 
     fn in_halves(&self) -> Option<Arc<NodeOp>> {
         Op::in_halves(self)
+    }
+
+    fn with_activation(&self, kind: map::ActivationKind) -> Option<Arc<NodeOp>> {
+        Op::with_activation(self, kind)
+    }
+
+    fn joined_with(&self, maker: &NodeOp) -> Option<Arc<NodeOp>> {
+        Op::joined_with(self, maker)
     }
 }
 

@@ -1,4 +1,5 @@
-use polymix::ops::matmul::{HalfMatMul, MatMul};
+use polymix::ops::map::ActivationKind;
+use polymix::ops::matmul::{MatMul, PlannedMatMul};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
@@ -73,19 +74,64 @@ fn batches_and_shared_factors() {
 
 #[test]
 fn operands_rounded_to_halves() {
-    let forms = [(false, false), (false, true), (true, false), (true, true)];
-    // With edges of tiles of 64 and 128, odd sizes that only scalar kernels take, and a bias.
-    for (m, n, k) in [(4, 8, 4), (132, 136, 68), (65, 132, 36), (33, 29, 17), (300, 4, 132)] {
-        for (transpose_a, transpose_b) in forms {
-            let op = MatMul { transpose_a, transpose_b, alpha: 0.5 };
-            let (a, b) = (stored(m, k, transpose_a), stored(k, n, transpose_b));
-            let args = [Arg::normal(&a, 1), Arg::normal(&b, 2), Arg::normal(&[n], 3)];
-            check_outputs(HalfMatMul(op), &args, Tolerance::Accumulated, 0);
+    let halves = |product: MatMul| PlannedMatMul { halves: true, ..product.into() };
+    let product = |[m, n, k]: [usize; 3], (transpose_a, transpose_b)| {
+        let op = halves(MatMul { transpose_a, transpose_b, alpha: 0.5 });
+        let (a, b) = (stored(m, k, transpose_a), stored(k, n, transpose_b));
+        let args = [Arg::normal(&a, 1), Arg::normal(&b, 2), Arg::normal(&[n], 3)];
+        check_outputs(op, &args, Tolerance::Accumulated, 0);
+    };
+    // With edges of tiles of 64 and 128.
+    for form in [(false, false), (false, true), (true, false), (true, true)] {
+        for sizes in [[4, 8, 4], [132, 136, 68], [64, 132, 36], [300, 4, 132]] {
+            product(sizes, form);
         }
     }
+    // Sizes that only scalar kernels take.
+    product([33, 29, 17], (false, true));
+    product([65, 132, 36], (true, false));
     let args = [Arg::normal(&[3, 20, 8], 1), Arg::normal(&[3, 8, 12], 2)];
-    check_outputs(HalfMatMul(MatMul::PLAIN), &args, Tolerance::Accumulated, 0);
+    check_outputs(halves(MatMul::PLAIN), &args, Tolerance::Accumulated, 0);
     let args = [Arg::normal(&[1032, 16], 1), Arg::normal(&[1032, 12], 2)];
-    let op = MatMul { transpose_a: true, ..MatMul::PLAIN };
-    check_outputs(HalfMatMul(op), &args, Tolerance::Accumulated, 0);
+    let op = halves(MatMul { transpose_a: true, ..MatMul::PLAIN });
+    check_outputs(op, &args, Tolerance::Accumulated, 0);
+}
+
+#[test]
+fn halves_of_every_size_are_the_nearest() {
+    // Powers of 2 with a mantissa between two halves, subnormal ones and ties among them; times 1.
+    let value = |i: usize| {
+        let mantissa = [1.0, 1.0 + 1.0 / 2048.0, 1.0 + 3.0 / 2048.0, 1.0 + 1.3 / 2048.0][i % 4];
+        let sign = if i.is_multiple_of(3) { -1.0 } else { 1.0 };
+        sign * mantissa * 2.0_f64.powi(i as i32 / 4 - 26)
+    };
+    for rows in [160, 161] {
+        let op = PlannedMatMul { halves: true, ..MatMul::PLAIN.into() };
+        let args = [
+            Arg::f32(&[rows, 4], |i| if i.is_multiple_of(4) { value(i / 4) } else { 0.0 }),
+            Arg::f32(&[4, 4], |_| 1.0),
+        ];
+        check_outputs(op, &args, Tolerance::Exact, 0);
+    }
+}
+
+#[test]
+fn an_activation_behind_the_product() {
+    let product = MatMul { transpose_b: true, ..MatMul::PLAIN };
+    let with = |kind| PlannedMatMul { activation: Some(kind), ..product.into() };
+    for ([m, n, k], kind) in [([20, 36, 12], ActivationKind::Gelu), ([17, 13, 9], ActivationKind::Silu)] {
+        let args = [Arg::normal(&[m, k], 1), Arg::normal(&[n, k], 2), Arg::normal(&[n], 3)];
+        check_outputs(with(kind), &args, Tolerance::Accumulated, 0);
+    }
+    // As many tiles as fill a GPU.
+    for ([m, n, k], kind) in [([8, 12, 20], ActivationKind::Sigmoid), ([6, 7, 9], ActivationKind::LeakyRelu)]
+    {
+        let args = [Arg::normal(&[129, m, k], 1), Arg::normal(&[129, n, k], 2)];
+        check_outputs(with(kind), &args, Tolerance::Accumulated, 0);
+    }
+    let op = PlannedMatMul { halves: true, ..with(ActivationKind::Gelu) };
+    check_outputs(op, &[Arg::normal(&[20, 12], 1), Arg::normal(&[36, 12], 2)], Tolerance::Accumulated, 0);
+    // A sum that is made of parts otherwise.
+    let op = PlannedMatMul { activation: Some(ActivationKind::Gelu), ..MatMul::PLAIN.into() };
+    check_outputs(op, &[Arg::normal(&[16, 1030], 1), Arg::normal(&[1030, 12], 2)], Tolerance::Accumulated, 0);
 }

@@ -1,11 +1,13 @@
 //! Activations: GELU (erf), SiLU, ReLU, LeakyReLU, sigmoid, two with bounds, softplus.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, Op, Vjp, expect};
+use crate::ops::{Array, NodeOp, Op, Vjp, expect};
 use crate::recipe;
 use crate::shader::map::{activation, activation_backward};
 use crate::shape::{DType, Spec};
@@ -132,6 +134,10 @@ impl Op for Activation {
 
     fn in_place(&self, _: usize) -> &[usize] {
         &[0]
+    }
+
+    fn joined_with(&self, maker: &NodeOp) -> Option<Arc<NodeOp>> {
+        maker.with_activation(self.0)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::MatMul;
+use super::product::Sizes;
+use super::{MatMul, PlannedMatMul};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::gpu::{MatrixSize, Tier};
@@ -17,8 +18,7 @@ use crate::shape::DType;
 /// A product of which rows of A and C, or of the inner dimension, may be a part.
 struct Product<'a> {
     op: &'a MatMul,
-    /// A and B are rounded to halves.
-    halves: bool,
+    planned: &'a PlannedMatMul,
     batch: usize,
     m: usize,
     n: usize,
@@ -30,14 +30,14 @@ struct Product<'a> {
 
 pub(super) fn record(
     rec: &mut Recorder,
-    (op, halves): (&MatMul, bool),
-    [batch, m, n, k]: [usize; 4],
+    planned: &PlannedMatMul,
+    Sizes { batch, m, n, k }: Sizes,
     inputs: &[Operand],
     c: &Operand,
 ) -> Result<()> {
-    let (a, b) = (&inputs[0], &inputs[1]);
+    let (op, a, b) = (&planned.product, &inputs[0], &inputs[1]);
     let shared_b = b.shape().rank() == 2;
-    let product = Product { op, halves, batch, m, n, k, shared_b, bias: inputs.get(2) };
+    let product = Product { op, planned, batch, m, n, k, shared_b, bias: inputs.get(2) };
     if batch == 1 && !op.transpose_a {
         for rows in rec.tiles(m, &[k, n])? {
             let part = Product { m: rows.len(), ..product };
@@ -45,7 +45,8 @@ pub(super) fn record(
         }
         return Ok(());
     }
-    if batch == 1 && !op.transpose_b && inputs.len() == 2 {
+    // Parts of a sum have no bias and no activation.
+    if batch == 1 && !op.transpose_b && inputs.len() == 2 && planned.activation.is_none() {
         let parts = split(rec, m, n, k)?;
         if parts.len() > 1 {
             return product.split(rec, a, b, c, &parts);
@@ -92,7 +93,7 @@ impl Product<'_> {
     }
 
     fn dispatch(&self, rec: &mut Recorder, a: &Operand, b: &Operand, c: &Operand) -> Result<()> {
-        let Self { op, halves, batch, m, n, k, shared_b, bias } = *self;
+        let Self { op, planned, batch, m, n, k, shared_b, bias } = *self;
         let params = matmul_register::Params {
             m: m as u32,
             n: n as u32,
@@ -107,7 +108,8 @@ impl Product<'_> {
             ("TRANSPOSE_A", f64::from(u8::from(op.transpose_a))),
             ("TRANSPOSE_B", f64::from(u8::from(op.transpose_b))),
             ("HAS_BIAS", f64::from(u8::from(bias.is_some()))),
-            ("HALVES", f64::from(u8::from(halves))),
+            ("HALVES", f64::from(u8::from(planned.halves))),
+            ("ACTIVATION", planned.activation.map_or(0.0, |kind| kind.code() + 1.0)),
         ];
         let tiles = |size: usize| batch * m.div_ceil(size) * n.div_ceil(size);
         let kernel: &'static Kernel;
@@ -115,7 +117,10 @@ impl Product<'_> {
         let capabilities = rec.capabilities();
         let aligned = op.reads_fours([m, n, k]);
         let matrices = capabilities.cooperative.filter(|_| {
-            halves && aligned && capabilities.tier != Tier::Cpu && capabilities.forced_workgroup.is_none()
+            planned.halves
+                && aligned
+                && capabilities.tier != Tier::Cpu
+                && capabilities.forced_workgroup.is_none()
         });
         if let Some(size) = matrices {
             kernel = match size {

@@ -1,8 +1,8 @@
 //! Matrix products: batched, transposed by flags, with a bias.
 
-mod half_product;
 mod kernel;
+mod planned;
 mod product;
 
-pub use half_product::HalfMatMul;
+pub use planned::PlannedMatMul;
 pub use product::MatMul;

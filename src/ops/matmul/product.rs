@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, Ix2};
 
-use super::HalfMatMul;
+use super::PlannedMatMul;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
+use crate::ops::map::ActivationKind;
 use crate::ops::{Array, NodeOp, Op, Vjp, expect, mismatch};
 use crate::shape::{DType, Spec};
 
@@ -26,11 +27,12 @@ pub struct MatMul {
 }
 
 /// Sizes of the products.
-struct Sizes {
-    batch: usize,
-    m: usize,
-    n: usize,
-    k: usize,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub batch: usize,
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
 }
 
 impl MatMul {
@@ -44,22 +46,7 @@ impl MatMul {
         inner.iter().all(|size| size.is_multiple_of(4))
     }
 
-    /// Dispatches the product, of operands rounded to halves if `halves`.
-    pub(super) fn record_with(
-        &self,
-        rec: &mut Recorder,
-        inputs: &[Operand],
-        outputs: &[Operand],
-        halves: bool,
-    ) -> Result<()> {
-        let sizes = self.sizes(inputs[0].dims(), inputs[1].dims());
-        let Some(Sizes { batch, m, n, k }) = sizes else {
-            return Err(crate::Error::shape(self.name(), "operands changed since they were checked"));
-        };
-        super::kernel::record(rec, (self, halves), [batch, m, n, k], inputs, &outputs[0])
-    }
-
-    fn sizes(&self, a: &[usize], b: &[usize]) -> Option<Sizes> {
+    pub(super) fn sizes(&self, a: &[usize], b: &[usize]) -> Option<Sizes> {
         let pair = |dims: &[usize], transposed: bool| match dims {
             [.., rows, columns] if transposed => Some((*columns, *rows)),
             [.., rows, columns] => Some((*rows, *columns)),
@@ -97,11 +84,15 @@ impl Op for MatMul {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        self.record_with(rec, inputs, outputs, false)
+        PlannedMatMul::from(*self).record(rec, inputs, outputs)
     }
 
     fn in_halves(&self) -> Option<Arc<NodeOp>> {
-        Some(Arc::new(HalfMatMul(*self)))
+        Some(Arc::new(PlannedMatMul { halves: true, ..(*self).into() }))
+    }
+
+    fn with_activation(&self, kind: ActivationKind) -> Option<Arc<NodeOp>> {
+        PlannedMatMul::from(*self).with_activation(kind)
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
