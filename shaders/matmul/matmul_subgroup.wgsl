@@ -6,100 +6,10 @@
 #import shared/activation
 #import shared/matmul_params
 #import shared/matmul_block
+#import shared/matmul_subgroup
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;       // [batch, m, k], TRANSPOSE_A: [batch, k, m]
 @group(0) @binding(2) var<storage, read> b: array<f32>;       // [batch, k, n], TRANSPOSE_B: [batch, n, k]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;    // [n]; read with HAS_BIAS only
 @group(0) @binding(4) var<storage, read_write> c: array<f32>; // [batch, m, n]
-
-const WIDTH: u32 = 8u;
-
-@compute @workgroup_size(WIDTH)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let tiles_n = (params.n + 31u) / 32u;
-    let tiles = tiles_n * ((params.m + 31u) / 32u);
-    let i = linear_group(group, groups);
-    if i >= tiles * params.batch {
-        return;
-    }
-    let batch = i / tiles;
-    let tile = i % tiles;
-    let row = tile / tiles_n * 32u + 4u * lane;
-    let column = tile % tiles_n * 32u + 4u * lane;
-
-    var c0 = mat4x4<f32>();
-    var c1 = mat4x4<f32>();
-    var c2 = mat4x4<f32>();
-    var c3 = mat4x4<f32>();
-    var c4 = mat4x4<f32>();
-    var c5 = mat4x4<f32>();
-    var c6 = mat4x4<f32>();
-    var c7 = mat4x4<f32>();
-    // Unrolled by hand: an array of accumulators would live in memory.
-    for (var k = 0u; k < params.k; k += 4u) {
-        let y = block_b(batch, column, k);
-        let x = block_a(batch, row, k);
-        c0 += y * mat4x4<f32>(
-            subgroupBroadcast(x[0], 0u),
-            subgroupBroadcast(x[1], 0u),
-            subgroupBroadcast(x[2], 0u),
-            subgroupBroadcast(x[3], 0u),
-        );
-        c1 += y * mat4x4<f32>(
-            subgroupBroadcast(x[0], 1u),
-            subgroupBroadcast(x[1], 1u),
-            subgroupBroadcast(x[2], 1u),
-            subgroupBroadcast(x[3], 1u),
-        );
-        c2 += y * mat4x4<f32>(
-            subgroupBroadcast(x[0], 2u),
-            subgroupBroadcast(x[1], 2u),
-            subgroupBroadcast(x[2], 2u),
-            subgroupBroadcast(x[3], 2u),
-        );
-        c3 += y * mat4x4<f32>(
-            subgroupBroadcast(x[0], 3u),
-            subgroupBroadcast(x[1], 3u),
-            subgroupBroadcast(x[2], 3u),
-            subgroupBroadcast(x[3], 3u),
-        );
-        c4 += y * mat4x4<f32>(
-            subgroupBroadcast(x[0], 4u),
-            subgroupBroadcast(x[1], 4u),
-            subgroupBroadcast(x[2], 4u),
-            subgroupBroadcast(x[3], 4u),
-        );
-        c5 += y * mat4x4<f32>(
-            subgroupBroadcast(x[0], 5u),
-            subgroupBroadcast(x[1], 5u),
-            subgroupBroadcast(x[2], 5u),
-            subgroupBroadcast(x[3], 5u),
-        );
-        c6 += y * mat4x4<f32>(
-            subgroupBroadcast(x[0], 6u),
-            subgroupBroadcast(x[1], 6u),
-            subgroupBroadcast(x[2], 6u),
-            subgroupBroadcast(x[3], 6u),
-        );
-        c7 += y * mat4x4<f32>(
-            subgroupBroadcast(x[0], 7u),
-            subgroupBroadcast(x[1], 7u),
-            subgroupBroadcast(x[2], 7u),
-            subgroupBroadcast(x[3], 7u),
-        );
-    }
-    let top = tile / tiles_n * 32u;
-    store_block(batch, top, column, c0);
-    store_block(batch, top + 4u, column, c1);
-    store_block(batch, top + 8u, column, c2);
-    store_block(batch, top + 12u, column, c3);
-    store_block(batch, top + 16u, column, c4);
-    store_block(batch, top + 20u, column, c5);
-    store_block(batch, top + 24u, column, c6);
-    store_block(batch, top + 28u, column, c7);
-}

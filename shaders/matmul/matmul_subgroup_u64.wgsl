@@ -11,7 +11,7 @@
 #import shared/matmul_params
 #import shared/matmul_block_vec4
 #import shared/matmul_store_vec4
-#import shared/matmul_subgroup_vec4
+#import shared/matmul_subgroup
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec2<u64>>;       // [batch, m, k], TRANSPOSE_A: [batch, k, m], two elements each

@@ -10,7 +10,7 @@
 #import shared/matmul_load_vec4
 #import shared/matmul_block_vec4
 #import shared/matmul_store_vec4
-#import shared/matmul_subgroup_vec4
+#import shared/matmul_subgroup
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;       // [batch, m, k], TRANSPOSE_A: [batch, k, m]

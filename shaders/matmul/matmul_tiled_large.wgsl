@@ -22,21 +22,6 @@ const SLICE: u32 = 264u; // DEPTH · STRIDE
 var<workgroup> slice_a: array<vec4<f32>, SLICE>; // [DEPTH, STRIDE] of 4 rows
 var<workgroup> slice_b: array<vec4<f32>, SLICE>; // [DEPTH, STRIDE] of 4 columns
 
-// Four rows of op(A) at one k.
-fn quad_a(base: u32, row: u32, k: u32) -> vec4<f32> {
-    let row_stride = select(params.k, 1u, TRANSPOSE_A);
-    let k_stride = select(1u, params.m, TRANSPOSE_A);
-    let first = base + min(k, params.k - 1u) * k_stride;
-    let last = params.m - 1u;
-    let x = vec4<f32>(
-        a[first + min(row, last) * row_stride],
-        a[first + min(row + 1u, last) * row_stride],
-        a[first + min(row + 2u, last) * row_stride],
-        a[first + min(row + 3u, last) * row_stride],
-    );
-    return select(vec4<f32>(), taken(x), k < params.k);
-}
-
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

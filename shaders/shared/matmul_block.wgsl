@@ -15,6 +15,21 @@ fn load_a(base: u32, row: u32, k: u32) -> vec4<f32> {
     return select(vec4<f32>(), taken(x), vec4<u32>(k, k + 1u, k + 2u, k + 3u) < vec4<u32>(params.k));
 }
 
+// Four rows of op(A) at one k.
+fn quad_a(base: u32, row: u32, k: u32) -> vec4<f32> {
+    let row_stride = select(params.k, 1u, TRANSPOSE_A);
+    let k_stride = select(1u, params.m, TRANSPOSE_A);
+    let first = base + min(k, params.k - 1u) * k_stride;
+    let last = params.m - 1u;
+    let x = vec4<f32>(
+        a[first + min(row, last) * row_stride],
+        a[first + min(row + 1u, last) * row_stride],
+        a[first + min(row + 2u, last) * row_stride],
+        a[first + min(row + 3u, last) * row_stride],
+    );
+    return select(vec4<f32>(), taken(x), k < params.k);
+}
+
 fn load_b(base: u32, column: u32, k: u32) -> vec4<f32> {
     let column_stride = select(1u, params.k, TRANSPOSE_B);
     let k_stride = select(params.n, 1u, TRANSPOSE_B);
@@ -29,25 +44,33 @@ fn load_b(base: u32, column: u32, k: u32) -> vec4<f32> {
     return select(vec4<f32>(), taken(x), k < params.k);
 }
 
-// Column i holds row + i of op(A) from k on.
-fn block_a(batch: u32, row: u32, k: u32) -> mat4x4<f32> {
-    let base = batch * params.batch_stride_a;
+// The product that rows row … row + 3 of op(A) belong to, and the first of them.
+fn rows_of_a(batch: u32, row: u32) -> vec2<u32> {
+    return vec2<u32>(batch * params.batch_stride_a, row);
+}
+
+// The product that columns column … column + 3 of op(B) belong to, and the first of them.
+fn columns_of_b(batch: u32, column: u32) -> vec2<u32> {
+    return vec2<u32>(batch * params.batch_stride_b, column);
+}
+
+// Column i holds row i of those at `rows`, from k on.
+fn block_a(rows: vec2<u32>, k: u32) -> mat4x4<f32> {
     return mat4x4<f32>(
-        load_a(base, row, k),
-        load_a(base, row + 1u, k),
-        load_a(base, row + 2u, k),
-        load_a(base, row + 3u, k),
+        load_a(rows.x, rows.y, k),
+        load_a(rows.x, rows.y + 1u, k),
+        load_a(rows.x, rows.y + 2u, k),
+        load_a(rows.x, rows.y + 3u, k),
     );
 }
 
-// Column i holds row k + i of op(B) from the given column on.
-fn block_b(batch: u32, column: u32, k: u32) -> mat4x4<f32> {
-    let base = batch * params.batch_stride_b;
+// Column i holds row k + i of op(B), of the columns at `columns`.
+fn block_b(columns: vec2<u32>, k: u32) -> mat4x4<f32> {
     return mat4x4<f32>(
-        load_b(base, column, k),
-        load_b(base, column, k + 1u),
-        load_b(base, column, k + 2u),
-        load_b(base, column, k + 3u),
+        load_b(columns.x, columns.y, k),
+        load_b(columns.x, columns.y, k + 1u),
+        load_b(columns.x, columns.y, k + 2u),
+        load_b(columns.x, columns.y, k + 3u),
     );
 }
 

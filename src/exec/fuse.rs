@@ -35,7 +35,7 @@ pub(super) fn fuse(values: &[Value], nodes: &mut Vec<Node>, outputs: &[(&str, &T
         };
         let joined: Option<Arc<NodeOp>> = nodes[index].op.joined_with(&*nodes[maker].op);
         if let Some(op) = joined {
-            // The later node reads nothing else, so that it can be where the earlier one is; that one now has no reader.
+            // It stands where the later one stood; the earlier one has no reader any more.
             let inputs = nodes[maker].inputs.clone();
             nodes[index].op = op;
             nodes[index].inputs = inputs;
