@@ -13,14 +13,14 @@ use harness::works::{self, Product};
 use harness::{Case, Contender, Work, race, table};
 use polymix::Result;
 use polymix::exec::{Operand, Recorder};
-use polymix::gpu::{Capabilities, MatrixSize, Tier};
+use polymix::gpu::{Capabilities, Tier};
 use polymix::graph::Graph;
 use polymix::ops::matmul::MatMul;
 use polymix::ops::{Array, Op};
 use polymix::shader::Kernel;
 use polymix::shader::matmul::{
-    matmul_cooperative_8, matmul_cooperative_16, matmul_register, matmul_register_vec4, matmul_subgroup,
-    matmul_subgroup_u64, matmul_subgroup_vec4, matmul_tiled, matmul_tiled_large, matmul_tiled_large_vec4,
+    matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_u64, matmul_subgroup_vec4,
+    matmul_tiled, matmul_tiled_large, matmul_tiled_large_vec4,
 };
 use polymix::shape::Spec;
 
@@ -105,12 +105,8 @@ impl Rung {
             }
             // These round their operands to halves.
             let width = 8 * capabilities.subgroup as usize;
-            match capabilities.cooperative.filter(|_| aligned) {
-                Some(MatrixSize::Eight) => rungs.push(own(&matmul_cooperative_8::KERNEL, [64, 64], width)),
-                Some(MatrixSize::Sixteen) => {
-                    rungs.push(own(&matmul_cooperative_16::KERNEL, [128, 128], width));
-                }
-                None => {}
+            if let Some(size) = capabilities.cooperative.filter(|_| aligned) {
+                rungs.push(own(size.kernel(), [size.tile(); 2], width));
             }
         }
         rungs

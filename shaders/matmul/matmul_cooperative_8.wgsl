@@ -7,6 +7,7 @@ enable wgpu_cooperative_matrix;
 #import shared/grid
 #import shared/activation
 #import shared/matmul_params
+#import shared/matmul_tile
 #import shared/matmul_store_vec4
 #import shared/matmul_cooperative
 

@@ -4,6 +4,7 @@
 #import shared/grid
 #import shared/activation
 #import shared/matmul_params
+#import shared/matmul_tile
 #import shared/matmul_block
 #import shared/matmul_register
 

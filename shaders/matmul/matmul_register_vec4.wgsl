@@ -6,6 +6,7 @@
 #import shared/grid
 #import shared/activation
 #import shared/matmul_params
+#import shared/matmul_tile
 #import shared/matmul_load_vec4
 #import shared/matmul_block_vec4
 #import shared/matmul_store_vec4

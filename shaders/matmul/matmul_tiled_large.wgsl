@@ -5,6 +5,7 @@
 #import shared/grid
 #import shared/activation
 #import shared/matmul_params
+#import shared/matmul_tile
 #import shared/matmul_block
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -28,16 +29,14 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let tiles_n = (params.n + TILE - 1u) / TILE;
-    let tiles = tiles_n * ((params.m + TILE - 1u) / TILE);
     let i = linear_group(group, groups);
-    if i >= tiles * params.batch {
+    if i >= tiles(TILE) {
         return;
     }
-    let batch = i / tiles;
-    let tile = i % tiles;
-    let top = tile / tiles_n * TILE;
-    let left = tile % tiles_n * TILE;
+    let tile = tile_at(i, TILE);
+    let batch = tile.batch;
+    let top = tile.row;
+    let left = tile.column;
     let base_a = batch * params.batch_stride_a;
     let base_b = batch * params.batch_stride_b;
 

@@ -6,6 +6,7 @@
 #import shared/grid
 #import shared/activation
 #import shared/matmul_params
+#import shared/matmul_tile
 #import shared/matmul_load_vec4
 #import shared/matmul_store_vec4
 
@@ -40,11 +41,6 @@ fn along_k(thread: u32) -> vec2<u32> {
 // And of one whose k is outermost: the first of four columns and the k.
 fn across_k(thread: u32) -> vec2<u32> {
     return vec2<u32>(4u * (thread % QUADS), thread / QUADS);
-}
-
-// Where four elements of a row of `width` begin.
-fn at_quad(base: u32, row: u32, column: u32, width: u32) -> u32 {
-    return (base + row * width + column) / 4u;
 }
 
 fn fetch_a(base: u32, top: u32, k: u32, thread: u32) -> vec4<f32> {
@@ -122,16 +118,14 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let tiles_n = (params.n + TILE - 1u) / TILE;
-    let tiles = tiles_n * ((params.m + TILE - 1u) / TILE);
     let i = linear_group(group, groups);
-    if i >= tiles * params.batch {
+    if i >= tiles(TILE) {
         return;
     }
-    let batch = i / tiles;
-    let tile = i % tiles;
-    let top = tile / tiles_n * TILE;
-    let left = tile % tiles_n * TILE;
+    let tile = tile_at(i, TILE);
+    let batch = tile.batch;
+    let top = tile.row;
+    let left = tile.column;
     let base_a = batch * params.batch_stride_a;
     let base_b = batch * params.batch_stride_b;
     // 32 neighbours own 4 by 8 blocks, so that they read few different ones.

@@ -24,11 +24,6 @@ fn place(i: u32, width: u32) -> vec2<u32> {
     return vec2<u32>(i / quads, 4u * (i % quads));
 }
 
-// Where four elements of a row of `width` begin.
-fn at_quad(base: u32, row: u32, column: u32, width: u32) -> u32 {
-    return (base + row * width + column) / 4u;
-}
-
 fn fetch_a(base: u32, top: u32, k: u32, i: u32) -> vec4<f16> {
     if i >= QUADS {
         return vec4<f16>();
@@ -172,16 +167,14 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
     @builtin(subgroup_size) lanes: u32,
 ) {
-    let tiles_n = (params.n + TILE - 1u) / TILE;
-    let tiles = tiles_n * ((params.m + TILE - 1u) / TILE);
     let i = linear_group(group, groups);
-    if i >= tiles * params.batch {
+    if i >= tiles(TILE) {
         return;
     }
-    let batch = i / tiles;
-    let tile = i % tiles;
-    let top = tile / tiles_n * TILE;
-    let left = tile % tiles_n * TILE;
+    let tile = tile_at(i, TILE);
+    let batch = tile.batch;
+    let top = tile.row;
+    let left = tile.column;
     let base_a = batch * params.batch_stride_a;
     let base_b = batch * params.batch_stride_b;
     let y = subgroup / 2u * 2u * SIZE;

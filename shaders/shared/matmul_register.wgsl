@@ -7,16 +7,14 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let tiles_n = (params.n + 15u) / 16u;
-    let tiles = tiles_n * ((params.m + 15u) / 16u);
     let i = linear_group(group, groups) * WIDTH + lane;
-    if i >= tiles * params.batch {
+    if i >= tiles(16u) {
         return;
     }
-    let batch = i / tiles;
-    let tile = i % tiles;
-    let row = tile / tiles_n * 16u;
-    let column = tile % tiles_n * 16u;
+    let tile = tile_at(i, 16u);
+    let batch = tile.batch;
+    let row = tile.row;
+    let column = tile.column;
 
     var c00 = mat4x4<f32>();
     var c01 = mat4x4<f32>();

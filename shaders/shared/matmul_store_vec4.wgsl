@@ -1,11 +1,17 @@
 // Rows and 4×4 blocks of C where its innermost dimension is a multiple of 4; what lies past an edge is left out.
+
+// Where four elements of a row of `width` begin.
+fn at_quad(base: u32, row: u32, column: u32, width: u32) -> u32 {
+    return (base + row * width + column) / 4u;
+}
+
 fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
     if row < params.m && column < params.n {
         var y = params.alpha * value;
         if HAS_BIAS {
             y += bias[column / 4u];
         }
-        c[(batch * params.batch_stride_c + row * params.n + column) / 4u] = finished(y);
+        c[at_quad(batch * params.batch_stride_c, row, column, params.n)] = finished(y);
     }
 }
 

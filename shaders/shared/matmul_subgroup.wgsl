@@ -7,16 +7,14 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let tiles_n = (params.n + 31u) / 32u;
-    let tiles = tiles_n * ((params.m + 31u) / 32u);
     let i = linear_group(group, groups);
-    if i >= tiles * params.batch {
+    if i >= tiles(32u) {
         return;
     }
-    let batch = i / tiles;
-    let tile = i % tiles;
-    let row = tile / tiles_n * 32u + 4u * lane;
-    let column = tile % tiles_n * 32u + 4u * lane;
+    let tile = tile_at(i, 32u);
+    let batch = tile.batch;
+    let row = tile.row + 4u * lane;
+    let column = tile.column + 4u * lane;
 
     var c0 = mat4x4<f32>();
     var c1 = mat4x4<f32>();
@@ -81,7 +79,7 @@ fn main(
             subgroupBroadcast(x[3], 7u),
         );
     }
-    let top = tile / tiles_n * 32u;
+    let top = tile.row;
     store_block(batch, top, column, c0);
     store_block(batch, top + 4u, column, c1);
     store_block(batch, top + 8u, column, c2);

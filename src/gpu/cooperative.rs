@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{Gpu, Launch};
 use crate::error::Result;
+use crate::shader::Kernel;
 use crate::shader::matmul::{matmul_cooperative_8, matmul_cooperative_16};
 
 /// Rows and columns of the matrices that a subgroup multiplies as one: halves, with sums of f32.
@@ -14,6 +15,21 @@ pub enum MatrixSize {
     Eight = 8,
     /// 16×16, as on NVIDIA's, AMD's and Intel's.
     Sixteen = 16,
+}
+
+impl MatrixSize {
+    /// The kernel that multiplies with them, by 8 subgroups.
+    pub fn kernel(self) -> &'static Kernel {
+        match self {
+            Self::Eight => &matmul_cooperative_8::KERNEL,
+            Self::Sixteen => &matmul_cooperative_16::KERNEL,
+        }
+    }
+
+    /// Rows and columns of the tile of the result that a workgroup of the kernel makes.
+    pub fn tile(self) -> usize {
+        8 * self as usize
+    }
 }
 
 /// The features that kernels with cooperative matrices need.
@@ -79,7 +95,7 @@ impl Gpu {
     /// refuses the kernel, is used without them.
     pub(super) async fn try_cooperative(&mut self) {
         let Some(size) = self.capabilities.cooperative else { return };
-        let edge = 8 * size as usize;
+        let edge = size.tile();
         let sample = |transpose_a, transpose_b| Sample {
             m: edge + 4,
             n: edge + 8,
@@ -102,10 +118,6 @@ impl Gpu {
 
     async fn multiply(&self, size: MatrixSize, sample: &Sample) -> Result<Vec<f32>> {
         let &Sample { m, n, k, transpose_a, transpose_b } = sample;
-        let kernel = match size {
-            MatrixSize::Eight => &matmul_cooperative_8::KERNEL,
-            MatrixSize::Sixteen => &matmul_cooperative_16::KERNEL,
-        };
         let flag = |set: bool| f64::from(u8::from(set));
         let width = f64::from(8 * self.capabilities.subgroup);
         let overrides = [
@@ -115,7 +127,7 @@ impl Gpu {
             ("HALVES", 1.0),
             ("WIDTH", width),
         ];
-        let pipeline = self.pipeline(kernel, &overrides).await?;
+        let pipeline = self.pipeline(size.kernel(), &overrides).await?;
         let [m32, n32, k32] = [m, n, k].map(|size| size as u32);
         let params = matmul_cooperative_16::Params {
             m: m32,

@@ -2,22 +2,21 @@
 
 use std::ops::Range;
 
+use super::PlannedMatMul;
 use super::product::Sizes;
-use super::{MatMul, PlannedMatMul};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
-use crate::gpu::{MatrixSize, Tier};
+use crate::gpu::Tier;
 use crate::shader::Kernel;
 use crate::shader::matmul::{
-    matmul_cooperative_8, matmul_cooperative_16, matmul_register, matmul_register_vec4, matmul_subgroup,
-    matmul_subgroup_u64, matmul_subgroup_vec4, matmul_tiled, matmul_tiled_large, matmul_tiled_large_vec4,
+    matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_u64, matmul_subgroup_vec4,
+    matmul_tiled, matmul_tiled_large, matmul_tiled_large_vec4,
 };
 use crate::shader::reduce::sum;
 use crate::shape::DType;
 
 /// A product of which rows of A and C, or of the inner dimension, may be a part.
 struct Product<'a> {
-    op: &'a MatMul,
     planned: &'a PlannedMatMul,
     batch: usize,
     m: usize,
@@ -37,7 +36,7 @@ pub(super) fn record(
 ) -> Result<()> {
     let (op, a, b) = (&planned.product, &inputs[0], &inputs[1]);
     let shared_b = b.shape().rank() == 2;
-    let product = Product { op, planned, batch, m, n, k, shared_b, bias: inputs.get(2) };
+    let product = Product { planned, batch, m, n, k, shared_b, bias: inputs.get(2) };
     if batch == 1 && !op.transpose_a {
         for rows in rec.tiles(m, &[k, n])? {
             let part = Product { m: rows.len(), ..product };
@@ -93,7 +92,8 @@ impl Product<'_> {
     }
 
     fn dispatch(&self, rec: &mut Recorder, a: &Operand, b: &Operand, c: &Operand) -> Result<()> {
-        let Self { op, planned, batch, m, n, k, shared_b, bias } = *self;
+        let Self { planned, batch, m, n, k, shared_b, bias } = *self;
+        let op = planned.product;
         let params = matmul_register::Params {
             m: m as u32,
             n: n as u32,
@@ -123,12 +123,9 @@ impl Product<'_> {
                 && capabilities.forced_workgroup.is_none()
         });
         if let Some(size) = matrices {
-            kernel = match size {
-                MatrixSize::Eight => &matmul_cooperative_8::KERNEL,
-                MatrixSize::Sixteen => &matmul_cooperative_16::KERNEL,
-            };
+            kernel = size.kernel();
             overrides.push(("WIDTH", f64::from(8 * capabilities.subgroup)));
-            groups = rec.grid(tiles(8 * size as usize));
+            groups = rec.grid(tiles(size.tile()));
         } else if capabilities.tier == Tier::Cpu {
             // Lanes of a subgroup of 8 hand each other what they read.
             let shares = capabilities.subgroup_operations
