@@ -148,6 +148,8 @@ impl Op for OwnProduct {
             batch_stride_b: (k * n) as u32,
             batch_stride_c: (m * n) as u32,
             alpha: 1.0,
+            scale: 1.0,
+            ..Default::default()
         };
         let mut overrides = vec![
             ("TRANSPOSE_A", f64::from(u8::from(rung.op.transpose_a))),
@@ -159,7 +161,8 @@ impl Op for OwnProduct {
         }
         let tiles = batch * m.div_ceil(rung.tile[0]) * n.div_ceil(rung.tile[1]);
         let groups = rec.grid(tiles.div_ceil(rung.tiles));
-        let bindings = [&inputs[0], &inputs[1], &inputs[1], &outputs[0]];
+        let [a, b] = [&inputs[0], &inputs[1]];
+        let bindings = [a, b, b, b, b, &outputs[0]];
         rec.dispatch(rung.kernel, &overrides, &params, &bindings, groups)?;
         rec.products(2 * (batch * m * n * k) as u64);
         Ok(())

@@ -110,7 +110,7 @@ fn base_models_fit_in_memory() {
 }
 
 /// Slots take little more than the largest sum of what is held at once; in inference, where few values of unlike sizes
-/// follow each other, up to a fifth more.
+/// follow each other, up to a sixth more.
 #[test]
 fn slots_are_packed() {
     let runs =
@@ -119,7 +119,7 @@ fn slots_are_packed() {
         for checkpoint in ["none", "cheap", "layer"] {
             let subject = Subject::base(mixer, &[format!("model.checkpoint={checkpoint:?}")]).unwrap();
             for (mode, seconds, batch) in runs {
-                let most = if mode == Mode::Infer { 1.21 } else { 1.05 };
+                let most = if mode == Mode::Infer { 1.17 } else { 1.05 };
                 let plan = plan(&subject, seconds, batch, mode, &Capabilities::assumed()).plan;
                 let ratio = plan.peak_bytes() as f64 / plan.lower_bound as f64;
                 let case = format!("{mixer}, {checkpoint}, {mode:?} of {batch} times {seconds} s");

@@ -1,10 +1,13 @@
 // Matrix product for GPUs; a workgroup of 16×16 invocations owns a 64×64 tile of C, each of them a 4×4
 // block in registers, and slices of A and B 16 deep pass through workgroup memory.
-//   C = f(alpha · op(A)·op(B) + bias), f an activation or nothing
+//   C = scale · dropout(f(alpha · op(A)·op(B) + bias)) + addend, f an activation or nothing
 // Grid: batch·⌈m/64⌉·⌈n/64⌉ workgroups, folded over x and y.
 #import shared/grid
 #import shared/activation
+#import shared/rng
+#import shared/dropout
 #import shared/matmul_params
+#import shared/matmul_epilogue
 #import shared/matmul_tile
 #import shared/matmul_block
 
@@ -12,7 +15,9 @@
 @group(0) @binding(1) var<storage, read> a: array<f32>;       // [batch, m, k], TRANSPOSE_A: [batch, k, m]
 @group(0) @binding(2) var<storage, read> b: array<f32>;       // [batch, k, n], TRANSPOSE_B: [batch, n, k]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;    // [n]; read with HAS_BIAS only
-@group(0) @binding(4) var<storage, read_write> c: array<f32>; // [batch, m, n]
+@group(0) @binding(4) var<storage, read> rng: array<u32>;     // [3]: seed, optimizer step, micro-batch; read with DROPOUT only
+@group(0) @binding(5) var<storage, read> addend: array<f32>;  // as c; read with BOUND_ADDEND only
+@group(0) @binding(6) var<storage, read_write> c: array<f32>; // [batch, m, n]
 
 const TILE: u32 = 64u;
 const DEPTH: u32 = 16u;
@@ -29,6 +34,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
+    begin();
     let i = linear_group(group, groups);
     if i >= tiles(TILE) {
         return;

@@ -1,11 +1,14 @@
 // Matrix product for GPUs, large sizes whose innermost dimensions are multiples of 4; a workgroup of 256 invocations
 // owns a 128×128 tile of C, each of them four 4×4 blocks in registers. Slices of A and B 8 deep pass through workgroup
 // memory, two of each: while one is multiplied, the next is on its way from the device's memory.
-//   C = f(alpha · op(A)·op(B) + bias), f an activation or nothing
+//   C = scale · dropout(f(alpha · op(A)·op(B) + bias)) + addend, f an activation or nothing
 // Grid: batch·⌈m/128⌉·⌈n/128⌉ workgroups, folded over x and y.
 #import shared/grid
 #import shared/activation
+#import shared/rng
+#import shared/dropout
 #import shared/matmul_params
+#import shared/matmul_epilogue
 #import shared/matmul_tile
 #import shared/matmul_load_vec4
 #import shared/matmul_store_vec4
@@ -14,7 +17,9 @@
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;       // [batch, m, k / 4], TRANSPOSE_A: [batch, k, m / 4]
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;       // [batch, k, n / 4], TRANSPOSE_B: [batch, n, k / 4]
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;    // [n / 4]; read with HAS_BIAS only
-@group(0) @binding(4) var<storage, read_write> c: array<vec4<f32>>; // [batch, m, n / 4]
+@group(0) @binding(4) var<storage, read> rng: array<u32>;           // [3]: seed, optimizer step, micro-batch; read with DROPOUT only
+@group(0) @binding(5) var<storage, read> addend: array<vec4<f32>>;  // as c; read with BOUND_ADDEND only
+@group(0) @binding(6) var<storage, read_write> c: array<vec4<f32>>; // [batch, m, n / 4]
 
 const TILE: u32 = 128u;
 const DEPTH: u32 = 8u;
@@ -118,6 +123,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
+    begin();
     let i = linear_group(group, groups);
     if i >= tiles(TILE) {
         return;

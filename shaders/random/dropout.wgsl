@@ -4,6 +4,7 @@
 //   key = mix(seed, step, micro-batch, stream)
 #import shared/grid
 #import shared/rng
+#import shared/dropout
 
 struct Params {
     elements: u32,
@@ -34,9 +35,7 @@ fn main(
         if left <= 0 {
             return;
         }
-        let words = philox(vec2<u32>(params.first + i, 0u), key);
-        let halves = vec4<u32>(words.x & 0xFFFFu, words.x >> 16u, words.y & 0xFFFFu, words.y >> 16u);
-        let value = select(vec4<f32>(), params.scale * x[i], halves < vec4<u32>(params.threshold));
+        let value = select(vec4<f32>(), params.scale * x[i], kept(params.first + i, key, params.threshold));
         if left >= 4 {
             y[i] = value;
             continue;

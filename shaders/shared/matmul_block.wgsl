@@ -74,9 +74,28 @@ fn block_b(columns: vec2<u32>, k: u32) -> mat4x4<f32> {
     );
 }
 
-fn store(row: u32, column: u32, first: u32, y: f32) {
+fn kept_one(i: u32) -> bool {
+    return kept(params.first + i / 4u, dropout_key, params.threshold)[i % 4u];
+}
+
+// Which of the elements i … i + 3 of C dropout keeps.
+fn kept_from(i: u32) -> vec4<bool> {
+    if i % 4u == 0u {
+        return kept(params.first + i / 4u, dropout_key, params.threshold);
+    }
+    return vec4<bool>(kept_one(i), kept_one(i + 1u), kept_one(i + 2u), kept_one(i + 3u));
+}
+
+fn store(row: u32, column: u32, first: u32, value: f32) {
     if row < params.m && column < params.n {
-        c[first + column] = y;
+        let at = first + column;
+        var y = value;
+        if ADDEND == BOUND_ADDEND {
+            y += addend[at];
+        } else if ADDEND == ADDEND_IN_C {
+            y += c[at];
+        }
+        c[at] = y;
     }
 }
 
@@ -92,7 +111,11 @@ fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
             bias[min(column + 3u, last)],
         );
     }
-    y = finished(y);
+    var is_kept = vec4<bool>();
+    if DROPOUT {
+        is_kept = kept_from(first + column);
+    }
+    y = finished(y, is_kept);
     store(row, column, first, y.x);
     store(row, column + 1u, first, y.y);
     store(row, column + 2u, first, y.z);

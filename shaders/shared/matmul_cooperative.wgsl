@@ -167,6 +167,7 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
     @builtin(subgroup_size) lanes: u32,
 ) {
+    begin();
     let i = linear_group(group, groups);
     if i >= tiles(TILE) {
         return;

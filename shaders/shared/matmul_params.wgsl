@@ -7,22 +7,16 @@ struct Params {
     batch_stride_b: u32,
     batch_stride_c: u32,
     alpha: f32,
+    scale: f32,     // of what is stored, but for the addend
+    threshold: u32, // DROPOUT: 16-bit halves below it are kept
+    stream: u32,    // DROPOUT
+    first: u32,     // DROPOUT: the number of C's first element in what is drawn as a whole, in fours
 }
 
 override TRANSPOSE_A: bool = false; // A is stored [k, m]
 override TRANSPOSE_B: bool = false; // B is stored [n, k]
 override HAS_BIAS: bool = false;
 override HALVES: bool = false; // operands are rounded to halves
-
-override ACTIVATION: u32 = 0u; // of `shared/activation` by its number from 1; 0: none
-
-// What is stored of a product and its bias.
-fn finished(y: vec4<f32>) -> vec4<f32> {
-    if ACTIVATION > 0u {
-        return activate(y, ACTIVATION - 1u);
-    }
-    return y;
-}
 
 const SIGN: u32 = 0x80000000u;
 const EXPONENT: u32 = 0x7f800000u;

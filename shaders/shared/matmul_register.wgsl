@@ -7,6 +7,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
+    begin();
     let i = linear_group(group, groups) * WIDTH + lane;
     if i >= tiles(16u) {
         return;

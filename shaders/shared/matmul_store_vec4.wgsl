@@ -11,7 +11,18 @@ fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
         if HAS_BIAS {
             y += bias[column / 4u];
         }
-        c[at_quad(batch * params.batch_stride_c, row, column, params.n)] = finished(y);
+        let at = at_quad(batch * params.batch_stride_c, row, column, params.n);
+        var is_kept = vec4<bool>();
+        if DROPOUT {
+            is_kept = kept(params.first + at, dropout_key, params.threshold);
+        }
+        y = finished(y, is_kept);
+        if ADDEND == BOUND_ADDEND {
+            y += addend[at];
+        } else if ADDEND == ADDEND_IN_C {
+            y += c[at];
+        }
+        c[at] = y;
     }
 }
 

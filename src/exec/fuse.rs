@@ -1,10 +1,8 @@
 //! Operations that a plan computes together.
 
-use std::sync::Arc;
-
 use super::plan::keep_needed;
 use crate::graph::{Node, Tensor, Value};
-use crate::ops::NodeOp;
+use crate::ops::Epilogue;
 use crate::recipe::Compute;
 
 /// Puts products of halves in the place of others where `compute` asks for it.
@@ -16,8 +14,8 @@ pub(super) fn multiply_as(compute: Compute, nodes: &mut [Node]) {
     }
 }
 
-/// Joins each operation with the one that makes its only operand, where the former can and nobody else reads what lies
-/// between: values that derivatives need stay.
+/// Joins operations that work element by element with the product that makes their operand, as its epilogue, where
+/// nobody else reads what lies between: values that derivatives need stay.
 pub(super) fn fuse(values: &[Value], nodes: &mut Vec<Node>, outputs: &[(&str, &Tensor)]) {
     let mut readers = vec![0_usize; values.len()];
     let mut makers = vec![None; values.len()];
@@ -27,18 +25,27 @@ pub(super) fn fuse(values: &[Value], nodes: &mut Vec<Node>, outputs: &[(&str, &T
     }
     outputs.iter().for_each(|(_, tensor)| readers[tensor.id()] += 1);
     for index in 0..nodes.len() {
-        let &[between] = nodes[index].inputs.as_slice() else { continue };
-        let Some(maker) =
-            makers[between].filter(|_| readers[between] == 1 && values[between].store.is_none())
-        else {
+        let node = &nodes[index];
+        let Some(epilogue) = node.op.epilogue() else { continue };
+        // Of two summands the one that is made last: the other one is there already.
+        let summands = if matches!(epilogue, Epilogue::Add) { 2 } else { 1 };
+        let Some(last) = (0..summands).max_by_key(|&operand| makers[node.inputs[operand]]) else { continue };
+        let between = node.inputs[last];
+        let Some(maker) = makers[between] else { continue };
+        let alone = readers[between] == 1 && values[between].store.is_none();
+        let whole = &values[node.outputs[0]].spec;
+        let like = node.inputs[..summands].iter().all(|&summand| values[summand].spec == *whole)
+            && (node.section, node.derivative) == (nodes[maker].section, nodes[maker].derivative);
+        if !alone || !like {
             continue;
-        };
-        let joined: Option<Arc<NodeOp>> = nodes[index].op.joined_with(&*nodes[maker].op);
-        if let Some(op) = joined {
+        }
+        let operands = nodes[maker].inputs.clone();
+        if let Some(op) = nodes[maker].op.with_epilogue(epilogue, operands.len()) {
             // It stands where the later one stood; the earlier one has no reader any more.
-            let inputs = nodes[maker].inputs.clone();
-            nodes[index].op = op;
-            nodes[index].inputs = inputs;
+            let node = &mut nodes[index];
+            node.op = op;
+            node.inputs.remove(last);
+            node.inputs.splice(..0, operands);
         }
     }
     keep_needed(values, nodes, outputs);
@@ -50,29 +57,68 @@ mod tests {
     use crate::gpu::Capabilities;
     use crate::graph::{Graph, Tensor};
     use crate::ops::map::ActivationKind;
+    use crate::ops::matmul::MatMul;
     use crate::shape::Spec;
 
-    /// The names of the kernels of activate(activate(a·b)) and of what `read` picks of the steps.
-    fn kernels(read: &[usize]) -> Vec<&'static str> {
-        let graph = Graph::new();
-        let [a, b] = ["a", "b"].map(|name| graph.input(name, Spec::f32([8, 8])));
-        let product = a.matmul(&b).unwrap();
-        let once = product.activation(ActivationKind::Gelu).unwrap();
-        let twice = once.activation(ActivationKind::Silu).unwrap();
-        let all = [product, once, twice];
-        let outputs: Vec<(&str, &Tensor)> = read.iter().map(|&i| (["0", "1", "2"][i], &all[i])).collect();
-        let plan = Plan::compile(&graph, &outputs, &Capabilities::assumed()).unwrap();
+    /// The names of the kernels of a plan.
+    fn kernels(graph: &Graph, outputs: &[(&str, &Tensor)]) -> Vec<&'static str> {
+        let plan = Plan::compile(graph, outputs, &Capabilities::assumed()).unwrap();
         plan.steps.iter().map(|step| step.kernel.name.split(',').next().unwrap()).collect()
     }
 
+    const PRODUCT: &str = "matmul/matmul_tiled";
+    const ACTIVATION: &str = "map/activation";
+    const SUM: &str = "map/binary";
+
     #[test]
     fn a_product_takes_the_activation_behind_it() {
-        let (product, activation) = ("matmul/matmul_tiled", "map/activation");
-        assert_eq!(kernels(&[0]), [product]);
-        assert_eq!(kernels(&[1]), [product]);
-        assert_eq!(kernels(&[2]), [product, activation], "one activation a product");
-        assert_eq!(kernels(&[0, 1]), [product, activation], "what lies between is read");
-        assert_eq!(kernels(&[1, 2]), [product, activation]);
-        assert_eq!(kernels(&[0, 1, 2]), [product, activation, activation]);
+        // The kernels of activate(activate(a·b)) and of what `read` picks of the steps.
+        let of = |read: &[usize]| {
+            let graph = Graph::new();
+            let [a, b] = ["a", "b"].map(|name| graph.input(name, Spec::f32([8, 8])));
+            let product = a.matmul(&b).unwrap();
+            let once = product.activation(ActivationKind::Gelu).unwrap();
+            let twice = once.activation(ActivationKind::Silu).unwrap();
+            let all = [product, once, twice];
+            let outputs: Vec<(&str, &Tensor)> = read.iter().map(|&i| (["0", "1", "2"][i], &all[i])).collect();
+            kernels(&graph, &outputs)
+        };
+        assert_eq!(of(&[0]), [PRODUCT]);
+        assert_eq!(of(&[1]), [PRODUCT]);
+        assert_eq!(of(&[2]), [PRODUCT, ACTIVATION], "one activation a product");
+        assert_eq!(of(&[0, 1]), [PRODUCT, ACTIVATION], "what lies between is read");
+        assert_eq!(of(&[1, 2]), [PRODUCT, ACTIVATION]);
+        assert_eq!(of(&[0, 1, 2]), [PRODUCT, ACTIVATION, ACTIVATION]);
+    }
+
+    #[test]
+    fn a_product_takes_dropout_scale_and_sum_behind_it() {
+        let graph = Graph::new();
+        let [a, b] = ["a", "b"].map(|name| graph.input(name, Spec::f32([8, 8])));
+        let rng = graph.input("rng", Spec::u32([3]));
+        let before = a.scale(2.0).unwrap();
+        let product = a.matmul(&b).unwrap().dropout(0.5, 7, &rng).unwrap().scale(0.5).unwrap();
+        let sum = before.add(&product).unwrap();
+        assert_eq!(kernels(&graph, &[("sum", &sum)]), ["map/affine", PRODUCT]);
+        let plan = Plan::compile(&graph, &[("sum", &sum)], &Capabilities::assumed()).unwrap();
+        let step = plan.steps.last().unwrap();
+        let is_read = |index: usize| step.bindings[index] == step.bindings[1];
+        assert_eq!([2, 3, 4].map(is_read), [true, false, true], "rng is read, the sum is made in place");
+
+        // Sums of what is broadcast, of what is read again and of a second summand are their own.
+        let row = graph.input("row", Spec::f32([8]));
+        let again = sum.add(&row).unwrap().add(&product).unwrap();
+        let names = kernels(&graph, &[("again", &again)]);
+        assert_eq!(names, ["map/affine", PRODUCT, SUM, "map/broadcast", SUM]);
+        let twice = sum.add(&a).unwrap();
+        assert_eq!(kernels(&graph, &[("twice", &twice)]), ["map/affine", PRODUCT, SUM]);
+        let row_first = row.add(&a.matmul(&b).unwrap()).unwrap();
+        assert_eq!(kernels(&graph, &[("row_first", &row_first)]), [PRODUCT, "map/broadcast"]);
+        // As is what is scaled before it is activated, and what follows a sum over rows, which is made of parts.
+        let scaled = a.matmul(&b).unwrap().scale(2.0).unwrap().activation(ActivationKind::Gelu).unwrap();
+        assert_eq!(kernels(&graph, &[("scaled", &scaled)]), [PRODUCT, ACTIVATION]);
+        let gradient = MatMul { transpose_a: true, ..MatMul::PLAIN };
+        let added = a.apply(gradient, &[&b]).unwrap().add(&b).unwrap();
+        assert_eq!(kernels(&graph, &[("added", &added)]), [PRODUCT, SUM]);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 
+use crate::rng::Rng;
+
 /// Memory that is held from one dispatch to another.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lifetime {
@@ -67,35 +69,47 @@ pub(super) struct Packing {
     pub peak: usize,
 }
 
-/// What comes first, the largest before others.
-type Rank<'a> = &'a dyn Fn(&Lifetime) -> (bool, u64);
-
 /// Places start at multiples of this many bytes, the largest alignment that WebGPU asks for.
 const ALIGNMENT: u64 = 256;
 
-/// The best assignment of a few orders: the largest values first; if that takes much more than must be, also those that
-/// take the most room times dispatches, or what is held where the most is held and of that the longest first. Which is
-/// the best depends on how sizes and lifetimes happen to meet.
+/// The best assignment of several orders: the largest values first; if that takes much more than must be, also those that
+/// take the most room times dispatches, or what is held where the most is held and of that the longest first. If still
+/// too much, the same with first fits, and orders by sizes that are multiplied at random, alike for values of the same
+/// size and the same uses, as every layer has them. Which is the best depends on how sizes and lifetimes happen to meet.
 pub(super) fn pack(lifetimes: &[Lifetime]) -> Packing {
     let (bound, peak) = bound(lifetimes);
     let span = |one: &Lifetime| (one.last() - one.first()) as u64;
-    let orders: [Rank<'_>; 3] =
-        [&|_| (false, 0), &|one| (false, span(one).saturating_mul(one.bytes)), &|one| {
-            (one.covers(peak), span(one))
-        }];
+    let drawn = |round: usize, one: &Lifetime| {
+        let words = [round as u32, one.bytes as u32, span(one) as u32, one.uses.len() as u32];
+        (one.bytes as f64 * 4_f64.powf(f64::from(Rng::new(&words).unit()))) as u64
+    };
     let mut best: Option<(u64, Vec<u64>, Places)> = None;
-    for rank in orders {
+    for round in 0..MOST_ROUNDS {
+        let first = |one: &Lifetime| match round {
+            0 | 3 => (false, 0),
+            1 | 4 => (false, span(one).saturating_mul(one.bytes)),
+            2 | 5 => (one.covers(peak), span(one)),
+            _ => (false, drawn(round, one)),
+        };
         let mut order: Vec<usize> = (0..lifetimes.len()).collect();
-        order.sort_by_key(|&index| {
+        order.sort_by_cached_key(|&index| {
             let one = &lifetimes[index];
-            (Reverse(rank(one)), Reverse(one.bytes), one.first())
+            (Reverse(first(one)), Reverse(one.bytes), one.first())
         });
-        let (slots, places) = place_all(lifetimes, &order);
+        let fit = match round {
+            0..3 => Fit::Best,
+            3..6 => Fit::First,
+            _ => [Fit::Best, Fit::First][round % 2],
+        };
+        let (slots, places) = place_all(lifetimes, &order, fit);
         let bytes = slots.iter().sum();
         if best.as_ref().is_none_or(|(least, ..)| bytes < *least) {
             best = Some((bytes, slots, places));
         }
-        if best.as_ref().is_some_and(|(least, ..)| *least <= bound + bound / 50) {
+        // Plans of other shapes have slots in like proportions as long as they are packed alike.
+        let excess = if round < 2 { bound / 50 } else { bound / 20 };
+        let long = round >= 5 && (round + 1) * lifetimes.len() > ROUNDS_OF_ALL;
+        if long || best.as_ref().is_some_and(|(least, ..)| *least <= bound + excess) {
             break;
         }
     }
@@ -103,22 +117,37 @@ pub(super) fn pack(lifetimes: &[Lifetime]) -> Packing {
     Packing { slots, places, bound, peak }
 }
 
-/// A place for each lifetime, one after the other in this order, where the slots grow least: in the tightest gap that is
+const MOST_ROUNDS: usize = 64;
+/// Lifetimes that all rounds together give places, but for those that are not drawn.
+const ROUNDS_OF_ALL: usize = 60_000;
+
+/// Which of the slots that grow least a value takes.
+#[derive(Clone, Copy, PartialEq)]
+enum Fit {
+    /// That with the tightest gap.
+    Best,
+    /// The first one, which has the largest values where they come first.
+    First,
+}
+
+/// A place for each lifetime, one after the other in this order, where the slots grow least: in a gap that is
 /// free all the time, at the end of a slot, or in a new one. Values so lie side by side where a larger one lies at another
 /// time; but never two in one slot of which a dispatch reads one and writes the other, which WebGPU does not allow. No
 /// slot is larger than the largest value, so that plans of other shapes have slots in like proportions.
-fn place_all(lifetimes: &[Lifetime], order: &[usize]) -> (Vec<u64>, Places) {
+fn place_all(lifetimes: &[Lifetime], order: &[usize], fit: Fit) -> (Vec<u64>, Places) {
     let largest = lifetimes.iter().map(|lifetime| lifetime.bytes).max().unwrap_or(0);
     let (mut slots, mut places) = (Vec::new(), vec![(0, 0); lifetimes.len()]);
     // The lifetimes in every slot and their first bytes.
     let mut members: Vec<Vec<(u64, usize)>> = Vec::new();
     for &index in order {
         let own = &lifetimes[index];
-        let mut best = (own.bytes, 0, members.len(), 0);
+        // A new slot; where slots grow as much, it goes before the others but for first fits.
+        let mut best = (own.bytes, if fit == Fit::First { u64::MAX } else { 0 }, members.len(), 0);
         for (slot, inside) in members.iter().enumerate() {
             let size: u64 = slots[slot];
             let Some((start, room)) = place(lifetimes, own, inside, size) else { continue };
             let growth = (start + own.bytes).saturating_sub(size);
+            let room = if fit == Fit::First { slot as u64 } else { room };
             if size + growth <= largest && (growth, room) < (best.0, best.1) {
                 best = (growth, room, slot, start);
             }

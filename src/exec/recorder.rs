@@ -36,6 +36,11 @@ impl Operand {
         Self { memory, spec, offset: 0, bytes }
     }
 
+    /// Whether it binds the bytes that `other` binds.
+    pub fn is_same_memory(&self, other: &Self) -> bool {
+        (self.memory, self.offset, self.bytes) == (other.memory, other.offset, other.bytes)
+    }
+
     /// Sizes of the axes.
     pub fn dims(&self) -> &[usize] {
         self.spec.shape.dims()
@@ -187,12 +192,13 @@ impl<'a> Recorder<'a> {
                 ));
             }
         }
-        let bytes = bindings.iter().map(|operand| operand.bytes as f64).sum();
+        let bytes = (0..bindings.len())
+            .filter(|&index| !bindings[..index].iter().any(|known| known.is_same_memory(bindings[index])))
+            .map(|index| bindings[index].bytes as f64)
+            .sum();
         // Memory that is read and written takes the kernel's sibling that works in place.
-        let same = |one: &Operand, other: &Operand| {
-            (one.memory, one.offset, one.bytes) == (other.memory, other.offset, other.bytes)
-        };
-        let twin = kernel.in_place.iter().find(|twin| same(bindings[twin.input], bindings[twin.output]));
+        let twin =
+            kernel.in_place.iter().find(|twin| bindings[twin.input].is_same_memory(bindings[twin.output]));
         let mut bindings = bindings.to_vec();
         let mut kernel = kernel;
         if let Some(twin) = twin {

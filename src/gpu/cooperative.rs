@@ -135,6 +135,7 @@ impl Gpu {
             k: k32,
             batch: 1,
             alpha: 1.0,
+            scale: 1.0,
             ..Default::default()
         };
         let uniform = self.uniform("a sample's parameters", size_of_val(&params) as u64)?;
@@ -148,7 +149,7 @@ impl Gpu {
         let b = filled(Sample::factor(2, k, n, transpose_b))?;
         let bytes = 4 * (m * n) as u64;
         let c = self.storage("a sample's product", bytes)?;
-        let storage = [(&a, 0, a.bytes()), (&b, 0, b.bytes()), (&b, 0, b.bytes()), (&c, 0, c.bytes())];
+        let storage = [&a, &b, &b, &b, &b, &c].map(|buffer| (buffer, 0, buffer.bytes()));
         let bind_group = self.bind(&pipeline, &uniform, &storage);
         let groups = [4, 1, 1]; // 2 by 2 tiles
         self.submit([Launch { pipeline: &pipeline, bind_group: &bind_group, params: 0, groups, work: 1.0 }])?;

@@ -86,6 +86,8 @@ impl Gpu {
             failure,
             allocated: Arc::default(),
         };
+        // Browsers have none: the trial and its kernels are not fetched.
+        #[cfg(not(target_arch = "wasm32"))]
         gpu.try_cooperative().await;
         Ok(gpu)
     }

@@ -106,17 +106,31 @@ pub trait Op: Debug + Send + Sync {
         None
     }
 
-    /// What does its work and applies an activation to its only result.
-    fn with_activation(&self, kind: map::ActivationKind) -> Option<Arc<NodeOp>> {
-        let _ = kind;
+    /// What it does to every element of its first operand, where that is all it does. Another operation may do it as
+    /// an epilogue of its own.
+    fn epilogue(&self) -> Option<Epilogue> {
         None
     }
 
-    /// What does the work of `maker`, which makes its only operand, and its own.
-    fn joined_with(&self, maker: &NodeOp) -> Option<Arc<NodeOp>> {
-        let _ = maker;
+    /// What does its work on its `operands` operands, and `epilogue` to its only result. The epilogue's further operand
+    /// follows them.
+    fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>> {
+        let _ = (epilogue, operands);
         None
     }
+}
+
+/// Work element by element that needs nothing but the element and its number.
+#[derive(Debug, Clone, Copy)]
+pub enum Epilogue {
+    /// Applies an activation.
+    Activation(map::ActivationKind),
+    /// Drops elements at random; the further operand is rng.
+    Dropout(random::Dropout),
+    /// Multiplies by a constant.
+    Scale(f32),
+    /// Adds the further operand. The two may change places.
+    Add,
 }
 
 /// What a plan needs of an operation: without the feature `autograd` a graph keeps no more of it, and definitions,
@@ -140,11 +154,11 @@ pub trait Recorded: Debug + Send + Sync {
     /// As of [`Op::in_halves`].
     fn in_halves(&self) -> Option<Arc<NodeOp>>;
 
-    /// As of [`Op::with_activation`].
-    fn with_activation(&self, kind: map::ActivationKind) -> Option<Arc<NodeOp>>;
+    /// As of [`Op::epilogue`].
+    fn epilogue(&self) -> Option<Epilogue>;
 
-    /// As of [`Op::joined_with`].
-    fn joined_with(&self, maker: &NodeOp) -> Option<Arc<NodeOp>>;
+    /// As of [`Op::with_epilogue`].
+    fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>>;
 }
 
 impl<O: Op> Recorded for O {
@@ -168,12 +182,12 @@ impl<O: Op> Recorded for O {
         Op::in_halves(self)
     }
 
-    fn with_activation(&self, kind: map::ActivationKind) -> Option<Arc<NodeOp>> {
-        Op::with_activation(self, kind)
+    fn epilogue(&self) -> Option<Epilogue> {
+        Op::epilogue(self)
     }
 
-    fn joined_with(&self, maker: &NodeOp) -> Option<Arc<NodeOp>> {
-        Op::joined_with(self, maker)
+    fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>> {
+        Op::with_epilogue(self, epilogue, operands)
     }
 }
 

@@ -1,5 +1,6 @@
 use polymix::ops::map::ActivationKind;
 use polymix::ops::matmul::{MatMul, PlannedMatMul};
+use polymix::ops::random::Dropout;
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
@@ -134,4 +135,41 @@ fn an_activation_behind_the_product() {
     // A sum that is made of parts otherwise.
     let op = PlannedMatMul { activation: Some(ActivationKind::Gelu), ..MatMul::PLAIN.into() };
     check_outputs(op, &[Arg::normal(&[16, 1030], 1), Arg::normal(&[1030, 12], 2)], Tolerance::Accumulated, 0);
+}
+
+#[test]
+fn dropout_a_scale_and_an_addend_behind_the_product() {
+    let rng = || Arg::u32(&[3], |i| [3, 17, 1][i]);
+    let like = |[batch, m, n]: [usize; 3]| Arg::normal(&[batch, m, n], 9);
+    let dropout = |first| Some(Dropout { probability: 0.3, stream: 11, first });
+    let product = MatMul { transpose_b: true, alpha: 0.5, ..MatMul::PLAIN };
+    let plain = PlannedMatMul { scale: -0.5, ..product.into() };
+    let all = PlannedMatMul {
+        activation: Some(ActivationKind::Gelu),
+        dropout: dropout(0),
+        addend: Some(3),
+        ..plain
+    };
+    let factors =
+        |[batch, m, n, k]: [usize; 4]| [Arg::normal(&[batch, m, k], 1), Arg::normal(&[batch, n, k], 2)];
+    let check = |op, sizes: [usize; 4], more: &[Arg]| {
+        check_outputs(op, &[&factors(sizes)[..], more].concat(), Tolerance::Accumulated, 0);
+    };
+    // Aligned and not, tiles of 64 and 128.
+    for sizes in [[1, 20, 36, 12], [2, 17, 13, 9], [129, 8, 12, 20], [129, 6, 7, 9]] {
+        let [batch, m, n, _] = sizes;
+        check(all, sizes, &[rng(), like([batch, m, n])]);
+    }
+    let sizes = [1, 20, 36, 12];
+    check(PlannedMatMul { addend: Some(2), ..plain }, sizes, &[like([1, 20, 36])]);
+    check(PlannedMatMul { dropout: dropout(8), ..plain }, sizes, &[rng()]);
+    check(PlannedMatMul { halves: true, ..all }, sizes, &[rng(), like([1, 20, 36])]);
+    // With a bias, of one product for all of the batch.
+    let product = MatMul { transpose_b: true, ..MatMul::PLAIN };
+    let op = PlannedMatMul { dropout: dropout(0), scale: 2.0, addend: Some(4), ..product.into() };
+    let args = [Arg::normal(&[3, 5, 8], 1), Arg::normal(&[12, 8], 2), Arg::normal(&[12], 3), rng()];
+    check_outputs(op, &[&args[..], &[like([3, 5, 12])]].concat(), Tolerance::Accumulated, 0);
+    let shapes = [Spec::f32([3, 5, 8]), Spec::f32([12, 8]), Spec::f32([12]), Spec::u32([3])];
+    refuses(op, &[&shapes[..], &[Spec::f32([5, 12])]].concat());
+    refuses(op, &shapes);
 }

@@ -1,13 +1,11 @@
 //! Activations: GELU (erf), SiLU, ReLU, LeakyReLU, sigmoid, two with bounds, softplus.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, NodeOp, Op, Vjp, expect};
+use crate::ops::{Array, Epilogue, Op, Vjp, expect};
 use crate::recipe;
 use crate::shader::map::{activation, activation_backward};
 use crate::shape::{DType, Spec};
@@ -136,8 +134,8 @@ impl Op for Activation {
         &[0]
     }
 
-    fn joined_with(&self, maker: &NodeOp) -> Option<Arc<NodeOp>> {
-        maker.with_activation(self.0)
+    fn epilogue(&self) -> Option<Epilogue> {
+        Some(Epilogue::Activation(self.0))
     }
 }
 

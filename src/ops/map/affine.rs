@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, Op, Vjp, expect};
+use crate::ops::{Array, Epilogue, Op, Vjp, expect};
 use crate::shader::map::affine;
 use crate::shape::{DType, Spec};
 
@@ -51,6 +51,10 @@ impl Op for Affine {
 
     fn in_place(&self, _: usize) -> &[usize] {
         &[0]
+    }
+
+    fn epilogue(&self) -> Option<Epilogue> {
+        (self.shift == 0.0).then_some(Epilogue::Scale(self.scale))
     }
 }
 

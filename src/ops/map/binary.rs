@@ -5,7 +5,7 @@ use ndarray::Zip;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, Op, Vjp, expect, mismatch};
+use crate::ops::{Array, Epilogue, Op, Vjp, expect, mismatch};
 use crate::shader::map::{binary, broadcast};
 use crate::shape::{DType, Shape, Spec};
 
@@ -141,6 +141,10 @@ impl Op for Binary {
 
     fn in_place(&self, _: usize) -> &[usize] {
         &[0, 1]
+    }
+
+    fn epilogue(&self) -> Option<Epilogue> {
+        (self.0 == BinaryKind::Add).then_some(Epilogue::Add)
     }
 }
 

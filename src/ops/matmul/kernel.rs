@@ -25,6 +25,11 @@ struct Product<'a> {
     /// One B for all of the batch.
     shared_b: bool,
     bias: Option<&'a Operand>,
+    rng: Option<&'a Operand>,
+    /// The part of the addend that belongs to C.
+    addend: Option<Operand>,
+    /// The number of C's first element in the whole product.
+    first: usize,
 }
 
 pub(super) fn record(
@@ -36,16 +41,19 @@ pub(super) fn record(
 ) -> Result<()> {
     let (op, a, b) = (&planned.product, &inputs[0], &inputs[1]);
     let shared_b = b.shape().rank() == 2;
-    let product = Product { planned, batch, m, n, k, shared_b, bias: inputs.get(2) };
+    let parts = planned.parts(inputs);
+    let (bias, rng, addend) = (parts.product.get(2), parts.rng, parts.addend.cloned());
+    let product = Product { planned, batch, m, n, k, shared_b, bias, rng, addend, first: 0 };
     if batch == 1 && !op.transpose_a {
         for rows in rec.tiles(m, &[k, n])? {
-            let part = Product { m: rows.len(), ..product };
+            let addend = parts.addend.map(|addend| addend.rows(&rows, n));
+            let part = Product { m: rows.len(), addend, first: rows.start * n, ..product };
             part.dispatch(rec, &a.rows(&rows, k), b, &c.rows(&rows, n))?;
         }
         return Ok(());
     }
-    // Parts of a sum have no bias and no activation.
-    if batch == 1 && !op.transpose_b && inputs.len() == 2 && planned.activation.is_none() {
+    // Parts of a sum are what they are: neither is the bias of one of them, nor is what follows the product theirs.
+    if batch == 1 && !op.transpose_b && bias.is_none() && planned.is_plain() {
         let parts = split(rec, m, n, k)?;
         if parts.len() > 1 {
             return product.split(rec, a, b, c, &parts);
@@ -81,7 +89,7 @@ impl Product<'_> {
         let size = self.m * self.n;
         let partial = rec.scratch(DType::F32, [parts.len(), size]);
         for (index, part) in (0..).zip(parts) {
-            let product = Product { k: part.len(), ..*self };
+            let product = Product { k: part.len(), addend: None, ..*self };
             let c = partial.rows(&(index..index + 1), size);
             product.dispatch(rec, &a.rows(part, self.m), &b.rows(part, self.n), &c)?;
         }
@@ -92,8 +100,8 @@ impl Product<'_> {
     }
 
     fn dispatch(&self, rec: &mut Recorder, a: &Operand, b: &Operand, c: &Operand) -> Result<()> {
-        let Self { planned, batch, m, n, k, shared_b, bias } = *self;
-        let op = planned.product;
+        let Self { planned, batch, m, n, k, shared_b, bias, rng, ref addend, first } = *self;
+        let (op, dropout) = (planned.product, planned.dropout);
         let params = matmul_register::Params {
             m: m as u32,
             n: n as u32,
@@ -103,21 +111,31 @@ impl Product<'_> {
             batch_stride_b: if shared_b { 0 } else { (k * n) as u32 },
             batch_stride_c: (m * n) as u32,
             alpha: op.alpha,
+            scale: planned.scale * dropout.map_or(1.0, |dropout| dropout.scale()),
+            threshold: dropout.map_or(0, |dropout| dropout.threshold()),
+            stream: dropout.map_or(0, |dropout| dropout.stream),
+            first: ((dropout.map_or(0, |dropout| dropout.first) + first) / 4) as u32,
         };
+        let in_place = addend.as_ref().is_some_and(|addend| addend.is_same_memory(c));
         let mut overrides = vec![
             ("TRANSPOSE_A", f64::from(u8::from(op.transpose_a))),
             ("TRANSPOSE_B", f64::from(u8::from(op.transpose_b))),
             ("HAS_BIAS", f64::from(u8::from(bias.is_some()))),
             ("HALVES", f64::from(u8::from(planned.halves))),
             ("ACTIVATION", planned.activation.map_or(0.0, |kind| kind.code() + 1.0)),
+            ("DROPOUT", f64::from(u8::from(dropout.is_some()))),
+            ("ADDEND", if in_place { 2.0 } else { f64::from(u8::from(addend.is_some())) }),
         ];
         let tiles = |size: usize| batch * m.div_ceil(size) * n.div_ceil(size);
         let kernel: &'static Kernel;
         let groups;
         let capabilities = rec.capabilities();
         let aligned = op.reads_fours([m, n, k]);
+        // WebGPU has neither cooperative matrices nor CPU adapters with a known subgroup; their kernels are not fetched.
+        let browser = cfg!(target_arch = "wasm32");
         let matrices = capabilities.cooperative.filter(|_| {
-            planned.halves
+            !browser
+                && planned.halves
                 && aligned
                 && capabilities.tier != Tier::Cpu
                 && capabilities.forced_workgroup.is_none()
@@ -128,7 +146,8 @@ impl Product<'_> {
             groups = rec.grid(tiles(size.tile()));
         } else if capabilities.tier == Tier::Cpu {
             // Lanes of a subgroup of 8 hand each other what they read.
-            let shares = capabilities.subgroup_operations
+            let shares = !browser
+                && capabilities.subgroup_operations
                 && capabilities.subgroup == 8
                 && capabilities.forced_workgroup.is_none();
             if shares {
@@ -150,7 +169,10 @@ impl Product<'_> {
         } else {
             (kernel, groups) = (&matmul_tiled::KERNEL, rec.grid(tiles(64)));
         }
-        rec.dispatch(kernel, &overrides, &params, &[a, b, bias.unwrap_or(b), c], groups)?;
+        // What is not there is not read.
+        let addend = addend.as_ref().filter(|_| !in_place).unwrap_or(b);
+        let bindings = [a, b, bias.unwrap_or(b), rng.unwrap_or(b), addend, c];
+        rec.dispatch(kernel, &overrides, &params, &bindings, groups)?;
         rec.products(2 * (batch * m * n) as u64 * k as u64);
         Ok(())
     }

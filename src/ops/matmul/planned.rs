@@ -9,11 +9,14 @@ use crate::error::{Error, Result};
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::ops::map::ActivationKind;
-use crate::ops::{Array, NodeOp, Op, Vjp};
+use crate::ops::random::Dropout;
+use crate::ops::{Array, Epilogue, NodeOp, Op, Vjp, mismatch};
 use crate::shape::Spec;
 
-/// A [`MatMul`] as a plan may compute it: of operands rounded to halves, and with an activation of the result. It has no
-/// derivative of its own: a plan is made when derivatives are nodes already.
+/// A [`MatMul`] as a plan may compute it: of operands rounded to halves, and with what follows it element by element, in
+/// the order of the fields. It has no derivative of its own: a plan is made when derivatives are nodes already.
+///
+/// The operands are A, B, the bias where there is one, rng where there is dropout, and the addend.
 #[derive(Debug, Clone, Copy)]
 pub struct PlannedMatMul {
     /// The product.
@@ -23,11 +26,45 @@ pub struct PlannedMatMul {
     pub halves: bool,
     /// What is applied to every element of the result.
     pub activation: Option<ActivationKind>,
+    /// Which elements are dropped.
+    pub dropout: Option<Dropout>,
+    /// The factor of every element.
+    pub scale: f32,
+    /// The number of the operand of the result's shape that is added: the last.
+    pub addend: Option<usize>,
 }
 
 impl From<MatMul> for PlannedMatMul {
     fn from(product: MatMul) -> Self {
-        Self { product, halves: false, activation: None }
+        Self { product, halves: false, activation: None, dropout: None, scale: 1.0, addend: None }
+    }
+}
+
+/// The operands of a [`PlannedMatMul`] by what they are.
+#[derive(Debug)]
+pub(super) struct Parts<'a, T> {
+    /// A, B and the bias: those of the product.
+    pub product: &'a [T],
+    pub rng: Option<&'a T>,
+    pub addend: Option<&'a T>,
+}
+
+impl PlannedMatMul {
+    /// Whether every element is the product's.
+    pub(super) fn is_plain(&self) -> bool {
+        self.activation.is_none() && self.dropout.is_none() && self.scale == 1.0 && self.addend.is_none()
+    }
+
+    pub(super) fn parts<'a, T>(&self, operands: &'a [T]) -> Parts<'a, T> {
+        let (rest, addend) = match (self.addend, operands) {
+            (Some(_), [rest @ .., addend]) => (rest, Some(addend)),
+            _ => (operands, None),
+        };
+        let (product, rng) = match (self.dropout, rest) {
+            (Some(_), [product @ .., rng]) => (product, Some(rng)),
+            _ => (rest, None),
+        };
+        Parts { product, rng, addend }
     }
 }
 
@@ -37,7 +74,16 @@ impl Op for PlannedMatMul {
     }
 
     fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        self.product.infer(inputs)
+        let parts = self.parts(inputs);
+        let results = self.product.infer(parts.product)?;
+        if let (Some(dropout), Some(rng)) = (self.dropout, parts.rng) {
+            dropout.infer(&[results[0].clone(), rng.clone()])?;
+        }
+        let last = self.addend.is_none_or(|at| at + 1 == inputs.len());
+        if !last || parts.addend.is_some_and(|addend| *addend != results[0]) {
+            return Err(mismatch(self.name(), inputs, "an addend like the product, as the last operand"));
+        }
+        Ok(results)
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
@@ -49,11 +95,19 @@ impl Op for PlannedMatMul {
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
         let nearest = |x: &f64| if self.halves { f64::from(f16::from_f64(*x)) } else { *x };
-        let rounded: Vec<Array> = inputs.iter().take(2).map(|operand| operand.map(nearest)).collect();
-        let operands: Vec<&Array> = rounded.iter().chain(inputs.iter().skip(2).copied()).collect();
+        let parts = self.parts(inputs);
+        let rounded: Vec<Array> = parts.product.iter().take(2).map(|operand| operand.map(nearest)).collect();
+        let operands: Vec<&Array> = rounded.iter().chain(parts.product.iter().skip(2).copied()).collect();
         let mut results = self.product.reference(&operands);
         if let Some(kind) = self.activation {
             results.iter_mut().for_each(|result| result.mapv_inplace(|x| kind.value_and_slope(x).0));
+        }
+        if let (Some(dropout), Some(&rng)) = (self.dropout, parts.rng) {
+            results = dropout.reference(&[&results[0], rng]);
+        }
+        results.iter_mut().for_each(|result| *result *= f64::from(self.scale));
+        if let Some(&addend) = parts.addend {
+            results.iter_mut().for_each(|result| *result += addend);
         }
         results
     }
@@ -64,10 +118,25 @@ impl Op for PlannedMatMul {
         ))
     }
 
-    fn with_activation(&self, kind: ActivationKind) -> Option<Arc<NodeOp>> {
-        match self.activation {
-            None => Some(Arc::new(Self { activation: Some(kind), ..*self })),
-            Some(_) => None,
+    fn in_place(&self, _: usize) -> &[usize] {
+        self.addend.as_slice()
+    }
+
+    /// Weight gradients, whose long sums may be made of parts, have none.
+    fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>> {
+        let unscaled = self.dropout.is_none() && self.scale == 1.0;
+        if self.product.transpose_a || self.addend.is_some() {
+            return None;
         }
+        let with = match epilogue {
+            Epilogue::Activation(kind) if unscaled && self.activation.is_none() => {
+                Self { activation: Some(kind), ..*self }
+            }
+            Epilogue::Dropout(dropout) if unscaled => Self { dropout: Some(dropout), ..*self },
+            Epilogue::Scale(factor) => Self { scale: self.scale * factor, ..*self },
+            Epilogue::Add => Self { addend: Some(operands), ..*self },
+            Epilogue::Activation(_) | Epilogue::Dropout(_) => return None,
+        };
+        Some(Arc::new(with))
     }
 }

@@ -8,8 +8,7 @@ use super::PlannedMatMul;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::map::ActivationKind;
-use crate::ops::{Array, NodeOp, Op, Vjp, expect, mismatch};
+use crate::ops::{Array, Epilogue, NodeOp, Op, Vjp, expect, mismatch};
 use crate::shape::{DType, Spec};
 
 /// C = α·op(A)·op(B) (+ bias), where op transposes the last two axes if its flag is set.
@@ -91,8 +90,8 @@ impl Op for MatMul {
         Some(Arc::new(PlannedMatMul { halves: true, ..(*self).into() }))
     }
 
-    fn with_activation(&self, kind: ActivationKind) -> Option<Arc<NodeOp>> {
-        PlannedMatMul::from(*self).with_activation(kind)
+    fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>> {
+        PlannedMatMul::from(*self).with_epilogue(epilogue, operands)
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {

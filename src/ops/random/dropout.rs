@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::exec::{Operand, Recorder};
 use crate::gpu::Tier;
 use crate::graph::Tensor;
-use crate::ops::{Array, Op, Vjp, expect, mismatch};
+use crate::ops::{Array, Epilogue, Op, Vjp, expect, mismatch};
 use crate::rng::philox;
 use crate::shader::random::dropout;
 use crate::shape::{DType, Shape, Spec};
@@ -27,11 +27,12 @@ pub struct Dropout {
 
 impl Dropout {
     /// Halves below it are kept.
-    fn threshold(&self) -> u32 {
+    pub(crate) fn threshold(&self) -> u32 {
         (((1.0 - f64::from(self.probability)) * 65_536.0).round() as u32).max(1)
     }
 
-    fn scale(&self) -> f32 {
+    /// What is kept is multiplied by it.
+    pub(crate) fn scale(&self) -> f32 {
         65_536.0 / self.threshold() as f32
     }
 }
@@ -98,6 +99,10 @@ impl Op for Dropout {
 
     fn in_place(&self, _: usize) -> &[usize] {
         &[0]
+    }
+
+    fn epilogue(&self) -> Option<Epilogue> {
+        Some(Epilogue::Dropout(*self))
     }
 }
 
