@@ -19,7 +19,7 @@ enable wgpu_cooperative_matrix;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;       // [batch, k, n / 4], TRANSPOSE_B: [batch, n, k / 4]
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;    // [n / 4]; read with HAS_BIAS only
 @group(0) @binding(4) var<storage, read> rng: array<u32>;           // [3]: seed, optimizer step, micro-batch; read with DROPOUT only
-@group(0) @binding(5) var<storage, read> addend: array<vec4<f32>>;  // as c; read with BOUND_ADDEND only
+@group(0) @binding(5) var<storage, read> addend: array<vec4<f32>>;  // [batch, m, n / 4]; read with BOUND_ADDEND only
 @group(0) @binding(6) var<storage, read_write> c: array<vec4<f32>>; // [batch, m, n / 4]
 
 const SIZE: u32 = 8u;

@@ -17,5 +17,5 @@
 @group(0) @binding(2) var<storage, read> b: array<f32>;       // [batch, k, n], TRANSPOSE_B: [batch, n, k]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;    // [n]; read with HAS_BIAS only
 @group(0) @binding(4) var<storage, read> rng: array<u32>;     // [3]: seed, optimizer step, micro-batch; read with DROPOUT only
-@group(0) @binding(5) var<storage, read> addend: array<f32>;  // as c; read with BOUND_ADDEND only
+@group(0) @binding(5) var<storage, read> addend: array<f32>;  // [batch, m, n]; read with BOUND_ADDEND only
 @group(0) @binding(6) var<storage, read_write> c: array<f32>; // [batch, m, n]
