@@ -400,16 +400,18 @@ impl<'a> Compiler<'a> {
             plan.uniforms.extend(&dispatch.params);
             let alignment = self.capabilities.uniform_alignment as usize;
             plan.uniforms.resize(plan.uniforms.len().next_multiple_of(alignment), 0);
-            plan.steps.push(Step {
+            let mut step = Step {
                 kernel: dispatch.kernel,
                 overrides: dispatch.overrides.clone(),
                 bindings,
                 params,
                 groups: dispatch.groups,
                 path: self.nodes[*index].path.clone(),
-                work: dispatch.work(),
+                work: dispatch.operations(),
                 flops: dispatch.flops,
-            });
+            };
+            step.work += step.bytes() as f64;
+            plan.steps.push(step);
         }
         for (name, tensor) in self.outputs {
             let region = region(plan, Memory::Value(self.roots[tensor.id()]), 0, tensor.spec().bytes());

@@ -77,8 +77,6 @@ pub(super) struct Dispatch {
     pub params: Vec<u8>,
     pub bindings: Vec<Operand>,
     pub groups: [u32; 3],
-    /// Bytes bound.
-    pub bytes: f64,
     /// Estimated operations.
     pub operations: f64,
     /// Operations of its products.
@@ -86,9 +84,9 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    /// Estimated operations plus bytes moved.
-    pub fn work(&self) -> f64 {
-        self.bytes + self.operations.max(self.flops as f64)
+    /// Estimated operations, those of its products among them.
+    pub fn operations(&self) -> f64 {
+        self.operations.max(self.flops as f64)
     }
 }
 
@@ -192,10 +190,6 @@ impl<'a> Recorder<'a> {
                 ));
             }
         }
-        let bytes = (0..bindings.len())
-            .filter(|&index| !bindings[..index].iter().any(|known| known.is_same_memory(bindings[index])))
-            .map(|index| bindings[index].bytes as f64)
-            .sum();
         // Memory that is read and written takes the kernel's sibling that works in place.
         let twin =
             kernel.in_place.iter().find(|twin| bindings[twin.input].is_same_memory(bindings[twin.output]));
@@ -218,7 +212,6 @@ impl<'a> Recorder<'a> {
             params: bytemuck::bytes_of(params).to_vec(),
             bindings: bindings.into_iter().cloned().collect(),
             groups,
-            bytes,
             operations: 0.0,
             flops: 0,
         });

@@ -108,6 +108,16 @@ impl Capabilities {
         format!("{} {}", self.backend, self.adapter)
     }
 
+    /// Whether it is a CPU with subgroups of exactly 8, whose lanes may hand each other what they read. WebGPU does not tell,
+    /// so that such kernels are left out of a browser's program.
+    pub fn shares_lanes(&self) -> bool {
+        !cfg!(target_arch = "wasm32")
+            && self.tier == Tier::Cpu
+            && self.subgroup_operations
+            && self.subgroup == 8
+            && self.forced_workgroup.is_none()
+    }
+
     /// Workgroup size of kernels whose invocations are independent.
     pub fn map_width(&self) -> u32 {
         self.forced_workgroup.unwrap_or(64)

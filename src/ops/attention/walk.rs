@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::scaled_dot_product::{Attention, Positions, Sizes};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
-use crate::gpu::Tier;
 use crate::shader::Kernel;
 use crate::shader::attention::{
     attention, attention_backward_key, attention_backward_key_scalar, attention_backward_key_subgroup,
@@ -161,11 +160,7 @@ impl Walk<'_> {
 /// into four columns: such models are small.
 fn choose(rec: &Recorder, forms: &Forms, columns: usize) -> (&'static Kernel, usize) {
     let capabilities = rec.capabilities();
-    let shares = capabilities.tier == Tier::Cpu
-        && capabilities.subgroup_operations
-        && capabilities.subgroup == 8
-        && capabilities.int64
-        && capabilities.forced_workgroup.is_none();
+    let shares = capabilities.shares_lanes() && capabilities.int64;
     match columns.is_multiple_of(4) {
         true if shares => (forms.subgroup, 8),
         true => (forms.four, capabilities.row_width().min(32) as usize),

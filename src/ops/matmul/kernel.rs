@@ -116,7 +116,12 @@ impl Product<'_> {
             stream: dropout.map_or(0, |dropout| dropout.stream),
             first: ((dropout.map_or(0, |dropout| dropout.first) + first) / 4) as u32,
         };
-        let in_place = addend.as_ref().is_some_and(|addend| addend.is_same_memory(c));
+        // What is not there, or is there as C, is not read as a binding; the codes are those of `shared/matmul_epilogue`.
+        let (addend, addend_code) = match addend {
+            None => (b, 0.0),
+            Some(addend) if addend.is_same_memory(c) => (b, 2.0),
+            Some(addend) => (addend, 1.0),
+        };
         let mut overrides = vec![
             ("TRANSPOSE_A", f64::from(u8::from(op.transpose_a))),
             ("TRANSPOSE_B", f64::from(u8::from(op.transpose_b))),
@@ -124,17 +129,16 @@ impl Product<'_> {
             ("HALVES", f64::from(u8::from(planned.halves))),
             ("ACTIVATION", planned.activation.map_or(0.0, |kind| kind.code() + 1.0)),
             ("DROPOUT", f64::from(u8::from(dropout.is_some()))),
-            ("ADDEND", if in_place { 2.0 } else { f64::from(u8::from(addend.is_some())) }),
+            ("ADDEND", addend_code),
         ];
         let tiles = |size: usize| batch * m.div_ceil(size) * n.div_ceil(size);
         let kernel: &'static Kernel;
         let groups;
         let capabilities = rec.capabilities();
         let aligned = op.reads_fours([m, n, k]);
-        // WebGPU has neither cooperative matrices nor CPU adapters with a known subgroup; their kernels are not fetched.
-        let browser = cfg!(target_arch = "wasm32");
+        // Browsers have no cooperative matrices: their kernels are left out of the program.
         let matrices = capabilities.cooperative.filter(|_| {
-            !browser
+            !cfg!(target_arch = "wasm32")
                 && planned.halves
                 && aligned
                 && capabilities.tier != Tier::Cpu
@@ -145,12 +149,7 @@ impl Product<'_> {
             overrides.push(("WIDTH", f64::from(8 * capabilities.subgroup)));
             groups = rec.grid(tiles(size.tile()));
         } else if capabilities.tier == Tier::Cpu {
-            // Lanes of a subgroup of 8 hand each other what they read.
-            let shares = !browser
-                && capabilities.subgroup_operations
-                && capabilities.subgroup == 8
-                && capabilities.forced_workgroup.is_none();
-            if shares {
+            if capabilities.shares_lanes() {
                 kernel = match (aligned, capabilities.int64) {
                     (true, true) => &matmul_subgroup_u64::KERNEL,
                     (true, false) => &matmul_subgroup_vec4::KERNEL,
@@ -169,8 +168,6 @@ impl Product<'_> {
         } else {
             (kernel, groups) = (&matmul_tiled::KERNEL, rec.grid(tiles(64)));
         }
-        // What is not there is not read.
-        let addend = addend.as_ref().filter(|_| !in_place).unwrap_or(b);
         let bindings = [a, b, bias.unwrap_or(b), rng.unwrap_or(b), addend, c];
         rec.dispatch(kernel, &overrides, &params, &bindings, groups)?;
         rec.products(2 * (batch * m * n) as u64 * k as u64);
