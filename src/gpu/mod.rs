@@ -6,6 +6,8 @@ mod capabilities;
 mod cooperative;
 mod pipeline;
 mod submit;
+#[cfg(not(target_arch = "wasm32"))]
+mod trial;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,7 +79,7 @@ impl Gpu {
             unsafe { device.create_pipeline_cache(&descriptor) }
         });
         let capabilities = Capabilities::new(adapter, &device.limits(), features);
-        let mut gpu = Self {
+        let gpu = Self {
             device,
             queue,
             capabilities,
@@ -86,9 +88,8 @@ impl Gpu {
             failure,
             allocated: Arc::default(),
         };
-        // Browsers have none: the trial and its kernels are not fetched.
         #[cfg(not(target_arch = "wasm32"))]
-        gpu.try_cooperative().await;
+        let gpu = gpu.with_tried_matrices().await;
         Ok(gpu)
     }
 
