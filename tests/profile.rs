@@ -123,6 +123,7 @@ fn slots_are_packed() {
                 let plan = plan(&subject, seconds, batch, mode, &Capabilities::assumed()).plan;
                 let ratio = plan.peak_bytes() as f64 / plan.lower_bound as f64;
                 let case = format!("{mixer}, {checkpoint}, {mode:?} of {batch} times {seconds} s");
+                println!("{case}: {ratio:.4} times the bound");
                 assert!(ratio <= most, "{case}: {ratio:.4} times the bound\n{}", plan.dump_memory());
             }
         }
