@@ -11,6 +11,8 @@ mod decode;
 mod features;
 mod normalization;
 mod preprocess;
+#[cfg(feature = "cli")]
+mod recording;
 mod resample;
 mod stream;
 
@@ -21,6 +23,8 @@ pub use decode::{Audio, duration, is_audio_name, read};
 pub use features::{BANDS, Features, HOP, LogMel, SAMPLE_RATE, frame_count};
 pub use normalization::{Accumulator, Normalization, Stats};
 pub use preprocess::{PaddedBatch, Padding, Preprocessor, STRIDE, pad_silence};
+#[cfg(feature = "cli")]
+pub use recording::{Channel, Place, Recording, Span};
 pub use resample::{Resampler, resample};
 pub use stream::FeatureStream;
 

@@ -1,7 +1,7 @@
 //! `polymix evaluate`
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pollster::block_on;
 use serde::Serialize;
@@ -11,8 +11,7 @@ use super::adapter::Device;
 use super::arguments::{Decoder, Evaluate, Global};
 use super::output::{percent, print, print_json};
 use super::progress::Reporter;
-use crate::audio;
-use crate::data::Corpus;
+use crate::data::{Corpus, LeftOut};
 use crate::error::{Error, Result};
 use crate::models::{Recognizer, SavedModel};
 use crate::text::{Evaluation, Score, evaluate, score};
@@ -32,14 +31,14 @@ pub(super) struct Report {
     pub seconds: f64,
     pub rtf: f64,
     pub results: Vec<Transcript>,
-    /// Files that could not be read.
-    pub left_out: Vec<PathBuf>,
+    /// What could not be read.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// What was said and what was heard.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Transcript {
-    pub audio_filepath: PathBuf,
+    pub audio_filepath: String,
     pub text: String,
     pub hypothesis: String,
     #[serde(skip)]
@@ -86,7 +85,7 @@ pub(super) fn score_corpus(
         .utterances
         .iter()
         // A file that cannot be read is named below.
-        .map(|u| u.duration.unwrap_or_else(|| audio::duration(&u.path).unwrap_or(0.0)))
+        .map(|u| u.duration.unwrap_or_else(|| u.audio.duration().unwrap_or(0.0)))
         .collect();
     let mut order: Vec<usize> = (0..texts.len()).collect();
     order.sort_by(|&a, &b| seconds[b].total_cmp(&seconds[a]));
@@ -98,7 +97,7 @@ pub(super) fn score_corpus(
     for (done, group) in order.chunks(GROUP).enumerate() {
         let mut waves = Vec::with_capacity(group.len());
         for &at in group {
-            match audio::read(&corpus.utterances[at].path) {
+            match corpus.utterances[at].audio.read() {
                 Ok(audio) => {
                     audio_seconds += audio.seconds();
                     waves.push((at, audio.samples));
@@ -106,14 +105,14 @@ pub(super) fn score_corpus(
                 Err(error) if strict => return Err(error),
                 Err(error) => {
                     tracing::warn!("left out: {error}");
-                    left_out.push(corpus.utterances[at].path.clone());
+                    left_out.push(LeftOut::new(&corpus.utterances[at], error));
                 }
             }
         }
         let slices: Vec<&[f32]> = waves.iter().map(|(_, wave)| wave.as_slice()).collect();
         for (&(at, _), heard) in waves.iter().zip(block_on(recognizer.recognize(&slices))?) {
             results[at] = Some(Transcript {
-                audio_filepath: corpus.utterances[at].path.clone(),
+                audio_filepath: corpus.utterances[at].audio.to_string(),
                 text: texts[at].to_owned(),
                 score: score(texts[at], &heard.text),
                 hypothesis: heard.text,
@@ -156,7 +155,7 @@ fn summary(report: &Report) -> String {
         let _ = write!(
             text,
             "\n{}: {} of {} words wrong\n  said   {}\n  heard  {}\n",
-            result.audio_filepath.display(),
+            result.audio_filepath,
             result.score.words.errors,
             result.score.words.total,
             result.text,

@@ -1,13 +1,13 @@
 //! What one row of a batch hears: a whole recording, a window of a long one, or short clips strung together.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::left_out::LeftOut;
 use super::manifest::Corpus;
-use crate::audio::{self, SAMPLE_RATE};
+use crate::audio::SAMPLE_RATE;
 use crate::error::{Error, Result};
 use crate::rng::{Rng, stream};
 
@@ -62,8 +62,8 @@ pub struct Examples {
     pub too_short: usize,
     /// Examples above `max_seconds`.
     pub too_long: usize,
-    /// Files that could not be read.
-    pub unreadable: Vec<PathBuf>,
+    /// Recordings that could not be read.
+    pub unreadable: Vec<LeftOut>,
 }
 
 fn samples_of(seconds: f64) -> usize {
@@ -136,7 +136,7 @@ impl Example {
                 let message = format!(
                     "lasts {seconds:.3} s, which is not the duration that {origin} gives; correct it"
                 );
-                return Err(Error::file(&utterance.path, message));
+                return Err(Error::file(utterance.audio.to_string(), message));
             }
             wave.resize(wave.len() + end - present, 0.0);
         }
@@ -156,12 +156,11 @@ impl Examples {
         let (window, string) = (config.window_seconds.map(samples_of), config.string_seconds.map(samples_of));
         let mut candidates = Vec::new();
         for (index, utterance) in corpus.utterances.iter().enumerate() {
-            let seconds = match utterance.duration.map_or_else(|| audio::duration(&utterance.path), Ok) {
+            let seconds = match utterance.duration.map_or_else(|| utterance.audio.duration(), Ok) {
                 Ok(seconds) => seconds,
                 Err(error) if strict => return Err(error),
                 Err(error) => {
-                    tracing::warn!("left out: {error}");
-                    examples.unreadable.push(utterance.path.clone());
+                    examples.unreadable.push(LeftOut::new(utterance, error));
                     continue;
                 }
             };
@@ -249,11 +248,12 @@ fn strings(clips: &[(usize, usize)], gap: usize, target: usize) -> Vec<Example> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::Recording;
     use crate::data::Utterance;
 
     fn corpus(clips: &[(&str, f64)]) -> Corpus {
         let utterance = |(i, &(speaker, seconds)): (usize, &(&str, f64))| Utterance {
-            path: format!("{i}.wav").into(),
+            audio: Recording::file(format!("{i}.wav")),
             duration: Some(seconds),
             text: None,
             speaker: (!speaker.is_empty()).then(|| speaker.to_string()),

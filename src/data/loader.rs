@@ -10,7 +10,7 @@ use super::cache::FeatureCache;
 use super::examples::{Example, Examples};
 use super::manifest::Corpus;
 use super::sampler::{BatchIndex, BucketConfig, Order, PlannedBatch, Sampler};
-use crate::audio::{self, Augmentation, BANDS, PaddedBatch, Preprocessor};
+use crate::audio::{Augmentation, BANDS, PaddedBatch, Preprocessor};
 use crate::error::{Error, Result};
 use crate::rng::{Rng, stream};
 
@@ -339,7 +339,7 @@ impl BatchMaker {
     fn wave(&self, at: usize) -> Result<Vec<f32>> {
         let mut recording = None;
         let mut read = |utterance: usize| {
-            let samples = audio::read(&self.corpus.utterances[utterance].path)?.samples;
+            let samples = self.corpus.utterances[utterance].audio.read()?.samples;
             let samples = Arc::new(samples);
             recording = Some((utterance, Arc::clone(&samples)));
             Ok(samples)

@@ -100,7 +100,7 @@ fn one_sorted_epoch_holds_every_row_once_with_its_features() {
             };
             assert!(!std::mem::replace(&mut seen[id], true));
             assert_eq!(batch.texts[row], Some(format!("t{id}")));
-            let wave = audio::read(&corpus.utterances[id].path).expect("a wave").samples;
+            let wave = corpus.utterances[id].audio.read().expect("a wave").samples;
             let alone = preprocessor.batch(&[wave]).expect("a batch");
             assert_eq!(batch.lengths[row] as usize, alone.frames);
             let (valid, rest) = features.split_at(alone.features.len());
@@ -178,7 +178,7 @@ fn statistics_normalise_the_data_and_stop_on_request() {
     preprocessor.normalization = Normalization::Global(stats);
     let mut sums = audio::Accumulator::default();
     for utterance in &corpus.utterances {
-        let wave = audio::read(&utterance.path).expect("a wave").samples;
+        let wave = utterance.audio.read().expect("a wave").samples;
         sums.add(&preprocessor.features(&wave).data);
     }
     let again = sums.stats().expect("frames");

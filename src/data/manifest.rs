@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::csv;
-use crate::audio::is_audio_name;
+use crate::audio::{Recording, is_audio_name};
 use crate::error::{Error, Result};
 
 const TRANSCRIPTS: &str = ".trans.txt";
@@ -15,8 +15,8 @@ const EXTENSIONS: [&str; 4] = ["flac", "wav", "mp3", "ogg"];
 /// One recording.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Utterance {
-    /// The audio file.
-    pub path: PathBuf,
+    /// The audio.
+    pub audio: Recording,
     /// Seconds, where the manifest tells.
     pub duration: Option<f64>,
     /// What is said, where the manifest tells.
@@ -111,7 +111,13 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 fn unlabelled(path: PathBuf, origin: &Path) -> Utterance {
-    Utterance { path, duration: None, text: None, speaker: None, origin: origin.display().to_string() }
+    Utterance {
+        audio: Recording::file(path),
+        duration: None,
+        text: None,
+        speaker: None,
+        origin: origin.display().to_string(),
+    }
 }
 
 fn check_duration(path: &Path, line: usize, seconds: f64) -> Result<f64> {
@@ -155,7 +161,7 @@ fn json_lines(manifest: &Path, text: &str) -> Result<Vec<Utterance>> {
             ));
         }
         utterances.push(Utterance {
-            path: folder_of(manifest).join(path),
+            audio: Recording::file(folder_of(manifest).join(path)),
             duration: number("duration")?
                 .map(|seconds| check_duration(manifest, line, seconds))
                 .transpose()?,
@@ -209,7 +215,7 @@ fn speechbrain_csv(manifest: &Path, text: &str) -> Result<Vec<Utterance>> {
             }
         };
         Ok(Utterance {
-            path: folder_of(manifest).join(path),
+            audio: Recording::file(folder_of(manifest).join(path)),
             duration: seconds,
             text: field(words)?.map(str::to_string),
             speaker: field(speaker)?.filter(|name| !name.is_empty()).map(str::to_string),
@@ -282,7 +288,7 @@ fn librispeech(transcripts: &Path, text: &str, exists: impl Fn(&Path) -> bool) -
                 Error::line(transcripts, line, format!("names {id}, but there is no {id}.flac beside it"))
             })?;
         utterances.push(Utterance {
-            path,
+            audio: Recording::file(path),
             duration: None,
             text: Some(words.trim().to_string()),
             speaker: id.split_once('-').map(|(speaker, _)| speaker.to_string()),

@@ -21,12 +21,15 @@ fn json_lines_are_read() {
                 {\"audio_filepath\": \"/c.flac\", \"offset\": 0}\n";
     let corpus = Corpus::load(&[manifest(&folder, "m.jsonl", text.as_bytes())]).expect("a manifest");
     let [first, second] = &corpus.utterances[..] else { panic!("two lines") };
-    assert_eq!(first.path, folder.path().join("a/b.wav"));
+    assert_eq!(first.audio, Recording::file(folder.path().join("a/b.wav")));
     assert_eq!(
         (first.duration, first.text.as_deref(), first.speaker.as_deref()),
         (Some(1.5), Some("one"), Some("7"))
     );
-    assert_eq!((second.path.as_path(), second.duration, &second.text), (Path::new("/c.flac"), None, &None));
+    assert_eq!(
+        (second.audio.path(), second.duration, &second.text),
+        (Some(Path::new("/c.flac")), None, &None)
+    );
     let message = corpus.texts().expect_err("one has no text").to_string();
     assert!(message.contains("m.jsonl:3") && message.contains("`text`"), "{message}");
 }
@@ -62,11 +65,11 @@ fn csv_is_read() {
     let text = "ID,duration,wav,spk_id,wrd\na,1.5,$data_root/x/a.wav,s1,\"HELLO, \"\"YOU\"\"\"\nb,2,{root}/b.wav,,\n";
     let corpus = Corpus::load(&[manifest(&folder, "m.csv", text.as_bytes())]).expect("a manifest");
     let [first, second] = &corpus.utterances[..] else { panic!("two rows") };
-    assert_eq!(first.path, folder.path().join("x/a.wav"));
+    assert_eq!(first.audio, Recording::file(folder.path().join("x/a.wav")));
     assert_eq!((first.text.as_deref(), first.speaker.as_deref()), (Some("HELLO, \"YOU\""), Some("s1")));
     assert_eq!(
-        (&second.path, second.duration, &second.speaker),
-        (&folder.path().join("b.wav"), Some(2.0), &None)
+        (second.audio.path(), second.duration, &second.speaker),
+        (Some(folder.path().join("b.wav").as_path()), Some(2.0), &None)
     );
     for (row, line, field) in [
         ("c,1,c.wav,s", 2, "`wrd`"),
@@ -92,7 +95,11 @@ fn trees_and_folders_are_read_in_order() {
     manifest(&folder, "plain/b/1.flac", b"");
     manifest(&folder, "plain/readme.txt", b"");
     let corpus = Corpus::load(&[folder.path().join("plain")]).expect("a folder");
-    let names: Vec<_> = corpus.utterances.iter().map(|u| u.path.file_name().expect("a name")).collect();
+    let names: Vec<_> = corpus
+        .utterances
+        .iter()
+        .map(|u| u.audio.path().expect("a file").file_name().expect("a name"))
+        .collect();
     assert_eq!(names, ["a.OGG", "1.flac", "2.wav"]);
 
     manifest(&folder, "ls/84/121/84-121.trans.txt", b"84-121-0000 GO DO\n84-121-0001 NO\n");

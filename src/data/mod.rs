@@ -8,6 +8,7 @@
 mod cache;
 mod csv;
 mod examples;
+mod left_out;
 mod loader;
 mod manifest;
 mod sampler;
@@ -15,6 +16,7 @@ mod statistics;
 
 pub use cache::FeatureCache;
 pub use examples::{Example, ExampleConfig, Examples, Segment};
+pub use left_out::LeftOut;
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use manifest::{Corpus, Utterance};
 pub use sampler::{BatchIndex, BatchSize, BucketConfig, Order, PlannedBatch, Sampler};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::examples::{Example, Examples};
 use super::manifest::Corpus;
-use crate::audio::{self, Accumulator, Preprocessor, Stats};
+use crate::audio::{Accumulator, Preprocessor, Stats};
 use crate::error::{Error, Result};
 
 const BLOCK: usize = 64;
@@ -56,7 +56,7 @@ fn sums_of(corpus: &Corpus, examples: &[Example], preprocessor: &Preprocessor) -
     let mut read = |utterance: usize| match &last {
         Some((held, wave)) if *held == utterance => Ok(Arc::clone(wave)),
         _ => {
-            let wave = Arc::new(audio::read(&corpus.utterances[utterance].path)?.samples);
+            let wave = Arc::new(corpus.utterances[utterance].audio.read()?.samples);
             last = Some((utterance, Arc::clone(&wave)));
             Ok(wave)
         }

@@ -15,7 +15,8 @@ use super::stepper::{StepTotals, Stepper};
 use super::task::Task;
 use crate::audio::{Augmentation, Normalization, Padding as AudioPadding, Preprocessor, Stats};
 use crate::data::{
-    BatchIndex, BatchSize, BucketConfig, Corpus, ExampleConfig, Examples, LoaderConfig, Order, statistics,
+    BatchIndex, BatchSize, BucketConfig, Corpus, ExampleConfig, Examples, LeftOut, LoaderConfig, Order,
+    statistics,
 };
 use crate::error::{Error, Result};
 use crate::exec::Executor;
@@ -149,7 +150,9 @@ pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
     };
     let longest = |corpus: &Corpus| -> Result<usize> {
         let lengths = corpus.texts()?.into_iter().zip(&corpus.utterances).map(|(text, utterance)| {
-            let ids = vocabulary.encode(text).map_err(|e| Error::file(&utterance.path, e.to_string()))?;
+            let ids = vocabulary
+                .encode(text)
+                .map_err(|e| Error::file(utterance.audio.to_string(), e.to_string()))?;
             Ok(ids.len())
         });
         lengths.collect::<Result<Vec<_>>>().map(|all| all.into_iter().max().unwrap_or(0))
@@ -242,8 +245,8 @@ impl Data<'_> {
             examples.too_long,
             examples.unreadable.len()
         ));
-        for path in &examples.unreadable {
-            progress.message(&format!("left out: {} cannot be read", path.display()));
+        for LeftOut { reason, .. } in &examples.unreadable {
+            progress.message(&format!("left out: {reason}"));
         }
         let known = start.preprocessor().map(|config| config.normalization.clone());
         let normalization = match (known, self.request.recipe.features.normalization) {

@@ -1,0 +1,116 @@
+//! Where a recording's samples are: a file or a part of one, and which of its channels.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::decode::{self, Audio};
+use crate::error::Result;
+
+/// A recording: its bytes, the part that counts, and the channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// Where the encoded bytes are.
+    pub place: Place,
+    /// The part of the audio that counts; `None`: all of it.
+    pub span: Option<Span>,
+    /// The channel of a file with several.
+    pub channel: Channel,
+}
+
+/// Where encoded audio is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// A file of its own.
+    File(PathBuf),
+    /// A stored, uncompressed member of an archive.
+    Member {
+        /// The archive file.
+        archive: PathBuf,
+        /// The member's name in it.
+        name: String,
+        /// The member's first byte in the archive.
+        start: u64,
+        /// The member's length in bytes.
+        bytes: u64,
+    },
+    /// Bytes in memory: standard input, or a column of a table.
+    Memory {
+        /// What to call it in messages.
+        name: String,
+        /// The encoded bytes.
+        bytes: Arc<[u8]>,
+    },
+}
+
+/// A part of a recording, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Span {
+    /// Seconds from the beginning of the audio.
+    pub start: f64,
+    /// Length in seconds; `None`: to the end.
+    pub seconds: Option<f64>,
+}
+
+/// What a file with several channels gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Channel {
+    /// The mean of all channels.
+    #[default]
+    Mix,
+    /// One channel, numbered from 1.
+    Only(usize),
+}
+
+impl Recording {
+    /// The whole of a file, its channels averaged.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self { place: Place::File(path.into()), span: None, channel: Channel::Mix }
+    }
+
+    /// The file or archive that holds the samples; `None` for bytes in memory.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path) | Place::Member { archive: path, .. } => Some(path),
+            Place::Memory { .. } => None,
+        }
+    }
+
+    /// Reads the recording as 16 kHz mono.
+    ///
+    /// # Errors
+    /// As for [`read`](decode::read).
+    pub fn read(&self) -> Result<Audio> {
+        decode::read(self.path().unwrap_or(Path::new("")))
+    }
+
+    /// The duration in seconds, from the header where it is exact, else by decoding.
+    ///
+    /// # Errors
+    /// As for [`Recording::read`], as far as the header shows it.
+    pub fn duration(&self) -> Result<f64> {
+        decode::duration(self.path().unwrap_or(Path::new("")))
+    }
+}
+
+/// The name that messages and results give to the recording.
+impl fmt::Display for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::File(path) => write!(f, "{}", path.display())?,
+            Place::Member { archive, name, .. } => write!(f, "{}/{name}", archive.display())?,
+            Place::Memory { name, .. } => f.write_str(name)?,
+        }
+        match self.span {
+            None => {}
+            Some(Span { start, seconds: None }) => write!(f, " from {start} s")?,
+            Some(Span { start, seconds: Some(seconds) }) => {
+                write!(f, " from {start} to {} s", start + seconds)?
+            }
+        }
+        match self.channel {
+            Channel::Mix => Ok(()),
+            Channel::Only(channel) => write!(f, " channel {channel}"),
+        }
+    }
+}
