@@ -43,7 +43,7 @@ struct Loss {
 
 #[derive(Debug, Serialize)]
 struct Transcript {
-    audio: PathBuf,
+    audio: String,
     text: String,
     hypothesis: String,
 }
@@ -120,7 +120,7 @@ fn summary(story: &Story, out: &Path) -> String {
     ];
     for transcript in &story.transcripts {
         rows.push([
-            transcript.audio.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Path::new(&transcript.audio).file_name().unwrap_or_default().to_string_lossy().into_owned(),
             format!("said: {}  heard: {}", transcript.text, transcript.hypothesis),
         ]);
     }

@@ -176,7 +176,7 @@ fn statistics_normalise_the_data_and_stop_on_request() {
     let stats = statistics(&corpus, &examples, &preprocessor, true, &mut progress).expect("statistics");
     assert_eq!(told, [(CLIPS, CLIPS)]);
     preprocessor.normalization = Normalization::Global(stats);
-    let mut sums = audio::Accumulator::default();
+    let mut sums = crate::audio::Accumulator::default();
     for utterance in &corpus.utterances {
         let wave = utterance.audio.read().expect("a wave").samples;
         sums.add(&preprocessor.features(&wave).data);
@@ -192,7 +192,7 @@ fn statistics_normalise_the_data_and_stop_on_request() {
 
 #[test]
 fn real_speech_makes_batches_of_few_shapes() {
-    let Some(shared) = audio::golden::shared() else { return };
+    let Some(shared) = crate::audio::golden::shared() else { return };
     let sources =
         [shared.join("data/fsdd/train-10pct.jsonl"), shared.join("data/librispeech-251/unlabelled.jsonl")];
     if sources.iter().any(|source| !source.exists()) {
