@@ -21,7 +21,7 @@ pub fn run(graph: &Graph, bindings: &mut Bindings, outputs: &[&Tensor]) -> Resul
     outputs.iter().for_each(|tensor| wanted[tensor.id()] = true);
     values.iter().enumerate().for_each(|(id, value)| wanted[id] |= value.store.is_some());
     let in_place = |node: &crate::graph::Node, output: usize| {
-        let input = node.op.alias(output)?;
+        let input = node.op.alias(output)?.operand();
         match &values[node.inputs[input]].source {
             Source::Stored(name) => Some(name.clone()),
             _ => None,

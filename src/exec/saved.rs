@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::plan::keep_needed;
 use crate::graph::{Node, Source, Tensor, Value, ValueId, roots};
-use crate::ops::NodeOp;
 use crate::ops::layout::{FromHalf, Reshape, ToHalf};
+use crate::ops::{Alias, NodeOp};
 use crate::shape::{DType, Spec};
 
 /// Values of fewer bytes stay as they are: two dispatches would cost more than they save.
@@ -68,9 +68,9 @@ fn saved(
         derivative.iter().flat_map(|node| &node.inputs).map(|&id| roots[id]).collect();
     let named = (0..values.len()).filter(|&id| values[id].store.is_some());
     let results = outputs.iter().map(|(_, tensor)| tensor.id());
-    let updated = nodes.iter().filter(|node| node.op.name() != "reshape").flat_map(|node| {
-        let aliases = node.outputs.iter().enumerate().filter(|(output, _)| node.op.alias(*output).is_some());
-        aliases.map(|(_, &id)| id)
+    let updated = nodes.iter().flat_map(|node| {
+        let is_update = |output: usize| matches!(node.op.alias(output), Some(Alias::Update(_)));
+        node.outputs.iter().enumerate().filter(move |(output, _)| is_update(*output)).map(|(_, &id)| id)
     });
     let whole: HashSet<ValueId> = named.chain(results).chain(updated).map(|id| roots[id]).collect();
     let made = forward.iter().filter(|node| node.section.is_some()).flat_map(|node| &node.outputs);

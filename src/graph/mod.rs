@@ -12,7 +12,7 @@ pub use init::Init;
 pub use scope::Scope;
 
 use crate::error::{Error, Result};
-use crate::ops::{NodeOp, Op};
+use crate::ops::{Alias, NodeOp, Op};
 use crate::recipe::{Compute, ModelConfig, Recompute, SavedActivations};
 use crate::shape::{DType, Shape, Spec};
 
@@ -295,7 +295,7 @@ pub(crate) fn roots(values: &[Value], nodes: &[Node]) -> Vec<ValueId> {
     let mut roots: Vec<ValueId> = (0..values.len()).collect();
     for node in nodes {
         for (output, &id) in node.outputs.iter().enumerate() {
-            if let Some(input) = node.op.alias(output) {
+            if let Some(input) = node.op.alias(output).map(Alias::operand) {
                 roots[id] = roots[node.inputs[input]];
             }
         }

@@ -95,8 +95,8 @@ pub trait Op: Debug + Send + Sync {
         &[]
     }
 
-    /// The operand whose memory output `output` always is: a view, or an update in place.
-    fn alias(&self, output: usize) -> Option<usize> {
+    /// The operand whose memory output `output` always is.
+    fn alias(&self, output: usize) -> Option<Alias> {
         let _ = output;
         None
     }
@@ -117,6 +117,24 @@ pub trait Op: Debug + Send + Sync {
     fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>> {
         let _ = (epilogue, operands);
         None
+    }
+}
+
+/// How an output shares the memory of an operand, by the operand's index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alias {
+    /// The same elements under another shape.
+    View(usize),
+    /// New elements in place of the operand's.
+    Update(usize),
+}
+
+impl Alias {
+    /// The operand's index.
+    pub fn operand(self) -> usize {
+        match self {
+            Self::View(operand) | Self::Update(operand) => operand,
+        }
     }
 }
 
@@ -149,7 +167,7 @@ pub trait Recorded: Debug + Send + Sync {
     fn in_place(&self, output: usize) -> &[usize];
 
     /// As of [`Op::alias`].
-    fn alias(&self, output: usize) -> Option<usize>;
+    fn alias(&self, output: usize) -> Option<Alias>;
 
     /// As of [`Op::in_halves`].
     fn in_halves(&self) -> Option<Arc<NodeOp>>;
@@ -174,7 +192,7 @@ impl<O: Op> Recorded for O {
         Op::in_place(self, output)
     }
 
-    fn alias(&self, output: usize) -> Option<usize> {
+    fn alias(&self, output: usize) -> Option<Alias> {
         Op::alias(self, output)
     }
 

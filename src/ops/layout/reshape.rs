@@ -5,7 +5,7 @@ use ndarray::IxDyn;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, Op, Vjp, mismatch};
+use crate::ops::{Alias, Array, Op, Vjp, mismatch};
 use crate::shape::{Shape, Spec};
 
 /// A view of the operand with another shape of as many elements.
@@ -40,8 +40,8 @@ impl Op for Reshape {
         Ok(vec![Some(ctx.dy()?.reshape(ctx.inputs[0].shape().clone())?)])
     }
 
-    fn alias(&self, _: usize) -> Option<usize> {
-        Some(0)
+    fn alias(&self, _: usize) -> Option<Alias> {
+        Some(Alias::View(0))
     }
 
     fn cheap(&self) -> bool {

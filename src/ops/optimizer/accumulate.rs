@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, Op, expect, mismatch};
+use crate::ops::{Alias, Array, Op, expect, mismatch};
 use crate::shader::optimizer::accumulate;
 use crate::shape::{DType, Spec};
 
@@ -39,8 +39,8 @@ impl Op for Accumulate {
         vec![inputs[0] + inputs[1]]
     }
 
-    fn alias(&self, _: usize) -> Option<usize> {
-        Some(0)
+    fn alias(&self, _: usize) -> Option<Alias> {
+        Some(Alias::Update(0))
     }
 }
 

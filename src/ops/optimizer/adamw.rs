@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, Op, expect, mismatch};
+use crate::ops::{Alias, Array, Op, expect, mismatch};
 use crate::shader::optimizer::adamw;
 use crate::shape::{DType, Spec};
 
@@ -77,8 +77,8 @@ impl Op for AdamW {
         vec![p, m, v]
     }
 
-    fn alias(&self, output: usize) -> Option<usize> {
-        [0, 2, 3].get(output).copied()
+    fn alias(&self, output: usize) -> Option<Alias> {
+        [0, 2, 3].get(output).copied().map(Alias::Update)
     }
 }
 

@@ -4,7 +4,7 @@ use ndarray::IxDyn;
 
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
-use crate::ops::{Array, Op, expect, mismatch};
+use crate::ops::{Alias, Array, Op, expect, mismatch};
 use crate::shader::optimizer::loss_scale;
 use crate::shape::{DType, Spec};
 
@@ -45,7 +45,7 @@ impl Op for GrowLossScale {
         vec![Array::from_shape_fn(IxDyn(&[2]), |i| state[i[0]])]
     }
 
-    fn alias(&self, _: usize) -> Option<usize> {
-        Some(0)
+    fn alias(&self, _: usize) -> Option<Alias> {
+        Some(Alias::Update(0))
     }
 }
