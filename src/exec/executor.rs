@@ -131,10 +131,8 @@ impl Executor {
                 return Err(Error::invalid(message));
             }
         }
-        let mut pipelines = Vec::with_capacity(plan.steps.len());
-        for step in &plan.steps {
-            pipelines.push(self.gpu.pipeline(step.kernel, &step.overrides).await?);
-        }
+        let variants: Vec<_> = plan.steps.iter().map(|step| (step.kernel, &step.overrides[..])).collect();
+        let pipelines = self.gpu.pipelines(&variants).await?;
         let uniforms = self.gpu.uniform("parameters", plan.uniforms.len() as u64)?;
         self.gpu.write(&uniforms, 0, &plan.uniforms)?;
 

@@ -27,6 +27,7 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     capabilities: Capabilities,
+    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
     disk_cache: Option<wgpu::PipelineCache>,
     failure: Arc<Mutex<Option<Error>>>,
@@ -83,6 +84,7 @@ impl Gpu {
             device,
             queue,
             capabilities,
+            modules: Mutex::default(),
             pipelines: Mutex::default(),
             disk_cache,
             failure,
@@ -139,8 +141,7 @@ fn translate(error: wgpu::Error) -> Error {
             Error::OutOfMemory("the GPU is out of memory; use a smaller batch or a smaller model".into())
         }
         wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
-            let text = description.split_whitespace().collect::<Vec<_>>().join(" ");
-            if text.contains("lost") { Error::DeviceLost(text) } else { Error::Gpu(text) }
+            Error::Gpu(description.split_whitespace().collect::<Vec<_>>().join(" "))
         }
     }
 }

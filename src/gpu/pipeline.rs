@@ -15,7 +15,65 @@ pub struct Pipeline {
     pub(super) params: u64,
 }
 
+/// A kernel with its override constants.
+pub type Variant<'a> = (&'static Kernel, &'a [(&'static str, f64)]);
+
 impl Gpu {
+    /// The pipelines of `wanted`, in order. Those that are not there yet are compiled on all cores, where there are threads.
+    ///
+    /// # Errors
+    /// As for [`Gpu::pipeline`].
+    pub async fn pipelines(&self, wanted: &[Variant<'_>]) -> Result<Vec<Arc<Pipeline>>> {
+        #[cfg(not(target_arch = "wasm32"))]
+        self.compile_ahead(wanted)?;
+        let mut pipelines = Vec::with_capacity(wanted.len());
+        for (kernel, overrides) in wanted {
+            pipelines.push(self.pipeline(kernel, overrides).await?);
+        }
+        Ok(pipelines)
+    }
+
+    /// Compiles what is not there yet, each kernel once. A GL context serves one thread, so there it does nothing.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn compile_ahead(&self, wanted: &[Variant<'_>]) -> Result<()> {
+        let mut missing = std::collections::BTreeMap::new();
+        let known = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.extend(wanted.iter().map(|variant| (key(variant), variant)));
+        missing.retain(|key, _| !known.contains_key(key));
+        drop(known);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        if self.capabilities.backend == "gl" || cores.min(missing.len()) < 2 {
+            return Ok(());
+        }
+        let missing: Vec<&Variant<'_>> = missing.into_values().collect();
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let compile = || -> Result<()> {
+            while let Some((kernel, overrides)) =
+                missing.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+            {
+                self.compile_now(kernel, overrides)?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..cores.min(missing.len())).map(|_| scope.spawn(compile)).collect();
+            let failed =
+                |_| Error::Gpu("a thread that compiles kernels panicked; report this as a defect".into());
+            workers.into_iter().try_for_each(|worker| worker.join().map_err(failed)?)
+        })
+    }
+
+    /// [`Gpu::pipeline`] for a thread of its own: natively, wgpu has the result at once.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn compile_now(&self, kernel: &'static Kernel, overrides: &[(&'static str, f64)]) -> Result<()> {
+        let compiled = std::pin::pin!(self.pipeline(kernel, overrides));
+        match compiled.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+            std::task::Poll::Ready(compiled) => compiled.map(drop),
+            // It is compiled when its turn comes.
+            std::task::Poll::Pending => Ok(()),
+        }
+    }
+
     /// The pipeline of `kernel` with these overrides, compiled at its first use.
     ///
     /// # Errors
@@ -25,10 +83,7 @@ impl Gpu {
         kernel: &'static Kernel,
         overrides: &[(&'static str, f64)],
     ) -> Result<Arc<Pipeline>> {
-        let mut key = kernel.name.to_owned();
-        for (name, value) in overrides {
-            let _ = write!(key, " {name}={value}");
-        }
+        let key = key(&(kernel, overrides));
         let cached = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(pipeline) = cached {
             return Ok(pipeline);
@@ -46,15 +101,24 @@ impl Gpu {
         Ok(pipeline)
     }
 
+    /// The kernel's WGSL, parsed once for all of its override constants.
+    fn module(&self, kernel: &'static Kernel) -> wgpu::ShaderModule {
+        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        let module = modules.entry(kernel.name).or_insert_with(|| {
+            let source = wgpu::ShaderModuleDescriptor {
+                label: Some(kernel.name),
+                source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+            };
+            // SAFETY: every kernel guards its own indices and terminates; tests fence every output.
+            unsafe {
+                self.device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
+            }
+        });
+        module.clone()
+    }
+
     fn compile(&self, kernel: &'static Kernel, key: &str, overrides: &[(&'static str, f64)]) -> Pipeline {
-        let source = wgpu::ShaderModuleDescriptor {
-            label: Some(kernel.name),
-            source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
-        };
-        // SAFETY: every kernel guards its own indices and terminates; tests fence every output.
-        let module = unsafe {
-            self.device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
-        };
+        let module = self.module(kernel);
         let entry = |binding, ty, dynamic, size| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -90,4 +154,13 @@ impl Gpu {
         });
         Pipeline { raw, layout, params }
     }
+}
+
+/// The name of a pipeline: its kernel and its override constants.
+fn key((kernel, overrides): &Variant<'_>) -> String {
+    let mut key = kernel.name.to_owned();
+    for (name, value) in *overrides {
+        let _ = write!(key, " {name}={value}");
+    }
+    key
 }
