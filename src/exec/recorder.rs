@@ -118,8 +118,8 @@ impl<'a> Recorder<'a> {
     /// The grid of `count` workgroups, folded over two axes where one does not hold them:
     /// kernels take `linear_group(group, groups)` of `shared/grid` and guard the excess.
     pub fn grid(&self, count: usize) -> [u32; 3] {
-        let max = self.capabilities.max_groups as usize;
-        let y = count.div_ceil(max).max(1);
+        let most = self.capabilities.fold_grids_at as usize;
+        let y = count.div_ceil(most).clamp(1, self.capabilities.max_groups as usize);
         [count.div_ceil(y) as u32, y as u32, 1]
     }
 

@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use super::cooperative::{self, MatrixSize};
 
+const LOOP_PASSES: u32 = 30_000;
+
 /// The kind of processor behind an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -45,8 +47,11 @@ pub struct Capabilities {
     pub storage_alignment: u32,
     /// Whether the device can time its passes.
     pub timestamps: bool,
-    /// Overrides every workgroup size, to test the indexing of large grids on small tensors.
-    pub forced_workgroup: Option<u32>,
+    /// Grids with more workgroups than this fold over two axes: `max_groups`, or less to test the indexing of large
+    /// grids on small tensors.
+    pub fold_grids_at: u32,
+    /// Passes through loops that one invocation makes in a dispatch at most: llvmpipe leaves all loops after 65 535.
+    pub loop_passes: u32,
 }
 
 impl Capabilities {
@@ -78,7 +83,8 @@ impl Capabilities {
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
             storage_alignment: limits.min_storage_buffer_offset_alignment,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
-            forced_workgroup: None,
+            fold_grids_at: limits.max_compute_workgroups_per_dimension,
+            loop_passes: LOOP_PASSES,
         }
     }
 
@@ -99,7 +105,8 @@ impl Capabilities {
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
             storage_alignment: limits.min_storage_buffer_offset_alignment,
             timestamps: false,
-            forced_workgroup: None,
+            fold_grids_at: limits.max_compute_workgroups_per_dimension,
+            loop_passes: LOOP_PASSES,
         }
     }
 
@@ -115,21 +122,20 @@ impl Capabilities {
             && self.tier == Tier::Cpu
             && self.subgroup_operations
             && self.subgroup == 8
-            && self.forced_workgroup.is_none()
     }
 
     /// Workgroup size of kernels whose invocations are independent.
     pub fn map_width(&self) -> u32 {
-        self.forced_workgroup.unwrap_or(64)
+        64
     }
 
     /// Workgroup size of kernels that reduce a row in one workgroup: the SIMD width on a CPU, where a
     /// barrier between subgroups costs 10 to 100 times as much as the reduction.
     pub fn row_width(&self) -> u32 {
-        self.forced_workgroup.unwrap_or(match (self.tier, self.subgroup) {
+        match (self.tier, self.subgroup) {
             (Tier::Cpu, 4) => 4,
             (Tier::Cpu, _) => 8,
             _ => 64,
-        })
+        }
     }
 }

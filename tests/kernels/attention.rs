@@ -77,7 +77,7 @@ fn lengths() {
     }
 }
 
-/// With workgroups of one invocation, the walk is cut into several dispatches.
+/// With short loops, the walk is cut into several dispatches.
 #[test]
 fn wide_heads() {
     all_positions(1, 450, 128, &[449]);

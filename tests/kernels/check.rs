@@ -1,5 +1,6 @@
 //! One way to test every operation: shapes, kernel, mathematics, gradients, fences, repeatability, grids.
 
+use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -67,9 +68,9 @@ impl Arg {
     }
 }
 
-/// The adapter under test and the right to use it: on GL a context serves one thread at a time, and gives up on
-/// a thread that waits for a second.
-pub struct Turn(Arc<Gpu>, #[allow(dead_code)] MutexGuard<'static, ()>);
+/// The adapter under test and, on GL, the right to use it: a context serves one thread at a time, and gives up on a
+/// thread that waits for a second.
+pub struct Turn(Arc<Gpu>, #[allow(dead_code)] Option<MutexGuard<'static, ()>>);
 
 impl Deref for Turn {
     type Target = Arc<Gpu>;
@@ -83,8 +84,6 @@ impl Deref for Turn {
 pub fn gpu() -> Option<Turn> {
     static GPU: OnceLock<Option<Arc<Gpu>>> = OnceLock::new();
     static TURN: Mutex<()> = Mutex::new(());
-    // A test that failed leaves nothing half-done.
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let gpu = GPU.get_or_init(|| {
         let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
         match pollster::block_on(Gpu::new(&Selection { device, cache: None })) {
@@ -105,7 +104,29 @@ pub fn gpu() -> Option<Turn> {
             }
         }
     });
-    gpu.clone().map(|gpu| Turn(gpu, turn))
+    let gpu = gpu.clone()?;
+    // A test that failed leaves nothing half-done.
+    let turn =
+        (gpu.capabilities().backend == "gl").then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
+    Some(Turn(gpu, turn))
+}
+
+/// The devices whose kernels the adapter runs in tests: its own, and grids that fold. One adapter, lavapipe, also runs
+/// the kernels of devices with fewer features and of GPUs; elsewhere they would be compiled for nothing.
+fn devices(own: &Capabilities) -> Vec<(&'static str, Capabilities)> {
+    let with = |name, change: fn(&mut Capabilities)| {
+        let mut capabilities = own.clone();
+        change(&mut capabilities);
+        (name, capabilities)
+    };
+    let small = with("folded grids and short loops", |c| (c.fold_grids_at, c.loop_passes) = (2, 600));
+    let mut devices = vec![("own kernels", own.clone()), small];
+    if own.backend == "vulkan" && own.adapter.contains("llvmpipe") {
+        devices.push(with("no integers of 64 bits", |c| c.int64 = false));
+        devices.push(with("no subgroup operations", |c| c.subgroup_operations = false));
+        devices.push(with("a GPU's kernels", |c| c.tier = Tier::Discrete));
+    }
+    devices
 }
 
 /// proptest with few cases and a fixed seed.
@@ -176,10 +197,17 @@ fn works_in_place(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| step.kernel.name.contains(" in place of ") || adds_in_c(&step.overrides))
 }
 
+/// All that a run of the plan depends on.
+fn signature(plan: &Plan) -> (String, Vec<Vec<(&'static str, u64)>>, Vec<u8>) {
+    let bits = |&(name, value): &(&'static str, f64)| (name, value.to_bits());
+    let overrides = plan.steps.iter().map(|step| step.overrides.iter().map(bits).collect()).collect();
+    (plan.dump(), overrides, plan.uniforms.clone())
+}
+
 /// Checks `op`: its kernel against its definition; where `differentiable` of its outputs (the first ones)
 /// carry gradients, its derivative against central differences and the derivative's kernel against its
-/// definition; on NaN-filled fenced memory, twice; also with workgroups of one invocation and with the
-/// kernels of a GPU; and all of it in place, where the operation or its derivative can.
+/// definition; on NaN-filled fenced memory, twice; for each of [`devices`]; and all of it in place, where the operation
+/// or its derivative can. A plan that differs from no earlier one runs once.
 pub fn check_outputs(
     op: impl Op + Clone + 'static,
     args: &[Arg],
@@ -202,10 +230,8 @@ pub fn check_outputs(
         finite_differences(&op, args, &bindings, &plain.slopes, &plain.results, &wanted, differentiable);
     }
     let Some(gpu) = gpu() else { return };
-    let own = gpu.capabilities().tier;
-    for (forced, tier) in [(None, own), (Some(1), own), (None, Tier::Discrete)] {
-        let mut capabilities = gpu.capabilities().clone();
-        (capabilities.forced_workgroup, capabilities.tier) = (forced, tier);
+    let mut done = HashSet::new();
+    for (device, capabilities) in devices(gpu.capabilities()) {
         let mut plans = vec![plain.plan(|_| true, &capabilities)];
         // The derivative may need what the operation would write over.
         let in_place = [
@@ -218,8 +244,10 @@ pub fn check_outputs(
         assert!(!(could && whole) || works_in_place(&in_place[1]), "{name} does not work in place");
         plans.extend(in_place.into_iter().filter(works_in_place));
         for plan in plans {
-            let case =
-                format!("{name} (workgroup {forced:?}, {tier:?}, in place: {})", works_in_place(&plan));
+            if !done.insert(signature(&plan)) {
+                continue;
+            }
+            let case = format!("{name} ({device}, in place: {})", works_in_place(&plan));
             run(&gpu, plan, args, &bindings, (&plain.results, &wanted), (tolerance, &case));
         }
     }

@@ -137,7 +137,8 @@ fn limits() -> Capabilities {
         uniform_alignment: 256,
         storage_alignment: 256,
         timestamps: false,
-        forced_workgroup: None,
+        fold_grids_at: 65_535,
+        loop_passes: 30_000,
     }
 }
 

@@ -88,8 +88,6 @@ const TILE: usize = 32;
 const SPAN: usize = 64;
 /// Tasks of a tile for the invocations: weights of 4 rows by 16 of the span.
 const UNITS: usize = 32;
-/// Passes through loops that one invocation makes in a dispatch at most: llvmpipe leaves all loops after 65 535.
-const LOOPS: usize = 30_000;
 /// Operations of one dispatch at most, beyond a tile: systems reset a GPU that is busy for too long.
 const WORK: f64 = 2e10;
 
@@ -119,7 +117,7 @@ impl Walk<'_> {
         let outputs = TILE / 4 * quads.div_ceil(4);
         let passes = UNITS.div_ceil(width) * (2 + forms.products * quads)
             + outputs.div_ceil(width) * (24 + SPAN / 4 * forms.sweeps);
-        let run = (LOOPS / passes).max(1) * SPAN;
+        let run = (rec.capabilities().loop_passes as usize / passes).max(1) * SPAN;
         let products = (forms.products + forms.sweeps) * if relative { 2 } else { 1 };
         let work = |frames: usize| (TILE * frames) as f64 * (2 * columns * products + 32) as f64;
         let operations = forms.operations[usize::from(relative)] * columns as u64;

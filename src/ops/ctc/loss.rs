@@ -84,9 +84,6 @@ fn bind_rows(rec: &Recorder, operand: &Operand, rows: &Range<usize>, width: usiz
     (operand.slice(aligned..rows.end * width), (start - aligned) as u32)
 }
 
-/// Passes through loops that one invocation makes in a dispatch at most: llvmpipe leaves all loops after 65 535.
-const LOOPS: usize = 30_000;
-
 impl CtcLoss {
     fn emissions(
         &self,
@@ -124,7 +121,7 @@ impl CtcLoss {
         let overrides = [("WIDTH", f64::from(width))];
 
         let states = 2 * capacity + 1;
-        let run = LOOPS / (states.div_ceil(width) + width + 1) as usize;
+        let run = (rec.capabilities().loop_passes / (states.div_ceil(width) + width + 1)) as usize;
         let starts = (0..time).step_by(run.max(1));
         let runs: Vec<_> = starts.map(|start| start..time.min(start + run.max(1) as u32)).collect();
         // Exponentials weigh more than bytes.

@@ -138,11 +138,7 @@ impl Product<'_> {
         let aligned = op.reads_fours([m, n, k]);
         // Browsers have no cooperative matrices: their kernels are left out of the program.
         let matrices = capabilities.cooperative.filter(|_| {
-            !cfg!(target_arch = "wasm32")
-                && planned.halves
-                && aligned
-                && capabilities.tier != Tier::Cpu
-                && capabilities.forced_workgroup.is_none()
+            !cfg!(target_arch = "wasm32") && planned.halves && aligned && capabilities.tier != Tier::Cpu
         });
         if let Some(size) = matrices {
             kernel = size.kernel();
