@@ -6,12 +6,15 @@
 //! one would have seen.
 
 mod cache;
-mod csv;
+pub mod check;
+pub mod convert;
 mod examples;
 mod left_out;
 mod loader;
 mod manifest;
+mod parallel;
 mod sampler;
+mod sources;
 mod statistics;
 
 pub use cache::FeatureCache;
@@ -19,5 +22,6 @@ pub use examples::{Example, ExampleConfig, Examples, Segment};
 pub use left_out::LeftOut;
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use manifest::{Corpus, Utterance};
+use parallel::parallel;
 pub use sampler::{BatchIndex, BatchSize, BucketConfig, Order, PlannedBatch, Sampler};
 pub use statistics::statistics;
