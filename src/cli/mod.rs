@@ -12,8 +12,10 @@ mod info;
 mod output;
 mod profile;
 mod progress;
+mod sources;
 mod train;
 mod transcribe;
+mod transcripts;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
@@ -64,6 +66,12 @@ fn quieten_wayland() {
 
 fn dispatch(arguments: &Arguments) -> Result<()> {
     let global = &arguments.global;
+    if !matches!(
+        arguments.command,
+        Command::Demo(_) | Command::Pretrain(_) | Command::Finetune(_) | Command::Profile(_)
+    ) {
+        global.check_settings()?;
+    }
     match &arguments.command {
         Command::Demo(command) => demo::run(command, global),
         Command::Devices(command) => devices::run(command, global),

@@ -19,7 +19,7 @@ pub use extractor::{Extracted, Extractor};
 #[cfg(feature = "cli")]
 pub use folder::{replace_folder, write_whole};
 pub use recognizer::{Recognized, Recognizer};
-pub use resident::DeviceModel;
+pub use resident::{DeviceModel, check_wave};
 #[cfg(feature = "cli")]
 pub(crate) use saved::within;
 pub use saved::{ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
