@@ -269,7 +269,7 @@ fn summary(report: &Report) -> String {
     let left_out = &report.left_out;
     if !left_out.is_empty() {
         let all = rates.utterances + left_out.len();
-        let _ = writeln!(text, "{} of {all} utterances are left out of the rates:", left_out.len());
+        let _ = writeln!(text, "left out of the rates: {} of {all} utterances", left_out.len());
         for one in left_out.iter().take(NAMED) {
             let _ = writeln!(text, "  {}  {}: {}", one.origin, one.audio_filepath, one.reason);
         }
@@ -283,7 +283,7 @@ fn summary(report: &Report) -> String {
     for result in worst.iter().take(WORST) {
         let _ = write!(
             text,
-            "\n{}: {} errors for {} words\n  said   {}\n  heard  {}\n",
+            "\n{}: {} wrong for {} said\n  said   {}\n  heard  {}\n",
             result.audio_filepath,
             result.score.words.errors(),
             result.score.words.total,

@@ -62,7 +62,7 @@ pub(super) fn choose_channel(utterances: &mut [Utterance], channel: Option<Chann
 fn is_list(source: &Path) -> bool {
     let extension = source.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     let named =
-        matches!(extension.as_deref(), Some("jsonl" | "json" | "csv" | "tsv" | "gz" | "tar" | "parquet"));
+        matches!(extension.as_deref(), Some("jsonl" | "ndjson" | "json" | "csv" | "tsv" | "gz" | "tar" | "tgz" | "parquet"));
     named || source.is_dir()
 }
 
@@ -73,17 +73,14 @@ fn alone(audio: Recording, source: &Path) -> Utterance {
 
 /// The error about a recording, with the manifest's line where one names it.
 pub(super) fn about(utterance: &Utterance, error: Error) -> Error {
-    let name = utterance.audio.to_string();
-    let listed = !name.starts_with(&utterance.origin);
-    let place = if listed { format!("{name} ({})", utterance.origin) } else { name };
+    let (name, origin) = (utterance.audio.to_string(), &utterance.origin);
+    let place = if name.starts_with(origin) { name.clone() } else { format!("{name} ({origin})") };
     match error {
-        Error::File { path, message }
-            if utterance.audio.path().is_some_and(|p| p.display().to_string() == path) =>
-        {
-            Error::file(place, message)
+        Error::File { path, message } => {
+            let file = utterance.audio.path().is_some_and(|file| file.display().to_string() == path);
+            Error::file(place, if file || path == name { message } else { format!("{path}: {message}") })
         }
-        Error::File { .. } if !listed => error,
-        Error::File { .. } | Error::Invalid(_) => Error::file(place, error.to_string()),
+        Error::Invalid(message) => Error::file(place, message),
         other => other,
     }
 }
@@ -178,7 +175,7 @@ fn read(recording: &Recording) -> Result<Audio> {
         .unwrap_or_else(|_| Err(Error::file(recording.to_string(), "cannot be decoded; please report it")));
     if let Ok(audio) = &read {
         tracing::debug!(
-            "read {recording}: {:.2} s, {} channels of {} Hz, in {:.1} ms",
+            "read {recording}: {:.2} s, channels: {}, {} Hz, in {:.1} ms",
             audio.seconds(),
             audio.channels,
             audio.source_rate,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::arguments::Format;
 use super::output::{print, to_json};
 use crate::error::{Error, Result};
-use crate::models::write_whole;
+use crate::files::{make_folder, write_whole};
 use crate::text::{Word, cues, srt, vtt};
 
 /// What was heard in a recording: an element of what `--json` prints.
@@ -45,8 +45,7 @@ impl<'a> Sink<'a> {
     /// When the folder cannot be made, or subtitles of more than one of `recordings` would go to stdout.
     pub fn new(format: Format, folder: Option<&'a Path>, recordings: usize) -> Result<Self> {
         match folder {
-            Some(folder) => std::fs::create_dir_all(folder)
-                .map_err(|e| Error::file(folder, format!("cannot be made ({e}); give another --out")))?,
+            Some(folder) => make_folder(folder)?,
             None if recordings > 1 && matches!(format, Format::Srt | Format::Vtt) => {
                 return Err(Error::usage(format!(
                     "subtitles are of one recording, and here are {recordings}; give --out DIR for a file each"
