@@ -1,7 +1,7 @@
 // Audio in every form that a page has it, as channels of samples.
 
 import { badAudio } from "./errors.js";
-import { mistaken } from "./content.js";
+import { HEAD, mistaken } from "./content.js";
 
 /** The name of a typed array's kind, of whichever frame it is; `undefined` for anything else. */
 const kindOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Float32Array.prototype), Symbol.toStringTag).get;
@@ -65,7 +65,7 @@ function channelsOfBuffer(buffer, taken) {
 export async function decoded(file) {
   const bytes = await bytesOf(file);
   const name = typeof file.name === "string" && file.name ? file.name : "the file";
-  const wrong = mistaken(new Uint8Array(bytes, 0, Math.min(64, bytes.byteLength)), "binary");
+  const wrong = mistaken(new Uint8Array(bytes, 0, Math.min(HEAD, bytes.byteLength)), "binary");
   if (wrong) throw badAudio(`${name} is no audio but ${wrong}`);
   if (!globalThis.OfflineAudioContext) {
     const reason = "audio files are decoded by pages, and this worker or server has no OfflineAudioContext";
@@ -75,7 +75,8 @@ export async function decoded(file) {
   try {
     return await new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes);
   } catch (error) {
-    const reason = `this browser cannot decode ${name} (${file.type || "of unknown type"}: ${error.message})`;
+    const type = (file.headers ? file.headers.get("Content-Type") : file.type) || "of unknown type";
+    const reason = `this browser cannot decode ${name} (${type}: ${error.message})`;
     throw badAudio(`${reason}; give WAV, FLAC, MP3, OGG or what else it plays`, error);
   }
 }

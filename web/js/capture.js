@@ -65,14 +65,19 @@ export class Capture {
     const { signal } = this.#handlers;
     const over = (reason) => this.#closed || onTrouble(badAudio(reason), true);
     const gone = () => tracks.every(({ readyState }) => readyState === "ended");
-    const unplugged = () => over("the microphone was unplugged, or its permission withdrawn; choose one and listen again");
+    const unplugged = () =>
+      over("the microphone was unplugged, or its permission withdrawn; choose one and listen again");
+    const muted = () => onTrouble(badAudio("the microphone is muted; unmute it"), false);
+    const broken = () => over("the browser stopped its audio processor; listen again");
+    // An event that others made, as in a test, leaves the track live.
+    const ended = ({ target }) => (gone() || target.readyState === "live") && unplugged();
     try {
       const node = (this.#node = new AudioWorkletNode(context, "polymix-microphone", { numberOfOutputs: 0 }));
       node.port.onmessage = ({ data }) => (gone() ? unplugged() : onAudio(data));
-      node.addEventListener("processorerror", () => over("the browser stopped its audio processor; listen again"), { signal });
+      node.addEventListener("processorerror", broken, { signal });
       for (const track of tracks) {
-        track.addEventListener("ended", () => (gone() || track.readyState === "live") && unplugged(), { signal });
-        track.addEventListener("mute", () => onTrouble(badAudio("the microphone is muted; unmute it"), false), { signal });
+        track.addEventListener("ended", ended, { signal });
+        track.addEventListener("mute", muted, { signal });
       }
       context.createMediaStreamSource(this.#media).connect(node);
       const waits = () => badAudio("the browser does not let audio run before a click; listen from a click or a key");
@@ -89,7 +94,8 @@ export class Capture {
     const { state } = this.#context;
     if (this.#closed || state === "running") return;
     if (state === "closed") return over("the browser closed the microphone's audio; listen again");
-    onTrouble(badAudio("the browser suspended the microphone's audio, and what is said meanwhile is lost; say it again"), false);
+    const lost = "the browser suspended the microphone's audio, and what is said meanwhile is lost; say it again";
+    onTrouble(badAudio(lost), false);
     const still = () => badAudio("still suspended");
     within(this.#context.resume(), PATIENCE, still).catch(() =>
       over("the browser keeps the microphone's audio suspended; listen again"),

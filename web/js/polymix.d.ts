@@ -268,7 +268,7 @@ export declare class Polymix {
   listen(options?: ListenOptions | null): Promise<PolymixStream>;
 
   /** Memory that the model holds now. */
-  memory(): Promise<Memory>;
+  memory(options?: CallOptions | null): Promise<Memory>;
 
   /**
    * Gives all memory back and ends the worker, microphones and streams. Calls that the worker has are answered first;

@@ -99,8 +99,11 @@ export class Polymix {
     });
   }
 
-  memory() {
-    return guarded(() => this.#retried((remote) => remote.call("memory")));
+  memory(options) {
+    return guarded(() => {
+      const signal = signalOf(options ?? {});
+      return until(this.#retried((remote) => remote.call("memory", {}, { signal })), signal);
+    });
   }
 
   dispose() {
@@ -209,7 +212,7 @@ export class Polymix {
 function folderOf(url) {
   let folder;
   try {
-    if (typeof url !== "string" && typeof url?.href !== "string") throw new TypeError("it is neither a string nor a URL");
+    if (typeof url !== "string" && typeof url?.href !== "string") throw new TypeError("it is no string and no URL");
     folder = new URL(url, globalThis.document?.baseURI ?? import.meta.url);
   } catch (error) {
     const message = `the model's address cannot be understood (${error.message}); give that of its folder`;

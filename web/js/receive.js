@@ -5,7 +5,7 @@ import { HEAD, mistaken } from "./content.js";
 
 /** What a status says, with the remedy. */
 function refusal(status) {
-  if (status === 401 || status === 403) return "the server refuses it; check the permission, or the signature in the address";
+  if (status === 401 || status === 403) return "check the permission, or the signature in the address";
   if (status === 404 || status === 410) return "it is not there; give the address of a folder that holds it";
   if (status === 408 || status === 429 || status >= 500) return "the server has trouble; try again later";
   return "check the address";

@@ -117,7 +117,8 @@ function sayHeard({ text }) {
 }
 
 async function showMemory() {
-  at("memory").textContent = mebibytes((await asr.memory()).gpu);
+  const memory = await asr.memory().catch(() => null);
+  at("memory").textContent = memory ? mebibytes(memory.gpu) : "–";
 }
 
 /** Begins to hear something, where nothing is heard yet. */
@@ -148,7 +149,7 @@ async function hear(name, blob) {
   } finally {
     work(false);
   }
-  await showMemory().catch(() => {});
+  await showMemory();
 }
 
 function measured(ms, rtf) {

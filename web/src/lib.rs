@@ -20,8 +20,8 @@ type Result<T> = std::result::Result<T, JsValue>;
 /// Rates that audio comes in; a resampler for others would be a mistake's.
 const RATES: std::ops::RangeInclusive<f64> = 1000.0..=768_000.0;
 
-/// The largest sample of decoded audio: 24 dB above full scale.
-const LOUDEST: f32 = 16.0;
+/// The largest sample of decoded audio, over full scale as it may be.
+const LOUDEST: f32 = 8.0;
 
 /// What the last panic said.
 static PANIC: Mutex<String> = Mutex::new(String::new());

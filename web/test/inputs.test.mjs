@@ -117,10 +117,11 @@ test("files are decoded at the rate that their header tells", async () => {
     const odd = new Uint8Array([65, 66, 67]);
     const files = {
       plain: wav([]),
-      odd: wav([chunk("LIST", odd), new Uint8Array(1)]),
-      unpadded: wav([chunk("LIST", odd)]),
+      odd: wav([chunk("JUNK", odd), new Uint8Array(1)]),
+      unpadded: wav([chunk("JUNK", odd)]),
       piped: wav([], 0xffffffff),
       sox: wav([], 0x7ffff000, 0x7ffff024),
+      zero: wav([], 0, 0),
     };
     const rates = {};
     for (const [name, file] of Object.entries(files)) {
@@ -132,13 +133,15 @@ test("files are decoded at the rate that their header tells", async () => {
           rate.push(given[2]);
         }
       };
-      await polymix.Polymix.decode(file).catch(() => {});
+      const length = await polymix.Polymix.decode(file).then((audio) => audio.length, () => 0);
       globalThis.OfflineAudioContext = own;
-      rates[name] = rate[0];
+      rates[name] = [rate[0], length];
     }
     return rates;
   });
-  assert.deepEqual(rates, { plain: 22050, odd: 22050, unpadded: 22050, piped: 22050, sox: 22050 });
+  const { unpadded, ...read } = rates;
+  for (const [name, found] of Object.entries(read)) assert.deepEqual(found, [22050, 4000], name);
+  assert.equal(unpadded[0], 22050);
 });
 
 test("audio that is none, or too short or too loud, is refused with its reason, the same by every call", async () => {
@@ -174,8 +177,8 @@ test("audio that is none, or too short or too loud, is refused with its reason, 
       "gone.wav cannot be read": [gone],
       detached: [detached, options],
       "handed over to another thread": [spent],
-      "reach 12000": [new Float32Array(1600).fill(12000), options],
-      "reach 3": [Float32Array.of(3e38), options],
+      12000: [new Float32Array(1600).fill(12000), options],
+      "sample.*1": [Float32Array.of(3e38), options],
       "shorter than a sample": [Float32Array.of(0.5), { sampleRate: 48000 }],
     };
     const errors = {};
