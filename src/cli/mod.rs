@@ -49,7 +49,10 @@ pub fn main() -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(Error::Interrupted)) if output::reader_is_gone() => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            report(&error);
+            match &error {
+                Error::DeviceLost(text) => report(format!("{text}, with --resume if a run was under way")),
+                _ => report(&error),
+            }
             ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
         }
         Err(_) => ExitCode::FAILURE,

@@ -60,7 +60,7 @@ impl StreamRecognizer {
         let Some(trained) = config.model.causal_chunk else {
             return Err(Error::invalid(
                 "the model hears whole utterances and cannot transcribe a stream; train one with \
-                 model.causal_chunk, or transcribe without --stream",
+                 model.causal_chunk, or give the whole utterance",
             ));
         };
         let chunk = chunk.unwrap_or(trained).max(1);
