@@ -10,7 +10,7 @@ use super::progress::Reporter;
 use crate::data::check::{self, Bar, Kind, Report};
 use crate::data::{Corpus, LeftOut, convert};
 use crate::error::{Error, Result};
-use crate::models::write_whole;
+use crate::files::write_whole;
 use crate::train::Progress;
 use crate::train::metrics::chart::{self, COLORS, Curve, Panel};
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Corpus, LeftOut, Utterance, parallel};
 use crate::audio::{Place, Recording, SAMPLE_RATE};
 use crate::error::{Error, Result};
-use crate::models::write_whole;
+use crate::files::{clean, make_folder, write_whole};
 
 const MANIFEST: &str = "manifest.jsonl";
 const AUDIO: &str = "audio";
@@ -170,7 +170,8 @@ fn claim(folder: &Path, mark: &Mark) -> Result<()> {
             }
         };
     }
-    std::fs::create_dir_all(folder.join(AUDIO)).map_err(failed)?;
+    make_folder(&folder.join(AUDIO))?;
+    clean(&path)?;
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         if name != AUDIO {
