@@ -56,9 +56,9 @@ fn check(command: &DataCheck, global: &Global) -> Result<()> {
     }
     match report.problems() {
         0 => Ok(()),
-        count if command.strict => {
-            Err(Error::invalid(format!("{count} things are wrong with the data; correct or remove them")))
-        }
+        count if command.strict => Err(Error::invalid(format!(
+            "the check has found faults ({count}); correct or remove what it names"
+        ))),
         _ => Ok(()),
     }
 }

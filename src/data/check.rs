@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::Serialize;
 
 use super::examples::TOLERANCE;
+use super::identity::identity;
 use super::{Corpus, LeftOut, Utterance, parallel};
 use crate::audio::{Audio, Place, SAMPLE_RATE, STRIDE, frame_count};
 use crate::error::Error;
@@ -219,7 +220,7 @@ impl Report {
     }
 
     fn find(&mut self, good: &[(&Utterance, Heard)]) {
-        let mut lines: HashMap<String, &str> = HashMap::new();
+        let mut lines: HashMap<u64, &str> = HashMap::new();
         let mut contents: HashMap<(u64, usize), &Utterance> = HashMap::new();
         let labelled = self.texts > 0;
         for (utterance, heard) in good {
@@ -265,7 +266,7 @@ impl Report {
             for note in &heard.notes {
                 add(Kind::Doubtful, note.clone());
             }
-            if let Some(first) = lines.insert(name.clone(), &utterance.origin) {
+            if let Some(first) = lines.insert(identity(&utterance.audio), &utterance.origin) {
                 let reason = format!("is the same recording as that of {first}");
                 add(Kind::SameRecording, reason);
             } else if heard.peak >= SILENT {

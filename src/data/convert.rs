@@ -10,10 +10,11 @@ use flacenc::component::BitRepr;
 use flacenc::error::Verify;
 use serde::{Deserialize, Serialize};
 
+use super::identity::identity;
 use super::{Corpus, LeftOut, Utterance, parallel};
 use crate::audio::{Place, Recording, SAMPLE_RATE};
 use crate::error::{Error, Result};
-use crate::files::{clean, make_folder, write_whole};
+use crate::files::{clean, write_whole};
 
 const MANIFEST: &str = "manifest.jsonl";
 const AUDIO: &str = "audio";
@@ -170,17 +171,15 @@ fn claim(folder: &Path, mark: &Mark) -> Result<()> {
             }
         };
     }
-    make_folder(&folder.join(AUDIO))?;
     clean(&path)?;
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
+    let mut entries = folder.exists().then(|| std::fs::read_dir(folder)).transpose().map_err(failed)?;
+    if let Some(entry) = entries.as_mut().and_then(Iterator::next) {
         let name = entry.map_err(failed)?.file_name();
-        if name != AUDIO {
-            let name = name.to_string_lossy();
-            return Err(Error::file(
-                folder,
-                format!("holds {name}, which is of no conversion; give another --out"),
-            ));
-        }
+        let name = name.to_string_lossy();
+        return Err(Error::file(
+            folder,
+            format!("holds {name}, which is of no conversion; give another --out"),
+        ));
     }
     let json = serde_json::to_vec_pretty(mark).map_err(|error| Error::invalid(error.to_string()))?;
     write_whole(&path, &json)
@@ -189,12 +188,11 @@ fn claim(folder: &Path, mark: &Mark) -> Result<()> {
 /// The names of the files: that of the recording, and a hash of the place, the part and the channel, so that
 /// a name stands for the same samples in every run.
 fn names(corpus: &Corpus) -> Vec<String> {
-    corpus.utterances.iter().map(|utterance| name(utterance)).collect()
+    corpus.utterances.iter().map(name).collect()
 }
 
 fn name(utterance: &Utterance) -> String {
     const LONGEST: usize = 80;
-    let identity = utterance.audio.to_string();
     let file = match &utterance.audio.place {
         Place::File(path) => path.to_string_lossy().into_owned(),
         Place::Member { name, .. } | Place::Memory { name, .. } => name.clone(),
@@ -202,14 +200,7 @@ fn name(utterance: &Utterance) -> String {
     let stem = Path::new(&file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
     let stem: String = stem.trim_start_matches('.').chars().take(LONGEST).map(plain).collect();
-    format!("{stem}-{:016x}.flac", fnv(identity.as_bytes()))
-}
-
-/// FNV-1a, which stays what it is from build to build.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+    format!("{stem}-{:016x}.flac", identity(&utterance.audio))
 }
 
 /// Why there is no file.

@@ -9,6 +9,7 @@ mod cache;
 pub mod check;
 pub mod convert;
 mod examples;
+mod identity;
 mod left_out;
 mod loader;
 mod manifest;

@@ -4,6 +4,7 @@
 #![cfg(feature = "cli")]
 
 mod convert;
+mod data;
 mod encode;
 mod evaluate;
 mod import;

@@ -188,9 +188,8 @@ fn recording(fields: &Object<'_>, manifest: &Path, line: usize) -> Result<(Strin
         }
         let path = source["source"].as_str().filter(|path| !path.is_empty());
         let path = path.ok_or_else(|| fields.error("has a source without a path; add `source`"))?;
-        let channels = source["channels"]
-            .as_array()
-            .map_or(Vec::new(), |list| list.iter().filter_map(Value::as_u64).collect());
+        let channels = source["channels"].as_array();
+        let channels = channels.map_or(vec![0], |list| list.iter().filter_map(Value::as_u64).collect());
         sources.push(Source { path: resolve_from_here(manifest, path), channels });
     }
     Ok((id, Long { origin: (manifest.to_path_buf(), line), sources, seconds }))

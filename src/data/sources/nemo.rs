@@ -71,23 +71,30 @@ impl Shards {
         self.named.get(&number).cloned().or_else(beside)
     }
 
+    /// Looks into the archive `number`, once.
+    fn open(&mut self, line: &Object<'_>, manifest: &Path, number: u64) -> Result<()> {
+        self.used.insert(number);
+        if self.opened.contains_key(&number) {
+            return Ok(());
+        }
+        let tar = self.path(manifest, number).ok_or_else(|| {
+            line.error(format!(
+                "is in shard {number}, but there is no audio_{number}.tar beside the manifest; \
+                 name the archives after it"
+            ))
+        })?;
+        let mut members = HashMap::new();
+        archive::members(&tar, &mut archive::open(&tar)?, |member, _| {
+            members.insert(member.name, (member.start, member.bytes));
+            Ok(())
+        })?;
+        self.opened.insert(number, (tar, members));
+        Ok(())
+    }
+
     /// Where the audio of a line is.
     fn find(&mut self, line: &Object<'_>, manifest: &Path, number: u64, name: &str) -> Result<Place> {
-        self.used.insert(number);
-        if !self.opened.contains_key(&number) {
-            let tar = self.path(manifest, number).ok_or_else(|| {
-                line.error(format!(
-                    "is in shard {number}, but there is no audio_{number}.tar beside the manifest; \
-                     name the archives after it"
-                ))
-            })?;
-            let mut members = HashMap::new();
-            archive::members(&tar, &mut archive::open(&tar)?, |member, _| {
-                members.insert(member.name, (member.start, member.bytes));
-                Ok(())
-            })?;
-            self.opened.insert(number, (tar, members));
-        }
+        self.open(line, manifest, number)?;
         let (tar, members) = &self.opened[&number];
         let (stored, &(start, bytes)) = members
             .get_key_value(name)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::csv::{self, Record};
 use super::lines::Lines;
 use super::{Found, folder_of};
-use crate::audio::{self, Recording, SAMPLE_RATE, Span};
+use crate::audio::{Channel, Recording, SAMPLE_RATE, Span};
 use crate::data::{Utterance, parallel};
 use crate::error::{Error, Result};
 use crate::text::compose;
@@ -56,8 +56,13 @@ fn place_parts(utterances: &mut [Utterance], parts: &[(usize, Samples)]) {
     let path = |at: usize| utterances[at].audio.path().unwrap_or(Path::new("")).to_path_buf();
     let files: Vec<PathBuf> =
         parts.iter().map(|(at, _)| path(*at)).collect::<HashSet<_>>().into_iter().collect();
-    // A file that cannot be read is named when it is to be heard.
-    let rates = parallel(files.len(), |at| audio::sample_rate(&files[at]).unwrap_or(SAMPLE_RATE));
+    // The beginning of a file tells its rate. What cannot be read is named when it is to be heard.
+    let beginning = Some(Span { start: 0.0, seconds: Some(0.02) });
+    let rates = parallel(files.len(), |at| {
+        let recording =
+            Recording { span: beginning, channel: Channel::Only(1), ..Recording::file(&files[at]) };
+        recording.read().map_or(SAMPLE_RATE, |audio| audio.source_rate)
+    });
     let rates: HashMap<&Path, u32> = files.iter().map(PathBuf::as_path).zip(rates).collect();
     let rate: Vec<f64> = parts.iter().map(|(at, _)| f64::from(rates[path(*at).as_path()])).collect();
     for ((at, samples), rate) in parts.iter().zip(rate) {

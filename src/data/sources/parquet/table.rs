@@ -39,7 +39,7 @@ pub(in super::super) fn read(path: &Path, bytes: Option<&[u8]>, found: &mut Foun
         Error::file(path, format!("is not a parquet table that can be read ({error}); fetch it again"))
     };
     // The library takes sizes in damaged tables at their word.
-    let guarded = catch_unwind(AssertUnwindSafe(|| {
+    let guarded = catch_unwind(AssertUnwindSafe(|| -> Result<()> {
         let reader: Box<dyn FileReader> = match bytes {
             Some(bytes) => {
                 Box::new(SerializedFileReader::new(bytes::Bytes::copy_from_slice(bytes)).map_err(damaged)?)
