@@ -6,6 +6,7 @@
 mod convert;
 mod encode;
 mod import;
+mod runs;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
