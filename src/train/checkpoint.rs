@@ -78,9 +78,17 @@ impl Checkpoint {
         new.write("optimizer.safetensors", &self.moments.serialize(Precision::F32)?)?;
         new.write("state.json", &state)?;
         new.finish()?;
-        let mut whole = list(run)?;
-        whole.truncate(whole.len().saturating_sub(keep.max(1)));
-        whole.into_iter().try_for_each(|(_, old)| files::remove_folder(&old))
+        Self::prune(run, self.state.step, keep)
+    }
+
+    /// Removes all but the newest `keep` checkpoints of `run` up to `step`, which is whole.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn prune(run: &Path, step: u64, keep: usize) -> Result<()> {
+        let mut old: Vec<_> = list(run)?.into_iter().filter(|&(other, _)| other <= step).collect();
+        old.truncate(old.len().saturating_sub(keep.max(1)));
+        old.into_iter().try_for_each(|(_, old)| files::remove_folder(&old))
     }
 
     /// Removes what a killed process left half done in `run`.

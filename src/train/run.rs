@@ -135,6 +135,9 @@ impl Run<'_> {
         let mut metrics = MetricsWriter::open(self.folder, self.state.step)?;
         if self.state.step == 0 {
             self.survey(progress)?;
+        } else {
+            // A run may be killed before it has removed the old ones.
+            Checkpoint::prune(self.folder, self.state.step, self.recipe.run.keep_checkpoints)?;
         }
         let mut loader = self.train.start(self.state.next)?;
         self.prepare()?;
