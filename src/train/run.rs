@@ -309,8 +309,8 @@ impl Run<'_> {
         let line = ValidLine {
             step: self.state.step,
             valid_loss: totals.loss / totals.weight.max(1.0),
-            wer: scores.as_ref().map(|s| s.wer),
-            cer: scores.as_ref().map(|s| s.cer),
+            wer: scores.as_ref().and_then(|s| s.wer),
+            cer: scores.as_ref().and_then(|s| s.cer),
             accuracy: (self.task.phase() == Phase::Pretrain).then(|| totals.correct / totals.weight.max(1.0)),
         };
         metrics.valid(&line)?;
