@@ -12,6 +12,8 @@ pub mod cli;
 pub mod data;
 pub mod error;
 pub mod exec;
+#[cfg(feature = "cli")]
+pub mod files;
 pub mod gpu;
 pub mod graph;
 pub mod models;

@@ -8,6 +8,7 @@ use pollster::block_on;
 use super::arguments::Global;
 use super::output::note;
 use crate::error::Result;
+use crate::files::write_whole;
 use crate::gpu::{Gpu, Selection, Tier};
 
 /// An open device. When it is dropped, its compiled kernels are kept for the next process.
@@ -47,9 +48,7 @@ impl Device {
         if data.is_empty() || data == self.cached {
             return None;
         }
-        std::fs::create_dir_all(path.parent()?).ok()?;
-        let aside = path.with_extension(format!("{}.partial", std::process::id()));
-        std::fs::write(&aside, data).and_then(|()| std::fs::rename(&aside, path)).ok()
+        write_whole(path, &data).ok()
     }
 }
 

@@ -13,7 +13,8 @@ use super::progress::Reporter;
 use super::train::{command_line, stop_on_interrupt};
 use crate::data::Corpus;
 use crate::error::{Error, Result};
-use crate::models::{SavedModel, write_whole};
+use crate::files::{make_folder, remove_file, remove_folder, write_whole};
+use crate::models::SavedModel;
 use crate::recipe::Recipe;
 use crate::train::{self, Progress, Request};
 
@@ -149,18 +150,12 @@ fn corpus_folder() -> Result<PathBuf> {
 fn clear(out: &Path) -> Result<()> {
     let failed =
         |error: std::io::Error| Error::file(out, format!("cannot be prepared ({error}); give another --out"));
-    std::fs::create_dir_all(out).map_err(failed)?;
+    make_folder(out)?;
     let empty = std::fs::read_dir(out).map_err(failed)?.next().is_none();
     if !empty && !out.join(MARKER).is_file() {
         return Err(Error::file(out, "holds something else than a former demo; give another --out"));
     }
-    std::fs::write(out.join(MARKER), "This folder is made by `polymix demo`, which empties it.\n")
-        .map_err(failed)?;
-    for run in RUNS.map(|name| out.join(name)).iter().filter(|run| run.exists()) {
-        std::fs::remove_dir_all(run).map_err(failed)?;
-    }
-    match std::fs::remove_file(out.join("demo.json")) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
-        _ => Ok(()),
-    }
+    write_whole(&out.join(MARKER), b"This folder is made by `polymix demo`, which empties it.\n")?;
+    RUNS.iter().try_for_each(|run| remove_folder(&out.join(run)))?;
+    remove_file(&out.join("demo.json"))
 }

@@ -19,7 +19,8 @@ use crate::data::{
     Batch, BatchIndex, Corpus, Examples, Exclusions, FeatureCache, Identity, Loader, LoaderConfig, Order,
 };
 use crate::error::{Error, Result};
-use crate::models::{SavedConfig, SavedModel, write_whole};
+use crate::files::write_whole;
+use crate::models::{SavedConfig, SavedModel};
 use crate::recipe::Recipe;
 use crate::text::Vocabulary;
 use crate::weights::{Precision, Weights};
@@ -356,12 +357,9 @@ impl Run<'_> {
         let searching = self.state.loss_scale.is_some_and(|scale| !scale.is_smallest());
         self.check_finite(&self.state.totals, searching)?;
         self.state.schedule = self.schedule.state();
-        let checkpoint = Checkpoint {
-            state: self.state.clone(),
-            values: self.weights()?,
-            moments: block_on(self.stepper.parameters.moments(&self.stepper.executor))?,
-        };
-        for weights in [&checkpoint.values, &checkpoint.moments] {
+        let (values, moments) =
+            (self.weights()?, block_on(self.stepper.parameters.moments(&self.stepper.executor))?);
+        for weights in [&values, &moments] {
             finite(weights).map_err(|error| {
                 Error::invalid(format!(
                     "step {} is not saved: {error}; lower the learning rate, and go on from the last checkpoint with \
@@ -370,21 +368,25 @@ impl Run<'_> {
                 ))
             })?;
         }
-        checkpoint.save(self.folder, self.recipe.run.keep_checkpoints)?;
-        self.save_model("last", checkpoint.values)
+        // First, so that `last` is never older than the checkpoint: a run that is killed between comes here again.
+        let values = self.save_model("last", values)?;
+        let checkpoint = Checkpoint { state: self.state.clone(), values, moments };
+        checkpoint.save(self.folder, self.recipe.run.keep_checkpoints)
     }
 
     pub(super) fn weights(&self) -> Result<Weights> {
         block_on(self.stepper.parameters.values(&self.stepper.executor))
     }
 
-    pub(super) fn save_model(&self, name: &str, weights: Weights) -> Result<()> {
+    /// Saves a model and gives its weights back.
+    pub(super) fn save_model(&self, name: &str, weights: Weights) -> Result<Weights> {
         let model = SavedModel {
             config: SavedConfig { kind: self.task.kind(), model: self.recipe.model.clone(), bands: BANDS },
             weights,
             preprocessor: self.state.preprocessor.clone(),
             vocabulary: self.vocabulary.clone(),
         };
-        model.save(&self.folder.join(name), Precision::F32, &self.card())
+        model.save(&self.folder.join(name), Precision::F32, &self.card())?;
+        Ok(model.weights)
     }
 }

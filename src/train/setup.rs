@@ -84,8 +84,10 @@ pub fn pretrain(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
         let padding = audio_padding(&recipe.model, AudioPadding::ReferencePretrain);
         let data = Data { request, config: &config.data, silence: 0.0, padding, augmentation: None };
         let corpus = Arc::new(Corpus::load(&request.data)?);
+        // Before the statistics, which may take long.
+        let valid = data.valid(&mut plan.valid_named, progress)?;
         let (train, preprocessor) = data.train(corpus, &start, &mut plan.train_named, progress)?;
-        let valid = data.valid(&preprocessor, &mut plan.valid_named, progress)?;
+        let valid = valid.map(|listed| data.valid_source(listed, &preprocessor));
         plan.run(gpu, start, Box::new(task), config.steps, train, valid, preprocessor, None, progress)
     };
     stop::answered(begin())
@@ -119,8 +121,10 @@ pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
         let corpus = Arc::new(Corpus::load(&request.data)?);
         corpus.texts()?;
         let vocabulary = start.vocabulary(&corpus, recipe)?;
+        // Before the statistics, which may take long.
+        let valid = data.valid(&mut plan.valid_named, progress)?;
         let (train, preprocessor) = data.train(corpus.clone(), &start, &mut plan.train_named, progress)?;
-        let valid = data.valid(&preprocessor, &mut plan.valid_named, progress)?;
+        let valid = valid.map(|listed| data.valid_source(listed, &preprocessor));
         let mut capacity = longest(&vocabulary, &corpus)?;
         if let Some(valid) = &valid {
             capacity = capacity.max(longest(&vocabulary, &valid.corpus)?);

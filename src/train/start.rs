@@ -43,6 +43,7 @@ impl Start {
         let mut start =
             Self { _lock: lock, checkpoint: None, init: None, keeps_head: false, changed: Vec::new() };
         if request.resume {
+            Checkpoint::clean(&request.out)?;
             start.checkpoint = Checkpoint::newest(&request.out)?;
             match &mut start.checkpoint {
                 None => tracing::warn!(
