@@ -7,6 +7,7 @@ mod convert;
 mod encode;
 mod evaluate;
 mod import;
+mod runs;
 mod transcribe;
 
 use std::path::{Path, PathBuf};
