@@ -61,14 +61,16 @@ pub(super) fn choose_channel(utterances: &mut [Utterance], channel: Option<Chann
 /// Whether the source is a folder, or named as a list of recordings.
 fn is_list(source: &Path) -> bool {
     let extension = source.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    let named =
-        matches!(extension.as_deref(), Some("jsonl" | "ndjson" | "json" | "csv" | "tsv" | "gz" | "tar" | "tgz" | "parquet"));
+    let named = matches!(
+        extension.as_deref(),
+        Some("jsonl" | "ndjson" | "json" | "csv" | "tsv" | "gz" | "tar" | "tgz" | "parquet")
+    );
     named || source.is_dir()
 }
 
 /// A recording that is a source itself.
 fn alone(audio: Recording, source: &Path) -> Utterance {
-    Utterance { audio, duration: None, text: None, speaker: None, origin: source.display().to_string() }
+    Utterance::new(audio, source.display().to_string())
 }
 
 /// The error about a recording, with the manifest's line where one names it.

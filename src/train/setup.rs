@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pollster::block_on;
 
-use super::checkpoint::{SinceLog, State};
+use super::checkpoint::{Checkpoint, SinceLog, State};
 use super::data::Data;
 use super::finetune::Finetune;
 use super::loss_scale::LossScale;
