@@ -81,6 +81,7 @@ fn train(gpu: Arc<Gpu>, folder: &Path, run: &Path) -> Result<()> {
         out: run.to_path_buf(),
         init: None,
         resume: run.join("checkpoints").is_dir(),
+        other_data: false,
         limit_steps: None,
         strict: true,
     };
