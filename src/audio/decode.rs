@@ -94,6 +94,24 @@ pub fn duration(path: impl AsRef<Path>) -> Result<f64> {
     }
 }
 
+/// The sample rate of a file in Hz, from its header.
+///
+/// # Errors
+/// As for [`read`], as far as the header shows it.
+pub fn sample_rate(path: impl AsRef<Path>) -> Result<u32> {
+    let path = path.as_ref();
+    let rate = match open(path)? {
+        Source::Wav(reader) => Some(reader.spec().sample_rate),
+        Source::Compressed(format) => {
+            let track = format.default_track(TrackType::Audio);
+            track.and_then(|track| track.codec_params.as_ref()?.audio()?.sample_rate)
+        }
+    };
+    let rate = rate.ok_or_else(|| Error::file(path, format!("holds no audio track; {FORMATS}")))?;
+    check_rate(path, rate)?;
+    Ok(rate)
+}
+
 enum Source {
     Wav(WavReader<BufReader<File>>),
     Compressed(Box<dyn FormatReader>),

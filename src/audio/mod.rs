@@ -19,7 +19,7 @@ mod stream;
 #[cfg(feature = "cli")]
 pub use augment::Augmentation;
 #[cfg(feature = "cli")]
-pub use decode::{Audio, duration, is_audio_name, read};
+pub use decode::{Audio, duration, is_audio_name, read, sample_rate};
 pub use features::{BANDS, Features, HOP, LogMel, SAMPLE_RATE, frame_count};
 pub use normalization::{Accumulator, Normalization, Stats};
 pub use preprocess::{PaddedBatch, Padding, Preprocessor, STRIDE, pad_silence};

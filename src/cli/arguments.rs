@@ -62,6 +62,9 @@ pub(super) enum Command {
     /// Makes a model of another toolkit's checkpoint
     #[command(subcommand)]
     Import(Import),
+    /// Looks into data, and writes it in another form
+    #[command(subcommand)]
+    Data(Data),
 }
 
 #[derive(Debug, Args)]
@@ -334,6 +337,46 @@ pub(super) struct ImportSpeechbrain {
     /// Folder of the model
     #[arg(long, value_name = "MODEL")]
     pub out: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Data {
+    /// Hears everything once: hours, lengths, formats, alphabet, and what is wrong with it
+    Check(DataCheck),
+    /// Writes any data as JSON lines with 16 kHz FLAC files
+    Convert(DataConvert),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DataCheck {
+    /// Manifests, folders or archives
+    #[arg(required = true, value_name = "SRC")]
+    pub sources: Vec<PathBuf>,
+    /// Prints one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Writes a histogram of the lengths
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+    /// Fails where something is wrong
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DataConvert {
+    /// Manifests, folders or archives
+    #[arg(required = true, value_name = "SRC")]
+    pub sources: Vec<PathBuf>,
+    /// Folder for manifest.jsonl and audio/; what an earlier run has written there is kept
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Prints one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Makes a bad file an error
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// A number of something.

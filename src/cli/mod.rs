@@ -3,6 +3,7 @@
 mod adapter;
 mod arguments;
 mod convert;
+mod data;
 mod demo;
 mod devices;
 mod encode;
@@ -87,6 +88,7 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Info(command) => info::run(command, global),
         Command::Convert(command) => convert::run(command, global),
         Command::Import(command) => import::run(command, global),
+        Command::Data(command) => data::run(command, global),
     }
 }
 

@@ -70,7 +70,7 @@ fn is_list(source: &Path) -> bool {
 
 /// A recording that is a source itself.
 fn alone(audio: Recording, source: &Path) -> Utterance {
-    Utterance { audio, duration: None, text: None, speaker: None, origin: source.display().to_string() }
+    Utterance::new(audio, source.display().to_string())
 }
 
 /// The error about a recording, with the manifest's line where one names it.

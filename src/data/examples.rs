@@ -329,6 +329,7 @@ mod tests {
             duration: Some(seconds),
             text: None,
             speaker: (!speaker.is_empty()).then(|| speaker.to_string()),
+            label: None,
             origin: format!("m.jsonl:{}", i + 1),
         };
         Corpus { utterances: clips.iter().enumerate().map(utterance).collect() }

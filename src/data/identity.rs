@@ -76,11 +76,9 @@ mod tests {
     fn folders_do_not_count_but_names_lengths_and_texts_do() {
         let corpus = |folder: &str, seconds: f64, text: &str| Corpus {
             utterances: vec![Utterance {
-                audio: Recording::file(format!("{folder}/a.wav")),
                 duration: Some(seconds),
                 text: Some(text.to_owned()),
-                speaker: None,
-                origin: "m.jsonl:1".to_owned(),
+                ..Utterance::new(Recording::file(format!("{folder}/a.wav")), "m.jsonl:1".to_owned())
             }],
         };
         let of = |corpus: &Corpus| Identity::of(corpus, &Lengths::stated(corpus));

@@ -59,7 +59,7 @@ impl std::fmt::Display for Why {
             Self::TooShort => "too short",
             Self::TooLong => "too long",
             Self::Impossible => "with a text too long for the audio",
-            Self::OutsideVocabulary => "with characters outside the vocabulary",
+            Self::OutsideVocabulary => "out of the loss alone, for characters outside the vocabulary",
         })
     }
 }

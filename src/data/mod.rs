@@ -6,14 +6,17 @@
 //! unbroken one would have seen. What a file turns out to lack is an [`Exclusions`].
 
 mod cache;
-mod csv;
+pub mod check;
+pub mod convert;
 mod examples;
 mod identity;
 mod left_out;
 mod lengths;
 mod loader;
 mod manifest;
+mod parallel;
 mod sampler;
+mod sources;
 mod statistics;
 
 pub use cache::FeatureCache;
@@ -23,5 +26,6 @@ pub use left_out::{Exclusions, LeftOut, Why, counted};
 pub use lengths::Lengths;
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use manifest::{Corpus, Utterance};
+use parallel::parallel;
 pub use sampler::{BatchIndex, BatchSize, BucketConfig, Order, PlannedBatch, Sampler};
 pub use statistics::statistics;

@@ -27,12 +27,7 @@ pub(super) struct Data<'a> {
 
 impl Data<'_> {
     /// The examples of a corpus; what it lacks is named.
-    fn examples(
-        &self,
-        corpus: &Corpus,
-        named: &mut Named,
-        progress: &mut dyn Progress,
-    ) -> Result<(Examples, Identity)> {
+    fn list(&self, corpus: Arc<Corpus>, named: &mut Named, progress: &mut dyn Progress) -> Result<Listed> {
         let config = ExampleConfig {
             min_seconds: self.config.min_seconds,
             max_seconds: Some(self.config.max_seconds),
@@ -42,14 +37,15 @@ impl Data<'_> {
         };
         stop::check()?;
         progress.begin("lengths", corpus.utterances.len() as u64);
-        let mut lengths = Lengths::measure(corpus, self.request.strict, &mut |done, _| {
+        let mut lengths = Lengths::measure(&corpus, self.request.strict, &mut |done, _| {
             progress.advance(done as u64);
             stop::check()
         })?;
         named.say_differing(std::mem::take(&mut lengths.differing));
-        let examples = Examples::build(corpus, &lengths, &config, self.request.recipe.run.seed)?;
+        let examples = Examples::build(&corpus, &lengths, &config, self.request.recipe.run.seed)?;
         named.say_all(&examples.left_out);
-        Ok((examples, Identity::of(corpus, &lengths)))
+        let identity = Identity::of(&corpus, &lengths);
+        Ok(Listed { corpus, identity, examples })
     }
 
     fn loader(&self, preprocessor: &PreprocessorConfig, order: Order) -> LoaderConfig {
@@ -76,7 +72,7 @@ impl Data<'_> {
         named: &mut Named,
         progress: &mut dyn Progress,
     ) -> Result<(Source, PreprocessorConfig)> {
-        let (examples, identity) = self.examples(&corpus, named, progress)?;
+        let Listed { corpus, identity, examples } = self.list(corpus, named, progress)?;
         progress.message(&format!(
             "{} examples, {:.2} hours; left out: {}",
             examples.list.len(),
@@ -110,24 +106,31 @@ impl Data<'_> {
         Ok((Source::new(corpus, identity, examples, config), preprocessor))
     }
 
-    /// Validation data, if there are any.
-    pub fn valid(
-        &self,
-        preprocessor: &PreprocessorConfig,
-        named: &mut Named,
-        progress: &mut dyn Progress,
-    ) -> Result<Option<Source>> {
+    /// What there is of validation data, if they were asked for.
+    pub fn valid(&self, named: &mut Named, progress: &mut dyn Progress) -> Result<Option<Listed>> {
         if self.request.valid.is_empty() {
             return Ok(None);
         }
         let corpus = Arc::new(Corpus::load(&self.request.valid)?);
-        let (examples, identity) = self.examples(&corpus, named, progress).map_err(|error| match error {
+        let listed = self.list(corpus, named, progress).map_err(|error| match error {
             Error::Invalid(message) => Error::invalid(format!("the validation data: {message}")),
             other => other,
-        })?;
-        let config = self.loader(preprocessor, Order::Sorted);
-        Ok(Some(Source::new(corpus, identity, examples, config)))
+        });
+        listed.map(Some)
     }
+
+    /// Batches of validation data.
+    pub fn valid_source(&self, listed: Listed, preprocessor: &PreprocessorConfig) -> Source {
+        let Listed { corpus, identity, examples } = listed;
+        Source::new(corpus, identity, examples, self.loader(preprocessor, Order::Sorted))
+    }
+}
+
+/// The examples of a corpus.
+pub(super) struct Listed {
+    pub corpus: Arc<Corpus>,
+    identity: Identity,
+    examples: Examples,
 }
 
 fn augmentation(config: &AugmentationConfig) -> Augmentation {

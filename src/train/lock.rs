@@ -5,6 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::files::{make_folder, refused};
 
 /// The right to write into a run's folder. The system takes the lock back when the process ends, however it does, so
 /// that a file that is left over holds nobody up.
@@ -22,10 +23,9 @@ impl RunLock {
     /// # Errors
     /// When another process has it, which is named, or the folder cannot be written.
     pub fn take(run: &Path) -> Result<Self> {
-        std::fs::create_dir_all(run)
-            .map_err(|e| Error::file(run, format!("cannot be created ({e}); give another --out")))?;
+        make_folder(run)?;
         let path = run.join("lock");
-        let failed = |e: std::io::Error| Error::file(&path, format!("cannot be written ({e})"));
+        let failed = |error: std::io::Error| refused(&path, &error);
         loop {
             let mut file = OpenOptions::new()
                 .read(true)

@@ -32,6 +32,9 @@ impl Named {
         let count = self.counts.entry(why).or_default();
         *count += 1;
         match *count {
+            count if count <= MOST && why == Why::OutsideVocabulary => {
+                tracing::warn!("out of the loss of {}: {left_out}", self.what);
+            }
             count if count <= MOST => tracing::warn!("left out of {}: {left_out}", self.what),
             count if count == MOST + 1 => {
                 tracing::warn!("more are left out of {}, {why}; they are counted, not named", self.what);

@@ -151,11 +151,15 @@ impl Run<'_> {
         let mut metrics = MetricsWriter::open(self.folder, self.state.step)?;
         if first {
             // A folder or a disk that takes no checkpoint is known before the first step, and so is the memory.
-            self.checkpoint()?;
+            self.checkpoint(false)?;
+        } else {
+            // It may have been killed before it had removed the old ones.
+            Checkpoint::prune(self.folder, self.state.step, self.recipe.run.keep_checkpoints)?;
         }
         if self.state.validation_due && self.valid.is_some() {
             self.validated(&mut metrics, progress)?;
-            self.checkpoint()?;
+            metrics.plot()?;
+            self.checkpoint(false)?;
         }
         let run = &self.recipe.run;
         let epoch = (loader.batches_per_epoch() / self.accumulation).max(1) as u64;
@@ -181,8 +185,9 @@ impl Run<'_> {
             }
             let stopped = stop::interrupted();
             if step.is_multiple_of(run.checkpoint_every) || last || stopped {
-                self.checkpoint()?;
                 metrics.plot()?;
+                // Last, so that a run that has its last checkpoint lacks nothing.
+                self.checkpoint(last)?;
             }
             if stopped && !last {
                 progress.message(&format!("saved after step {step}; go on with --resume"));
@@ -191,10 +196,6 @@ impl Run<'_> {
             if validates {
                 clock = Instant::now();
             }
-        }
-        metrics.plot()?;
-        if self.valid.is_none() && self.state.best.is_none() {
-            self.save_model("best", self.weights()?)?;
         }
         Ok(self.outcome())
     }
@@ -222,7 +223,7 @@ impl Run<'_> {
             return Ok(());
         }
         self.state.validation_due = true;
-        self.checkpoint()?;
+        self.checkpoint(false)?;
         metrics.plot()?;
         progress.message(&format!("saved after step {}; go on with --resume", self.state.step));
         Err(Error::Interrupted)
@@ -350,8 +351,9 @@ impl Run<'_> {
         }))
     }
 
-    /// Saves `checkpoints/<step>` and `last`, unless what they would hold could not be gone on from.
-    fn checkpoint(&mut self) -> Result<()> {
+    /// Saves `last` and `checkpoints/<step>`, unless what they would hold could not be gone on from; at the last step
+    /// also `best`, where nothing was validated.
+    fn checkpoint(&mut self, last: bool) -> Result<()> {
         self.state.totals = block_on(self.stepper.totals())?;
         self.state.loss_scale = block_on(self.stepper.loss_scale())?;
         let searching = self.state.loss_scale.is_some_and(|scale| !scale.is_smallest());
@@ -368,7 +370,9 @@ impl Run<'_> {
                 ))
             })?;
         }
-        // First, so that `last` is never older than the checkpoint: a run that is killed between comes here again.
+        // Models first, so that they are never older than the checkpoint: a run that is killed between comes here again.
+        let best = last && self.valid.is_none() && self.state.best.is_none();
+        let values = if best { self.save_model("best", values)? } else { values };
         let values = self.save_model("last", values)?;
         let checkpoint = Checkpoint { state: self.state.clone(), values, moments };
         checkpoint.save(self.folder, self.recipe.run.keep_checkpoints)

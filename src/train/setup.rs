@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pollster::block_on;
 
-use super::checkpoint::{SinceLog, State};
+use super::checkpoint::{Checkpoint, SinceLog, State};
 use super::data::Data;
 use super::finetune::Finetune;
 use super::loss_scale::LossScale;
@@ -78,14 +78,16 @@ pub fn pretrain(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
             train_named: Named::new("training"),
             valid_named: Named::new("validation"),
         };
-        if let Some(outcome) = plan.done(&start, config.steps, progress) {
+        if let Some(outcome) = plan.done(&start, config.steps, progress)? {
             return Ok(outcome);
         }
         let padding = audio_padding(&recipe.model, AudioPadding::ReferencePretrain);
         let data = Data { request, config: &config.data, silence: 0.0, padding, augmentation: None };
         let corpus = Arc::new(Corpus::load(&request.data)?);
+        // Before the statistics, which may take long.
+        let valid = data.valid(&mut plan.valid_named, progress)?;
         let (train, preprocessor) = data.train(corpus, &start, &mut plan.train_named, progress)?;
-        let valid = data.valid(&preprocessor, &mut plan.valid_named, progress)?;
+        let valid = valid.map(|listed| data.valid_source(listed, &preprocessor));
         plan.run(gpu, start, Box::new(task), config.steps, train, valid, preprocessor, None, progress)
     };
     stop::answered(begin())
@@ -108,7 +110,7 @@ pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
             valid_named: Named::new("validation"),
         };
         if let Duration::Steps(steps) = config.duration()
-            && let Some(outcome) = plan.done(&start, steps, progress)
+            && let Some(outcome) = plan.done(&start, steps, progress)?
         {
             return Ok(outcome);
         }
@@ -119,8 +121,10 @@ pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
         let corpus = Arc::new(Corpus::load(&request.data)?);
         corpus.texts()?;
         let vocabulary = start.vocabulary(&corpus, recipe)?;
+        // Before the statistics, which may take long.
+        let valid = data.valid(&mut plan.valid_named, progress)?;
         let (train, preprocessor) = data.train(corpus.clone(), &start, &mut plan.train_named, progress)?;
-        let valid = data.valid(&preprocessor, &mut plan.valid_named, progress)?;
+        let valid = valid.map(|listed| data.valid_source(listed, &preprocessor));
         let mut capacity = longest(&vocabulary, &corpus)?;
         if let Some(valid) = &valid {
             capacity = capacity.max(longest(&vocabulary, &valid.corpus)?);
@@ -132,7 +136,7 @@ pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
                 epochs * batches.div_ceil(config.optimizer.accumulation.max(1) as u64)
             }
         };
-        if let Some(outcome) = plan.done(&start, steps, progress) {
+        if let Some(outcome) = plan.done(&start, steps, progress)? {
             return Ok(outcome);
         }
         let task = Finetune {
@@ -169,12 +173,15 @@ impl Plan<'_> {
         self.request.limit_steps.map_or(steps, |limit| limit.min(steps))
     }
 
-    /// How a run stands that has nothing left to do; nothing of it is changed.
-    fn done(&self, start: &Start, steps: u64, progress: &mut dyn Progress) -> Option<Outcome> {
-        let state = &start.checkpoint.as_ref()?.state;
+    /// How a run stands that has nothing left to do; nothing of it is changed, but that old checkpoints go which a
+    /// killed process had no time to remove.
+    fn done(&self, start: &Start, steps: u64, progress: &mut dyn Progress) -> Result<Option<Outcome>> {
+        let Some(checkpoint) = &start.checkpoint else { return Ok(None) };
+        let state = &checkpoint.state;
         if state.step < self.stop_at(steps) || state.validation_due {
-            return None;
+            return Ok(None);
         }
+        Checkpoint::prune(&self.request.out, state.step, self.request.recipe.run.keep_checkpoints)?;
         let run = self.request.out.display();
         progress.message(&match state.step < steps {
             true => format!("{run} stands at step {} of {steps}; raise --limit-steps to go on", state.step),
@@ -184,7 +191,7 @@ impl Plan<'_> {
         });
         let (loss_first, loss_last) = state.losses.unwrap_or((f64::NAN, f64::NAN));
         let models = ["best", "last"].map(|name| self.request.out.join(name));
-        Some(Outcome {
+        Ok(Some(Outcome {
             steps: state.step,
             loss_first,
             loss_last,
@@ -194,7 +201,7 @@ impl Plan<'_> {
             left_out: Default::default(),
             differing: 0,
             finished: state.step >= steps,
-        })
+        }))
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of a run, each made by a step of its own")]

@@ -67,8 +67,7 @@ pub(super) fn excluded(source: &Source, batch: &Batch, row: usize, judged: Row) 
             Some((Why::Impossible, LeftOut::new(utterance, reason)))
         }
         Row::Foreign => {
-            let reason = "has characters in its text that the vocabulary lacks: it is in no loss, and they are errors \
-                          in the rates";
+            let reason = "its text has characters that the vocabulary lacks; they are errors in the rates";
             Some((Why::OutsideVocabulary, LeftOut::new(utterance, reason)))
         }
     }
