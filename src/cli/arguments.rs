@@ -95,6 +95,9 @@ pub(super) struct Training {
     /// Goes on from the run's last checkpoint
     #[arg(long)]
     pub resume: bool,
+    /// Goes on with other training data than the run was begun with
+    #[arg(long, requires = "resume")]
+    pub other_data: bool,
     /// Makes a bad file an error
     #[arg(long)]
     pub strict: bool,

@@ -70,10 +70,10 @@ fn convert(command: &DataConvert, global: &Global) -> Result<()> {
         convert::convert(&corpus, &command.sources, &command.out, command.strict, heard)
     })?;
     for left in converted.left_out.iter().filter(|_| !global.quiet) {
-        note(format!("left out: {} ({})", left.reason, left.origin));
+        note(format!("left out: {left}"));
     }
     for left in converted.clipped.iter().filter(|_| !global.quiet) {
-        note(format!("cut off: {} {} ({})", left.audio_filepath, left.reason, left.origin));
+        note(format!("cut off: {left}"));
     }
     if command.json {
         return print_json(&converted);

@@ -72,6 +72,7 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
         out: out.to_path_buf(),
         init: init.map(Path::to_path_buf),
         resume: false,
+        other_data: false,
         limit_steps: global.limit_steps,
         strict: true,
     };
@@ -105,7 +106,7 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
         transcripts: shown
             .iter()
             .map(|one| Transcript {
-                audio: one.audio_filepath.clone().into(),
+                audio: one.audio_filepath.clone(),
                 text: one.text.clone(),
                 hypothesis: one.hypothesis.clone(),
             })

@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing::level_filters::LevelFilter;
 
 use super::output::note;
+use crate::data::counted;
 use crate::train::Progress;
 use crate::train::metrics::{TrainLine, ValidLine};
 
@@ -98,7 +99,17 @@ impl Progress for Reporter {
         let part =
             |name: &str, value: Option<f64>| value.map_or(String::new(), |v| format!("  {name} {v:.4}"));
         let rates = [part("WER", line.wer), part("CER", line.cer), part("accuracy", line.accuracy)].concat();
-        self.message(&format!("step {}  validation loss {:.4}{rates}", line.step, line.valid_loss));
+        let loss =
+            if line.valid_loss.is_nan() { "none".to_owned() } else { format!("{:.4}", line.valid_loss) };
+        let of = line.loss_utterances.map_or(String::new(), |of| format!(" (the loss of {of})"));
+        let left_out = match line.left_out_reasons.is_empty() {
+            true => String::new(),
+            false => format!("; left out: {}", counted(&line.left_out_reasons)),
+        };
+        self.message(&format!(
+            "step {}  validation loss {loss}{rates}  of {} utterances{of}{left_out}",
+            line.step, line.utterances
+        ));
     }
 }
 

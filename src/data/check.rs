@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Serialize;
 
-use super::examples::TOLERANCE;
-use super::identity::identity;
+use super::lengths::TOLERANCE_SECONDS;
+use super::number::number;
 use super::{Corpus, LeftOut, Utterance, parallel};
 use crate::audio::{Audio, Place, SAMPLE_RATE, STRIDE, frame_count};
 use crate::error::Error;
@@ -197,7 +197,8 @@ impl Report {
         let mut seconds: Vec<f64> = good.iter().map(|(_, heard)| heard.seconds()).collect();
         seconds.sort_by(f64::total_cmp);
         self.utterances = good.len();
-        self.hours = seconds.iter().sum::<f64>() / 3600.0;
+        // A sum of nothing is -0.
+        self.hours = seconds.iter().fold(0.0, |sum, seconds| sum + seconds) / 3600.0;
         self.seconds = Quantiles::of(&seconds);
         self.histogram = histogram(&seconds);
         let mut speakers = BTreeSet::new();
@@ -247,7 +248,7 @@ impl Report {
             }
             if let Some(stated) = utterance.duration {
                 let seconds = heard.seconds();
-                if (stated - seconds).abs() * f64::from(SAMPLE_RATE) > TOLERANCE as f64 {
+                if (stated - seconds).abs() > TOLERANCE_SECONDS {
                     let reason =
                         format!("lasts {seconds:.3} s, not the {stated:.3} s that its manifest gives");
                     add(Kind::Duration, reason);
@@ -266,7 +267,7 @@ impl Report {
             for note in &heard.notes {
                 add(Kind::Doubtful, note.clone());
             }
-            if let Some(first) = lines.insert(identity(&utterance.audio), &utterance.origin) {
+            if let Some(first) = lines.insert(number(&utterance.audio), &utterance.origin) {
                 let reason = format!("is the same recording as that of {first}");
                 add(Kind::SameRecording, reason);
             } else if heard.peak >= SILENT {

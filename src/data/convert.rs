@@ -10,7 +10,7 @@ use flacenc::component::BitRepr;
 use flacenc::error::Verify;
 use serde::{Deserialize, Serialize};
 
-use super::identity::identity;
+use super::number::number;
 use super::{Corpus, LeftOut, Utterance, parallel};
 use crate::audio::{Place, Recording, SAMPLE_RATE};
 use crate::error::{Error, Result};
@@ -200,7 +200,7 @@ fn name(utterance: &Utterance) -> String {
     let stem = Path::new(&file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
     let stem: String = stem.trim_start_matches('.').chars().take(LONGEST).map(plain).collect();
-    format!("{stem}-{:016x}.flac", identity(&utterance.audio))
+    format!("{stem}-{:016x}.flac", number(&utterance.audio))
 }
 
 /// Why there is no file.

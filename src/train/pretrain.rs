@@ -7,7 +7,7 @@ use pollster::block_on;
 
 use super::metrics::Phase;
 use super::task::{
-    BatchShape, Feed, Feeds, LossGraph, Results, Task, Totals, common_feeds, layer_drop_feeds,
+    BatchShape, Feed, Feeds, LossGraph, Results, Row, Task, Totals, common_feeds, layer_drop_feeds,
 };
 use crate::audio::BANDS;
 use crate::data::Batch;
@@ -131,7 +131,14 @@ impl Task for Pretrain {
         )))
     }
 
-    fn observe(&self, totals: &mut Totals, _: &Batch, decisions: usize, results: &Results) -> Result<()> {
+    fn rows(&self, batch: &Batch) -> Vec<Row> {
+        batch.lengths.iter().map(|&length| if length > 0 { Row::Whole } else { Row::Empty }).collect()
+    }
+
+    fn observe(&self, totals: &mut Totals, batch: &Batch, decisions: usize, results: &Results) -> Result<()> {
+        let rows = batch.lengths.iter().filter(|&&length| length > 0).count();
+        totals.rows += rows;
+        totals.loss_rows += rows;
         totals.loss += results.loss * decisions as f64;
         totals.weight += decisions as f64;
         totals.correct += results.count;

@@ -13,12 +13,15 @@ use crate::audio::{Channel, Place, Recording, Span};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
 
+/// First byte and length of an archive's members.
+type Members = HashMap<String, (u64, u64)>;
+
 /// The tar archives of a manifest, by their number.
 pub(super) struct Shards {
     /// Archives that were named beside the manifest.
     named: BTreeMap<u64, PathBuf>,
-    /// Members of the archives that were looked into: first byte and length.
-    opened: BTreeMap<u64, (PathBuf, HashMap<String, (u64, u64)>)>,
+    /// Archives that were looked into.
+    opened: BTreeMap<u64, (PathBuf, Members)>,
     used: BTreeSet<u64>,
 }
 
@@ -83,7 +86,7 @@ impl Shards {
                  name the archives after it"
             ))
         })?;
-        let mut members = HashMap::new();
+        let mut members = Members::new();
         archive::members(&tar, &mut archive::open(&tar)?, |member, _| {
             members.insert(member.name, (member.start, member.bytes));
             Ok(())

@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn valid(step: u64, valid_loss: f64) -> Line {
-        Line::Valid(ValidLine { step, valid_loss, wer: None, cer: None, accuracy: None })
+        Line::Valid(ValidLine { step, valid_loss, ..ValidLine::default() })
     }
 
     #[test]
