@@ -31,6 +31,16 @@ impl Device {
             Selection { device: global.device.clone(), cache: (!cached.is_empty()).then(|| cached.clone()) };
         let gpu = Arc::new(block_on(Gpu::new(&selection))?);
         let device = Self { gpu, cache, cached };
+        let capabilities = device.gpu.capabilities();
+        tracing::debug!(
+            "opened {} for --device {}: tier {:?}, bindings of {} MiB, {} bytes of compiled kernels{}",
+            device.name(),
+            global.device,
+            capabilities.tier,
+            capabilities.max_binding >> 20,
+            device.cached.len(),
+            device.cache.as_ref().map_or(String::new(), |path| format!(" from {}", path.display()))
+        );
         if !global.quiet {
             let software = device.gpu.capabilities().tier == Tier::Cpu;
             note(format!("device: {}{}", device.name(), if software { ", a software driver" } else { "" }));

@@ -60,7 +60,7 @@ impl SavedModel {
     /// When it is a file, or a folder that holds something else.
     pub fn check_room(folder: &Path) -> Result<()> {
         let failed =
-            |e: std::io::Error| Error::file(folder, format!("cannot be read ({e}); give another --out"));
+            |e: std::io::Error| Error::file(folder, format!("cannot be read ({e}); give another folder"));
         if !folder.exists() {
             return Ok(());
         }
@@ -73,7 +73,7 @@ impl SavedModel {
                 let name = name.to_string_lossy();
                 return Err(Error::file(
                     folder,
-                    format!("holds {name}, which is of no model; give another --out"),
+                    format!("holds {name}, which is of no model; give another folder"),
                 ));
             }
         }

@@ -106,9 +106,16 @@ impl Checkpoint {
         new.write("optimizer.safetensors", &self.moments.serialize(Precision::F32)?)?;
         new.write("state.json", &state)?;
         new.finish()?;
+        Self::prune(run, self.state.step, keep)
+    }
+
+    /// Removes all but the newest `keep` checkpoints of `run` up to `step`, which is whole.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn prune(run: &Path, step: u64, keep: usize) -> Result<()> {
         // Those of later steps are of a course that the run has left, since it could not go on from them.
-        let (mut old, left) =
-            list(run)?.into_iter().partition::<Vec<_>, _>(|&(step, _)| step <= self.state.step);
+        let (mut old, left) = list(run)?.into_iter().partition::<Vec<_>, _>(|&(other, _)| other <= step);
         old.truncate(old.len().saturating_sub(keep.max(1)));
         old.into_iter().chain(left).try_for_each(|(_, old)| files::remove_folder(&old))
     }

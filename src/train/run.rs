@@ -149,9 +149,11 @@ impl Run<'_> {
         stop::check()?;
         write_whole(&self.folder.join("recipe.toml"), self.recipe.to_toml().as_bytes())?;
         let mut metrics = MetricsWriter::open(self.folder, self.state.step)?;
-        if first {
+        match first {
             // A folder or a disk that takes no checkpoint is known before the first step, and so is the memory.
-            self.checkpoint()?;
+            true => self.checkpoint()?,
+            // A run may be killed before it has removed the old ones.
+            false => Checkpoint::prune(self.folder, self.state.step, self.recipe.run.keep_checkpoints)?,
         }
         if self.state.validation_due && self.valid.is_some() {
             self.validated(&mut metrics, progress)?;
