@@ -192,7 +192,7 @@ impl Example {
 impl Refused {
     /// By name.
     pub fn left_out(&self, corpus: &Corpus) -> LeftOut {
-        LeftOut::new(&corpus.utterances[self.utterance], &self.error)
+        LeftOut::refused(&corpus.utterances[self.utterance], &self.error)
     }
 }
 
@@ -212,7 +212,7 @@ impl Examples {
             let length = match length {
                 Ok(length) => length,
                 Err(error) => {
-                    examples.left_out.add(Why::Unreadable, LeftOut::new(utterance, error));
+                    examples.left_out.add(Why::Unreadable, LeftOut::refused(utterance, error));
                     continue;
                 }
             };

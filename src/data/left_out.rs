@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+
 /// A recording that a figure does not include, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeftOut {
@@ -24,15 +26,20 @@ impl LeftOut {
             reason: reason.to_string(),
         }
     }
+
+    /// `utterance` is left out because of `error`, whose file needs no second naming.
+    pub fn refused(utterance: &super::Utterance, error: &Error) -> Self {
+        match error {
+            Error::File { message, .. } => Self::new(utterance, message),
+            other => Self::new(utterance, other),
+        }
+    }
 }
 
 /// The recording, where it is listed, and what is wrong.
 impl std::fmt::Display for LeftOut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.reason.starts_with(&self.audio_filepath) {
-            true => write!(f, "{} ({})", self.reason, self.origin),
-            false => write!(f, "{}: {} ({})", self.audio_filepath, self.reason, self.origin),
-        }
+        write!(f, "{}: {} ({})", self.audio_filepath, self.reason, self.origin)
     }
 }
 

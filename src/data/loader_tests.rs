@@ -169,7 +169,10 @@ fn bad_files_are_errors_or_counted() {
     assert_eq!(rows, CLIPS - 4);
     assert_eq!(loader.left_out().to_string(), "2 unreadable, 1 too short, 1 too long");
     for (_, left_out) in loader.left_out().iter() {
-        assert!(left_out.origin.contains("m.jsonl:") && left_out.reason.contains(".wav"), "{left_out}");
+        assert!(
+            left_out.origin.contains("m.jsonl:") && left_out.to_string().contains(".wav: "),
+            "{left_out}"
+        );
     }
     // The clip that is shorter now counts by its own length.
     let differing = loader.take_differing();

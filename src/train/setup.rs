@@ -274,7 +274,8 @@ impl Plan<'_> {
             && now != before
         {
             tracing::warn!(
-                "the validation data are {} recordings, {:.3} s (were {}, {:.3} s), or have other texts: best begins anew",
+                "the validation data are not those of before, {} recordings of {:.3} s (were {} of {:.3} s): best begins \
+                 anew",
                 now.recordings,
                 now.seconds,
                 before.recordings,
