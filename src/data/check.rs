@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Serialize;
 
-use super::examples::TOLERANCE;
+use super::lengths::TOLERANCE_SECONDS;
 use super::{Corpus, LeftOut, Utterance, parallel};
 use crate::audio::{Audio, Place, SAMPLE_RATE, STRIDE, frame_count};
 use crate::error::Error;
@@ -246,7 +246,7 @@ impl Report {
             }
             if let Some(stated) = utterance.duration {
                 let seconds = heard.seconds();
-                if (stated - seconds).abs() * f64::from(SAMPLE_RATE) > TOLERANCE as f64 {
+                if (stated - seconds).abs() > TOLERANCE_SECONDS {
                     let reason =
                         format!("lasts {seconds:.3} s, not the {stated:.3} s that its manifest gives");
                     add(Kind::Duration, reason);

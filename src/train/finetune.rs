@@ -177,6 +177,6 @@ mod tests {
         let results = Results { loss: 3.0, count: 0.0, ids: vec![0; 5 * 4] };
         infinite.observe(&mut totals, &batch, 0, &results).unwrap();
         assert_eq!((totals.rows, totals.loss_rows, totals.loss, totals.weight), (3, 2, 6.0, 2.0));
-        assert!(totals.scores.iter().all(|score| score.words.errors == 1));
+        assert!(totals.scores.iter().all(|score| score.words.errors() == 1));
     }
 }

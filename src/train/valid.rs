@@ -154,8 +154,8 @@ impl Run<'_> {
         let line = ValidLine {
             step,
             valid_loss: mean(totals.loss),
-            wer: rates.as_ref().map(|rates| rates.wer),
-            cer: rates.as_ref().map(|rates| rates.cer),
+            wer: rates.as_ref().and_then(|rates| rates.wer),
+            cer: rates.as_ref().and_then(|rates| rates.cer),
             accuracy: Some(mean(totals.correct))
                 .filter(|accuracy| self.task.phase() == Phase::Pretrain && accuracy.is_finite()),
             utterances: totals.rows,
