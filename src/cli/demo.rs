@@ -106,7 +106,7 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
         transcripts: shown
             .iter()
             .map(|one| Transcript {
-                audio: one.audio_filepath.clone().into(),
+                audio: one.audio_filepath.clone(),
                 text: one.text.clone(),
                 hypothesis: one.hypothesis.clone(),
             })

@@ -8,10 +8,9 @@ use std::time::Duration;
 use web_time::Instant;
 
 use super::output::Failures;
-use crate::audio::{Audio, Channel, Place, Recording};
+use crate::audio::{Audio, Channel, Place, Recording, SAMPLE_RATE};
 use crate::data::{Corpus, Utterance};
 use crate::error::{Error, Result};
-use crate::models::check_wave;
 use crate::train::interrupted;
 
 /// Recordings that are recognized together at the most.
@@ -19,12 +18,14 @@ const GROUP: usize = 16;
 /// Recordings that wait to be heard, and their samples (64 MiB), unless the next one alone has more.
 const MOST_AHEAD: usize = 2 * GROUP;
 const MOST_SAMPLES: usize = 1 << 24;
+/// Samples of the shortest recording: the window (25 ms) of one frame.
+const SHORTEST: usize = SAMPLE_RATE as usize / 40;
 /// How often someone who waits looks whether to stop.
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// The recordings of audio files of any name, `-` for standard input, manifests and folders.
 ///
-/// A source that cannot be listed goes to `failures`.
+/// A source that cannot be read, and lines of it that are wrong, go to `failures`.
 ///
 /// # Errors
 /// When `failures` ends the command.
@@ -34,16 +35,21 @@ pub(super) fn gather(
     failures: &mut Failures,
 ) -> Result<Vec<Utterance>> {
     let mut utterances = Vec::new();
-    for source in sources {
-        let found = if source.as_os_str() == "-" {
-            Recording::stdin().map(|recording| vec![alone(recording, source)])
-        } else if is_list(source) {
-            Corpus::load(&[source]).map(|corpus| corpus.utterances)
+    // Lists beside each other may belong together.
+    for sources in sources.chunk_by(|a, b| is_list(a) && is_list(b)) {
+        let source = &sources[0];
+        let found = if is_list(source) {
+            Corpus::survey(sources).map(|(corpus, wrong)| (corpus.utterances, wrong))
+        } else if source.as_os_str() == "-" {
+            Recording::stdin().map(|recording| (vec![alone(recording, source)], Vec::new()))
         } else {
-            Ok(vec![alone(Recording::file(source), source)])
+            Ok((vec![alone(Recording::file(source), source)], Vec::new()))
         };
         match found {
-            Ok(found) => utterances.extend(found),
+            Ok((found, wrong)) => {
+                utterances.extend(found);
+                wrong.into_iter().try_for_each(|error| failures.add(error))?;
+            }
             Err(error) => failures.add(error)?,
         }
     }
@@ -171,7 +177,16 @@ impl Shared {
 
 fn read(recording: &Recording) -> Result<Audio> {
     let begun = Instant::now();
-    let work = || recording.read().and_then(|audio| check_wave(&audio.samples).map(|()| audio));
+    let work = || {
+        let audio = recording.read()?;
+        if audio.samples.len() < SHORTEST {
+            let milliseconds = audio.seconds() * 1e3;
+            let message =
+                format!("holds {milliseconds} ms of audio, too little for one frame of 25 ms; leave it out");
+            return Err(Error::file(recording.to_string(), message));
+        }
+        Ok(audio)
+    };
     // A thread that ends without its recording would be waited for.
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Error::file(recording.to_string(), "cannot be decoded; please report it")));

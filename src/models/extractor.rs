@@ -98,7 +98,7 @@ impl Extractor {
     /// With masked padding they do not depend on the other waves; with the reference's they do.
     ///
     /// # Errors
-    /// When a wave cannot be heard (see [`check_wave`](super::check_wave)), or the device fails.
+    /// When a wave is empty or holds a sample that is not finite, or the device fails.
     pub async fn extract(&mut self, waves: &[&[f32]]) -> Result<Vec<Vec<Extracted>>> {
         check_waves(waves)?;
         if waves.is_empty() {

@@ -17,7 +17,7 @@ pub use ctc::{CtcHead, CtcModel};
 pub use encoder::{Encoded, Encoder, EncoderInputs, STRIDE, frames_after};
 pub use extractor::{Extracted, Extractor};
 pub use recognizer::{Recognized, Recognizer};
-pub use resident::{DeviceModel, check_wave};
+pub use resident::DeviceModel;
 #[cfg(feature = "cli")]
 pub(crate) use saved::within;
 pub use saved::{ModelKind, PreprocessorConfig, SavedConfig, SavedModel};

@@ -95,7 +95,7 @@ impl Recognizer {
     /// not batched, so that they do not either.
     ///
     /// # Errors
-    /// When a wave cannot be heard (see [`check_wave`](super::check_wave)), or the device fails.
+    /// When a wave is empty or holds a sample that is not finite, or the device fails.
     pub async fn recognize(&mut self, waves: &[&[f32]]) -> Result<Vec<Recognized>> {
         self.recognize_watched(waves, &mut |_| Ok(())).await
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use web_time::Instant;
 
 use super::{CtcHead, EncoderInputs, ModelKind, PreprocessorConfig, SavedConfig, SavedModel, frames_after};
-use crate::audio::{PaddedBatch, Preprocessor, SAMPLE_RATE};
+use crate::audio::{PaddedBatch, Preprocessor};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Loaded, Plan, Store};
 use crate::gpu::Gpu;
@@ -14,8 +14,6 @@ use crate::nn::{Context, Mode};
 use crate::shape::Spec;
 use crate::text::Vocabulary;
 
-/// Samples of the shortest wave: the window (25 ms) of one frame.
-const SHORTEST: usize = SAMPLE_RATE as usize / 40;
 /// Plans that are kept; the one that was not used for longest goes.
 const MOST_PLANS: usize = 24;
 
@@ -66,32 +64,22 @@ impl DeviceModel {
     }
 }
 
-/// Checks that a wave (16 kHz, mono) can be heard.
+/// Checks that waves (16 kHz, mono) can be heard.
 ///
 /// # Errors
-/// When it is shorter than 25 ms, or holds a sample that is not finite.
-pub fn check_wave(samples: &[f32]) -> Result<()> {
-    if samples.len() < SHORTEST {
-        let milliseconds = samples.len() as f64 * 1e3 / f64::from(SAMPLE_RATE);
-        return Err(Error::invalid(format!(
-            "holds {milliseconds} ms of audio, too little for one frame of 25 ms; leave it out"
-        )));
-    }
-    match samples.iter().position(|sample| !sample.is_finite()) {
-        Some(at) => {
-            Err(Error::invalid(format!("sample {at} is {}, not a number; export it again", samples[at])))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Checks waves that are heard together; an error says which of several it is about.
+/// When one is empty or holds a sample that is not finite; the message says which of several.
 pub(super) fn check_waves(waves: &[&[f32]]) -> Result<()> {
     for (wave, samples) in waves.iter().enumerate() {
-        check_wave(samples).map_err(|error| match waves.len() {
-            1 => Error::invalid(format!("the audio {error}")),
-            _ => Error::invalid(format!("wave {wave} {error}")),
-        })?;
+        let name = if waves.len() == 1 { "the audio".to_owned() } else { format!("wave {wave}") };
+        if samples.is_empty() {
+            return Err(Error::invalid(format!("{name} holds no samples; leave it out")));
+        }
+        if let Some(at) = samples.iter().position(|sample| !sample.is_finite()) {
+            let value = samples[at];
+            return Err(Error::invalid(format!(
+                "{name} has {value} as sample {at}, not a number; leave it out"
+            )));
+        }
     }
     Ok(())
 }

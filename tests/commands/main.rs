@@ -12,6 +12,7 @@ mod transcribe;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use polymix::audio::{BANDS, Normalization, Padding, SAMPLE_RATE, Stats};
 use polymix::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
@@ -58,11 +59,12 @@ fn fails(code: i32, arguments: &[&str], parts: &[&str]) -> Output {
 
 /// Whether there is an adapter to test with.
 fn adapter() -> bool {
-    let output = polymix(&["devices", "--json"]);
-    if output.status.success() {
-        return true;
-    }
-    let reason = String::from_utf8_lossy(&output.stderr).into_owned();
+    static REASON: OnceLock<Option<String>> = OnceLock::new();
+    let reason = REASON.get_or_init(|| {
+        let output = polymix(&["devices", "--json"]);
+        (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+    });
+    let Some(reason) = reason else { return true };
     assert_ne!(std::env::var("GPU").as_deref(), Ok("required"), "{reason}");
     eprintln!("skipped: {reason}");
     false

@@ -88,7 +88,6 @@ fn subtitles_are_of_one_recording_or_a_file_each() {
     let heard = json[0]["text"].as_str().unwrap();
     assert!(!heard.is_empty());
     assert_eq!(transcribe(&clip, "txt"), format!("{}\t{heard}\n", text(&clip)));
-    assert!(transcribe(&clip, "srt").starts_with("1\n00:00:00,"));
     assert!(transcribe(&clip, "vtt").starts_with("WEBVTT\n\n00:00:00."));
 
     let several = ["transcribe", text(&model), text(&clips), "--format"];
@@ -102,7 +101,10 @@ fn subtitles_are_of_one_recording_or_a_file_each() {
         .collect();
     files.sort();
     assert_eq!(files, ["a.srt", "b.srt"]);
-    assert_eq!(std::fs::read_to_string(out.join("a.srt")).unwrap().trim(), transcribe(&clip, "srt").trim());
+    let subtitles = std::fs::read_to_string(out.join("a.srt")).unwrap();
+    assert!(subtitles.starts_with("1\n00:00:00,"), "{subtitles}");
+    let shown: Vec<&str> = subtitles.lines().skip(2).flat_map(str::split_whitespace).collect();
+    assert!(heard.starts_with(shown[0]), "{shown:?} {heard}");
 }
 
 /// The first recording's words are out before the second, which a pipe holds back, has come; when the command is
@@ -162,23 +164,22 @@ fn any_name_is_heard() {
 
 #[test]
 fn logs_say_more_when_asked() {
-    if !adapter() {
-        return;
-    }
     let folder = clips();
-    let run = |level: &str| {
-        let mut command = command();
-        command.env("POLYMIX_LOG", level).arg("transcribe").arg(folder.path().join("model"));
-        command.arg(folder.path().join("clips/a.wav")).arg("--quiet");
-        let output = command.output().unwrap();
+    let run = |level: &str, arguments: &[&str]| {
+        let output = command().env("POLYMIX_LOG", level).args(arguments).arg("--quiet").output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    assert_eq!(run(""), "");
-    let debug = run("debug");
+    let (model, clip) = (folder.path().join("model"), folder.path().join("clips/a.wav"));
+    let info = ["info", text(&model)];
+    assert_eq!(run("", &info), "");
+    let bad = run("loud", &info);
+    assert!(bad.lines().count() == 1 && bad.contains("POLYMIX_LOG=loud") && bad.contains("debug"), "{bad}");
+    if !adapter() {
+        return;
+    }
+    let debug = run("debug", &["transcribe", text(&model), text(&clip)]);
     for part in ["opened ", "compiled the plan", "a.wav", "batch"] {
         assert!(debug.contains(part), "{part}: {debug}");
     }
-    let bad = run("loud");
-    assert!(bad.lines().count() == 1 && bad.contains("POLYMIX_LOG=loud") && bad.contains("debug"), "{bad}");
 }
