@@ -58,7 +58,7 @@ fn reason(path: &Path, error: &IoError) -> (String, String) {
         ErrorKind::InvalidFilename => "choose a shorter name",
         ErrorKind::TooManyLinks => "remove some of the folder's folders, or choose another place",
         ErrorKind::ResourceBusy => "it is in use or mounted there; give a folder inside it",
-        ErrorKind::BrokenPipe => "its reader has ended; start it again",
+        ErrorKind::BrokenPipe => "start its reader, then this again",
         ErrorKind::NotFound => "a folder of its path was removed meanwhile; try again",
         ErrorKind::StaleNetworkFileHandle => "connect to the network's disk again",
         _ => return (text, of_system(error).to_owned()),

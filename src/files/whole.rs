@@ -173,7 +173,7 @@ fn open_stream(path: &Path) -> io::Result<File> {
         let begun = web_time::Instant::now();
         while let Err(Errno::NXIO) = openat(CWD, path, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
             if begun.elapsed() > READER {
-                return Err(io::Error::other("nobody reads it"));
+                return Err(io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads it"));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
