@@ -10,7 +10,9 @@ use js_sys::{Array, Float32Array, Reflect};
 use polymix::Error;
 use polymix::audio::{BANDS, Preprocessor, Resampler, SAMPLE_RATE, resample};
 use polymix::gpu::{Gpu, Selection};
-use polymix::models::{DeviceModel, Extractor, Recognized, Recognizer, SavedModel, StreamRecognizer};
+use polymix::models::{
+    DeviceModel, Extractor, Recognized, Recognizer, SavedModel, StreamRecognizer, check_wave,
+};
 use polymix::weights::WeightsReader;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -102,9 +104,7 @@ fn wave(samples: &[f32], rate: f64) -> Result<Vec<f32>> {
     }
     check(samples)?;
     let wave = resample(samples, rate, SAMPLE_RATE).map_err(bad_audio)?;
-    if wave.is_empty() {
-        return Err(failure("bad-audio", "the audio is shorter than a sample at 16 kHz; give a longer clip"));
-    }
+    check_wave(&wave).map_err(|error| failure("bad-audio", &format!("the audio {error}")))?;
     Ok(wave)
 }
 
