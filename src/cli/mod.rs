@@ -3,12 +3,14 @@
 mod adapter;
 mod arguments;
 mod convert;
+mod decode;
 mod demo;
 mod devices;
 mod encode;
 mod evaluate;
 mod import;
 mod info;
+mod lm;
 mod output;
 mod profile;
 mod progress;
@@ -76,6 +78,8 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Info(command) => info::run(command, global),
         Command::Convert(command) => convert::run(command, global),
         Command::Import(command) => import::run(command, global),
+        Command::Decode(command) => decode::run(command, global),
+        Command::Lm(command) => lm::run(command, global),
     }
 }
 

@@ -5,5 +5,6 @@ mod vocabulary;
 mod wer;
 
 pub use greedy::{SECONDS_PER_FRAME, Timing, Word, greedy, words};
+pub(crate) use vocabulary::Tokens;
 pub use vocabulary::{Vocabulary, normalize};
 pub use wer::{ErrorRate, Evaluation, Score, edit_distance, evaluate, score};

@@ -4,6 +4,7 @@
 #![cfg(feature = "cli")]
 
 mod convert;
+mod decode;
 mod encode;
 mod import;
 
