@@ -13,6 +13,8 @@ pub mod data;
 pub mod decode;
 pub mod error;
 pub mod exec;
+#[cfg(feature = "cli")]
+pub mod files;
 pub mod gpu;
 pub mod graph;
 pub mod models;

@@ -68,6 +68,19 @@ impl Recording {
         Self { place: Place::File(path.into()), span: None, channel: Channel::Mix }
     }
 
+    /// Standard input, read to its end.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn stdin() -> Result<Self> {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map_err(|error| {
+            crate::error::Error::file("standard input", format!("cannot be read: {error}"))
+        })?;
+        let place = Place::Memory { name: "stdin".to_owned(), bytes: bytes.into() };
+        Ok(Self { place, span: None, channel: Channel::Mix })
+    }
+
     /// The file or archive that holds the samples; `None` for bytes in memory.
     pub fn path(&self) -> Option<&Path> {
         match &self.place {

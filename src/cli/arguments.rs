@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
+use crate::audio::Channel;
 use crate::profile::Mode;
 
 /// Speech encoders on any GPU: pre-train, fine-tune, score, transcribe.
@@ -126,7 +127,7 @@ pub(super) struct Finetune {
 pub(super) enum Decoder {
     /// The most probable token of each frame
     Greedy,
-    /// Beam search (not available yet)
+    /// Beam search, for now in `polymix decode` only
     Beam,
 }
 
@@ -137,6 +138,12 @@ pub(super) struct Evaluate {
     /// Data with text; may be repeated
     #[arg(long, required = true, value_name = "SRC")]
     pub data: Vec<PathBuf>,
+    /// The channel to hear of files with several, over the data's own
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
+    /// Leaves characters that the model cannot write out of the references, instead of counting them as errors
+    #[arg(long)]
+    pub ignore_outside_vocabulary: bool,
     /// How frames become text
     #[arg(long, value_enum, default_value_t = Decoder::Greedy)]
     pub decoder: Decoder,
@@ -155,18 +162,53 @@ pub(super) struct Evaluate {
 pub(super) struct Transcribe {
     /// A model, or a run's best one
     pub model: PathBuf,
-    /// WAV, FLAC, MP3 or OGG files
+    /// Audio files of any name, `-` for standard input, manifests, folders of audio
     #[arg(required = true)]
     pub audio: Vec<PathBuf>,
-    /// Prints one JSON document, with the words' times and confidence
-    #[arg(long)]
+    /// What is written
+    #[arg(long, value_enum, default_value_t = Format::Txt)]
+    pub format: Format,
+    /// Prints one JSON document, with the words' times and confidence: --format json
+    #[arg(long, conflicts_with = "format")]
     pub json: bool,
+    /// Writes a file a recording to this folder instead, in place of any of its name
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The channel to hear of files with several, over a manifest's own
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
+    /// Stops at the first bad file
+    #[arg(long)]
+    pub strict: bool,
     /// Hears the audio chunk by chunk, as from a microphone, with a model trained for it (model.causal_chunk)
     #[arg(long)]
     pub stream: bool,
     /// Milliseconds of a chunk, a multiple of 40; by default those of training
     #[arg(long, value_name = "N", requires = "stream", value_parser = chunk_milliseconds)]
     pub chunk_ms: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A line a recording: its name, a tab, the words
+    Txt,
+    /// One document with the words' times and confidence
+    Json,
+    /// SubRip subtitles
+    Srt,
+    /// WebVTT subtitles
+    Vtt,
+}
+
+/// A channel of a file, from 1 on, or the mean of all.
+fn channel(text: &str) -> std::result::Result<Channel, String> {
+    match text {
+        "mix" => Ok(Channel::Mix),
+        _ => match text.parse() {
+            Ok(number) if number > 0 => Ok(Channel::Only(number)),
+            _ => Err("give a channel's number, from 1 on, or mix".to_owned()),
+        },
+    }
 }
 
 fn chunk_milliseconds(text: &str) -> std::result::Result<usize, String> {
@@ -190,7 +232,7 @@ pub(super) enum PaddingForm {
 pub(super) struct Encode {
     /// A model, or a run's best one
     pub model: PathBuf,
-    /// WAV, FLAC, MP3 or OGG files
+    /// Audio files of any name, `-` for standard input, manifests, folders of audio
     #[arg(required = true)]
     pub audio: Vec<PathBuf>,
     /// The file to write; of each audio file `<stem>.features`, `.frontend`, `.layer.<i>`, `.encoder`, `.logits`
@@ -202,6 +244,12 @@ pub(super) struct Encode {
     /// What padded frames do, if not what they did in training
     #[arg(long, value_enum, value_name = "masked|reference")]
     pub padding: Option<PaddingForm>,
+    /// The channel to hear of files with several, over a manifest's own
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
+    /// Stops at the first bad file, and writes nothing then
+    #[arg(long)]
+    pub strict: bool,
 }
 
 #[derive(Debug, Args)]
@@ -308,6 +356,14 @@ impl Global {
     pub fn overrides(&self) -> Vec<String> {
         let seed = self.seed.map(|seed| format!("run.seed={seed}"));
         self.settings.iter().cloned().chain(seed).collect()
+    }
+
+    /// Checks the values for a recipe, where no recipe is read.
+    ///
+    /// # Errors
+    /// When a value is of no key, or out of range.
+    pub fn check_settings(&self) -> crate::error::Result<()> {
+        crate::recipe::Recipe::parse("--set", "", &self.settings).map(drop)
     }
 
     /// Says so where values were given that only training reads.

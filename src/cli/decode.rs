@@ -133,6 +133,9 @@ impl Decoding {
             ("--hot-words", self.hot_words.is_some()),
             ("--n-best", self.n_best > 1),
             ("--beam", self.beam.is_some()),
+            ("--beam-prune", self.beam_prune.is_some()),
+            ("--token-prune", self.token_prune.is_some()),
+            ("--prune-history", self.prune_history.is_some()),
         ];
         let given = |options: &[(&'static str, bool)]| -> Vec<&'static str> {
             options.iter().filter(|(_, given)| *given).map(|&(name, _)| name).collect()
@@ -143,7 +146,7 @@ impl Decoding {
             (true, true) => (Vec::new(), ""),
         };
         if !unread.0.is_empty() {
-            note(format!("{} changes nothing {}", unread.0.join(", "), unread.1));
+            note(format!("without effect {}: {}", unread.1, unread.0.join(", ")));
         }
     }
 
@@ -202,19 +205,25 @@ fn tensors(path: &Path, file: &[u8], tokens: usize, global: &Global) -> Result<V
     }
     found.sort_by(|a: &(String, _), b| a.0.cmp(&b.0));
     others.sort();
+    let wanted = format!("f32 tensors [frames, {tokens}], as many as the vocabulary has tokens");
     if found.is_empty() {
-        let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
-        return Err(Error::file(
-            path,
-            format!(
-                "holds no f32 tensor [frames, {tokens}], as many as the vocabulary has tokens; its tensors are: {others}"
-            ),
-        ));
+        return Err(Error::file(path, format!("holds no {wanted}, but {}", listed(&others))));
     }
     if !others.is_empty() && !global.quiet {
-        note(format!("left out, no f32 tensors [frames, {tokens}]: {}", others.join(", ")));
+        note(format!("left out, no {wanted}: {}", listed(&others)));
     }
     Ok(found)
+}
+
+/// The first few of `names`, and how many more there are.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let shown = names.get(..SHOWN).unwrap_or(names).join(", ");
+    match names.len() {
+        0 => "nothing".to_owned(),
+        count if count > SHOWN => format!("{shown} and {} more", count - SHOWN),
+        _ => shown,
+    }
 }
 
 /// What `work` makes of each item, in their order, by as many threads as the machine has cores.

@@ -14,8 +14,10 @@ mod lm;
 mod output;
 mod profile;
 mod progress;
+mod sources;
 mod train;
 mod transcribe;
+mod transcripts;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
@@ -49,7 +51,10 @@ pub fn main() -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(Error::Interrupted)) if output::reader_is_gone() => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            report(&error);
+            match &error {
+                Error::DeviceLost(text) => report(format!("{text}, with --resume if a run was under way")),
+                _ => report(&error),
+            }
             ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
         }
         Err(_) => ExitCode::FAILURE,
@@ -66,6 +71,12 @@ fn quieten_wayland() {
 
 fn dispatch(arguments: &Arguments) -> Result<()> {
     let global = &arguments.global;
+    if !matches!(
+        arguments.command,
+        Command::Demo(_) | Command::Pretrain(_) | Command::Finetune(_) | Command::Profile(_)
+    ) {
+        global.check_settings()?;
+    }
     match &arguments.command {
         Command::Demo(command) => demo::run(command, global),
         Command::Devices(command) => devices::run(command, global),

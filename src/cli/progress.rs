@@ -104,8 +104,15 @@ impl Progress for Reporter {
 
 /// Warnings of the library go to stderr; `POLYMIX_LOG=debug` shows more.
 pub(super) fn start_logging() {
-    let wanted = std::env::var("POLYMIX_LOG").ok();
-    let level = wanted.as_deref().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::WARN);
+    let wanted = std::env::var_os("POLYMIX_LOG").filter(|level| !level.is_empty());
+    let level = wanted.as_ref().map(|level| level.to_str().and_then(|level| level.trim().parse().ok()));
+    if let (Some(wanted), Some(None)) = (wanted, level) {
+        note(format!(
+            "POLYMIX_LOG={} is no level, so that warnings are shown; give off, error, warn, info, debug or trace",
+            wanted.to_string_lossy()
+        ));
+    }
+    let level = level.flatten().unwrap_or(LevelFilter::WARN);
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_target(false)

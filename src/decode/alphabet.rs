@@ -44,6 +44,7 @@ impl Case {
 pub struct Alphabet {
     tokens: Vec<Token>,
     pieces: bool,
+    ambiguous: bool,
     case: Case,
 }
 
@@ -99,8 +100,12 @@ impl Alphabet {
             (false, true) => Case::Upper,
             _ => Case::Mixed,
         };
-        let tokens = [blank].into_iter().chain(written[1..].iter().map(token)).collect();
-        Ok(Self { tokens, pieces, case })
+        let tokens: Vec<Token> = [blank].into_iter().chain(written[1..].iter().map(token)).collect();
+        let letters: Vec<&str> =
+            tokens.iter().map(|token| token.text.as_str()).filter(|t| !t.is_empty()).collect();
+        let single = letters.iter().all(|letters| letters.chars().count() == 1);
+        let different = letters.iter().collect::<std::collections::BTreeSet<_>>().len() == letters.len();
+        Ok(Self { tokens, pieces, ambiguous: !(single && different), case })
     }
 
     /// Reads the text of a `vocab.json`: an object from token to id, or a list of tokens.
@@ -122,6 +127,11 @@ impl Alphabet {
     /// Whether tokens are sub-words.
     pub fn pieces(&self) -> bool {
         self.pieces
+    }
+
+    /// Whether tokens in different ways can write the same letters.
+    pub(super) fn ambiguous(&self) -> bool {
+        self.ambiguous
     }
 
     pub(super) fn token(&self, id: u32) -> &Token {

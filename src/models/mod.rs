@@ -16,10 +16,8 @@ pub use best_rq::{BestRq, MaskedBatch, PretrainLoss, mask_starts, most_masked};
 pub use ctc::{CtcHead, CtcModel};
 pub use encoder::{Encoded, Encoder, EncoderInputs, STRIDE, frames_after};
 pub use extractor::{Extracted, Extractor};
-#[cfg(feature = "cli")]
-pub use folder::{replace_folder, write_whole};
 pub use recognizer::{Recognized, Recognizer};
-pub use resident::DeviceModel;
+pub use resident::{DeviceModel, check_wave};
 #[cfg(feature = "cli")]
 pub(crate) use saved::within;
 pub use saved::{ModelKind, PreprocessorConfig, SavedConfig, SavedModel};

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use web_time::Instant;
+
 use super::{CtcHead, EncoderInputs, ModelKind, PreprocessorConfig, SavedConfig, SavedModel, frames_after};
-use crate::audio::{PaddedBatch, Preprocessor};
+use crate::audio::{PaddedBatch, Preprocessor, SAMPLE_RATE};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Loaded, Plan, Store};
 use crate::gpu::Gpu;
@@ -12,6 +14,8 @@ use crate::nn::{Context, Mode};
 use crate::shape::Spec;
 use crate::text::Vocabulary;
 
+/// Samples of the shortest wave: the window (25 ms) of one frame.
+const SHORTEST: usize = SAMPLE_RATE as usize / 40;
 /// Plans that are kept; the one that was not used for longest goes.
 const MOST_PLANS: usize = 24;
 
@@ -62,6 +66,36 @@ impl DeviceModel {
     }
 }
 
+/// Checks that a wave (16 kHz, mono) can be heard.
+///
+/// # Errors
+/// When it is shorter than 25 ms, or holds a sample that is not finite.
+pub fn check_wave(samples: &[f32]) -> Result<()> {
+    if samples.len() < SHORTEST {
+        let milliseconds = samples.len() as f64 * 1e3 / f64::from(SAMPLE_RATE);
+        return Err(Error::invalid(format!(
+            "holds {milliseconds} ms of audio, too little for one frame of 25 ms; leave it out"
+        )));
+    }
+    match samples.iter().position(|sample| !sample.is_finite()) {
+        Some(at) => {
+            Err(Error::invalid(format!("sample {at} is {}, not a number; export it again", samples[at])))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Checks waves that are heard together; an error says which of several it is about.
+pub(super) fn check_waves(waves: &[&[f32]]) -> Result<()> {
+    for (wave, samples) in waves.iter().enumerate() {
+        check_wave(samples).map_err(|error| match waves.len() {
+            1 => Error::invalid(format!("the audio {error}")),
+            _ => Error::invalid(format!("wave {wave} {error}")),
+        })?;
+    }
+    Ok(())
+}
+
 /// A model for inference, on a device.
 pub(super) struct Resident {
     executor: Executor,
@@ -102,11 +136,20 @@ impl Resident {
         let mut loaded = match self.plans.iter().position(|(known, _)| *known == shape) {
             Some(at) => self.plans.remove(at).1,
             None => {
+                let begun = Instant::now();
                 let plan = self.plan(batch.utterances, batch.frames)?;
                 if self.plans.len() == MOST_PLANS {
                     self.plans.remove(0);
                 }
-                self.executor.load(plan).await?
+                let (dispatches, bytes) = (plan.steps.len(), plan.peak_bytes());
+                let loaded = self.executor.load(plan).await?;
+                tracing::debug!(
+                    "compiled the plan of {} × {} frames in {:.1} ms: {dispatches} dispatches, {bytes} bytes",
+                    batch.utterances,
+                    batch.frames,
+                    begun.elapsed().as_secs_f64() * 1e3
+                );
+                loaded
             }
         };
         let inputs = EncoderInputs::new(&batch.lengths, batch.frames);

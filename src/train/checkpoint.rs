@@ -1,5 +1,6 @@
 //! Checkpoints: everything that makes a resumed run bit-equal to an unbroken one.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,8 @@ use super::schedule::ScheduleState;
 use super::stepper::StepTotals;
 use crate::data::BatchIndex;
 use crate::error::{Error, Result};
-use crate::models::{PreprocessorConfig, replace_folder, within, write_whole};
+use crate::files::{self, NewFolder};
+use crate::models::{PreprocessorConfig, within};
 use crate::weights::{Precision, Weights};
 
 /// `state.json`: all that is not a tensor.
@@ -70,31 +72,29 @@ impl Checkpoint {
     /// When the disk is full or the folder cannot be written; earlier checkpoints stay.
     pub fn save(&self, run: &Path, keep: usize) -> Result<()> {
         let folder = run.join("checkpoints").join(self.state.step.to_string());
-        let aside = folder.with_extension("partial");
-        let failed = |e: std::io::Error| {
-            Error::file(&folder, format!("the checkpoint cannot be written ({e}); earlier ones are whole"))
-        };
-        if aside.exists() {
-            std::fs::remove_dir_all(&aside).map_err(failed)?;
-        }
-        std::fs::create_dir_all(&aside).map_err(failed)?;
         let state = serde_json::to_vec_pretty(&self.state).map_err(|e| Error::invalid(e.to_string()))?;
-        let written = write_whole(&aside.join("model.safetensors"), &self.values.serialize(Precision::F32)?)
-            .and_then(|()| {
-                write_whole(&aside.join("optimizer.safetensors"), &self.moments.serialize(Precision::F32)?)
-            })
-            .and_then(|()| write_whole(&aside.join("state.json"), &state));
-        if let Err(error) = written {
-            // What was written of it is of no use and takes room.
-            let _ = std::fs::remove_dir_all(&aside);
-            return Err(error);
-        }
-        replace_folder(&aside, &folder)?;
+        let mut new = NewFolder::create(&folder)?;
+        new.write("model.safetensors", &self.values.serialize(Precision::F32)?)?;
+        new.write("optimizer.safetensors", &self.moments.serialize(Precision::F32)?)?;
+        new.write("state.json", &state)?;
+        new.finish()?;
         let mut whole = list(run)?;
         whole.truncate(whole.len().saturating_sub(keep.max(1)));
-        whole.into_iter().try_for_each(|(_, old)| {
-            std::fs::remove_dir_all(&old).map_err(|e| Error::file(&old, e.to_string()))
-        })
+        whole.into_iter().try_for_each(|(_, old)| files::remove_folder(&old))
+    }
+
+    /// Removes what a killed process left half done in `run`.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn clean(run: &Path) -> Result<()> {
+        let folder = run.join("checkpoints");
+        let entries = std::fs::read_dir(&folder).into_iter().flatten();
+        let names: BTreeSet<u64> =
+            entries.filter_map(|entry| entry.ok()?.path().file_stem()?.to_str()?.parse().ok()).collect();
+        let steps = names.into_iter().map(|step| folder.join(step.to_string()));
+        let others = ["recipe.toml", "metrics.jsonl", "loss.svg", "best", "last"].map(|name| run.join(name));
+        steps.chain(others).try_for_each(|path| files::clean(&path))
     }
 
     /// The newest checkpoint of `run`; `None` where there is none.

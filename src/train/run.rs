@@ -306,8 +306,8 @@ impl Run<'_> {
         let line = ValidLine {
             step: self.state.step,
             valid_loss: totals.loss / totals.weight.max(1.0),
-            wer: scores.as_ref().map(|s| s.wer),
-            cer: scores.as_ref().map(|s| s.cer),
+            wer: scores.as_ref().and_then(|s| s.wer),
+            cer: scores.as_ref().and_then(|s| s.cer),
             accuracy: (self.task.phase() == Phase::Pretrain).then(|| totals.correct / totals.weight.max(1.0)),
         };
         metrics.valid(&line)?;
@@ -325,27 +325,27 @@ impl Run<'_> {
         self.state.totals = block_on(self.stepper.totals())?;
         self.state.loss_scale = block_on(self.stepper.loss_scale())?;
         self.state.schedule = self.schedule.state();
-        let checkpoint = Checkpoint {
-            state: self.state.clone(),
-            values: self.weights()?,
-            moments: block_on(self.stepper.parameters.moments(&self.stepper.executor))?,
-        };
-        checkpoint.save(self.folder, self.recipe.run.keep_checkpoints)?;
-        self.save_model("last", checkpoint.values)
+        // First, so that `last` is never older than the checkpoint: a run that is killed between comes here again.
+        let values = self.save_model("last", self.weights()?)?;
+        let moments = block_on(self.stepper.parameters.moments(&self.stepper.executor))?;
+        let checkpoint = Checkpoint { state: self.state.clone(), values, moments };
+        checkpoint.save(self.folder, self.recipe.run.keep_checkpoints)
     }
 
     fn weights(&self) -> Result<Weights> {
         block_on(self.stepper.parameters.values(&self.stepper.executor))
     }
 
-    fn save_model(&self, name: &str, weights: Weights) -> Result<()> {
+    /// Saves a model and gives its weights back.
+    fn save_model(&self, name: &str, weights: Weights) -> Result<Weights> {
         let model = SavedModel {
             config: SavedConfig { kind: self.task.kind(), model: self.recipe.model.clone(), bands: BANDS },
             weights,
             preprocessor: self.state.preprocessor.clone(),
             vocabulary: self.vocabulary.clone(),
         };
-        model.save(&self.folder.join(name), Precision::F32, &self.card())
+        model.save(&self.folder.join(name), Precision::F32, &self.card())?;
+        Ok(model.weights)
     }
 
     /// The model card.

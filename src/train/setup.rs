@@ -1,6 +1,6 @@
 //! From a request to a run: data, statistics, model, optimizer, checkpoint.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use pollster::block_on;
@@ -20,8 +20,9 @@ use crate::data::{
 };
 use crate::error::{Error, Result};
 use crate::exec::Executor;
+use crate::files::write_whole;
 use crate::gpu::Gpu;
-use crate::models::{PreprocessorConfig, SavedModel, write_whole};
+use crate::models::{PreprocessorConfig, SavedModel};
 use crate::recipe::{
     AugmentationConfig, DataConfig, Duration, Normalization as Wanted, OptimizerConfig, Padding, Recipe,
     VocabularySource,
@@ -61,7 +62,10 @@ struct Start {
 impl Start {
     fn new(request: &Request) -> Result<Self> {
         let checkpoint = match request.resume {
-            true => Checkpoint::newest(&request.out)?,
+            true => {
+                Checkpoint::clean(&request.out)?;
+                Checkpoint::newest(&request.out)?
+            }
             false => None,
         };
         if !request.resume && request.out.join("checkpoints").is_dir() {
@@ -315,7 +319,7 @@ impl Phase<'_> {
     ) -> Result<Outcome> {
         let recipe = &request.recipe;
         let seed = recipe.run.seed;
-        write_recipe(&request.out, recipe)?;
+        write_whole(&request.out.join("recipe.toml"), recipe.to_toml().as_bytes())?;
         let stepper = block_on(Stepper::new(Executor::new(gpu), &*self.task, self.optimizer))?;
         let mut schedule = Schedule::new(self.optimizer, self.steps);
         let state = match start.checkpoint {
@@ -386,10 +390,4 @@ fn encoder_weights(model: &SavedModel, task: &dyn Task) -> Result<Weights> {
         }
     }
     Ok(weights)
-}
-
-fn write_recipe(folder: &Path, recipe: &Recipe) -> Result<()> {
-    std::fs::create_dir_all(folder)
-        .map_err(|e| Error::file(folder, format!("cannot be created ({e}); give another --out")))?;
-    write_whole(&folder.join("recipe.toml"), recipe.to_toml().as_bytes())
 }

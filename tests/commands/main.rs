@@ -6,7 +6,9 @@
 mod convert;
 mod decode;
 mod encode;
+mod evaluate;
 mod import;
+mod transcribe;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -21,12 +23,20 @@ const RECIPE: &str = "[model]\nd_model = 8\nlayers = 1\nffn = 16\nkernel = 3\nch
                       [finetune]\nsteps = 1\nhead = \"linear\"\n[finetune.data]\nbatch_utterances = 1\n\
                       [finetune.augmentation]\nenabled = false\n[pretrain]\nsteps = 1\n";
 
-fn polymix(arguments: &[&str]) -> Output {
+/// The binary, on the device of the tests.
+fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_polymix"));
-    let device = std::env::var("POLYMIX_DEVICE").ok().filter(|_| !arguments.contains(&"--device"));
-    if let Some(device) = device {
+    if let Ok(device) = std::env::var("POLYMIX_DEVICE") {
         command.args(["--device", &device]);
     }
+    command
+}
+
+fn polymix(arguments: &[&str]) -> Output {
+    let mut command = match arguments.contains(&"--device") {
+        true => Command::new(env!("CARGO_BIN_EXE_polymix")),
+        false => command(),
+    };
     command.args(arguments).output().expect("the binary is built")
 }
 

@@ -50,6 +50,8 @@ pub struct Search<'a> {
     ids: Vec<u32>,
     logs: Vec<f64>,
     merged: Merged,
+    candidates: Vec<Beam>,
+    ranks: Ranks,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +66,10 @@ struct Beam {
     ctc: f64,
     score: f64,
 }
+
+/// Finds the best beams.
+#[derive(Debug, Default)]
+struct Ranks(Vec<(f64, u32)>);
 
 /// Finds, among the candidates of a frame, the one with the same text, word and token.
 #[derive(Debug, Default)]
@@ -114,6 +120,8 @@ impl BeamSearch {
             ids: Vec::new(),
             logs: Vec::new(),
             merged: Merged::default(),
+            candidates: Vec::new(),
+            ranks: Ranks::default(),
         }
     }
 
@@ -143,8 +151,8 @@ impl Search<'_> {
         let log = |id: &u32| frame.binary_search_by_key(id, |&(id, _)| id).map_or(0.0, |at| frame[at].1);
         self.logs.extend(self.ids.iter().map(log));
 
-        let mut candidates = Vec::with_capacity(self.ids.len() * self.beams.len());
-        self.merged.begin(candidates.capacity());
+        let mut candidates = std::mem::take(&mut self.candidates);
+        self.merged.begin(self.ids.len() * self.beams.len());
         for index in 0..self.ids.len() {
             let (token, log) = (self.ids[index], self.logs[index]);
             for beam in 0..self.beams.len() {
@@ -156,8 +164,10 @@ impl Search<'_> {
             let text = self.texts.text(beam.text);
             beam.score = beam.ctc + text.score + text.hot + self.texts.part(beam.part).begun;
         }
-        self.beams = candidates;
-        prune(&mut self.beams, &scoring.settings);
+        self.beams.clear();
+        self.ranks.keep(&candidates, &scoring.settings, &mut self.beams);
+        candidates.clear();
+        self.candidates = candidates;
         if scoring.settings.prune_history {
             self.prune_history();
         }
@@ -237,7 +247,8 @@ impl Search<'_> {
     }
 
     fn spelled(&self, words: &[u32]) -> String {
-        words.iter().map(|&word| self.texts.letters(word)).collect::<Vec<_>>().join(" ")
+        let letters = |&word: &u32| self.texts.letters(self.scoring, word);
+        words.iter().map(letters).collect::<Vec<_>>().join(" ")
     }
 
     /// The best texts, at most `count`, the best one first.
@@ -252,7 +263,7 @@ impl Search<'_> {
                 _ => self.texts.add_frames(beam.frames, beam.own),
             };
             let (before, word) = (self.texts.text(beam.text), self.texts.part(beam.part));
-            let last = scoring.last_word(&before.state, word, self.texts.letters(beam.part).len());
+            let last = scoring.last_word(&before.state, word);
             // Of texts that merge, the last one's way of ending counts: a space there is one more word, without letters.
             let added = before.score + last + self.texts.text(text).hot;
             let ended_beam =
@@ -262,11 +273,12 @@ impl Search<'_> {
         for beam in &mut ended {
             beam.score += beam.ctc;
         }
-        prune(&mut ended, &scoring.settings);
+        let mut kept = Vec::new();
+        self.ranks.keep(&ended, &scoring.settings, &mut kept);
         let hypothesis = |beam: &Beam| {
             let words = self.texts.words(beam.text);
             let word = |(&word, frames): (&u32, (i32, i32))| HypothesisWord {
-                word: self.texts.letters(word).to_owned(),
+                word: self.texts.letters(scoring, word),
                 start_frame: frames.0.max(0) as usize,
                 end_frame: frames.1.max(0) as usize,
                 confidence: 0.0,
@@ -278,7 +290,7 @@ impl Search<'_> {
                 score: beam.score,
             }
         };
-        let mut hypotheses: Vec<Hypothesis> = ended.iter().map(hypothesis).collect();
+        let mut hypotheses: Vec<Hypothesis> = kept.iter().map(hypothesis).collect();
         set_confidences(&mut hypotheses, count);
         hypotheses.truncate(count);
         hypotheses
@@ -326,13 +338,22 @@ fn sum(a: f64, b: f64) -> f64 {
     larger + (1.0 + (smaller - larger).exp()).ln()
 }
 
-/// Keeps the best beams, the best one first; of equals, the one that came first.
-fn prune(beams: &mut Vec<Beam>, settings: &Settings) {
-    let highest = beams.iter().map(|beam| beam.score).fold(f64::NEG_INFINITY, f64::max);
-    let threshold = highest + settings.beam_prune;
-    beams.retain(|beam| beam.score >= threshold);
-    beams.sort_by(|a, b| b.score.total_cmp(&a.score));
-    beams.truncate(settings.beam);
+impl Ranks {
+    /// Puts the best of `beams` into `kept`, the best one first; of equals, the one that came first.
+    fn keep(&mut self, beams: &[Beam], settings: &Settings, kept: &mut Vec<Beam>) {
+        let highest = beams.iter().map(|beam| beam.score).fold(f64::NEG_INFINITY, f64::max);
+        let threshold = highest + settings.beam_prune;
+        let scores = beams.iter().zip(0..).map(|(beam, index)| (beam.score, index));
+        self.0.clear();
+        self.0.extend(scores.filter(|&(score, _)| score >= threshold));
+        let order = |a: &(f64, u32), b: &(f64, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+        if self.0.len() > settings.beam {
+            self.0.select_nth_unstable_by(settings.beam, order);
+            self.0.truncate(settings.beam);
+        }
+        self.0.sort_unstable_by(order);
+        kept.extend(self.0.iter().map(|&(_, index)| beams[index as usize]));
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::f64::consts::LN_10;
 use std::sync::Arc;
 
-use super::texts::Part;
+use super::texts::{EMPTY, Part};
 use crate::decode::alphabet::Alphabet;
 use crate::decode::hot_words::{HotLexicon, HotWords};
 use crate::decode::lexicon::{Found, Lexicon};
@@ -84,42 +84,62 @@ impl Scoring {
         &self.alphabet.token(token).text
     }
 
-    /// The beginning of a word, `letters`: that of `before`, with its number of bytes, and some more.
-    pub fn part(&self, letters: &str, before: Option<(&Part, usize, &str)>) -> Part {
-        let narrow = |lexicon: &Lexicon, found: fn(&Part) -> &Found| match before {
-            Some((part, shared, more)) => lexicon.narrow(found(part).clone(), shared, more),
-            None => lexicon.all(),
-        };
-        let length = letters.chars().count();
-        let hot = narrow(&self.hot.words, |part| &part.hot);
-        let (mut modelled, mut known) = (0..0, 0..0);
-        if let Some(model) = &self.model {
-            modelled = narrow(&model.words, |part| &part.modelled);
-            known = model.known.as_ref().map_or(modelled.clone(), |known| narrow(known, |part| &part.known));
+    /// The word without letters.
+    pub fn empty(&self) -> Part {
+        let model = self.model.as_ref();
+        let known = |modelled: &Modelled| modelled.known.as_ref().map_or(0..0, Lexicon::all);
+        Part {
+            before: EMPTY,
+            token: 0,
+            hash: 0,
+            bytes: 0,
+            characters: 0,
+            modelled: model.map_or(0..0, |modelled| modelled.words.all()),
+            known: model.map_or(0..0, known),
+            hot: self.hot.words.all(),
+            begun: 0.0,
         }
-        let begun = if letters.is_empty() {
-            0.0
-        } else if !hot.is_empty() {
-            self.hot.begun(&hot, length)
-        } else if self.model.is_some() && known.is_empty() {
-            self.settings.unknown * (length.max(USUAL_LENGTH) as f64 / USUAL_LENGTH as f64)
-        } else {
-            0.0
-        };
-        Part { letters: 0..0, modelled, known, hot, begun }
     }
 
-    /// The score of a word of `length` bytes after `state`, and the state behind it; 0 without a language model.
-    pub fn word(&self, state: &State, word: &Part, length: usize) -> (f64, State) {
+    /// `part`, whose number is `before`, with the letters of `token` behind it.
+    pub fn part(&self, before: u32, part: &Part, token: u32) -> Part {
+        let more = self.letters(token);
+        let narrow = |lexicon: &Lexicon, found: &Found| lexicon.narrow(found.clone(), part.bytes, more);
+        let characters = part.characters + more.chars().count();
+        let hot = narrow(&self.hot.words, &part.hot);
+        let (mut modelled, mut known, mut is_known) = (0..0, 0..0, true);
+        if let Some(model) = &self.model {
+            modelled = narrow(&model.words, &part.modelled);
+            is_known = !modelled.is_empty();
+            if let Some(words) = &model.known {
+                known = narrow(words, &part.known);
+                is_known = !known.is_empty();
+            }
+        }
+        let begun = if !hot.is_empty() {
+            self.hot.begun(&hot, characters)
+        } else if is_known {
+            0.0
+        } else {
+            self.settings.unknown * (characters.max(USUAL_LENGTH) as f64 / USUAL_LENGTH as f64)
+        };
+        let hash = more.bytes().fold(part.hash, |hash, byte| {
+            (hash.rotate_left(9) ^ u64::from(byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        });
+        Part { before, token, hash, bytes: part.bytes + more.len(), characters, modelled, known, hot, begun }
+    }
+
+    /// The score of a word after `state`, and the state behind it; 0 without a language model.
+    pub fn word(&self, state: &State, word: &Part) -> (f64, State) {
         let Some(modelled) = &self.model else { return (0.0, *state) };
-        let (log, next) = modelled.log10(&self.settings, state, word, length);
+        let (log, next) = modelled.log10(&self.settings, state, word);
         (self.weigh(log), next)
     }
 
     /// The score of the last word of a text, which may have no letters.
-    pub fn last_word(&self, state: &State, word: &Part, length: usize) -> f64 {
+    pub fn last_word(&self, state: &State, word: &Part) -> f64 {
         let Some(modelled) = &self.model else { return 0.0 };
-        let (mut log, next) = modelled.log10(&self.settings, state, word, length);
+        let (mut log, next) = modelled.log10(&self.settings, state, word);
         if self.settings.score_boundary {
             log += modelled.model.score(&next, modelled.model.end()).0;
         }
@@ -130,18 +150,18 @@ impl Scoring {
         self.settings.alpha * log10 * LN_10 + self.settings.beta
     }
 
-    /// The weight of a word of `length` bytes.
-    pub fn hot_word(&self, word: &Part, length: usize) -> f64 {
-        self.hot.whole(&word.hot, length)
+    /// The weight of a word.
+    pub fn hot_word(&self, word: &Part) -> f64 {
+        self.hot.whole(&word.hot, word.bytes)
     }
 }
 
 impl Modelled {
-    fn log10(&self, settings: &Settings, state: &State, word: &Part, length: usize) -> (f64, State) {
-        let id = self.words.exact(&word.modelled, length);
+    fn log10(&self, settings: &Settings, state: &State, word: &Part) -> (f64, State) {
+        let id = self.words.exact(&word.modelled, word.bytes);
         let (log, next) = self.model.score(state, id.unwrap_or(self.model.unknown()));
         let known = match &self.known {
-            Some(known) if known.len() > 0 => known.exact(&word.known, length).is_some(),
+            Some(known) if known.len() > 0 => known.exact(&word.known, word.bytes).is_some(),
             _ => true,
         };
         (if known && id.is_some() { log } else { log + settings.unknown }, next)

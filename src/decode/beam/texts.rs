@@ -1,7 +1,5 @@
 //! The words and texts that a search has met, each once.
 
-use std::ops::Range;
-
 use super::score::Scoring;
 use crate::decode::hash::FastMap;
 use crate::decode::lexicon::Found;
@@ -15,7 +13,13 @@ pub(super) const NOWHERE: (i32, i32) = (-1, -1);
 /// A word, or the beginning of one.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
-    pub letters: Range<usize>,
+    /// The part and the token that it was first spelled with.
+    pub before: u32,
+    pub token: u32,
+    /// A hash of its letters, and how many bytes and characters they are.
+    pub hash: u64,
+    pub bytes: usize,
+    pub characters: usize,
     /// Those of the language model's words, of the known words and of the hot words that begin so.
     pub modelled: Found,
     pub known: Found,
@@ -40,10 +44,10 @@ pub(super) struct Text {
 /// A search's words and texts, and the frames of the words.
 #[derive(Debug)]
 pub(super) struct Texts {
-    letters: String,
     parts: Vec<Part>,
-    by_letters: FastMap<Box<str>, u32>,
     by_token: FastMap<(u32, u32), u32>,
+    /// Where the same letters can be spelled in several ways: parts by the hash of their letters.
+    by_letters: FastMap<u64, u32>,
     texts: Vec<Text>,
     by_word: FastMap<(u32, u32), u32>,
     /// Frames of a word, and of the words before it.
@@ -52,37 +56,29 @@ pub(super) struct Texts {
 
 impl Texts {
     pub fn new(scoring: &Scoring) -> Self {
-        let empty = scoring.part("", None);
         let text = Text { before: EMPTY, word: EMPTY, state: scoring.beginning(), score: 0.0, hot: 0.0 };
-        let mut texts = Self {
-            letters: String::new(),
-            parts: Vec::new(),
-            by_letters: FastMap::default(),
+        Self {
+            parts: vec![scoring.empty()],
             by_token: FastMap::default(),
+            by_letters: FastMap::default(),
             texts: vec![text],
             by_word: FastMap::default(),
             frames: vec![(0, NOWHERE)],
-        };
-        texts.add_part("", empty);
-        texts
-    }
-
-    fn add_part(&mut self, letters: &str, mut part: Part) -> u32 {
-        let begin = self.letters.len();
-        self.letters.push_str(letters);
-        part.letters = begin..self.letters.len();
-        let id = self.parts.len() as u32;
-        self.parts.push(part);
-        self.by_letters.insert(letters.into(), id);
-        id
+        }
     }
 
     pub fn part(&self, part: u32) -> &Part {
         &self.parts[part as usize]
     }
 
-    pub fn letters(&self, part: u32) -> &str {
-        &self.letters[self.parts[part as usize].letters.clone()]
+    /// The letters of a word.
+    pub fn letters(&self, scoring: &Scoring, mut part: u32) -> String {
+        let mut tokens = Vec::new();
+        while part != EMPTY {
+            tokens.push(scoring.letters(self.part(part).token));
+            part = self.part(part).before;
+        }
+        tokens.into_iter().rev().collect()
     }
 
     pub fn text(&self, text: u32) -> &Text {
@@ -94,17 +90,27 @@ impl Texts {
         if let Some(&longer) = self.by_token.get(&(part, token)) {
             return longer;
         }
-        let more = scoring.letters(token);
-        let letters = [self.letters(part), more].concat();
-        let longer = match self.by_letters.get(letters.as_str()) {
-            Some(&longer) => longer,
-            None => {
-                let new = scoring.part(&letters, Some((self.part(part), self.letters(part).len(), more)));
-                self.add_part(&letters, new)
-            }
-        };
+        let longer =
+            if scoring.letters(token).is_empty() { part } else { self.spell_anew(scoring, part, token) };
         self.by_token.insert((part, token), longer);
         longer
+    }
+
+    fn spell_anew(&mut self, scoring: &Scoring, part: u32, token: u32) -> u32 {
+        let new = scoring.part(part, self.part(part), token);
+        let id = self.parts.len() as u32;
+        if scoring.alphabet.ambiguous() {
+            if let Some(&same) = self.by_letters.get(&new.hash) {
+                // The hash alone would hardly ever be wrong.
+                let letters = self.letters(scoring, part) + scoring.letters(token);
+                if self.letters(scoring, same) == letters {
+                    return same;
+                }
+            }
+            self.by_letters.insert(new.hash, id);
+        }
+        self.parts.push(new);
+        id
     }
 
     /// `text` with the word `part` behind it; without letters, `text` itself.
@@ -116,9 +122,8 @@ impl Texts {
             return longer;
         }
         let (before, word) = (self.text(text), self.part(part));
-        let length = self.letters(part).len();
-        let (score, state) = scoring.word(&before.state, word, length);
-        let hot = before.hot + scoring.hot_word(word, length);
+        let (score, state) = scoring.word(&before.state, word);
+        let hot = before.hot + scoring.hot_word(word);
         let longer = Text { before: text, word: part, state, score: before.score + score, hot };
         let id = self.texts.len() as u32;
         self.texts.push(longer);
@@ -150,6 +155,11 @@ impl Texts {
             if texts[id] {
                 texts[text.before as usize] = true;
                 parts[text.word as usize] = true;
+            }
+        }
+        for (id, part) in self.parts.iter().enumerate().rev() {
+            if parts[id] {
+                parts[part.before as usize] = true;
             }
         }
         for (id, &(before, _)) in self.frames.iter().enumerate().rev() {
@@ -184,11 +194,14 @@ impl Texts {
         let old = std::mem::take(&mut self.frames);
         let old = old.into_iter().zip(frames).filter(|(_, id)| id.is_some());
         self.frames = old.map(|((before, own), _)| (new(frames, before), own)).collect();
-        let (old, letters) = (std::mem::take(&mut self.parts), std::mem::take(&mut self.letters));
-        self.by_letters.clear();
-        for (part, _) in old.into_iter().zip(parts).filter(|(_, id)| id.is_some()) {
-            self.add_part(&letters[part.letters.clone()], part);
-        }
+        let old = std::mem::take(&mut self.parts);
+        let old = old.into_iter().zip(parts).filter(|(_, id)| id.is_some());
+        self.parts = old.map(|(part, _)| Part { before: new(parts, part.before), ..part }).collect();
+        self.by_letters.retain(|_, id| {
+            let kept = parts[*id as usize];
+            *id = kept.unwrap_or(EMPTY);
+            kept.is_some()
+        });
         let spelled = std::mem::take(&mut self.by_token);
         let renumbered = |((part, token), longer): ((u32, u32), u32)| {
             Some(((parts[part as usize]?, token), parts[longer as usize]?))

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use super::builder::{Builder, LOWEST};
+use super::builder::{Builder, LOWEST, Word};
 use super::stored::Node;
 use super::{LONGEST, LanguageModel};
 use crate::error::{Error, Result};
@@ -24,7 +24,9 @@ impl<R: BufRead> Lines<'_, R> {
         loop {
             self.line.clear();
             let read = self.source.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut self.line);
-            let read = read.map_err(|e| Error::file(self.name, format!("cannot be read ({e})")))?;
+            let read = read.map_err(|e| {
+                Error::line(self.name, self.number + 1, format!("cannot be read ({e}); copy the file again"))
+            })?;
             if read == 0 {
                 return Ok(None);
             }
@@ -44,15 +46,19 @@ impl<R: BufRead> Lines<'_, R> {
 
     /// The next line that is not empty; the file must have one.
     fn expect(&mut self, what: &str) -> Result<&str> {
-        // Borrowed again, since a line that is returned would keep the error from being made.
         if self.next()?.is_none() {
             return Err(self.error(&format!("the file ends where {what} is expected; copy it again")));
         }
-        Ok(std::str::from_utf8(self.line.trim_ascii()).unwrap_or_default())
+        Ok(self.current())
+    }
+
+    /// The line that was read last.
+    fn current(&self) -> &str {
+        std::str::from_utf8(self.line.trim_ascii()).unwrap_or_default()
     }
 
     fn error(&self, message: &str) -> Error {
-        Error::line(self.name, self.number, message)
+        Error::line(self.name, self.number.max(1), message)
     }
 }
 
@@ -72,26 +78,30 @@ pub(super) fn read(source: impl BufRead, name: &str) -> Result<Vec<u8>> {
     let counts = counts(&mut lines)?;
     let order = counts.len();
     let mut unigrams = Vec::new();
-    section(&mut lines, 1, &counts, |words, probability, backoff| {
-        unigrams.push((words[0].to_owned(), probability, backoff));
+    section(&mut lines, 1, &counts, |line, words, probability, backoff| {
+        unigrams.push(Word { text: words[0].to_owned(), probability, backoff, line });
         Ok(())
     })?;
-    let mut builder = Builder::new(order, unigrams).map_err(|error| lines.error(&error.to_string()))?;
+    let mut builder = Builder::new(order, unigrams).map_err(|(error, line)| {
+        let line = line.map_or(lines.number, |line| line as usize);
+        Error::line(name, line, error.to_string())
+    })?;
     for length in 2..=order {
-        section(&mut lines, length, &counts, |words, probability, backoff| {
+        section(&mut lines, length, &counts, |line, words, probability, backoff| {
             let mut ids = [0; LONGEST];
             for (id, word) in ids.iter_mut().zip(words) {
                 *id = builder.id(word).ok_or_else(|| {
                     format!("the word {word:?} is not among the 1-grams; add it there or remove the line")
                 })?;
             }
-            builder.push(&ids[..length], probability, backoff);
+            builder.push(&ids[..length], probability, backoff, line);
             Ok(())
         })?;
     }
     builder.finish().map_err(|twice| {
-        let words = twice.0.join(" ");
-        Error::file(name, format!("the {}-gram {words:?} is there twice; remove one", twice.0.len()))
+        let words = twice.words.join(" ");
+        let message = format!("the {}-gram {words:?} is there twice; remove one", twice.words.len());
+        Error::line(name, twice.line as usize, message)
     })
 }
 
@@ -134,18 +144,19 @@ fn section<R: BufRead>(
     lines: &mut Lines<'_, R>,
     length: usize,
     counts: &[u64],
-    mut take: impl FnMut(&[&str], f32, f32) -> Result<(), String>,
+    mut take: impl FnMut(u32, &[&str], f32, f32) -> Result<(), String>,
 ) -> Result<()> {
     let due = counts[length - 1];
     let after = if length == counts.len() { r"\end\".to_owned() } else { format!("\\{}-grams:", length + 1) };
     let mut found = 0;
     loop {
-        let line = lines.expect(&after)?;
+        lines.expect(&after)?;
+        let (number, line) = (u32::try_from(lines.number).unwrap_or(u32::MAX), lines.current());
         if line.starts_with('\\') && line == after {
             break;
         }
         let taken = entry(line, length)
-            .and_then(|(words, probability, backoff)| take(&words[..length], probability, backoff));
+            .and_then(|(words, probability, backoff)| take(number, &words[..length], probability, backoff));
         taken.map_err(|message| lines.error(&message))?;
         found += 1;
         if found > due {

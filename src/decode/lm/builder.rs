@@ -23,48 +23,58 @@ pub(super) struct Builder {
     grams: Vec<Vec<Gram>>,
 }
 
-/// An n-gram that is there twice.
+/// A word with its numbers, log10.
 #[derive(Debug)]
-pub(super) struct Twice(pub Vec<String>);
+pub(super) struct Word {
+    pub text: String,
+    pub probability: f32,
+    pub backoff: f32,
+    /// Where it was read; 0 where it was not.
+    pub line: u32,
+}
+
+/// An n-gram that is there twice, and where for the second time.
+#[derive(Debug)]
+pub(super) struct Twice {
+    pub words: Vec<String>,
+    pub line: u32,
+}
 
 impl Builder {
-    /// A model of n-grams up to `order`, with its words and their (probability, backoff), log10.
+    /// A model of n-grams up to `order` with these words.
     ///
     /// # Errors
-    /// When words are there twice, `<s>` or `</s>` is missing, or there are too many for the order.
-    pub fn new(order: usize, mut unigrams: Vec<(String, f32, f32)>) -> Result<Self> {
+    /// When `<s>` or `</s>` is missing, or there are too many words for the order; a word that is there twice, with its
+    /// line.
+    pub fn new(order: usize, mut words: Vec<Word>) -> Result<Self, (Error, Option<u32>)> {
+        let whole = |message: String| (Error::invalid(message), None);
         if !(1..=LONGEST).contains(&order) {
             let message = format!("the model has order {order}; language models have order 1 to {LONGEST}");
-            return Err(Error::invalid(message));
+            return Err(whole(message));
         }
-        if !unigrams.iter().any(|(word, ..)| word == UNKNOWN) {
-            unigrams.push((UNKNOWN.to_owned(), NO_UNKNOWN, 0.0));
+        if !words.iter().any(|word| word.text == UNKNOWN) {
+            let text = UNKNOWN.to_owned();
+            words.push(Word { text, probability: NO_UNKNOWN, backoff: 0.0, line: 0 });
         }
-        unigrams.sort_by(|a, b| a.0.cmp(&b.0));
-        if let Some(pair) = unigrams.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(Error::invalid(format!("the word {:?} is there twice; remove one", pair[0].0)));
+        words.sort_by(|a, b| a.text.cmp(&b.text));
+        if let Some(pair) = words.windows(2).find(|pair| pair[0].text == pair[1].text) {
+            let message = format!("the word {:?} is there twice; remove one", pair[0].text);
+            return Err((Error::invalid(message), Some(pair[1].line)));
         }
         for mark in [START, END] {
-            if !unigrams.iter().any(|(word, ..)| word == mark) {
+            if !words.iter().any(|word| word.text == mark) {
                 let message = format!("the word {mark} is missing among the 1-grams; make the model with it");
-                return Err(Error::invalid(message));
+                return Err(whole(message));
             }
         }
-        let keys = Keys::new(unigrams.len(), order).ok_or_else(|| {
-            Error::invalid(format!(
-                "{} words are too many for order {order}; take a lower one",
-                unigrams.len()
-            ))
+        let keys = Keys::new(words.len(), order).ok_or_else(|| {
+            whole(format!("{} words are too many for order {order}; take a lower one", words.len()))
         })?;
-        let mut builder =
-            Self { words: Vec::new(), ids: HashMap::new(), unigrams: Vec::new(), keys, grams: Vec::new() };
-        builder.grams.resize_with(order - 1, Vec::new);
-        for ((word, probability, backoff), id) in unigrams.into_iter().zip(0..) {
-            builder.ids.insert(word.clone(), id);
-            builder.words.push(word);
-            builder.unigrams.push(Unigram { probability, backoff });
-        }
-        Ok(builder)
+        let ids = words.iter().zip(0..).map(|(word, id)| (word.text.clone(), id)).collect();
+        let numbers = |word: &Word| Unigram { probability: word.probability, backoff: word.backoff };
+        let unigrams = words.iter().map(numbers).collect();
+        let words = words.into_iter().map(|word| word.text).collect();
+        Ok(Self { words, ids, unigrams, keys, grams: vec![Vec::new(); order - 1] })
     }
 
     /// The id of a word.
@@ -72,10 +82,10 @@ impl Builder {
         self.ids.get(word).copied()
     }
 
-    /// Adds an n-gram of two words or more.
-    pub fn push(&mut self, words: &[u32], probability: f32, backoff: f32) {
+    /// Adds an n-gram of two words or more, which was read at `line`.
+    pub fn push(&mut self, words: &[u32], probability: f32, backoff: f32, line: u32) {
         let key = self.keys.of(words);
-        self.grams[words.len() - 2].push(Gram { key, probability, backoff });
+        self.grams[words.len() - 2].push(Gram { key, probability, backoff, line });
     }
 
     /// The stored form.
@@ -89,7 +99,8 @@ impl Builder {
             if let Some(pair) = grams.windows(2).find(|pair| pair[0].key == pair[1].key) {
                 let words = self.keys.words(pair[0].key, order);
                 let spell = |&word: &u32| self.words[word as usize].clone();
-                return Err(Twice(words.iter().map(spell).collect()));
+                let line = pair[0].line.max(pair[1].line);
+                return Err(Twice { words: words.iter().map(spell).collect(), line });
             }
         }
         self.add_suffixes();
@@ -111,7 +122,7 @@ impl Builder {
                 }
             }
             if !missing.is_empty() {
-                let blank = |key| Gram { key, probability: f32::NAN, backoff: 0.0 };
+                let blank = |key| Gram { key, probability: f32::NAN, backoff: 0.0, line: 0 };
                 shorter.extend(missing.into_iter().map(blank));
                 shorter.sort_by_key(|gram| gram.key);
             }

@@ -1,13 +1,14 @@
 //! Language models in files.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
 use super::{Bytes, Counts, LanguageModel, stored};
 use crate::error::{Error, Result};
+use crate::files::{NewFile, refused, write_whole};
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 18;
@@ -43,28 +44,17 @@ impl LanguageModel {
         Self::read_arpa(open(path)?, &path.display().to_string())
     }
 
-    /// Writes the model to `path`, whole or not at all: as ARPA where it ends in `.arpa`, in the stored form otherwise.
+    /// Writes the model to `path`: as ARPA where it ends in `.arpa`, in the stored form otherwise.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written; what was there stays.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".partial");
-        let aside = path.with_file_name(name);
-        let written = File::create(&aside).and_then(|file| {
-            let mut file = BufWriter::with_capacity(BUFFER, file);
-            if path.extension().is_some_and(|extension| extension == "arpa") {
-                self.write_arpa(&mut file)?;
-            } else {
-                file.write_all(self.bytes())?;
-            }
-            file.into_inner()?.sync_all()
-        });
-        written.and_then(|()| std::fs::rename(&aside, path)).map_err(|e| {
-            // What was written of it is of no use.
-            let _ = std::fs::remove_file(&aside);
-            Error::file(path, format!("cannot be written ({e}); free space or choose another folder"))
-        })
+        if path.extension().is_none_or(|extension| extension != "arpa") {
+            return write_whole(path, self.bytes());
+        }
+        let mut file = BufWriter::with_capacity(BUFFER, NewFile::create(path)?);
+        self.write_arpa(&mut file).map_err(|error| refused(path, &error))?;
+        file.into_inner().map_err(|error| refused(path, error.error()))?.finish()
     }
 }
 

@@ -6,7 +6,7 @@ pub const LONGEST: usize = 6;
 /// Words of an n-gram as one number, the last word in the highest bits, then the word before it, and so on. Sorted,
 /// all n-grams with the same last words lie side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Key([u64; 2]);
+pub(super) struct Key([u32; 4]);
 
 /// How keys are made: bits of a word.
 #[derive(Debug, Clone, Copy)]
@@ -55,11 +55,11 @@ impl Keys {
 
 impl Key {
     fn number(self) -> u128 {
-        u128::from(self.0[0]) << 64 | u128::from(self.0[1])
+        self.0.iter().fold(0, |number, &part| number << 32 | u128::from(part))
     }
 
     fn from_number(number: u128) -> Self {
-        Self([(number >> 64) as u64, number as u64])
+        Self([96, 64, 32, 0].map(|shift| (number >> shift) as u32))
     }
 }
 
@@ -70,6 +70,8 @@ pub(super) struct Gram {
     /// NaN: only n-grams that end like this one are known.
     pub probability: f32,
     pub backoff: f32,
+    /// Where it was read; 0 where it was not.
+    pub line: u32,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::builder::{Builder, LOWEST};
+use super::builder::{Builder, LOWEST, Word};
 use super::gram::{Key, Keys};
 use super::{END, LONGEST, LanguageModel, START, UNKNOWN};
 use crate::decode::hash::FastMap;
@@ -187,13 +187,19 @@ impl Counts {
             let log = |probability: f64| (probability.log10() as f32).max(LOWEST);
             match &mut builder {
                 None => {
-                    let mut unigrams: Vec<(String, f32, f32)> = vec![(UNKNOWN.to_owned(), log(unknown), 0.0)];
+                    let word = |text: &str, probability: f32, backoff: f32| Word {
+                        text: text.to_owned(),
+                        probability,
+                        backoff,
+                        line: 0,
+                    };
+                    let mut unigrams = vec![word(UNKNOWN, log(unknown), 0.0)];
                     for ((&key, &p), &backoff) in level.keys.iter().zip(&probabilities).zip(&backoffs) {
                         let id = keys.word(key, 0);
                         let p = if id == START_ID { LOWEST } else { log(p) };
-                        unigrams.push((self.words[id as usize].clone(), p, backoff));
+                        unigrams.push(word(&self.words[id as usize], p, backoff));
                     }
-                    let new = Builder::new(self.order, unigrams)?;
+                    let new = Builder::new(self.order, unigrams).map_err(|(error, _)| error)?;
                     let ids = self.words.iter().map(|word| new.id(word).unwrap_or_default()).collect();
                     builder = Some((new, ids));
                 }
@@ -201,7 +207,7 @@ impl Counts {
                     for ((&key, &p), &backoff) in level.keys.iter().zip(&probabilities).zip(&backoffs) {
                         let words: Vec<u32> =
                             keys.words(key, order).iter().map(|&word| ids[word as usize]).collect();
-                        builder.push(&words, log(p), backoff);
+                        builder.push(&words, log(p), backoff, 0);
                     }
                 }
             }

@@ -1,12 +1,11 @@
 //! `metrics.jsonl`: one JSON object a line.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
+use crate::files::{Log, write_whole};
 
 /// Which phase of training a line belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,36 +124,28 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<Line>> {
 
 /// The file, open for more lines.
 #[derive(Debug)]
-pub(super) struct Journal {
-    path: PathBuf,
-    file: File,
-}
+pub(super) struct Journal(Log);
 
 impl Journal {
     /// Opens `path` and drops what is there of steps after `step`.
-    pub(super) fn open(path: PathBuf, step: u64) -> Result<Self> {
-        let failed = |error: std::io::Error| Error::file(&path, format!("cannot write the metrics: {error}"));
+    pub(super) fn open(path: &Path, step: u64) -> Result<Self> {
         let mut kept = Vec::new();
         if step > 0 {
-            for line in read(&path)?.iter().filter(|line| line.step() <= step) {
+            for line in read(path)?.iter().filter(|line| line.step() <= step) {
                 match line {
                     Line::Train(line) => push(&mut kept, line),
                     Line::Valid(line) => push(&mut kept, line),
                 }
             }
         }
-        let aside = path.with_extension("jsonl.new");
-        std::fs::write(&aside, kept).and_then(|()| std::fs::rename(&aside, &path)).map_err(failed)?;
-        let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
-        Ok(Self { path, file })
+        write_whole(path, &kept)?;
+        Ok(Self(Log::open(path)?))
     }
 
     pub(super) fn append(&mut self, line: &impl Serialize) -> Result<()> {
         let mut bytes = Vec::new();
         push(&mut bytes, line);
-        self.file
-            .write_all(&bytes)
-            .map_err(|error| Error::file(&self.path, format!("cannot write the metrics: {error}")))
+        self.0.append(&bytes)
     }
 }
 
@@ -229,7 +220,7 @@ pub(super) mod tests {
             for content in [bytes, text.into_bytes()] {
                 std::fs::write(&path, content).unwrap();
                 let _ = read(&path);
-                let _ = Journal::open(path.clone(), 3);
+                let _ = Journal::open(&path, 3);
             }
         }
     }

@@ -30,7 +30,7 @@ impl MetricsWriter {
     /// When a file there cannot be read or written.
     pub fn open(folder: impl AsRef<Path>, step: u64) -> Result<Self> {
         let folder = folder.as_ref().to_path_buf();
-        let journal = Journal::open(folder.join("metrics.jsonl"), step)?;
+        let journal = Journal::open(&folder.join("metrics.jsonl"), step)?;
         let mut events = EventWriter::create(&folder)?;
         if step > 0 {
             events.restart(step + 1)?;
