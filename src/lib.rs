@@ -10,6 +10,7 @@ pub mod autograd;
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod data;
+pub mod decode;
 pub mod error;
 pub mod exec;
 #[cfg(feature = "cli")]

@@ -4,12 +4,14 @@ mod adapter;
 mod arguments;
 mod convert;
 mod data;
+mod decode;
 mod demo;
 mod devices;
 mod encode;
 mod evaluate;
 mod import;
 mod info;
+mod lm;
 mod output;
 mod profile;
 mod progress;
@@ -89,6 +91,8 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Convert(command) => convert::run(command, global),
         Command::Import(command) => import::run(command, global),
         Command::Data(command) => data::run(command, global),
+        Command::Decode(command) => decode::run(command, global),
+        Command::Lm(command) => lm::run(command, global),
     }
 }
 

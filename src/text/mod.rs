@@ -12,5 +12,6 @@ pub use greedy::{SECONDS_PER_FRAME, Timing, Word, greedy, words};
 pub use normalize::{compose, normalize};
 pub use outside::Outside;
 pub use subtitles::{Cue, cues, srt, vtt};
+pub(crate) use vocabulary::Tokens;
 pub use vocabulary::Vocabulary;
 pub use wer::{ErrorRate, Evaluation, Score, evaluate, score};

@@ -144,28 +144,36 @@ impl Serialize for Vocabulary {
 
 impl<'de> Deserialize<'de> for Vocabulary {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(Tokens::deserialize(deserializer)?.0).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The tokens of a `vocab.json` in the order of their ids: an object from token to id, or a list.
+#[derive(Debug)]
+pub(crate) struct Tokens(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Tokens {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged, expecting = "expected an object from token to id, or a list of tokens")]
         enum Form {
             Ids(BTreeMap<String, usize>),
             Tokens(Vec<String>),
         }
-        let tokens = match Form::deserialize(deserializer)? {
-            Form::Tokens(tokens) => tokens,
-            Form::Ids(ids) => {
-                let mut tokens = vec![None; ids.len()];
-                for (token, id) in ids {
-                    let Some(place @ None) = tokens.get_mut(id) else {
-                        return Err(serde::de::Error::custom(format!(
-                            "the id {id} of {token:?} is taken or leaves a gap; ids count from 0 without gaps"
-                        )));
-                    };
-                    *place = Some(token);
-                }
-                tokens.into_iter().flatten().collect()
-            }
+        let ids = match Form::deserialize(deserializer)? {
+            Form::Tokens(tokens) => return Ok(Self(tokens)),
+            Form::Ids(ids) => ids,
         };
-        Self::try_from(tokens).map_err(serde::de::Error::custom)
+        let mut tokens = vec![None; ids.len()];
+        for (token, id) in ids {
+            let Some(place @ None) = tokens.get_mut(id) else {
+                return Err(serde::de::Error::custom(format!(
+                    "the id {id} of {token:?} is taken or leaves a gap; ids count from 0 without gaps"
+                )));
+            };
+            *place = Some(token);
+        }
+        Ok(Self(tokens.into_iter().flatten().collect()))
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod convert;
 mod data;
+mod decode;
 mod encode;
 mod evaluate;
 mod import;
