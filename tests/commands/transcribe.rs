@@ -1,6 +1,6 @@
 //! `polymix transcribe`: what is heard, in which form, and what of it survives.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -181,5 +181,26 @@ fn logs_say_more_when_asked() {
     let debug = run("debug", &["transcribe", text(&model), text(&clip)]);
     for part in ["opened ", "compiled the plan", "a.wav", "batch"] {
         assert!(debug.contains(part), "{part}: {debug}");
+    }
+}
+
+#[test]
+fn standard_input_is_a_recording() {
+    if !adapter() {
+        return;
+    }
+    let folder = clips();
+    let (model, clip) = (folder.path().join("model"), folder.path().join("clips/a.wav"));
+    let bytes = std::fs::read(&clip).unwrap();
+    let names = if cfg!(target_os = "linux") { &["-", "/dev/stdin"][..] } else { &["-"] };
+    for name in names {
+        let mut command = command();
+        command.args(["transcribe", text(&model), name, "--json", "--quiet"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&bytes).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{name}: {output:?}");
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json[0]["audio_seconds"], 0.5);
     }
 }
