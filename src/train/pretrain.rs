@@ -7,7 +7,7 @@ use pollster::block_on;
 
 use super::metrics::Phase;
 use super::task::{
-    BatchShape, Feed, Feeds, LossGraph, Results, Row, Task, Totals, common_feeds, layer_drop_feeds,
+    BatchShape, Feed, Feeds, LossGraph, Results, Task, Totals, common_feeds, layer_drop_feeds,
 };
 use crate::audio::BANDS;
 use crate::data::Batch;
@@ -129,10 +129,6 @@ impl Task for Pretrain {
             counts.len(),
             100.0 * most
         )))
-    }
-
-    fn rows(&self, batch: &Batch) -> Vec<Row> {
-        batch.lengths.iter().map(|&length| if length > 0 { Row::Whole } else { Row::Empty }).collect()
     }
 
     fn observe(&self, totals: &mut Totals, batch: &Batch, decisions: usize, results: &Results) -> Result<()> {

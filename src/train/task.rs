@@ -109,8 +109,10 @@ pub trait Task: Send {
     /// When a text has more tokens than there is room for.
     fn feeds(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Feeds, usize)>;
 
-    /// What each row of `batch` can add.
-    fn rows(&self, batch: &Batch) -> Vec<Row>;
+    /// What each row of `batch` can add; where nothing is said of texts, all of it.
+    fn rows(&self, batch: &Batch) -> Vec<Row> {
+        batch.lengths.iter().map(|&length| if length > 0 { Row::Whole } else { Row::Empty }).collect()
+    }
 
     /// What is worth saying of the training data before the first step; `next` gives one epoch of batches.
     ///
