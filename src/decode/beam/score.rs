@@ -101,8 +101,15 @@ impl Scoring {
         }
     }
 
-    /// `part`, whose number is `before`, with the letters of `token` behind it.
-    pub fn part(&self, before: u32, part: &Part, token: u32) -> Part {
+    /// The hash of the letters of `part` and `token`.
+    pub fn hash(&self, part: &Part, token: u32) -> u64 {
+        self.letters(token).bytes().fold(part.hash, |hash, byte| {
+            (hash.rotate_left(9) ^ u64::from(byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        })
+    }
+
+    /// `part`, whose number is `before`, with the letters of `token` behind it, which have `hash`.
+    pub fn part(&self, before: u32, part: &Part, token: u32, hash: u64) -> Part {
         let more = self.letters(token);
         let narrow = |lexicon: &Lexicon, found: &Found| lexicon.narrow(found.clone(), part.bytes, more);
         let characters = part.characters + more.chars().count();
@@ -123,9 +130,6 @@ impl Scoring {
         } else {
             self.settings.unknown * (characters.max(USUAL_LENGTH) as f64 / USUAL_LENGTH as f64)
         };
-        let hash = more.bytes().fold(part.hash, |hash, byte| {
-            (hash.rotate_left(9) ^ u64::from(byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        });
         Part { before, token, hash, bytes: part.bytes + more.len(), characters, modelled, known, hot, begun }
     }
 

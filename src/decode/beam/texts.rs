@@ -97,20 +97,27 @@ impl Texts {
     }
 
     fn spell_anew(&mut self, scoring: &Scoring, part: u32, token: u32) -> u32 {
-        let new = scoring.part(part, self.part(part), token);
         let id = self.parts.len() as u32;
+        let hash = scoring.hash(self.part(part), token);
         if scoring.alphabet.ambiguous() {
-            if let Some(&same) = self.by_letters.get(&new.hash) {
+            if let Some(&same) = self.by_letters.get(&hash) {
                 // The hash alone would hardly ever be wrong.
-                let letters = self.letters(scoring, part) + scoring.letters(token);
-                if self.letters(scoring, same) == letters {
+                let letters = scoring.letters(token).bytes().rev().chain(self.backwards(scoring, part));
+                if letters.eq(self.backwards(scoring, same)) {
                     return same;
                 }
             }
-            self.by_letters.insert(new.hash, id);
+            self.by_letters.insert(hash, id);
         }
-        self.parts.push(new);
+        self.parts.push(scoring.part(part, self.part(part), token, hash));
         id
+    }
+
+    /// The letters of a word as bytes, the last one first.
+    fn backwards<'a>(&'a self, scoring: &'a Scoring, part: u32) -> impl Iterator<Item = u8> + 'a {
+        let parts = std::iter::successors(Some(part), |&part| Some(self.part(part).before));
+        let parts = parts.take_while(|&part| part != EMPTY);
+        parts.flat_map(|part| scoring.letters(self.part(part).token).bytes().rev())
     }
 
     /// `text` with the word `part` behind it; without letters, `text` itself.
