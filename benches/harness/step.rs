@@ -16,7 +16,7 @@ use polymix::rng::Rng;
 use polymix::shape::Spec;
 use polymix::train::metrics::Phase;
 use polymix::train::{
-    BatchShape, Feed, Feeds, LossGraph, Rates, Results, Row, Stepper, Task, Totals, common_feeds,
+    BatchShape, Feed, Feeds, LossGraph, Rates, Results, Stepper, Task, Totals, common_feeds,
 };
 use polymix::{Error, Result};
 
@@ -63,10 +63,6 @@ impl Task for Classify {
         feeds.push(("targets".into(), Feed::U32(targets)));
         feeds.push(("count".into(), Feed::U32(vec![rows as u32])));
         Ok((feeds, rows))
-    }
-
-    fn rows(&self, batch: &Batch) -> Vec<Row> {
-        vec![Row::Whole; batch.utterances]
     }
 
     fn observe(&self, _: &mut Totals, _: &Batch, _: usize, _: &Results) -> Result<()> {

@@ -137,7 +137,7 @@ pub(super) fn score_corpus(
                         return Err(error);
                     }
                     tracing::warn!("left out: {error}");
-                    left_out.push((at, LeftOut::new(&utterances[at], reason(error))));
+                    left_out.push((at, LeftOut::refused(&utterances[at], &error)));
                 }
             }
         }
@@ -218,14 +218,6 @@ fn guess(utterance: &Utterance) -> f64 {
         };
         bytes as f64 / f64::from(2 * SAMPLE_RATE)
     })
-}
-
-/// What is wrong with a recording, without its name.
-fn reason(error: Error) -> String {
-    match error {
-        Error::File { message, .. } => message,
-        other => other.to_string(),
-    }
 }
 
 fn outside_sentence(outside: &Outside, utterances: usize, ignored: bool) -> String {

@@ -40,10 +40,8 @@ pub(super) fn gather(
         let source = &sources[0];
         let found = if is_list(source) {
             Corpus::survey(sources).map(|(corpus, wrong)| (corpus.utterances, wrong))
-        } else if source.as_os_str() == "-" {
-            Recording::stdin().map(|recording| (vec![alone(recording, source)], Vec::new()))
         } else {
-            Ok((vec![alone(Recording::file(source), source)], Vec::new()))
+            Recording::named(source).map(|recording| (vec![alone(recording, source)], Vec::new()))
         };
         match found {
             Ok((found, wrong)) => {

@@ -148,7 +148,7 @@ impl Heard {
             content: hasher.finish(),
             peak,
             clipped,
-            notes: Vec::new(),
+            notes: audio.notes,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the tokens of a model write.
 
 use crate::error::{Error, Result};
-use crate::text::Tokens;
+use crate::text::{Tokens, compose};
 
 /// Begins a word in sub-words.
 const BOUNDARY: char = '▁';
@@ -28,12 +28,12 @@ pub(super) enum Case {
 }
 
 impl Case {
-    /// `text` as the vocabulary writes it.
+    /// `text` as the vocabulary writes it, composed.
     pub fn fold(self, text: &str) -> String {
         match self {
-            Self::Lower => text.to_lowercase(),
-            Self::Upper => text.to_uppercase(),
-            Self::Mixed => text.to_owned(),
+            Self::Lower => compose(&text.to_lowercase()),
+            Self::Upper => compose(&text.to_uppercase()),
+            Self::Mixed => compose(text),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use js_sys::{Array, Float32Array, Reflect};
 use polymix::Error;
-use polymix::audio::{BANDS, Preprocessor, Resampler, SAMPLE_RATE, resample};
+use polymix::audio::{BANDS, Preprocessor, Resampler, SAMPLE_RATE, check_waveform, resample};
 use polymix::gpu::{Gpu, Selection};
 use polymix::models::{
     DeviceModel, Extractor, Recognized, Recognizer, SavedModel, StreamRecognizer, check_wave,
@@ -21,9 +21,6 @@ type Result<T> = std::result::Result<T, JsValue>;
 
 /// Rates that audio comes in; a resampler for others would be a mistake's.
 const RATES: std::ops::RangeInclusive<f64> = 1000.0..=768_000.0;
-
-/// The largest sample of decoded audio, over full scale as it may be.
-const LOUDEST: f32 = 8.0;
 
 /// What the last panic said.
 static PANIC: Mutex<String> = Mutex::new(String::new());
@@ -77,32 +74,10 @@ fn rate_in_hertz(rate: f64) -> Result<u32> {
     Err(failure("bad-audio", &message))
 }
 
-/// Refuses samples that no recording between -1 and 1 can hold, overshoots included.
-fn check(samples: &[f32]) -> Result<()> {
-    if samples.iter().any(|sample| !sample.is_finite()) {
-        return Err(failure(
-            "bad-audio",
-            "the audio holds a sample that is not finite; give samples from -1 to 1",
-        ));
-    }
-    let loudest = samples.iter().fold(0.0_f32, |most, sample| most.max(sample.abs()));
-    if loudest > LOUDEST {
-        let message = format!(
-            "the audio's samples reach {loudest}, where they should stay between -1 and 1; divide those of 16-bit \
-             integers by 32768"
-        );
-        return Err(failure("bad-audio", &message));
-    }
-    Ok(())
-}
-
 /// The wave at 16 kHz.
 fn wave(samples: &[f32], rate: f64) -> Result<Vec<f32>> {
     let rate = rate_in_hertz(rate)?;
-    if samples.is_empty() {
-        return Err(failure("bad-audio", "the audio holds no samples; give a longer clip"));
-    }
-    check(samples)?;
+    check_waveform(samples).map_err(bad_audio)?;
     let wave = resample(samples, rate, SAMPLE_RATE).map_err(bad_audio)?;
     check_wave(&wave).map_err(|error| failure("bad-audio", &format!("the audio {error}")))?;
     Ok(wave)
@@ -283,7 +258,10 @@ impl Stream {
         let Some(resampler) = &mut self.resampler else {
             return Err(failure("bad-audio", "the stream has ended; open another"));
         };
-        check(&samples)?;
+        if samples.is_empty() {
+            return Ok(None);
+        }
+        check_waveform(&samples).map_err(bad_audio)?;
         let wave = resampler.push(&samples).map_err(bad_audio)?;
         match self.recognizer.push(&wave).await.map_err(bad_audio)? {
             true => recognized(self.recognizer.heard().map_err(bad_audio)?).map(Some),

@@ -155,7 +155,7 @@ test("audio that is none, or too short or too loud, is refused with its reason, 
     const gone = { arrayBuffer: async () => { throw new DOMException("gone", "NotFoundError"); }, name: "gone.wav" };
     const given = {
       "no samples": [new Float32Array(0), options],
-      "not finite": [Float32Array.of(0, NaN, 1), options],
+      "NaN as sample 1": [Float32Array.of(0, NaN, 1), options],
       "samples come without their rate": [new Float32Array(160)],
       "samples come without": [new Float32Array(160), { sampleRate: null }],
       "sampleRate is -1": [new Float32Array(160), { sampleRate: -1 }],

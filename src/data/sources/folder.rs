@@ -5,19 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::lines::Lines;
 use super::{Found, folder_of};
-use crate::audio::{Recording, is_audio_name};
+use crate::audio::{Recording, is_audio_name, looks_like_audio};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
 use crate::text::compose;
 
 const TRANSCRIPTS: &str = ".trans.txt";
-/// Endings of audio and video files that are not read, so that a folder says what it leaves out.
-const OTHER_AUDIO: [&str; 32] = [
-    "3gp", "aac", "ac3", "aif", "aifc", "aiff", "amr", "ape", "au", "avi", "caf", "dff", "dsf", "gsm", "m4a",
-    "m4b", "mka", "mkv", "mov", "mp1", "mp2", "mp4", "mpc", "opus", "ra", "shn", "snd", "sph", "tta", "w64",
-    "webm", "wma",
-];
-
 /// Files that are listed by name.
 const NAMED: usize = 3;
 
@@ -69,8 +62,7 @@ fn say<'a>(found: &mut Found, folder: &Path, what: &str, files: impl Iterator<It
 }
 
 fn is_other(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-    !is_audio_name(path) && ending.is_some_and(|ending| OTHER_AUDIO.contains(&ending.as_str()))
+    looks_like_audio(path) && !is_audio_name(path)
 }
 
 /// Lists the files in a folder and those in it. Hidden ones are left out: thumbnails, caches, and the
