@@ -48,26 +48,62 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A shape error of operation `op`.
     pub fn shape(op: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Shape { op: op.into(), message: message.into() }
+        Self::Shape { op: op.into(), message: printable(message.into()) }
     }
 
     /// An error about the file `path`.
     pub fn file(path: impl AsRef<std::path::Path>, message: impl Into<String>) -> Self {
-        Self::File { path: path.as_ref().display().to_string(), message: message.into() }
+        let path = printable(path.as_ref().display().to_string());
+        Self::File { path, message: printable(message.into()) }
     }
 
     /// An error about line `line` (from 1) of the file `path`.
     pub fn line(path: impl AsRef<std::path::Path>, line: usize, message: impl Into<String>) -> Self {
-        Self::File { path: format!("{}:{line}", path.as_ref().display()), message: message.into() }
+        let path = printable(path.as_ref().display().to_string());
+        Self::File { path: format!("{path}:{line}"), message: printable(message.into()) }
     }
 
     /// A value out of range or unknown.
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self::Invalid(message.into())
+        Self::Invalid(printable(message.into()))
     }
 
     /// A wrong command line or recipe.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self::Usage(message.into())
+        Self::Usage(printable(message.into()))
+    }
+}
+
+/// The text with control characters as their escapes: what files hold neither breaks a line nor reaches a terminal as a
+/// command.
+fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut printable = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        match character.is_control() {
+            true => printable.extend(character.escape_default()),
+            false => printable.push(character),
+        }
+    }
+    printable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_files_hold_stays_in_one_line() {
+        let errors = [
+            Error::invalid("unknown field `a\n\u{1b}[2Jb`"),
+            Error::usage("unknown field `a\n\u{1b}[2Jb`"),
+            Error::shape("add", "unknown field `a\n\u{1b}[2Jb`"),
+        ];
+        for error in errors {
+            assert!(error.to_string().ends_with(r"unknown field `a\n\u{1b}[2Jb`"), "{error}");
+        }
+        assert_eq!(Error::line("a\rb", 3, "é  is\tthere").to_string(), r"a\rb:3: é  is\tthere");
     }
 }

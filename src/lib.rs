@@ -10,8 +10,11 @@ pub mod autograd;
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod data;
+pub mod decode;
 pub mod error;
 pub mod exec;
+#[cfg(feature = "cli")]
+pub mod files;
 pub mod gpu;
 pub mod graph;
 pub mod models;

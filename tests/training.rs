@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use pollster::block_on;
 use polymix::audio::BANDS;
 use polymix::autograd::gradients;
-use polymix::error::Result;
+use polymix::error::{Error, Result};
 use polymix::exec::{Executor, Plan, reference};
 use polymix::gpu::{Gpu, Selection};
 use polymix::graph::Tensor;
@@ -122,6 +122,7 @@ fn request(recipe: Recipe, out: PathBuf) -> Request {
         out,
         init: None,
         resume: false,
+        other_data: false,
         limit_steps: None,
         strict: true,
     }
@@ -180,6 +181,72 @@ fn resumes(compute: &str) {
             .collect()
     };
     assert_eq!(lines(&whole.out), lines(&broken.out), "every step is logged once, with the same loss");
+}
+
+/// Asks for a stop in a stretch of work, or after a logged step.
+struct StopAt {
+    stretch: &'static str,
+    step: u64,
+    reached: bool,
+}
+
+impl StopAt {
+    fn stretch(stretch: &'static str) -> Self {
+        Self { stretch, step: u64::MAX, reached: false }
+    }
+}
+
+impl Progress for StopAt {
+    fn message(&mut self, _: &str) {}
+    fn begin(&mut self, what: &str, _: u64) {
+        self.reached = what == self.stretch;
+    }
+    fn advance(&mut self, _: u64) {
+        if self.reached {
+            polymix::train::interrupt();
+        }
+    }
+    fn train(&mut self, line: &TrainLine) {
+        if line.step == self.step {
+            polymix::train::interrupt();
+        }
+    }
+    fn valid(&mut self, _: &ValidLine) {}
+}
+
+#[test]
+fn a_stop_counts_from_the_first_moment_and_in_a_validation() {
+    let Some(gpu) = gpu_alone() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for stretch in ["lengths", "statistics"] {
+        let run = request(recipe(&[]), folder.path().join(stretch));
+        let stopped = polymix::train::finetune(gpu.clone(), &run, &mut StopAt::stretch(stretch));
+        assert!(matches!(stopped, Err(Error::Interrupted)), "{stretch}: {stopped:?}");
+        assert!(!run.out.exists() && !polymix::train::interrupted(), "{stretch}");
+    }
+    let annealed = ["finetune.steps=8", "finetune.optimizer.schedule={name='newbob', threshold=0.99}"];
+    let whole = request(recipe(&annealed), folder.path().join("whole"));
+    polymix::train::finetune(gpu.clone(), &whole, &mut Quiet::default()).unwrap();
+    let mut broken = request(recipe(&annealed), folder.path().join("broken"));
+    let stop = &mut StopAt { step: 6, ..StopAt::stretch("nothing") };
+    let stopped = polymix::train::finetune(gpu.clone(), &broken, stop);
+    assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
+    let lines = |run: &Path| -> Vec<(u64, u64)> {
+        let told = |line: &Line| match line {
+            Line::Train(line) => (line.step, line.loss.to_bits()),
+            Line::Valid(line) => (line.step, line.valid_loss.to_bits()),
+        };
+        metrics::read(run.join("metrics.jsonl")).unwrap().iter().map(told).collect()
+    };
+    assert_eq!(lines(&broken.out), lines(&whole.out)[..6], "the validation was cut off");
+    broken.resume = true;
+    // A request before the run, as a signal makes it.
+    polymix::train::interrupt();
+    let stopped = polymix::train::finetune(gpu.clone(), &broken, &mut Quiet::default());
+    assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
+    polymix::train::finetune(gpu.clone(), &broken, &mut Quiet::default()).unwrap();
+    assert_eq!(lines(&broken.out), lines(&whole.out));
+    assert_eq!(weights(&whole.out), weights(&broken.out));
 }
 
 #[test]

@@ -15,11 +15,12 @@ mod preprocess;
 mod recording;
 mod resample;
 mod stream;
+mod waveform;
 
 #[cfg(feature = "cli")]
 pub use augment::Augmentation;
 #[cfg(feature = "cli")]
-pub use decode::{Audio, duration, is_audio_name, read};
+pub use decode::{Audio, duration, is_audio_name, looks_like_audio, read};
 pub use features::{BANDS, Features, HOP, LogMel, SAMPLE_RATE, frame_count};
 pub use normalization::{Accumulator, Normalization, Stats};
 pub use preprocess::{PaddedBatch, Padding, Preprocessor, STRIDE, pad_silence};
@@ -27,6 +28,7 @@ pub use preprocess::{PaddedBatch, Padding, Preprocessor, STRIDE, pad_silence};
 pub use recording::{Channel, Place, Recording, Span};
 pub use resample::{Resampler, resample};
 pub use stream::FeatureStream;
+pub use waveform::check_waveform;
 
 /// Loading the golden values that the tests compare with.
 #[cfg(test)]

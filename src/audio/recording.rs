@@ -1,11 +1,14 @@
 //! Where a recording's samples are: a file or a part of one, and which of its channels.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::decode::{self, Audio};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A recording: its bytes, the part that counts, and the channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +71,37 @@ impl Recording {
         Self { place: Place::File(path.into()), span: None, channel: Channel::Mix }
     }
 
+    /// What a command line names: `-` is standard input. Standard input and pipes are read to their end here, since
+    /// they cannot be read twice.
+    ///
+    /// # Errors
+    /// When a pipe cannot be read, brings no audio or does not end.
+    pub fn named(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        if path.as_os_str() == "-" {
+            return Self::stdin();
+        }
+        if !fs::metadata(&path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+            return Ok(Self::file(path));
+        }
+        let unreadable = |error| Error::file(&path, format!("cannot be read: {error}"));
+        Self::pipe(path.display().to_string(), fs::File::open(&path).map_err(unreadable)?)
+    }
+
+    /// Standard input, read to its end.
+    ///
+    /// # Errors
+    /// When it cannot be read, brings no audio or does not end.
+    pub fn stdin() -> Result<Self> {
+        Self::pipe("standard input".into(), io::stdin().lock())
+    }
+
+    fn pipe(name: String, pipe: impl io::Read) -> Result<Self> {
+        let bytes = decode::read_pipe(pipe).map_err(|message| Error::file(&name, message))?;
+        let place = Place::Memory { name, bytes: bytes.into() };
+        Ok(Self { place, span: None, channel: Channel::Mix })
+    }
+
     /// The file or archive that holds the samples; `None` for bytes in memory.
     pub fn path(&self) -> Option<&Path> {
         match &self.place {
@@ -76,12 +110,20 @@ impl Recording {
         }
     }
 
-    /// Reads the recording as 16 kHz mono.
+    /// Reads the recording as 16 kHz mono. What is doubtful about it is a warning, once in a process.
     ///
     /// # Errors
     /// As for [`read`](decode::read).
     pub fn read(&self) -> Result<Audio> {
-        decode::read(self.path().unwrap_or(Path::new("")))
+        static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let audio = decode::read_recording(self)?;
+        for note in &audio.notes {
+            let line = format!("{self}: {note}");
+            if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(line.clone()) {
+                tracing::warn!("{line}");
+            }
+        }
+        Ok(audio)
     }
 
     /// The duration in seconds, from the header where it is exact, else by decoding.
@@ -89,7 +131,7 @@ impl Recording {
     /// # Errors
     /// As for [`Recording::read`], as far as the header shows it.
     pub fn duration(&self) -> Result<f64> {
-        decode::duration(self.path().unwrap_or(Path::new("")))
+        decode::duration_of(self)
     }
 }
 

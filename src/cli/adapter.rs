@@ -8,6 +8,7 @@ use pollster::block_on;
 use super::arguments::Global;
 use super::output::note;
 use crate::error::Result;
+use crate::files::write_whole;
 use crate::gpu::{Gpu, Selection, Tier};
 
 /// An open device. When it is dropped, its compiled kernels are kept for the next process.
@@ -30,6 +31,16 @@ impl Device {
             Selection { device: global.device.clone(), cache: (!cached.is_empty()).then(|| cached.clone()) };
         let gpu = Arc::new(block_on(Gpu::new(&selection))?);
         let device = Self { gpu, cache, cached };
+        let capabilities = device.gpu.capabilities();
+        tracing::debug!(
+            "opened {} for --device {}: tier {:?}, bindings of {} MiB, {} bytes of compiled kernels{}",
+            device.name(),
+            global.device,
+            capabilities.tier,
+            capabilities.max_binding >> 20,
+            device.cached.len(),
+            device.cache.as_ref().map_or(String::new(), |path| format!(" from {}", path.display()))
+        );
         if !global.quiet {
             let software = device.gpu.capabilities().tier == Tier::Cpu;
             note(format!("device: {}{}", device.name(), if software { ", a software driver" } else { "" }));
@@ -47,9 +58,7 @@ impl Device {
         if data.is_empty() || data == self.cached {
             return None;
         }
-        std::fs::create_dir_all(path.parent()?).ok()?;
-        let aside = path.with_extension(format!("{}.partial", std::process::id()));
-        std::fs::write(&aside, data).and_then(|()| std::fs::rename(&aside, path)).ok()
+        write_whole(path, &data).ok()
     }
 }
 

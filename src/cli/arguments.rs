@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
+use crate::audio::Channel;
 use crate::profile::Mode;
 
 /// Speech encoders on any GPU: pre-train, fine-tune, score, transcribe.
@@ -61,6 +62,14 @@ pub(super) enum Command {
     /// Makes a model of another toolkit's checkpoint
     #[command(subcommand)]
     Import(Import),
+    /// Looks into data, and writes it in another form
+    #[command(subcommand)]
+    Data(Data),
+    /// Writes down what log-probabilities say, whoever computed them
+    Decode(Decode),
+    /// Makes and describes language models
+    #[command(subcommand)]
+    Lm(Lm),
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +100,9 @@ pub(super) struct Training {
     /// Goes on from the run's last checkpoint
     #[arg(long)]
     pub resume: bool,
+    /// Goes on with other training data than the run was begun with
+    #[arg(long, requires = "resume")]
+    pub other_data: bool,
     /// Makes a bad file an error
     #[arg(long)]
     pub strict: bool,
@@ -121,7 +133,7 @@ pub(super) struct Finetune {
 pub(super) enum Decoder {
     /// The most probable token of each frame
     Greedy,
-    /// Beam search (not available yet)
+    /// Beam search, for now in `polymix decode` only
     Beam,
 }
 
@@ -132,6 +144,12 @@ pub(super) struct Evaluate {
     /// Data with text; may be repeated
     #[arg(long, required = true, value_name = "SRC")]
     pub data: Vec<PathBuf>,
+    /// The channel to hear of files with several, over the data's own
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
+    /// Leaves characters that the model cannot write out of the references, instead of counting them as errors
+    #[arg(long)]
+    pub ignore_outside_vocabulary: bool,
     /// How frames become text
     #[arg(long, value_enum, default_value_t = Decoder::Greedy)]
     pub decoder: Decoder,
@@ -150,18 +168,53 @@ pub(super) struct Evaluate {
 pub(super) struct Transcribe {
     /// A model, or a run's best one
     pub model: PathBuf,
-    /// WAV, FLAC, MP3 or OGG files
+    /// Audio files of any name, `-` for standard input, manifests, folders of audio
     #[arg(required = true)]
     pub audio: Vec<PathBuf>,
-    /// Prints one JSON document, with the words' times and confidence
-    #[arg(long)]
+    /// What is written
+    #[arg(long, value_enum, default_value_t = Format::Txt)]
+    pub format: Format,
+    /// Prints one JSON document, with the words' times and confidence: --format json
+    #[arg(long, conflicts_with = "format")]
     pub json: bool,
+    /// Writes a file a recording to this folder instead, in place of any of its name
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The channel to hear of files with several, over a manifest's own
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
+    /// Stops at the first bad file
+    #[arg(long)]
+    pub strict: bool,
     /// Hears the audio chunk by chunk, as from a microphone, with a model trained for it (model.causal_chunk)
     #[arg(long)]
     pub stream: bool,
     /// Milliseconds of a chunk, a multiple of 40; by default those of training
     #[arg(long, value_name = "N", requires = "stream", value_parser = chunk_milliseconds)]
     pub chunk_ms: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A line a recording: its name, a tab, the words
+    Txt,
+    /// One document with the words' times and confidence
+    Json,
+    /// SubRip subtitles
+    Srt,
+    /// WebVTT subtitles
+    Vtt,
+}
+
+/// A channel of a file, from 1 on, or the mean of all.
+fn channel(text: &str) -> std::result::Result<Channel, String> {
+    match text {
+        "mix" => Ok(Channel::Mix),
+        _ => match text.parse() {
+            Ok(number) if number > 0 => Ok(Channel::Only(number)),
+            _ => Err("give a channel's number, from 1 on, or mix".to_owned()),
+        },
+    }
 }
 
 fn chunk_milliseconds(text: &str) -> std::result::Result<usize, String> {
@@ -185,7 +238,7 @@ pub(super) enum PaddingForm {
 pub(super) struct Encode {
     /// A model, or a run's best one
     pub model: PathBuf,
-    /// WAV, FLAC, MP3 or OGG files
+    /// Audio files of any name, `-` for standard input, manifests, folders of audio
     #[arg(required = true)]
     pub audio: Vec<PathBuf>,
     /// The file to write; of each audio file `<stem>.features`, `.frontend`, `.layer.<i>`, `.encoder`, `.logits`
@@ -197,6 +250,12 @@ pub(super) struct Encode {
     /// What padded frames do, if not what they did in training
     #[arg(long, value_enum, value_name = "masked|reference")]
     pub padding: Option<PaddingForm>,
+    /// The channel to hear of files with several, over a manifest's own
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
+    /// Stops at the first bad file, and writes nothing then
+    #[arg(long)]
+    pub strict: bool,
 }
 
 #[derive(Debug, Args)]
@@ -285,6 +344,46 @@ pub(super) struct ImportSpeechbrain {
     pub out: PathBuf,
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum Data {
+    /// Hears everything once: hours, lengths, formats, alphabet, and what is wrong with it
+    Check(DataCheck),
+    /// Writes any data as JSON lines with 16 kHz FLAC files
+    Convert(DataConvert),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DataCheck {
+    /// Manifests, folders or archives
+    #[arg(required = true, value_name = "SRC")]
+    pub sources: Vec<PathBuf>,
+    /// Prints one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Writes a histogram of the lengths
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+    /// Fails where something is wrong
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DataConvert {
+    /// Manifests, folders or archives
+    #[arg(required = true, value_name = "SRC")]
+    pub sources: Vec<PathBuf>,
+    /// Folder for manifest.jsonl and audio/; what an earlier run has written there is kept
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Prints one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Makes a bad file an error
+    #[arg(long)]
+    pub strict: bool,
+}
+
 /// A number of something.
 fn count(text: &str) -> Result<usize, String> {
     text.parse()
@@ -305,6 +404,14 @@ impl Global {
         self.settings.iter().cloned().chain(seed).collect()
     }
 
+    /// Checks the values for a recipe, where no recipe is read.
+    ///
+    /// # Errors
+    /// When a value is of no key, or out of range.
+    pub fn check_settings(&self) -> crate::error::Result<()> {
+        crate::recipe::Recipe::parse("--set", "", &self.settings).map(drop)
+    }
+
     /// Says so where values were given that only training reads.
     pub fn note_without_recipe(&self, command: &str) {
         if !self.quiet && (!self.settings.is_empty() || self.limit_steps.is_some()) {
@@ -313,4 +420,114 @@ impl Global {
             ));
         }
     }
+}
+
+/// How log-probabilities become text.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Decoding")]
+pub(super) struct Decoding {
+    /// The most probable token of each frame, or the best of many texts [default: beam where an option of it is given]
+    #[arg(long, value_enum)]
+    pub decoder: Option<Decoder>,
+    /// Texts that are kept after each frame [default: 200]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub beam: Option<usize>,
+    /// Drops texts whose score is that far below the best one's [default: -10]
+    #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number)]
+    pub beam_prune: Option<f64>,
+    /// Drops tokens with a log-probability below this, but the best of each frame [default: -5]
+    #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number)]
+    pub token_prune: Option<f64>,
+    /// Of texts that end alike, as far as the language model sees, keeps only the best
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub prune_history: Option<bool>,
+    /// A language model: one of `polymix lm`, or an ARPA file, plain or gzip
+    #[arg(long, value_name = "LM")]
+    pub lm: Option<PathBuf>,
+    /// Weight of the language model [default: 0.8]
+    #[arg(long, value_name = "A", allow_hyphen_values = true, value_parser = number)]
+    pub alpha: Option<f64>,
+    /// Added for each word, with a language model [default: 1.2]
+    #[arg(long, value_name = "B", allow_hyphen_values = true, value_parser = number)]
+    pub beta: Option<f64>,
+    /// Added for a word that is not known, with a language model [default: -10]
+    #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number)]
+    pub unknown: Option<f64>,
+    /// Whether the language model scores the text from the beginning to the end of a sentence [default: true]
+    #[arg(long, value_name = "true|false")]
+    pub score_boundary: Option<bool>,
+    /// The known words, one a line; without it those of the language model
+    #[arg(long, value_name = "FILE")]
+    pub words: Option<PathBuf>,
+    /// Words to be preferred, one a line, perhaps with a weight behind it
+    #[arg(long, value_name = "FILE")]
+    pub hot_words: Option<PathBuf>,
+    /// Added for each hot word without a weight of its own [default: 10]
+    #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number)]
+    pub hot_word_weight: Option<f64>,
+    /// Texts that are shown, the best one first
+    #[arg(long, default_value = "1", value_name = "N", value_parser = count)]
+    pub n_best: usize,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Decode {
+    /// Log-probabilities: every f32 tensor [frames, tokens]
+    #[arg(value_name = "EMISSIONS.safetensors")]
+    pub emissions: PathBuf,
+    /// The tokens, blank first, as a model's vocab.json has them; sub-words with ▁ where a word begins
+    #[arg(long, value_name = "VOCAB.json")]
+    pub vocab: PathBuf,
+    #[command(flatten)]
+    pub decoding: Decoding,
+    /// Prints one JSON document, with the words' frames
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Lm {
+    /// Writes an ARPA file in a form that is small and opened at once
+    Build(LmBuild),
+    /// Makes a language model of text, by interpolated modified Kneser-Ney
+    Train(LmTrain),
+    /// Describes a language model, and checks it whole
+    Info(LmInfo),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LmBuild {
+    /// The ARPA file, plain or gzip
+    #[arg(value_name = "ARPA[.gz]")]
+    pub arpa: PathBuf,
+    /// The file to write; as ARPA where it ends in .arpa
+    #[arg(long, value_name = "LM")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LmTrain {
+    /// Text, a sentence a line, plain or gzip
+    #[arg(required = true, value_name = "TEXT")]
+    pub text: Vec<PathBuf>,
+    /// Words of the longest n-grams, from 1 to 6
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub order: usize,
+    /// The file to write; as ARPA where it ends in .arpa
+    #[arg(long, value_name = "LM")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LmInfo {
+    /// A model of `polymix lm`, or an ARPA file, plain or gzip
+    pub lm: PathBuf,
+    /// Prints one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A number that is none of infinity and NaN.
+fn number(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or("give a number".into())
 }

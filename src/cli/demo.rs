@@ -7,13 +7,14 @@ use web_time::Instant;
 
 use super::adapter::Device;
 use super::arguments::{Demo, Global};
-use super::evaluate::{Report, recognizer, score_corpus};
+use super::evaluate::{Report, Scoring, recognizer, score_corpus};
 use super::output::{percent, print, table};
 use super::progress::Reporter;
 use super::train::{command_line, stop_on_interrupt};
-use crate::data::Corpus;
+use crate::data::{Corpus, LeftOut};
 use crate::error::{Error, Result};
-use crate::models::{SavedModel, write_whole};
+use crate::files::{make_folder, remove_file, remove_folder, write_whole};
+use crate::models::SavedModel;
 use crate::recipe::Recipe;
 use crate::train::{self, Progress, Request};
 
@@ -27,8 +28,11 @@ const RUNS: [&str; 3] = ["pretrain", "scratch", "pretrained"];
 #[derive(Debug, Serialize)]
 struct Story {
     pretrain: Loss,
-    wer_scratch: f64,
-    wer_pretrained: f64,
+    wer_scratch: Option<f64>,
+    wer_pretrained: Option<f64>,
+    /// Of the two rates, and what they do not include.
+    utterances: usize,
+    left_out: Vec<LeftOut>,
     transcripts: Vec<Transcript>,
     adapter: String,
     seconds: f64,
@@ -68,6 +72,7 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
         out: out.to_path_buf(),
         init: init.map(Path::to_path_buf),
         resume: false,
+        other_data: false,
         limit_steps: global.limit_steps,
         strict: true,
     };
@@ -84,7 +89,8 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
 
     let mut evaluate = |model: &Path| -> Result<Report> {
         let mut recognizer = recognizer(&device, SavedModel::load(model)?, model)?;
-        score_corpus(&mut recognizer, &test, true, &mut reporter)
+        let scoring = Scoring { strict: true, ..Scoring::default() };
+        score_corpus(&mut recognizer, &test, scoring, &mut reporter)
     };
     let wer_scratch = evaluate(&from_scratch.best)?.rates.wer;
     let best = evaluate(&from_pretrained.best)?;
@@ -95,6 +101,8 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
         pretrain: Loss { steps: learned.steps, loss_first: learned.loss_first, loss_last: learned.loss_last },
         wer_scratch,
         wer_pretrained: best.rates.wer,
+        utterances: best.rates.utterances,
+        left_out: best.left_out.clone(),
         transcripts: shown
             .iter()
             .map(|one| Transcript {
@@ -113,10 +121,13 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
 
 fn summary(story: &Story, out: &Path) -> String {
     let Loss { steps, loss_first, loss_last } = story.pretrain;
+    let rate = |rate: Option<f64>| {
+        format!("{} of {} utterances", rate.map_or("none".to_owned(), percent), story.utterances)
+    };
     let mut rows = vec![
         ["pre-training loss".to_owned(), format!("{loss_first:.3} → {loss_last:.3} in {steps} steps")],
-        ["WER from scratch".to_owned(), percent(story.wer_scratch)],
-        ["WER after pre-training".to_owned(), percent(story.wer_pretrained)],
+        ["WER from scratch".to_owned(), rate(story.wer_scratch)],
+        ["WER after pre-training".to_owned(), rate(story.wer_pretrained)],
     ];
     for transcript in &story.transcripts {
         rows.push([
@@ -148,18 +159,12 @@ fn corpus_folder() -> Result<PathBuf> {
 fn clear(out: &Path) -> Result<()> {
     let failed =
         |error: std::io::Error| Error::file(out, format!("cannot be prepared ({error}); give another --out"));
-    std::fs::create_dir_all(out).map_err(failed)?;
+    make_folder(out)?;
     let empty = std::fs::read_dir(out).map_err(failed)?.next().is_none();
     if !empty && !out.join(MARKER).is_file() {
         return Err(Error::file(out, "holds something else than a former demo; give another --out"));
     }
-    std::fs::write(out.join(MARKER), "This folder is made by `polymix demo`, which empties it.\n")
-        .map_err(failed)?;
-    for run in RUNS.map(|name| out.join(name)).iter().filter(|run| run.exists()) {
-        std::fs::remove_dir_all(run).map_err(failed)?;
-    }
-    match std::fs::remove_file(out.join("demo.json")) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
-        _ => Ok(()),
-    }
+    write_whole(&out.join(MARKER), b"This folder is made by `polymix demo`, which empties it.\n")?;
+    RUNS.iter().try_for_each(|run| remove_folder(&out.join(run)))?;
+    remove_file(&out.join("demo.json"))
 }

@@ -1,28 +1,28 @@
 //! `polymix encode`
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-
 use pollster::block_on;
 
 use super::adapter::Device;
 use super::arguments::{Encode, Global, PaddingForm};
+use super::output::Failures;
 use super::progress::Reporter;
-use crate::audio;
-use crate::error::Result;
+use super::sources::{Ahead, about, gather, stems};
+use super::train::stop_on_interrupt;
+use crate::error::{Error, Result};
 use crate::models::{Extractor, SavedModel};
 use crate::recipe::Padding;
-use crate::train::Progress;
+use crate::train::{Progress, interrupted};
 use crate::weights::TensorWriter;
 
-/// Writes what the model computes of each file. A bad file fails the command, since its absence would change the
-/// batches of the others; nothing is written then.
+/// Writes what the model computes of each recording. A bad one is named, and fails the command after the others are
+/// written; where all are bad, or the command ends before, there is no file.
 pub(super) fn run(command: &Encode, global: &Global) -> Result<()> {
     global.note_without_recipe("encode");
     let model = SavedModel::load(&command.model)?;
-    for path in &command.audio {
-        // Most bad files show here, before the others are computed.
-        audio::duration(path)?;
+    let mut failures = Failures::new(command.strict);
+    let utterances = gather(&command.audio, command.channel, &mut failures)?;
+    if utterances.is_empty() {
+        return failures.finish();
     }
     let device = Device::open(global)?;
     let padding = command.padding.map(|padding| match padding {
@@ -30,59 +30,43 @@ pub(super) fn run(command: &Encode, global: &Global) -> Result<()> {
         PaddingForm::Reference => Padding::Reference,
     });
     let mut extractor = Extractor::new(device.gpu.clone(), model, padding)?;
-    let stems = stems(&command.audio);
+    let stems = stems(&utterances);
     let tensors = extractor.names();
     let names: Vec<String> =
         stems.iter().flat_map(|stem| tensors.iter().map(move |tensor| format!("{stem}.{tensor}"))).collect();
     let mut writer = TensorWriter::create(&command.out, names.iter().map(String::as_str))?;
+    stop_on_interrupt();
     let mut reporter = Reporter::new(global.quiet);
-    reporter.begin("encoding", command.audio.len() as u64);
-    let (size, mut done) = (command.batch as usize, 0);
-    for (paths, stems) in command.audio.chunks(size).zip(stems.chunks(size)) {
-        let audios = paths.iter().map(audio::read).collect::<Result<Vec<_>>>()?;
-        let waves: Vec<&[f32]> = audios.iter().map(|audio| audio.samples.as_slice()).collect();
-        for (stem, tensors) in stems.iter().zip(block_on(extractor.extract(&waves))?) {
-            for tensor in tensors {
-                let shape = [tensor.frames(), tensor.width];
-                writer.write(&format!("{stem}.{}", tensor.name), shape, &tensor.values)?;
+    reporter.begin("encoding", utterances.len() as u64);
+    let mut ahead = Ahead::start(utterances.iter().map(|utterance| utterance.audio.clone()).collect())?;
+    let (mut done, mut written) = (0, 0);
+    while done < utterances.len() {
+        if interrupted() {
+            return Err(Error::Interrupted);
+        }
+        // A bad recording leaves its place in the batch empty; others do not move up.
+        let batch = std::iter::from_fn(|| ahead.next()).take(command.batch as usize);
+        let mut audios = Vec::new();
+        for (at, read) in batch {
+            done = at + 1;
+            match read {
+                Ok(audio) => audios.push((at, audio)),
+                Err(error) => failures.add(about(&utterances[at], error))?,
             }
         }
-        done += paths.len() as u64;
-        reporter.advance(done);
+        let waves: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
+        for ((at, _), tensors) in audios.iter().zip(block_on(extractor.extract(&waves))?) {
+            for tensor in tensors {
+                let shape = [tensor.frames(), tensor.width];
+                writer.write(&format!("{}.{}", stems[*at], tensor.name), shape, &tensor.values)?;
+            }
+            written += 1;
+        }
+        reporter.advance(done as u64);
     }
     reporter.end();
-    writer.finish()
-}
-
-/// A name for each file: its stem, from the second of equal ones on with `#2`, `#3` and so forth.
-fn stems(paths: &[PathBuf]) -> Vec<String> {
-    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let plain: BTreeSet<String> = paths.iter().map(stem).collect();
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    let name = |stem: String| {
-        let number = seen.entry(stem.clone()).or_default();
-        *number += 1;
-        if *number == 1 {
-            return stem;
-        }
-        // A file may have `#2` in its own name.
-        while plain.contains(&format!("{stem}#{number}")) {
-            *number += 1;
-        }
-        format!("{stem}#{number}")
-    };
-    paths.iter().map(stem).map(name).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_stems_are_numbered() {
-        let named = |paths: &[&str]| stems(&paths.iter().map(PathBuf::from).collect::<Vec<_>>());
-        assert_eq!(named(&["a/x.wav", "b.flac", "b/x.mp3", "x.wav"]), ["x", "b", "x#2", "x#3"]);
-        assert_eq!(named(&["x.wav", "a/x.wav", "x#2.wav"]), ["x", "x#3", "x#2"]);
-        assert_eq!(named(&["a.b.wav"]), ["a.b"]);
+    if written > 0 {
+        writer.finish()?;
     }
+    failures.finish()
 }

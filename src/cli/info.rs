@@ -1,9 +1,10 @@
 //! `polymix info`
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::arguments::{Global, Info};
-use super::output::{print, table, thousands};
+use super::output::{one_line, print, table, thousands};
 use crate::audio::{Normalization, Padding};
 use crate::error::{Error, Result};
 use crate::models::{ModelKind, SavedModel};
@@ -49,9 +50,27 @@ pub(super) fn run(command: &Info, global: &Global) -> Result<()> {
             preprocessor.sampling_rate, model.config.bands, preprocessor.silence
         ),
     ]);
+    rows.extend(card(&command.model)?);
     let config = toml::to_string(&model.config.model)
         .map_err(|error| Error::invalid(format!("the configuration is no TOML: {error}")))?;
     print(format!("{}\n\n[model]\n{config}", table(&rows)))
+}
+
+/// The rows of the table in the model's card: what it was trained on, and what its score is of.
+fn card(model: &Path) -> Result<Vec<[String; 2]>> {
+    let path = SavedModel::folder(model)?.join("README.md");
+    let text = match std::fs::read(&path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file(&path, format!("cannot be read ({error}); mend or remove it"))),
+    };
+    let cells = |line: &str| {
+        let (key, value) = line.trim().strip_prefix('|')?.strip_suffix('|')?.split_once('|')?;
+        let (key, value) = (one_line(key), one_line(value));
+        let named = key.chars().any(char::is_alphanumeric);
+        named.then_some([key, value])
+    };
+    Ok(text.lines().filter_map(cells).collect())
 }
 
 fn kind(kind: &ModelKind) -> String {

@@ -3,17 +3,22 @@
 mod adapter;
 mod arguments;
 mod convert;
+mod data;
+mod decode;
 mod demo;
 mod devices;
 mod encode;
 mod evaluate;
 mod import;
 mod info;
+mod lm;
 mod output;
 mod profile;
 mod progress;
+mod sources;
 mod train;
 mod transcribe;
+mod transcripts;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
@@ -47,7 +52,10 @@ pub fn main() -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(Error::Interrupted)) if output::reader_is_gone() => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            report(&error);
+            match &error {
+                Error::DeviceLost(text) => report(format!("{text}, with --resume if a run was under way")),
+                _ => report(&error),
+            }
             ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
         }
         Err(_) => ExitCode::FAILURE,
@@ -64,6 +72,12 @@ fn quieten_wayland() {
 
 fn dispatch(arguments: &Arguments) -> Result<()> {
     let global = &arguments.global;
+    if !matches!(
+        arguments.command,
+        Command::Demo(_) | Command::Pretrain(_) | Command::Finetune(_) | Command::Profile(_)
+    ) {
+        global.check_settings()?;
+    }
     match &arguments.command {
         Command::Demo(command) => demo::run(command, global),
         Command::Devices(command) => devices::run(command, global),
@@ -76,6 +90,9 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Info(command) => info::run(command, global),
         Command::Convert(command) => convert::run(command, global),
         Command::Import(command) => import::run(command, global),
+        Command::Data(command) => data::run(command, global),
+        Command::Decode(command) => decode::run(command, global),
+        Command::Lm(command) => lm::run(command, global),
     }
 }
 

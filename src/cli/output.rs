@@ -40,8 +40,16 @@ pub(super) fn print(text: impl Display) -> Result<()> {
 /// # Errors
 /// When stdout cannot be written.
 pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
+    print(to_json(value)?)
+}
+
+/// `value` as a JSON document.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn to_json(value: &(impl Serialize + ?Sized)) -> Result<String> {
     let json = serde_json::to_string_pretty(value);
-    print(json.map_err(|error| Error::invalid(format!("the result is no JSON: {error}")))?)
+    json.map_err(|error| Error::invalid(format!("the result is no JSON: {error}")))
 }
 
 /// Writes lines to stderr. Where nobody reads it, nothing is lost.
@@ -55,6 +63,50 @@ pub(super) fn note(text: impl Display) {
 /// Writes an error to stderr, in one line.
 pub(super) fn report(error: impl Display) {
     note(format!("error: {}", one_line(&error.to_string())));
+}
+
+/// Errors about single recordings: each is told, and the command fails after the others are done.
+pub(super) struct Failures {
+    strict: bool,
+    last: Option<Error>,
+}
+
+impl Failures {
+    /// None yet; the first ends the command if `strict`.
+    pub fn new(strict: bool) -> Self {
+        Self { strict, last: None }
+    }
+
+    /// Another one.
+    ///
+    /// # Errors
+    /// The error itself if it is about no single recording, or `strict`.
+    pub fn add(&mut self, error: Error) -> Result<()> {
+        if self.strict || !matches!(error, Error::File { .. } | Error::Invalid(_)) {
+            return Err(error);
+        }
+        if let Some(earlier) = self.last.replace(error) {
+            report(earlier);
+        }
+        Ok(())
+    }
+
+    /// The end of the command.
+    ///
+    /// # Errors
+    /// The last failure, which nobody was told of yet.
+    pub fn finish(mut self) -> Result<()> {
+        self.last.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Failures {
+    /// Another error ends the command.
+    fn drop(&mut self) {
+        if let Some(error) = self.last.take() {
+            report(error);
+        }
+    }
 }
 
 /// The text with every run of white space as one space.

@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing::level_filters::LevelFilter;
 
 use super::output::note;
+use crate::data::counted;
 use crate::train::Progress;
 use crate::train::metrics::{TrainLine, ValidLine};
 
@@ -98,14 +99,31 @@ impl Progress for Reporter {
         let part =
             |name: &str, value: Option<f64>| value.map_or(String::new(), |v| format!("  {name} {v:.4}"));
         let rates = [part("WER", line.wer), part("CER", line.cer), part("accuracy", line.accuracy)].concat();
-        self.message(&format!("step {}  validation loss {:.4}{rates}", line.step, line.valid_loss));
+        let loss =
+            if line.valid_loss.is_nan() { "none".to_owned() } else { format!("{:.4}", line.valid_loss) };
+        let of = line.loss_utterances.map_or(String::new(), |of| format!(" (the loss of {of})"));
+        let left_out = match line.left_out_reasons.is_empty() {
+            true => String::new(),
+            false => format!("; left out: {}", counted(&line.left_out_reasons)),
+        };
+        self.message(&format!(
+            "step {}  validation loss {loss}{rates}  of {} utterances{of}{left_out}",
+            line.step, line.utterances
+        ));
     }
 }
 
 /// Warnings of the library go to stderr; `POLYMIX_LOG=debug` shows more.
 pub(super) fn start_logging() {
-    let wanted = std::env::var("POLYMIX_LOG").ok();
-    let level = wanted.as_deref().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::WARN);
+    let wanted = std::env::var_os("POLYMIX_LOG").filter(|level| !level.is_empty());
+    let level = wanted.as_ref().map(|level| level.to_str().and_then(|level| level.trim().parse().ok()));
+    if let (Some(wanted), Some(None)) = (wanted, level) {
+        note(format!(
+            "POLYMIX_LOG={} is no level, so that warnings are shown; give off, error, warn, info, debug or trace",
+            wanted.to_string_lossy()
+        ));
+    }
+    let level = level.flatten().unwrap_or(LevelFilter::WARN);
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_target(false)

@@ -1,7 +1,5 @@
 //! `polymix pretrain` and `polymix finetune`
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::adapter::Device;
 use super::arguments::{Finetune, Global, Pretrain, Training};
 use super::output::{percent, print, table};
@@ -12,12 +10,14 @@ use crate::train::{self, Outcome, Request};
 
 /// Pre-trains.
 pub(super) fn pretrain(command: &Pretrain, global: &Global) -> Result<()> {
+    stop_on_interrupt();
     let request = request(&command.training, global)?;
     run(Request { valid: command.valid.clone(), ..request }, global, train::pretrain)
 }
 
 /// Fine-tunes.
 pub(super) fn finetune(command: &Finetune, global: &Global) -> Result<()> {
+    stop_on_interrupt();
     let request = request(&command.training, global)?;
     let request = Request { valid: command.valid.clone(), init: command.init.clone(), ..request };
     run(request, global, train::finetune)
@@ -32,6 +32,7 @@ fn request(training: &Training, global: &Global) -> Result<Request> {
         out: training.out.clone(),
         init: None,
         resume: training.resume,
+        other_data: training.other_data,
         limit_steps: global.limit_steps,
         strict: training.strict,
     })
@@ -41,7 +42,6 @@ type Phase = fn(std::sync::Arc<crate::gpu::Gpu>, &Request, &mut dyn train::Progr
 
 fn run(request: Request, global: &Global, phase: Phase) -> Result<()> {
     let device = Device::open(global)?;
-    stop_on_interrupt();
     let mut reporter = Reporter::new(global.quiet);
     let outcome = phase(device.gpu.clone(), &request, &mut reporter)?;
     reporter.end();
@@ -49,7 +49,18 @@ fn run(request: Request, global: &Global, phase: Phase) -> Result<()> {
         ["steps".to_owned(), outcome.steps.to_string()],
         ["loss".to_owned(), format!("{:.4} → {:.4}", outcome.loss_first, outcome.loss_last)],
     ];
-    rows.extend(outcome.wer.map(|wer| ["validation WER".to_owned(), percent(wer)]));
+    let of = outcome.best_of.as_ref().map_or(String::new(), |of| format!("  {}", of.of()));
+    match outcome.wer {
+        Some(wer) => rows.push(["validation WER".to_owned(), format!("{}{of}", percent(wer))]),
+        None if !of.is_empty() => rows.push(["validation".to_owned(), of.trim_start().to_owned()]),
+        None => {}
+    }
+    if !outcome.left_out.is_empty() {
+        rows.push(["left out of training".to_owned(), outcome.left_out.to_string()]);
+    }
+    if outcome.differing > 0 {
+        rows.push(["not as long as listed".to_owned(), outcome.differing.to_string()]);
+    }
     rows.push(["model".to_owned(), outcome.best.display().to_string()]);
     if !outcome.finished {
         rows.push(["unfinished".to_owned(), "go on with --resume".to_owned()]);
@@ -57,18 +68,25 @@ fn run(request: Request, global: &Global, phase: Phase) -> Result<()> {
     print(table(&rows))
 }
 
-/// Ctrl-C asks the run to save and stop; a second one ends the process.
+/// Ctrl-C, and the signals with which systems end or warn a process, ask the run to save and stop; a second one ends
+/// the process.
 pub(super) fn stop_on_interrupt() {
-    static ASKED: AtomicBool = AtomicBool::new(false);
-    #[expect(clippy::disallowed_methods, reason = "who asks twice does not want to wait for a checkpoint")]
-    let handler = || {
-        if ASKED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+    #[cfg(unix)]
+    use signal_hook::consts::{SIGHUP, SIGUSR1};
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::flag;
+
+    #[cfg(unix)]
+    let signals = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
+    #[cfg(not(unix))]
+    let signals = [SIGINT, SIGTERM];
+    for signal in signals {
+        let stop = train::stop_flag();
+        let registered = flag::register_conditional_shutdown(signal, 130, stop.clone())
+            .and_then(|_| flag::register(signal, stop));
+        if let Err(error) = registered {
+            tracing::warn!("signal {signal} will end the process without saving: {error}");
         }
-        train::interrupt();
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        tracing::warn!("Ctrl-C will end the process without saving: {error}");
     }
 }
 

@@ -1,51 +1,42 @@
 //! `polymix transcribe`
 
-use std::path::{Path, PathBuf};
-
 use pollster::block_on;
-use serde::Serialize;
 use web_time::Instant;
 
 use super::adapter::Device;
-use super::arguments::{Global, Transcribe};
+use super::arguments::{Format, Global, Transcribe};
 use super::evaluate::recognizer;
-use super::output::{note, print, print_json, report};
+use super::output::{Failures, note};
 use super::progress::Reporter;
-use crate::audio;
+use super::sources::{Ahead, about, gather, stems};
+use super::train::stop_on_interrupt;
+use super::transcripts::{Partial, Sink, Transcript};
+use crate::audio::{Audio, SAMPLE_RATE};
 use crate::error::{Error, Result};
-use crate::models::{Recognizer, SavedModel, StreamRecognizer, within};
-use crate::text::Word;
-use crate::train::Progress;
+use crate::models::{Recognized, Recognizer, SavedModel, StreamRecognizer, within};
+use crate::train::{Progress, interrupted};
 
-/// One file of what `--json` prints.
-#[derive(Debug, Serialize)]
-struct Transcript {
-    audio_filepath: PathBuf,
-    text: String,
-    words: Vec<Word>,
-    audio_seconds: f64,
-    seconds: f64,
-    /// With `--stream`, what was heard by when.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    partials: Vec<Partial>,
-}
-
-/// The text after a chunk that changed it.
-#[derive(Debug, Serialize)]
-struct Partial {
-    audio_seconds: f64,
-    text: String,
-}
+/// Samples that are recognized together, unless one recording has more: a minute, so that the first words do not
+/// wait for the last.
+const TOGETHER: usize = 60 * SAMPLE_RATE as usize;
 
 enum Ear {
     Whole(Box<Recognizer>),
     Stream(Box<StreamRecognizer>),
 }
 
-/// Transcribes the files in turn; a bad one is named, and fails the command after the others are done.
+/// Transcribes recordings in turn; a bad one is named, and fails the command after the others are done.
 pub(super) fn run(command: &Transcribe, global: &Global) -> Result<()> {
     global.note_without_recipe("transcribe");
+    let format = if command.json { Format::Json } else { command.format };
     let model = SavedModel::load(&command.model)?;
+    let mut failures = Failures::new(command.strict);
+    let utterances = gather(&command.audio, command.channel, &mut failures)?;
+    let mut sink = Sink::new(format, command.out.as_deref(), utterances.len())?;
+    if utterances.is_empty() {
+        sink.close()?;
+        return failures.finish();
+    }
     let device = Device::open(global)?;
     let mut ear = match command.stream {
         false => Ear::Whole(Box::new(recognizer(&device, model, &command.model)?)),
@@ -55,66 +46,102 @@ pub(super) fn run(command: &Transcribe, global: &Global) -> Result<()> {
             Ear::Stream(Box::new(within(&command.model, stream)?))
         }
     };
-    let mut reporter = Reporter::new(global.quiet || command.audio.len() == 1);
-    reporter.begin("transcribing", command.audio.len() as u64);
-    let mut transcripts = Vec::new();
-    let mut failure: Option<Error> = None;
-    for (done, path) in (1..).zip(&command.audio) {
-        match transcribe(&mut ear, path, global.quiet || command.json) {
-            Ok(transcript) if command.json => transcripts.push(transcript),
-            Ok(transcript) => print(format!("{}\t{}", path.display(), transcript.text))?,
-            Err(error @ (Error::File { .. } | Error::Invalid(_))) => {
-                if let Some(earlier) = failure.replace(error) {
-                    report(earlier);
-                }
+    stop_on_interrupt();
+    let stems = stems(&utterances);
+    let quiet = global.quiet || utterances.len() == 1;
+    let mut reporter = Reporter::new(quiet);
+    reporter.begin("transcribing", utterances.len() as u64);
+    let mut ahead = Ahead::start(utterances.iter().map(|utterance| utterance.audio.clone()).collect())?;
+    let mut done = 0;
+    loop {
+        let group = ahead.group(TOGETHER);
+        if group.is_empty() {
+            break;
+        }
+        done += group.len() as u64;
+        let mut audios = Vec::with_capacity(group.len());
+        for (at, read) in group {
+            match read {
+                Ok(audio) => audios.push((at, audio)),
+                Err(error) => failures.add(about(&utterances[at], error))?,
             }
-            Err(error) => return Err(error),
+        }
+        for (at, mut transcript) in hear(&mut ear, &audios, global.quiet || format == Format::Json)? {
+            transcript.audio_filepath = utterances[at].audio.to_string();
+            sink.write(&stems[at], &transcript)?;
         }
         reporter.advance(done);
     }
     reporter.end();
-    if command.json {
-        print_json(&transcripts)?;
-    }
-    failure.map_or(Ok(()), Err)
+    sink.close()?;
+    failures.finish()
 }
 
-fn transcribe(ear: &mut Ear, path: &Path, quiet: bool) -> Result<Transcript> {
-    let begun = Instant::now();
-    let audio = audio::read(path)?;
-    let mut partials = Vec::new();
-    let heard = match ear {
-        Ear::Whole(recognizer) => block_on(recognizer.recognize(&[&audio.samples]))?.swap_remove(0),
-        Ear::Stream(recognizer) => {
-            if audio.samples.is_empty() {
-                return Err(Error::file(path, "holds no samples; leave it out"));
-            }
-            let rate = audio::SAMPLE_RATE as usize;
-            let chunk = (recognizer.chunk_milliseconds() * 1e-3 * rate as f64) as usize;
-            let mut samples = 0;
-            for piece in audio.samples.chunks(chunk.max(1)) {
-                samples += piece.len();
-                if !block_on(recognizer.push(piece))? {
-                    continue;
-                }
-                let text = recognizer.heard()?.text;
-                if partials.last().map_or("", |partial: &Partial| partial.text.as_str()) != text {
-                    let audio_seconds = samples as f64 / rate as f64;
-                    if !quiet {
-                        note(format!("{audio_seconds:7.2} s  {text}"));
-                    }
-                    partials.push(Partial { audio_seconds, text });
-                }
-            }
-            block_on(recognizer.finish())?
+/// Whether to go on.
+fn go_on() -> Result<()> {
+    if interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+/// What was said in the recordings, whose names are still to be filled in.
+fn hear(ear: &mut Ear, audios: &[(usize, Audio)], quiet: bool) -> Result<Vec<(usize, Transcript)>> {
+    go_on()?;
+    match ear {
+        Ear::Whole(recognizer) => {
+            let begun = Instant::now();
+            let waves: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
+            let heard = block_on(recognizer.recognize_watched(&waves, &mut |_| go_on()))?;
+            let factor = begun.elapsed().as_secs_f64() / audios.iter().map(|(_, a)| a.seconds()).sum::<f64>();
+            let each = audios.iter().zip(heard);
+            Ok(each
+                .map(|((at, audio), heard)| (*at, transcript(heard, audio, factor * audio.seconds(), vec![])))
+                .collect())
         }
-    };
-    Ok(Transcript {
-        audio_filepath: path.to_path_buf(),
-        text: heard.text,
-        words: heard.words,
+        Ear::Stream(recognizer) => audios
+            .iter()
+            .map(|(at, audio)| {
+                let begun = Instant::now();
+                let (heard, partials) = listen(recognizer, audio, quiet)?;
+                Ok((*at, transcript(heard, audio, begun.elapsed().as_secs_f64(), partials)))
+            })
+            .collect(),
+    }
+}
+
+fn transcript(heard: Recognized, audio: &Audio, seconds: f64, partials: Vec<Partial>) -> Transcript {
+    let Recognized { text, words } = heard;
+    Transcript {
+        audio_filepath: String::new(),
+        text,
+        words,
         audio_seconds: audio.seconds(),
-        seconds: begun.elapsed().as_secs_f64(),
+        seconds,
         partials,
-    })
+    }
+}
+
+/// Hears the audio chunk by chunk, and tells the words so far unless `quiet`.
+fn listen(
+    recognizer: &mut StreamRecognizer,
+    audio: &Audio,
+    quiet: bool,
+) -> Result<(Recognized, Vec<Partial>)> {
+    let rate = f64::from(SAMPLE_RATE);
+    let chunk = (recognizer.chunk_milliseconds() * 1e-3 * rate) as usize;
+    let (mut samples, mut partials) = (0, Vec::new());
+    for piece in audio.samples.chunks(chunk.max(1)) {
+        go_on()?;
+        samples += piece.len();
+        if !block_on(recognizer.push(piece))? {
+            continue;
+        }
+        let text = recognizer.heard()?.text;
+        if partials.last().map_or("", |partial: &Partial| partial.text.as_str()) != text {
+            let audio_seconds = samples as f64 / rate;
+            if !quiet {
+                note(format!("{audio_seconds:7.2} s  {text}"));
+            }
+            partials.push(Partial { audio_seconds, text });
+        }
+    }
+    Ok((block_on(recognizer.finish())?, partials))
 }

@@ -20,7 +20,8 @@ pub struct FeatureCache {
 struct Held {
     values: Vec<f32>,
     used: usize,
-    places: HashMap<usize, Range<usize>>,
+    /// Where an example's features are, and how many samples its wave had.
+    places: HashMap<usize, (Range<usize>, usize)>,
 }
 
 impl FeatureCache {
@@ -31,15 +32,16 @@ impl FeatureCache {
         Self { held: Mutex::new(Held { values, used: 0, places: HashMap::new() }) }
     }
 
-    /// The features of example `key`, if they are kept.
-    pub fn get(&self, key: usize) -> Option<Features> {
+    /// The features of example `key` and the samples of its wave, if they are kept.
+    pub fn get(&self, key: usize) -> Option<(Features, usize)> {
         let held = self.lock();
-        let data = held.values[held.places.get(&key)?.clone()].to_vec();
-        Some(Features { frames: data.len() / BANDS, data })
+        let (place, samples) = held.places.get(&key)?.clone();
+        let data = held.values[place].to_vec();
+        Some((Features { frames: data.len() / BANDS, data }, samples))
     }
 
-    /// Keeps the features of example `key` if there is room; `false` where there is none.
-    pub fn offer(&self, key: usize, features: &Features) -> bool {
+    /// Keeps the features of example `key`, of a wave of `samples`, if there is room; `false` where there is none.
+    pub fn offer(&self, key: usize, features: &Features, samples: usize) -> bool {
         let mut held = self.lock();
         let place = held.used..held.used + features.data.len();
         if held.places.contains_key(&key) {
@@ -48,7 +50,7 @@ impl FeatureCache {
         let Some(room) = held.values.get_mut(place.clone()) else { return false };
         room.copy_from_slice(&features.data);
         held.used = place.end;
-        held.places.insert(key, place);
+        held.places.insert(key, (place, samples));
         true
     }
 
@@ -72,11 +74,12 @@ mod tests {
     fn what_does_not_fit_is_not_kept() {
         let cache = FeatureCache::new(10);
         let features = |frames: usize| Features { data: vec![frames as f32; frames * BANDS], frames };
-        let kept = [(1, 6), (2, 6), (3, 4), (3, 4)].map(|(key, frames)| cache.offer(key, &features(frames)));
+        let kept = [(1, 6), (2, 6), (3, 4), (3, 4)]
+            .map(|(key, frames)| cache.offer(key, &features(frames), 160 * frames));
         assert_eq!(kept, [true, false, true, true]);
         assert_eq!(
-            [1, 2, 3].map(|key| cache.get(key).map(|f| (f.frames, f.data[0]))),
-            [Some((6, 6.0)), None, Some((4, 4.0))]
+            [1, 2, 3].map(|key| cache.get(key).map(|(f, samples)| (f.frames, f.data[0], samples))),
+            [Some((6, 6.0, 960)), None, Some((4, 4.0, 640))]
         );
         assert!(cache.has_room(0) && !cache.has_room(1));
     }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::left_out::LeftOut;
+use super::left_out::{Exclusions, LeftOut, Why};
+use super::lengths::{Lengths, TOLERANCE_SECONDS};
 use super::manifest::Corpus;
-use crate::audio::SAMPLE_RATE;
+use crate::audio::{HOP, SAMPLE_RATE};
 use crate::error::{Error, Result};
 use crate::rng::{Rng, stream};
 
-/// A manifest's duration may differ this much from the file's before the file counts as wrong (20 ms).
-pub(super) const TOLERANCE: usize = 320;
+/// Samples by which a length that a header gives may be off, through the rounding of another rate.
+const ROUNDING: usize = 16;
 
 /// How recordings become examples. Stringing and cutting are for unlabelled data only.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -51,23 +52,47 @@ pub struct Example {
     pub segments: Vec<Segment>,
     /// Expected length in samples at 16 kHz.
     pub samples: usize,
+    /// Whether the length is the manifest's word alone, which may be off by 0.1 s.
+    pub stated: bool,
 }
 
 /// The examples of a corpus, and what was left out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Examples {
-    /// In an order that depends on the corpus, the settings and the seed alone.
+    /// In an order that depends on the corpus, its lengths, the settings and the seed alone.
     pub list: Vec<Example>,
-    /// Examples below `min_seconds`.
-    pub too_short: usize,
-    /// Examples above `max_seconds`.
-    pub too_long: usize,
-    /// Recordings that could not be read.
-    pub unreadable: Vec<LeftOut>,
+    /// Recordings that are in no example.
+    pub left_out: Exclusions,
+    /// Samples below which a wave is left out.
+    pub(super) least: usize,
+}
+
+/// What the recordings of an example gave.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// 16 kHz, mono.
+    pub wave: Vec<f32>,
+    /// Parts that gave nothing.
+    pub refused: Vec<Refused>,
+    /// Recordings that are not as long as was expected.
+    pub differing: Vec<LeftOut>,
+}
+
+/// A recording that gave nothing.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub why: Why,
+    /// Index in the corpus.
+    pub utterance: usize,
+    pub error: Error,
 }
 
 fn samples_of(seconds: f64) -> usize {
     (seconds * f64::from(SAMPLE_RATE)).round() as usize
+}
+
+fn seconds_of(samples: usize) -> f64 {
+    samples as f64 / f64::from(SAMPLE_RATE)
 }
 
 impl ExampleConfig {
@@ -99,72 +124,99 @@ impl ExampleConfig {
 }
 
 impl Example {
-    /// The whole recording `utterance`, of about `samples` samples.
+    /// The whole recording `utterance`, of `samples` samples.
     pub fn whole(utterance: usize, samples: usize) -> Self {
-        Self { segments: vec![Segment { utterance, gap: 0, start: 0, samples: None }], samples }
+        let segments = vec![Segment { utterance, gap: 0, start: 0, samples: None }];
+        Self { segments, samples, stated: false }
     }
 
     /// Expected duration in seconds.
     pub fn seconds(&self) -> f64 {
-        self.samples as f64 / f64::from(SAMPLE_RATE)
+        seconds_of(self.samples)
     }
 
-    /// The most samples that the example's file may have without being wrong.
+    /// The samples that a batch has room for.
     pub(super) fn longest(&self) -> usize {
+        let slack = if self.stated { samples_of(TOLERANCE_SECONDS) } else { ROUNDING };
         match self.segments.last() {
-            Some(Segment { samples: None, .. }) => self.samples + TOLERANCE,
+            Some(Segment { samples: None, .. }) => self.samples + slack,
             _ => self.samples,
         }
     }
 
     /// The example's wave; `read` gives the 16 kHz wave of a recording of the corpus.
+    ///
+    /// Where clips are strung together, those that can be read come again in the place of one that cannot.
     pub(super) fn wave(
         &self,
         corpus: &Corpus,
         read: &mut dyn FnMut(usize) -> Result<Arc<Vec<f32>>>,
-    ) -> Result<Vec<f32>> {
-        let mut wave = Vec::with_capacity(self.longest());
-        for segment in &self.segments {
-            wave.resize(wave.len() + segment.gap, 0.0);
-            let recording = read(segment.utterance)?;
-            let end = segment.samples.map_or(recording.len(), |samples| segment.start + samples);
-            let (start, present) = (segment.start.min(recording.len()), end.min(recording.len()));
-            wave.extend_from_slice(&recording[start..present]);
-            if end > recording.len() + TOLERANCE || wave.len() > self.longest() {
-                let utterance = &corpus.utterances[segment.utterance];
-                let (origin, seconds) = (&utterance.origin, recording.len() as f64 / f64::from(SAMPLE_RATE));
-                let message = format!(
-                    "lasts {seconds:.3} s, which is not the duration that {origin} gives; correct it"
+    ) -> Heard {
+        let mut heard = Heard { wave: Vec::with_capacity(self.longest()), ..Heard::default() };
+        for &Segment { utterance, gap, start, samples } in &self.segments {
+            let recording = match read(utterance) {
+                Ok(recording) => recording,
+                Err(error) => {
+                    heard.refused.push(Refused { why: Why::Unreadable, utterance, error });
+                    continue;
+                }
+            };
+            heard.wave.resize(heard.wave.len() + gap, 0.0);
+            let (length, end) = (recording.len(), samples.map_or(recording.len(), |samples| start + samples));
+            heard.wave.extend_from_slice(&recording[start.min(length)..end.min(length)]);
+            let expected = samples.map_or(self.samples, |samples| start + samples);
+            // A recording that goes on behind a window or a stretch of it is as it should be.
+            let differs = match samples {
+                None => expected.abs_diff(length),
+                Some(_) => expected.saturating_sub(length),
+            };
+            if differs > samples_of(TOLERANCE_SECONDS) {
+                let reason = format!(
+                    "lasts {:.3} s, not the {:.3} s that its manifest or header promises; its own length counts",
+                    seconds_of(length),
+                    seconds_of(expected)
                 );
-                return Err(Error::file(utterance.audio.to_string(), message));
+                heard.differing.push(LeftOut::new(&corpus.utterances[utterance], reason));
             }
-            wave.resize(wave.len() + end - present, 0.0);
         }
-        Ok(wave)
+        let good = heard.wave.len();
+        if self.segments.len() > 1 && good > 0 {
+            for at in good..self.samples {
+                heard.wave.push(heard.wave[at - good]);
+            }
+        }
+        heard
+    }
+}
+
+impl Refused {
+    /// By name.
+    pub fn left_out(&self, corpus: &Corpus) -> LeftOut {
+        LeftOut::refused(&corpus.utterances[self.utterance], &self.error)
     }
 }
 
 impl Examples {
-    /// Makes the examples. Recordings without a duration have theirs read from the file.
+    /// Makes the examples.
     ///
     /// # Errors
-    /// When the settings are wrong, when `strict` and a file cannot be read, or when nothing is left.
-    pub fn build(corpus: &Corpus, config: &ExampleConfig, seed: u32, strict: bool) -> Result<Self> {
+    /// When the settings are wrong, or nothing is left.
+    pub fn build(corpus: &Corpus, lengths: &Lengths, config: &ExampleConfig, seed: u32) -> Result<Self> {
         config.check()?;
-        let mut examples = Self::default();
+        let least = samples_of(config.min_seconds).max(HOP);
+        let mut examples = Self { least: least.saturating_sub(ROUNDING), ..Self::default() };
         let mut short: BTreeMap<&str, Vec<(usize, usize)>> = BTreeMap::new();
         let (window, string) = (config.window_seconds.map(samples_of), config.string_seconds.map(samples_of));
         let mut candidates = Vec::new();
-        for (index, utterance) in corpus.utterances.iter().enumerate() {
-            let seconds = match utterance.duration.map_or_else(|| utterance.audio.duration(), Ok) {
-                Ok(seconds) => seconds,
-                Err(error) if strict => return Err(error),
+        for (index, (utterance, length)) in corpus.utterances.iter().zip(&lengths.list).enumerate() {
+            let length = match length {
+                Ok(length) => length,
                 Err(error) => {
-                    examples.unreadable.push(LeftOut::new(utterance, error));
+                    examples.left_out.add(Why::Unreadable, LeftOut::refused(utterance, error));
                     continue;
                 }
             };
-            let samples = samples_of(seconds);
+            let samples = samples_of(length.seconds);
             match (&utterance.speaker, string, window) {
                 (Some(speaker), Some(target), _) if samples < target => {
                     short.entry(speaker).or_default().push((index, samples));
@@ -172,7 +224,7 @@ impl Examples {
                 (_, _, Some(window)) if samples > window => {
                     candidates.extend(windows(index, samples, window))
                 }
-                _ => candidates.push(Example::whole(index, samples)),
+                _ => candidates.push(Example { stated: !length.own, ..Example::whole(index, samples) }),
             }
         }
         for (speaker, mut clips) in short {
@@ -181,25 +233,38 @@ impl Examples {
             candidates.extend(strings(&clips, gap, string.unwrap_or(usize::MAX)));
         }
         for example in candidates {
-            if example.samples < samples_of(config.min_seconds) {
-                examples.too_short += 1;
-            } else if config.max_seconds.is_some_and(|most| example.samples > samples_of(most)) {
-                examples.too_long += 1;
-            } else {
-                examples.list.push(example);
+            let (why, bound) = match config.max_seconds.filter(|&most| example.samples > samples_of(most)) {
+                Some(most) => (Why::TooLong, format!("above max_seconds = {most}")),
+                None if example.samples < least => (Why::TooShort, below(config.min_seconds)),
+                None => {
+                    examples.list.push(example);
+                    continue;
+                }
+            };
+            for segment in &example.segments {
+                let reason = format!("lasts {:.4} s, {bound}", example.seconds());
+                examples.left_out.add(why, LeftOut::new(&corpus.utterances[segment.utterance], reason));
             }
         }
         if examples.list.is_empty() {
+            let first = examples.left_out.iter().next().map(|(_, first)| format!("; the first: {first}"));
             return Err(Error::invalid(format!(
-                "no example is left of {} recordings: {} are too short, {} too long, {} unreadable; \
-                 change min_seconds, max_seconds or the data",
+                "nothing is left of {} recordings: {}; change min_seconds, max_seconds or the data{}",
                 corpus.utterances.len(),
-                examples.too_short,
-                examples.too_long,
-                examples.unreadable.len()
+                examples.left_out,
+                first.unwrap_or_default()
             )));
         }
         Ok(examples)
+    }
+
+    /// Why a wave of `samples` samples, which example `at` turned out to have, is left out.
+    pub(super) fn too_short(&self, corpus: &Corpus, at: usize, samples: usize) -> Refused {
+        let utterance = self.list[at].segments.first().map_or(0, |segment| segment.utterance);
+        let reason =
+            format!("lasts {:.4} s, {}", seconds_of(samples), below(seconds_of(self.least + ROUNDING)));
+        let error = Error::file(corpus.utterances[utterance].audio.to_string(), reason);
+        Refused { why: Why::TooShort, utterance, error }
     }
 
     /// Total duration in hours.
@@ -208,12 +273,19 @@ impl Examples {
     }
 }
 
+fn below(min_seconds: f64) -> String {
+    match samples_of(min_seconds) > HOP {
+        true => format!("below min_seconds = {min_seconds}"),
+        false => "which is no frame of 10 ms".to_owned(),
+    }
+}
+
 /// Windows of exactly `window` samples; the last ends where the recording does, and overlaps the one before.
 fn windows(utterance: usize, samples: usize, window: usize) -> impl Iterator<Item = Example> {
     (0..samples).step_by(window).map(move |start| {
         let start = start.min(samples - window);
         let segment = Segment { utterance, gap: 0, start, samples: Some(window) };
-        Example { segments: vec![segment], samples: window }
+        Example { segments: vec![segment], samples: window, stated: false }
     })
 }
 
@@ -240,7 +312,7 @@ fn strings(clips: &[(usize, usize)], gap: usize, target: usize) -> Vec<Example> 
             missing -= silent + taken;
             current = (left > taken).then_some((utterance, gap - silent, start + taken, left - taken));
         }
-        Example { segments, samples: target }
+        Example { segments, samples: target, stated: false }
     };
     (0..total.div_ceil(target.max(1))).map(|_| stretch()).collect()
 }
@@ -257,28 +329,35 @@ mod tests {
             duration: Some(seconds),
             text: None,
             speaker: (!speaker.is_empty()).then(|| speaker.to_string()),
+            label: None,
             origin: format!("m.jsonl:{}", i + 1),
         };
         Corpus { utterances: clips.iter().enumerate().map(utterance).collect() }
+    }
+
+    fn build(corpus: &Corpus, config: &ExampleConfig, seed: u32) -> Result<Examples> {
+        Examples::build(corpus, &Lengths::stated(corpus), config, seed)
     }
 
     #[test]
     fn whole_recordings_within_the_limits() {
         let corpus = corpus(&[("a", 0.5), ("a", 2.0), ("", 9.0)]);
         let config = ExampleConfig { min_seconds: 1.0, max_seconds: Some(5.0), ..Default::default() };
-        let examples = Examples::build(&corpus, &config, 1, true).expect("examples");
-        assert_eq!(examples.list, [Example::whole(1, 32_000)]);
-        assert_eq!((examples.too_short, examples.too_long), (1, 1));
+        let examples = build(&corpus, &config, 1).expect("examples");
+        assert_eq!(examples.list, [Example { stated: true, ..Example::whole(1, 32_000) }]);
+        assert_eq!(examples.left_out.to_string(), "1 too short, 1 too long");
+        let named: Vec<String> = examples.left_out.iter().map(|(_, one)| one.to_string()).collect();
+        assert!(named[0].contains("0.wav: lasts 0.5000 s") && named[0].contains("m.jsonl:1"), "{named:?}");
+        assert!(named[1].contains("max_seconds = 5") && named[1].contains("m.jsonl:3"), "{named:?}");
         let config = ExampleConfig { min_seconds: 10.0, ..Default::default() };
-        let message = Examples::build(&corpus, &config, 1, true).expect_err("nothing left").to_string();
-        assert!(message.contains("3 are too short"), "{message}");
+        let message = build(&corpus, &config, 1).expect_err("nothing left").to_string();
+        assert!(message.contains("3 too short") && message.contains("m.jsonl:1"), "{message}");
     }
 
     #[test]
     fn long_recordings_are_cut() {
         let config = ExampleConfig { min_seconds: 0.5, window_seconds: Some(4.0), ..Default::default() };
-        let examples =
-            Examples::build(&corpus(&[("a", 9.0), ("b", 4.2)]), &config, 1, true).expect("examples");
+        let examples = build(&corpus(&[("a", 9.0), ("b", 4.2)]), &config, 1).expect("examples");
         let parts: Vec<_> =
             examples.list.iter().map(|e| (e.segments[0].utterance, e.segments[0].start, e.samples)).collect();
         assert_eq!(
@@ -295,8 +374,7 @@ mod tests {
             .collect();
         let corpus = corpus(&clips);
         let config = ExampleConfig { string_seconds: Some(1.0), ..Default::default() };
-        let build = |seed| Examples::build(&corpus, &config, seed, true).expect("examples");
-        let examples = build(3);
+        let examples = build(&corpus, &config, 3).expect("examples");
         // 3.9 s of a, 4.0 s of b, the clip without a speaker and the long one.
         assert_eq!(examples.list.len(), 4 + 4 + 2);
         let mut heard = vec![0; 20];
@@ -308,16 +386,16 @@ mod tests {
             example.segments.iter().for_each(|s| heard[s.utterance] += s.samples.unwrap_or(0));
         }
         assert!((0..20).all(|i| heard[i] >= samples_of(clips[i].1)), "{heard:?}");
-        assert_eq!(examples, build(3));
-        assert_ne!(examples, build(4));
+        assert_eq!(examples, build(&corpus, &config, 3).expect("examples"));
+        assert_ne!(examples, build(&corpus, &config, 4).expect("examples"));
         // With gaps: 7.9 s of a, 8 s of b; each clip whole, and every gap before its first sample.
         let config = ExampleConfig { string_gap_seconds: 0.4, ..config };
-        let examples = Examples::build(&corpus, &config, 3, true).expect("examples");
+        let examples = build(&corpus, &config, 3).expect("examples");
         assert_eq!(examples.list.len(), 8 + 8 + 2);
         let mut heard = vec![(0, 0); 20];
         for example in &examples.list[2..] {
             let wave = example.wave(&corpus, &mut |i| Ok(Arc::new(vec![1.0; samples_of(clips[i].1)])));
-            assert_eq!(wave.expect("wave").len(), 16_000);
+            assert_eq!((wave.wave.len(), wave.refused.len(), wave.differing.len()), (16_000, 0, 0));
             for segment in &example.segments {
                 heard[segment.utterance].0 += segment.gap;
                 heard[segment.utterance].1 += segment.samples.unwrap_or(0);
@@ -326,26 +404,50 @@ mod tests {
         }
         assert!((0..20).all(|i| heard[i].0 >= 6400 && heard[i].1 >= samples_of(clips[i].1)), "{heard:?}");
         let config = ExampleConfig { string_seconds: Some(60.0), ..Default::default() };
-        let examples = Examples::build(&corpus, &config, 3, true).expect("examples");
+        let examples = build(&corpus, &config, 3).expect("examples");
         assert_eq!(examples.list.iter().map(|e| e.segments.len()).collect::<Vec<_>>(), [1, 11, 10]);
     }
 
     #[test]
-    fn files_that_are_not_as_long_as_they_should_be_are_errors() {
+    fn the_own_length_of_a_file_counts() {
         let corpus = corpus(&[("a", 1.0)]);
         let wave =
             |example: &Example, length| example.wave(&corpus, &mut |_| Ok(Arc::new(vec![0.5; length])));
-        let whole = Example::whole(0, 16_000);
-        assert_eq!(wave(&whole, 15_000).expect("shorter is harmless").len(), 15_000);
-        assert_eq!(wave(&whole, 16_100).expect("rounding").len(), 16_100);
-        assert!(wave(&whole, 17_000).expect_err("too long").to_string().contains("m.jsonl:1"));
-        let cut = Example {
-            segments: vec![Segment { utterance: 0, gap: 0, start: 8000, samples: Some(8000) }],
-            samples: 8000,
-        };
-        assert_eq!(wave(&cut, 15_900).expect("rounding").len(), 8000);
-        assert_eq!(wave(&cut, 20_000).expect("longer is harmless").len(), 8000);
-        assert!(wave(&cut, 15_000).is_err() && wave(&cut, 10).is_err());
+        let whole = Example { stated: true, ..Example::whole(0, 16_000) };
+        for (length, differing) in [(14_000, 1), (14_500, 0), (17_500, 0), (18_000, 1)] {
+            let heard = wave(&whole, length);
+            assert_eq!((heard.wave.len(), heard.differing.len()), (length, differing));
+        }
+        let text = wave(&whole, 18_000).differing[0].to_string();
+        for part in ["0.wav", "m.jsonl:1", "1.125 s", "1.000 s"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let segment = Segment { utterance: 0, gap: 0, start: 8000, samples: Some(8000) };
+        let cut = Example { segments: vec![segment], samples: 8000, stated: false };
+        for (length, left, differing) in [(20_000, 8000, 0), (15_900, 7900, 0), (10_000, 2000, 1), (10, 0, 1)]
+        {
+            let heard = wave(&cut, length);
+            assert_eq!((heard.wave.len(), heard.differing.len()), (left, differing));
+        }
+    }
+
+    #[test]
+    fn one_bad_clip_of_a_string_is_replaced_by_the_others() {
+        let corpus = corpus(&[("a", 1.0), ("a", 0.5), ("a", 0.25)]);
+        let clips = [16_000, 8000, 4000];
+        let segment = |utterance| Segment { utterance, gap: 0, start: 0, samples: Some(clips[utterance]) };
+        let example = Example { segments: (0..3).map(segment).collect(), samples: 28_000, stated: false };
+        let heard = example.wave(&corpus, &mut |i| match i {
+            0 => Err(Error::file("0.wav", "is damaged")),
+            _ => Ok(Arc::new(vec![i as f32; clips[i]])),
+        });
+        let [bad] = &heard.refused[..] else { panic!("{:?}", heard.refused) };
+        assert_eq!((bad.why, bad.left_out(&corpus).origin.as_str()), (Why::Unreadable, "m.jsonl:1"));
+        assert_eq!(heard.wave.len(), 28_000);
+        let once: Vec<f32> = [vec![1.0; 8000], vec![2.0; 4000]].concat();
+        assert!((0..28_000).all(|at| heard.wave[at] == once[at % 12_000]));
+        let none = example.wave(&corpus, &mut |_| Err(Error::file("0.wav", "is damaged")));
+        assert_eq!((none.wave.len(), none.refused.len()), (0, 3));
     }
 
     #[test]

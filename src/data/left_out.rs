@@ -1,9 +1,13 @@
 //! What a figure does not include.
 
+use std::collections::{BTreeMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+
 /// A recording that a figure does not include, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeftOut {
     /// The recording's name, as in messages.
     pub audio_filepath: String,
@@ -22,4 +26,109 @@ impl LeftOut {
             reason: reason.to_string(),
         }
     }
+
+    /// `utterance` is left out because of `error`, whose file needs no second naming.
+    pub fn refused(utterance: &super::Utterance, error: &Error) -> Self {
+        match error {
+            Error::File { message, .. } => Self::new(utterance, message),
+            other => Self::new(utterance, other),
+        }
+    }
+}
+
+/// The recording, where it is listed, and what is wrong.
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} ({})", self.audio_filepath, self.reason, self.origin)
+    }
+}
+
+/// The kinds of reason to leave a recording out of training or of a score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Its audio is absent, damaged or out of range.
+    Unreadable,
+    /// It is below `min_seconds`, or no frame long.
+    TooShort,
+    /// It is above `max_seconds`, or longer than the batch that its manifest planned for it.
+    TooLong,
+    /// Its text has more tokens than it has frames, which no output of the model can say.
+    Impossible,
+    /// Its text has characters that the vocabulary lacks: out of the loss alone.
+    OutsideVocabulary,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unreadable => "unreadable",
+            Self::TooShort => "too short",
+            Self::TooLong => "too long",
+            Self::Impossible => "with a text too long for the audio",
+            Self::OutsideVocabulary => "out of the loss alone, for characters outside the vocabulary",
+        })
+    }
+}
+
+/// Recordings that were left out, each once, in the order in which they were met.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exclusions {
+    list: Vec<(Why, LeftOut)>,
+    known: HashSet<(Why, String, String)>,
+}
+
+impl Exclusions {
+    /// Adds one; `false` where it is there already.
+    pub fn add(&mut self, why: Why, left_out: LeftOut) -> bool {
+        let new = self.known.insert((why, left_out.audio_filepath.clone(), left_out.origin.clone()));
+        if new {
+            self.list.push((why, left_out));
+        }
+        new
+    }
+
+    /// Adds those of `other`.
+    pub fn extend(&mut self, other: &Self) {
+        for (why, left_out) in &other.list {
+            self.add(*why, left_out.clone());
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (Why, &LeftOut)> {
+        self.list.iter().map(|(why, left_out)| (*why, left_out))
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether nothing was left out.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many there are of each kind.
+    pub fn counts(&self) -> BTreeMap<Why, usize> {
+        let mut counts = BTreeMap::new();
+        for (why, _) in &self.list {
+            *counts.entry(*why).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// As `3 unreadable, 1 too long`.
+impl std::fmt::Display for Exclusions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&counted(&self.counts()))
+    }
+}
+
+/// Counts by kind as text: `3 unreadable, 1 too long`, or `none`.
+pub fn counted(counts: &BTreeMap<Why, usize>) -> String {
+    let parts: Vec<String> = counts.iter().map(|(why, count)| format!("{count} {why}")).collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }

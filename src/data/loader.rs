@@ -1,16 +1,17 @@
 //! Batches made in the background.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::cache::FeatureCache;
-use super::examples::{Example, Examples};
+use super::examples::{Example, Examples, Heard, Refused};
+use super::left_out::{Exclusions, LeftOut, Why};
 use super::manifest::Corpus;
 use super::sampler::{BatchIndex, BucketConfig, Order, PlannedBatch, Sampler};
-use crate::audio::{Augmentation, BANDS, PaddedBatch, Preprocessor};
+use crate::audio::{Augmentation, BANDS, PaddedBatch, Preprocessor, SAMPLE_RATE};
 use crate::error::{Error, Result};
 use crate::rng::{Rng, stream};
 
@@ -27,7 +28,7 @@ pub struct LoaderConfig {
     pub seed: u32,
     /// Adds an augmented copy of every row, which doubles B: row B/2 + i is the copy of row i.
     pub augmentation: Option<Augmentation>,
-    /// Whether a bad file is an error; otherwise its row stays empty, and it is named and counted.
+    /// Whether a bad file is an error; otherwise its row stays empty, see [`Loader::left_out`].
     pub strict: bool,
     /// Threads that make batches.
     pub threads: usize,
@@ -53,9 +54,12 @@ impl LoaderConfig {
 
     /// The most feature frames that an example can have, augmented or not.
     fn frames(&self, example: &Example) -> usize {
-        let samples = example.longest();
-        let longest = self.augmentation.as_ref().map_or(samples, |a| a.longest(samples).max(samples));
-        self.preprocessor.frames(longest)
+        self.preprocessor.frames(self.most_samples(example.longest()))
+    }
+
+    /// The most samples that a wave of `samples` can have, augmented or not.
+    fn most_samples(&self, samples: usize) -> usize {
+        self.augmentation.as_ref().map_or(samples, |a| a.longest(samples).max(samples))
     }
 
     /// The order and the shapes of the examples' batches.
@@ -129,14 +133,22 @@ pub struct Batch {
 /// one started from [`BatchIndex::following`] of a batch goes on exactly as an unbroken one.
 pub struct Loader {
     maker: Arc<BatchMaker>,
-    queues: Vec<Receiver<Prepared>>,
+    queues: Vec<Receiver<Result<Prepared>>>,
     workers: Vec<Option<JoinHandle<()>>>,
     turn: usize,
     batches_per_epoch: usize,
+    left_out: Exclusions,
+    differing: Vec<LeftOut>,
 }
 
-/// `None` stands for a batch whose files are all bad.
-type Prepared = Option<Result<Batch>>;
+/// What a thread made of a planned batch.
+#[derive(Default)]
+struct Prepared {
+    /// `None` where all its files are bad.
+    batch: Option<Batch>,
+    left_out: Vec<(Why, LeftOut)>,
+    differing: Vec<LeftOut>,
+}
 
 impl Loader {
     /// Starts at `from`. The cache may be shared by loaders of the same examples and preprocessor.
@@ -159,14 +171,21 @@ impl Loader {
         let maker = Arc::new(BatchMaker {
             windows: windows(&examples),
             cache,
-            bad: Mutex::default(),
             stop: AtomicBool::new(false),
             corpus,
             examples,
             sampler,
             config,
         });
-        let mut loader = Self { maker, queues: Vec::new(), workers: Vec::new(), turn: 0, batches_per_epoch };
+        let mut loader = Self {
+            maker,
+            queues: Vec::new(),
+            workers: Vec::new(),
+            turn: 0,
+            batches_per_epoch,
+            left_out: Exclusions::default(),
+            differing: Vec::new(),
+        };
         for worker in 0..threads {
             let (sender, queue) = sync_channel(prefetch.div_ceil(threads).max(1));
             let maker = Arc::clone(&loader.maker);
@@ -191,8 +210,16 @@ impl Loader {
             let worker = self.turn % self.queues.len();
             self.turn += 1;
             match self.queues[worker].recv() {
-                Ok(Some(batch)) => return Some(batch),
-                Ok(None) => {}
+                Ok(Err(error)) => return Some(Err(error)),
+                Ok(Ok(prepared)) => {
+                    for (why, left_out) in prepared.left_out {
+                        self.left_out.add(why, left_out);
+                    }
+                    self.differing.extend(prepared.differing);
+                    if let Some(batch) = prepared.batch {
+                        return Some(Ok(batch));
+                    }
+                }
                 Err(_) => {
                     let panicked = self.workers[worker].take().is_some_and(|thread| thread.join().is_err());
                     return panicked.then(|| {
@@ -201,7 +228,11 @@ impl Loader {
                 }
             }
         }
-        Some(Err(Error::invalid("no audio file can be read; check the paths in the manifest")))
+        let first = self.left_out.iter().next().map(|(_, first)| format!("; the first: {first}"));
+        Some(Err(Error::invalid(format!(
+            "no audio file can be read; check the paths in the manifest{}",
+            first.unwrap_or_default()
+        ))))
     }
 
     /// Batches of the first epoch; with [`BatchSize::Utterances`](super::BatchSize) of any epoch.
@@ -209,9 +240,14 @@ impl Loader {
         self.batches_per_epoch
     }
 
-    /// Examples left out so far because a file of theirs is bad.
-    pub fn skipped(&self) -> usize {
-        self.maker.bad_examples().len()
+    /// Recordings that the batches so far lack, because they gave nothing.
+    pub fn left_out(&self) -> &Exclusions {
+        &self.left_out
+    }
+
+    /// Takes the recordings of the batches so far that are not as long as was expected.
+    pub fn take_differing(&mut self) -> Vec<LeftOut> {
+        std::mem::take(&mut self.differing)
     }
 }
 
@@ -236,19 +272,13 @@ struct BatchMaker {
     cache: Arc<FeatureCache>,
     /// The examples cut from a recording, where there are several.
     windows: HashMap<usize, Vec<usize>>,
-    bad: Mutex<BTreeSet<usize>>,
     stop: AtomicBool,
 }
 
 impl BatchMaker {
-    fn bad_examples(&self) -> std::sync::MutexGuard<'_, BTreeSet<usize>> {
-        // Inserting a number leaves the set sound whatever happens.
-        self.bad.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Makes every `workers`-th batch from the `worker`-th on, so that the queues, read in turn, give the
     /// batches in order.
-    fn work(&self, worker: usize, workers: usize, from: BatchIndex, queue: &SyncSender<Prepared>) {
+    fn work(&self, worker: usize, workers: usize, from: BatchIndex, queue: &SyncSender<Result<Prepared>>) {
         let mut count = 0;
         let mut first = from.batch as usize;
         for epoch in from.epoch.. {
@@ -257,7 +287,7 @@ impl BatchMaker {
                 if (count - 1) % workers != worker {
                     continue;
                 }
-                let batch = self.batch(planned, BatchIndex { epoch, batch: batch as u32 }).transpose();
+                let batch = self.batch(planned, BatchIndex { epoch, batch: batch as u32 });
                 if self.stop.load(Ordering::Relaxed) || queue.send(batch).is_err() {
                     return;
                 }
@@ -269,52 +299,67 @@ impl BatchMaker {
         }
     }
 
-    fn batch(&self, planned: &PlannedBatch, index: BatchIndex) -> Result<Option<Batch>> {
+    fn batch(&self, planned: &PlannedBatch, index: BatchIndex) -> Result<Prepared> {
         let rows = planned.utterances * self.config.copies();
         let mut padded = PaddedBatch::empty(rows, planned.frames);
-        let (mut texts, mut ids, mut audio_seconds) = (vec![None; rows], vec![None; rows], 0.0);
+        let (mut texts, mut ids, mut samples) = (vec![None; rows], vec![None; rows], 0);
+        let mut prepared = Prepared::default();
         for (row, &at) in planned.examples.iter().enumerate() {
             if self.stop.load(Ordering::Relaxed) {
-                return Ok(None);
+                return Ok(Prepared::default());
             }
-            if self.bad_examples().contains(&at) {
-                continue;
-            }
-            match self.fill(&mut padded, [row, planned.utterances + row], at, index.epoch) {
-                Ok(()) => {}
-                Err(error) if self.config.strict => return Err(error),
-                Err(error) => {
-                    tracing::warn!("left out: {error}");
-                    self.bad_examples().insert(at);
-                    continue;
+            let filled = self.fill(&mut padded, [row, planned.utterances + row], at, index.epoch)?;
+            for refused in filled.refused {
+                if self.config.strict {
+                    return Err(refused.error);
                 }
+                prepared.left_out.push((refused.why, refused.left_out(&self.corpus)));
             }
-            let example = &self.examples.list[at];
-            audio_seconds += example.seconds();
+            prepared.differing.extend(filled.differing);
+            let Some(length) = filled.samples else { continue };
+            samples += length;
             for row in (row..rows).step_by(planned.utterances) {
-                ids[row] = example.segments.first().map(|segment| segment.utterance);
+                ids[row] = self.examples.list[at].segments.first().map(|segment| segment.utterance);
                 texts[row] = ids[row].and_then(|id| self.corpus.utterances[id].text.clone());
             }
         }
-        if ids.iter().all(Option::is_none) {
-            return Ok(None);
+        if ids.iter().any(Option::is_some) {
+            let PaddedBatch { utterances, frames, features, lengths, .. } = padded;
+            let audio_seconds = samples as f64 / f64::from(SAMPLE_RATE);
+            prepared.batch =
+                Some(Batch { utterances, frames, features, lengths, texts, ids, audio_seconds, index });
         }
-        let PaddedBatch { utterances, frames, features, lengths, .. } = padded;
-        Ok(Some(Batch { utterances, frames, features, lengths, texts, ids, audio_seconds, index }))
+        Ok(prepared)
     }
 
     /// Writes example `at` into its row, and its augmented copy into the other.
-    fn fill(&self, padded: &mut PaddedBatch, rows: [usize; 2], at: usize, epoch: u32) -> Result<()> {
+    fn fill(&self, padded: &mut PaddedBatch, rows: [usize; 2], at: usize, epoch: u32) -> Result<Filled> {
         let preprocessor = &self.config.preprocessor;
-        if self.config.features_last() {
-            if let Some(features) = self.cache.get(at) {
-                return preprocessor.place(padded, rows[0], &features);
-            }
-            let features = preprocessor.features(&self.wave(at)?);
-            self.cache.offer(at, &features);
-            return preprocessor.place(padded, rows[0], &features);
+        if self.config.features_last()
+            && let Some((features, samples)) = self.cache.get(at)
+        {
+            preprocessor.place(padded, rows[0], &features)?;
+            return Ok(Filled { samples: Some(samples), ..Filled::default() });
         }
-        let wave = self.wave(at)?;
+        let Heard { wave, mut refused, differing } = self.heard(at);
+        let longest = self.config.most_samples(wave.len());
+        if wave.len() < self.examples.least {
+            if refused.is_empty() {
+                refused.push(self.examples.too_short(&self.corpus, at, wave.len()));
+            }
+            return Ok(Filled { samples: None, refused, differing: Vec::new() });
+        }
+        if preprocessor.frames(longest) > padded.frames {
+            refused.push(self.too_long(at, wave.len()));
+            return Ok(Filled { samples: None, refused, differing: Vec::new() });
+        }
+        let filled = Filled { samples: Some(wave.len()), refused, differing };
+        if self.config.features_last() {
+            let features = preprocessor.features(&wave);
+            self.cache.offer(at, &features, wave.len());
+            preprocessor.place(padded, rows[0], &features)?;
+            return Ok(filled);
+        }
         let copy = match &self.config.augmentation {
             None => None,
             Some(augmentation) => {
@@ -331,12 +376,25 @@ impl BatchMaker {
             let longest = preprocessor.samples(padded.frames);
             preprocessor.place_reference(padded, row, &wave, longest)?;
         }
-        Ok(())
+        Ok(filled)
     }
 
-    /// The wave of example `at`. A recording that is decoded for one of its windows gives the features of
-    /// the others as well, as long as they can be kept.
-    fn wave(&self, at: usize) -> Result<Vec<f32>> {
+    /// That example `at` has no room in its batch.
+    fn too_long(&self, at: usize, samples: usize) -> Refused {
+        let example = &self.examples.list[at];
+        let utterance = example.segments.first().map_or(0, |segment| segment.utterance);
+        let message = format!(
+            "lasts {:.3} s, for which a batch of clips of {:.3} s has no room; correct its duration in the manifest",
+            samples as f64 / f64::from(SAMPLE_RATE),
+            example.seconds()
+        );
+        let error = Error::file(self.corpus.utterances[utterance].audio.to_string(), message);
+        Refused { why: Why::TooLong, utterance, error }
+    }
+
+    /// What the recordings of example `at` give. A recording that is decoded for one of its windows gives the
+    /// features of the others as well, as long as they can be kept.
+    fn heard(&self, at: usize) -> Heard {
         let mut recording = None;
         let mut read = |utterance: usize| {
             let samples = self.corpus.utterances[utterance].audio.read()?.samples;
@@ -344,22 +402,33 @@ impl BatchMaker {
             recording = Some((utterance, Arc::clone(&samples)));
             Ok(samples)
         };
-        let wave = self.examples.list[at].wave(&self.corpus, &mut read)?;
+        let heard = self.examples.list[at].wave(&self.corpus, &mut read);
         let Some((utterance, samples)) = recording.filter(|_| self.config.features_last()) else {
-            return Ok(wave);
+            return heard;
         };
         for &other in self.windows.get(&utterance).into_iter().flatten().filter(|&&other| other != at) {
             let example = &self.examples.list[other];
             if !self.cache.has_room(self.config.frames(example)) {
                 break;
             }
+            let window = example.wave(&self.corpus, &mut |_| Ok(Arc::clone(&samples)));
             // A window beyond the recording's end is named when it is its turn.
-            if let Ok(wave) = example.wave(&self.corpus, &mut |_| Ok(Arc::clone(&samples))) {
-                self.cache.offer(other, &self.config.preprocessor.features(&wave));
+            if window.wave.len() >= self.examples.least && window.differing.is_empty() {
+                let features = self.config.preprocessor.features(&window.wave);
+                self.cache.offer(other, &features, window.wave.len());
             }
         }
-        Ok(wave)
+        heard
     }
+}
+
+/// What became of an example's rows.
+#[derive(Default)]
+struct Filled {
+    /// Samples of its wave; `None` where the rows stay empty.
+    samples: Option<usize>,
+    refused: Vec<Refused>,
+    differing: Vec<LeftOut>,
 }
 
 /// The examples cut from each recording that gives several.

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::audio::{BANDS, Normalization, Padding, Stats};
-use crate::data::{BatchSize, ExampleConfig, statistics};
+use crate::data::{BatchSize, ExampleConfig, Lengths, statistics};
 
 const CLIPS: usize = 23;
 
@@ -44,7 +44,12 @@ fn config(order: Order) -> LoaderConfig {
 }
 
 fn examples(corpus: &Corpus) -> Arc<Examples> {
-    Arc::new(Examples::build(corpus, &ExampleConfig::default(), 1, true).expect("examples"))
+    Arc::new(build(corpus, &ExampleConfig::default()))
+}
+
+fn build(corpus: &Corpus, config: &ExampleConfig) -> Examples {
+    let lengths = Lengths::measure(corpus, true, &mut |_, _| Ok(())).expect("lengths");
+    Examples::build(corpus, &lengths, config, 1).expect("examples")
 }
 
 fn start(corpus: &Arc<Corpus>, config: LoaderConfig, from: BatchIndex) -> Loader {
@@ -143,24 +148,50 @@ fn reference_padding_fills_the_bucket() {
 #[test]
 fn bad_files_are_errors_or_counted() {
     let (folder, corpus) = data();
+    // All is well when the batches are planned.
+    let examples = examples(&corpus);
+    let start = |config: LoaderConfig| {
+        let (corpus, examples, cache) = (Arc::clone(&corpus), Arc::clone(&examples), config.cache(&examples));
+        Loader::start(corpus, examples, Arc::new(cache), config, BatchIndex::default()).expect("a loader")
+    };
     std::fs::write(folder.path().join("3.wav"), b"").expect("a temporary file");
     std::fs::write(folder.path().join("7.wav"), b"no audio").expect("a temporary file");
     write_clip(&folder.path().join("9.wav"), 40_000, 0.1);
-    let mut loader = start(&corpus, config(Order::Sorted), BatchIndex::default());
-    let mut rows = 0;
+    write_clip(&folder.path().join("11.wav"), 1, 0.1);
+    write_clip(&folder.path().join("13.wav"), 3200, 0.1);
+    let mut loader = start(config(Order::Sorted));
+    let (mut rows, mut seconds) = (0, 0.0);
     while let Some(batch) = loader.next() {
-        rows += batch.expect("a batch").ids.iter().flatten().count();
+        let batch = batch.expect("a batch");
+        rows += batch.ids.iter().flatten().count();
+        seconds += batch.audio_seconds;
     }
-    assert_eq!((rows, loader.skipped()), (CLIPS - 3, 3));
-    let strict = LoaderConfig { strict: true, ..config(Order::Sorted) };
-    let mut loader = start(&corpus, strict, BatchIndex::default());
+    assert_eq!(rows, CLIPS - 4);
+    assert_eq!(loader.left_out().to_string(), "2 unreadable, 1 too short, 1 too long");
+    for (_, left_out) in loader.left_out().iter() {
+        assert!(
+            left_out.origin.contains("m.jsonl:") && left_out.to_string().contains(".wav: "),
+            "{left_out}"
+        );
+    }
+    // The clip that is shorter now counts by its own length.
+    let differing = loader.take_differing();
+    let [differing] = &differing[..] else { panic!("{differing:?}") };
+    assert!(
+        differing.to_string().contains("13.wav") && differing.origin.ends_with("m.jsonl:14"),
+        "{differing}"
+    );
+    let samples: usize = (0..CLIPS).filter(|i| ![3, 7, 9, 11, 13].contains(i)).map(|i| 3200 + 400 * i).sum();
+    assert!((seconds - (samples + 3200) as f64 / 16_000.0).abs() < 1e-6);
+    let mut loader = start(LoaderConfig { strict: true, ..config(Order::Sorted) });
     let failure = std::iter::from_fn(|| loader.next()).find_map(Result::err).expect("an error");
     assert!(failure.to_string().contains("3.wav"), "{failure}");
     for i in 0..CLIPS {
         std::fs::remove_file(folder.path().join(format!("{i}.wav"))).expect("a file");
     }
-    let mut loader = start(&corpus, config(Order::Shuffled), BatchIndex::default());
+    let mut loader = start(config(Order::Shuffled));
     assert!(loader.next().expect("an answer").is_err());
+    assert!(start(config(Order::Sorted)).next().is_none(), "an epoch of nothing ends");
 }
 
 #[test]
@@ -173,7 +204,9 @@ fn statistics_normalise_the_data_and_stop_on_request() {
         told.push((done, total));
         Ok(())
     };
-    let stats = statistics(&corpus, &examples, &preprocessor, true, &mut progress).expect("statistics");
+    let mut left_out = Exclusions::default();
+    let stats = statistics(&corpus, &examples, &preprocessor, true, &mut left_out, &mut progress);
+    let stats = stats.expect("statistics");
     assert_eq!(told, [(CLIPS, CLIPS)]);
     preprocessor.normalization = Normalization::Global(stats);
     let mut sums = crate::audio::Accumulator::default();
@@ -185,7 +218,7 @@ fn statistics_normalise_the_data_and_stop_on_request() {
     assert!(again.mean.iter().all(|m| m.abs() < 1e-4) && again.std.iter().all(|s| (s - 1.0).abs() < 1e-4));
     let mut stop = |_, _| Err(Error::Interrupted);
     assert!(matches!(
-        statistics(&corpus, &examples, &preprocessor, true, &mut stop),
+        statistics(&corpus, &examples, &preprocessor, true, &mut left_out, &mut stop),
         Err(Error::Interrupted)
     ));
 }
@@ -208,7 +241,7 @@ fn real_speech_makes_batches_of_few_shapes() {
         min_seconds: 1.0,
         max_seconds: None,
     };
-    let examples = Arc::new(Examples::build(&corpus, &settings, 1, true).expect("examples"));
+    let examples = Arc::new(build(&corpus, &settings));
     let settings = LoaderConfig { strict: true, ..config(Order::Shuffled) };
     let [kept, nothing_kept] = [settings.cache(&examples), FeatureCache::new(0)].map(|cache| {
         let (corpus, cache) = (Arc::new(corpus.clone()), Arc::new(cache));

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::examples::{Example, Examples};
+use super::examples::{Examples, Refused};
+use super::left_out::Exclusions;
 use super::manifest::Corpus;
 use crate::audio::{Accumulator, Preprocessor, Stats};
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ const BLOCK: usize = 64;
 /// Mean and standard deviation per band over all frames of all examples, silence included.
 ///
 /// `progress(done, total)` is told after every block of examples, and may stop the pass with an error. The
-/// result depends neither on the number of threads nor on their timing.
+/// result depends neither on the number of threads nor on their timing. What gives nothing is added to `left_out`.
 ///
 /// # Errors
 /// When `strict` and a file is bad, when every file is, or what `progress` returns.
@@ -21,36 +22,49 @@ pub fn statistics(
     examples: &Examples,
     preprocessor: &Preprocessor,
     strict: bool,
+    left_out: &mut Exclusions,
     progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<Stats> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(BLOCK);
     let mut total = Accumulator::default();
-    for (block, list) in examples.list.chunks(BLOCK).enumerate() {
+    let count = examples.list.len();
+    for block in (0..count).step_by(BLOCK) {
+        let end = (block + BLOCK).min(count);
+        let per_thread = (end - block).div_ceil(threads);
         let sums = std::thread::scope(|scope| {
-            let parts = list.chunks(list.len().div_ceil(threads));
-            let workers: Vec<_> =
-                parts.map(|part| scope.spawn(move || sums_of(corpus, part, preprocessor))).collect();
+            let parts = (block..end).step_by(per_thread).map(|first| first..(first + per_thread).min(end));
+            let workers: Vec<_> = parts
+                .map(|part| scope.spawn(move || sums_of(corpus, examples, part, preprocessor)))
+                .collect();
             workers.into_iter().map(|worker| worker.join()).collect::<Vec<_>>()
         });
         for sums in sums {
             let sums =
                 sums.map_err(|_| Error::invalid("computing the statistics failed; report this as a defect"))?;
-            for sum in sums {
-                match sum {
-                    Ok(sum) => total.merge(&sum),
-                    Err(error) if strict => return Err(error),
-                    Err(error) => tracing::warn!("left out of the statistics: {error}"),
+            for (sum, refused) in sums {
+                for refused in refused {
+                    if strict {
+                        return Err(refused.error);
+                    }
+                    left_out.add(refused.why, refused.left_out(corpus));
                 }
+                total.merge(&sum);
             }
         }
-        progress((block * BLOCK + list.len()).min(examples.list.len()), examples.list.len())?;
+        progress(end, count)?;
     }
     total.stats().ok_or_else(|| {
         Error::invalid("no audio file can be read, so there are no statistics; check the data")
     })
 }
 
-fn sums_of(corpus: &Corpus, examples: &[Example], preprocessor: &Preprocessor) -> Vec<Result<Accumulator>> {
+/// The sums of each of the examples `part`, and what of it gave nothing.
+fn sums_of(
+    corpus: &Corpus,
+    examples: &Examples,
+    part: std::ops::Range<usize>,
+    preprocessor: &Preprocessor,
+) -> Vec<(Accumulator, Vec<Refused>)> {
     // Windows of one recording follow each other.
     let mut last: Option<(usize, Arc<Vec<f32>>)> = None;
     let mut read = |utterance: usize| match &last {
@@ -61,11 +75,15 @@ fn sums_of(corpus: &Corpus, examples: &[Example], preprocessor: &Preprocessor) -
             Ok(wave)
         }
     };
-    let mut sum = |example: &Example| {
-        let wave = example.wave(corpus, &mut read)?;
+    let mut sum = |at: usize| {
+        let mut heard = examples.list[at].wave(corpus, &mut read);
         let mut sum = Accumulator::default();
-        sum.add(&preprocessor.energies(&wave).data);
-        Ok(sum)
+        if heard.wave.len() >= examples.least {
+            sum.add(&preprocessor.energies(&heard.wave).data);
+        } else if heard.refused.is_empty() {
+            heard.refused.push(examples.too_short(corpus, at, heard.wave.len()));
+        }
+        (sum, heard.refused)
     };
-    examples.iter().map(&mut sum).collect()
+    part.map(&mut sum).collect()
 }

@@ -116,7 +116,7 @@ fn pick<'a>(all: &'a [wgpu::Adapter], device: &str) -> Result<(usize, &'a wgpu::
     };
     found.ok_or_else(|| {
         let names: Vec<String> = numbered().map(|(i, adapter)| format!("{i}: {}", label(adapter))).collect();
-        Error::NoAdapter(format!("no adapter matches --device {device}; there is {}", names.join("; ")))
+        Error::NoAdapter(format!("no adapter matches `{device}`; there is {}", names.join("; ")))
     })
 }
 

@@ -121,9 +121,7 @@ impl Gpu {
         self.check()?;
         let range = staging.raw.get_mapped_range(0..bytes).ok().filter(|_| mapped);
         let range = range.ok_or_else(|| {
-            Error::DeviceLost(
-                "the device gave nothing back; run again, with --resume if a run was under way".into(),
-            )
+            Error::DeviceLost("the device gave nothing back, as after a driver's reset; try again".into())
         })?;
         Ok(range.to_vec())
     }

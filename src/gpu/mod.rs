@@ -68,9 +68,7 @@ impl Gpu {
         let slot = failure.clone();
         device.set_device_lost_callback(move |reason, message| {
             if reason != wgpu::DeviceLostReason::Destroyed {
-                let text = format!(
-                    "the device was lost ({message}); run again, with --resume if a run was under way"
-                );
+                let text = format!("the device was lost ({message}); try again");
                 keep_first(&slot, Error::DeviceLost(text));
             }
         });

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::resident::{Forward, Resident, batch};
+use super::resident::{Forward, Resident, batch, check_waves};
 use super::{BestRq, CtcModel, DeviceModel, Encoded, Encoder, ModelKind, STRIDE, SavedModel, frames_after};
 use crate::audio::{BANDS, Padding as AudioPadding, Preprocessor};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::graph::{Scope, Tensor};
 use crate::nn::Context;
@@ -100,13 +100,7 @@ impl Extractor {
     /// # Errors
     /// When a wave is empty or holds a sample that is not finite, or the device fails.
     pub async fn extract(&mut self, waves: &[&[f32]]) -> Result<Vec<Vec<Extracted>>> {
-        for (wave, samples) in waves.iter().enumerate() {
-            if samples.is_empty() || samples.iter().any(|sample| !sample.is_finite()) {
-                return Err(Error::invalid(format!(
-                    "wave {wave} is empty or holds a sample that is not finite; leave it out"
-                )));
-            }
-        }
+        check_waves(waves)?;
         if waves.is_empty() {
             return Ok(Vec::new());
         }

@@ -16,8 +16,6 @@ pub use best_rq::{BestRq, MaskedBatch, PretrainLoss, mask_starts, most_masked};
 pub use ctc::{CtcHead, CtcModel};
 pub use encoder::{Encoded, Encoder, EncoderInputs, STRIDE, frames_after};
 pub use extractor::{Extracted, Extractor};
-#[cfg(feature = "cli")]
-pub use folder::{replace_folder, write_whole};
 pub use recognizer::{Recognized, Recognizer};
 pub use resident::DeviceModel;
 #[cfg(feature = "cli")]

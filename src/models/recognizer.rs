@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::resident::{Resident, batch, bucket};
+use web_time::Instant;
+
+use super::resident::{Resident, batch, bucket, check_waves};
 use super::{CtcModel, DeviceModel, Encoder, STRIDE, SavedModel, frames_after};
 use crate::audio::{HOP, Preprocessor, SAMPLE_RATE};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exec::Plan;
 use crate::gpu::Gpu;
 use crate::graph::{Scope, Tensor};
@@ -29,6 +31,13 @@ pub struct Recognized {
     pub text: String,
     /// Their times, in seconds from the wave's beginning, and confidence.
     pub words: Vec<Word>,
+}
+
+impl From<Vec<Word>> for Recognized {
+    fn from(words: Vec<Word>) -> Self {
+        let text = words.iter().map(|word| word.word.as_str()).collect::<Vec<_>>().join(" ");
+        Self { text, words }
+    }
 }
 
 /// A CTC model on a device.
@@ -88,24 +97,35 @@ impl Recognizer {
     /// # Errors
     /// When a wave is empty or holds a sample that is not finite, or the device fails.
     pub async fn recognize(&mut self, waves: &[&[f32]]) -> Result<Vec<Recognized>> {
+        self.recognize_watched(waves, &mut |_| Ok(())).await
+    }
+
+    /// As [`Recognizer::recognize`]; `watch` hears of the samples done after every batch, and may end the work.
+    ///
+    /// # Errors
+    /// As of [`Recognizer::recognize`], and what `watch` returns.
+    pub async fn recognize_watched(
+        &mut self,
+        waves: &[&[f32]],
+        watch: &mut (dyn FnMut(usize) -> Result<()> + Send),
+    ) -> Result<Vec<Recognized>> {
+        check_waves(waves)?;
         let mut windows = Vec::new();
         for (wave, samples) in waves.iter().enumerate() {
-            if samples.is_empty() || samples.iter().any(|sample| !sample.is_finite()) {
-                let message =
-                    format!("wave {wave} is empty or holds a sample that is not finite; leave it out");
-                return Err(Error::invalid(message));
-            }
             windows.extend(split(samples).into_iter().map(|samples| Window { wave, samples }));
         }
         let mut decisions: Vec<Option<Decisions>> = windows.iter().map(|_| None).collect();
+        let mut done = 0;
         for group in self.groups(&windows) {
             let parts: Vec<&[f32]> =
                 group.iter().map(|&at| &waves[windows[at].wave][windows[at].samples.clone()]).collect();
             for (at, found) in group.into_iter().zip(self.decide(&parts).await?) {
+                done += windows[at].samples.len();
                 decisions[at] = Some(found);
             }
+            watch(done)?;
         }
-        let mut recognized = vec![Recognized::default(); waves.len()];
+        let mut recognized: Vec<Vec<Word>> = vec![Vec::new(); waves.len()];
         for (window, found) in windows.iter().zip(decisions) {
             let Some(found) = found else { continue };
             let seconds = |samples: usize| samples as f64 / f64::from(SAMPLE_RATE);
@@ -117,13 +137,9 @@ impl Recognizer {
             let start = seconds(window.samples.start);
             let heard = words(&self.vocabulary, &found.ids, &found.probabilities, timing)?;
             let heard = heard.into_iter().map(|w| Word { start: w.start + start, end: w.end + start, ..w });
-            recognized[window.wave].words.extend(heard);
+            recognized[window.wave].extend(heard);
         }
-        for one in &mut recognized {
-            let words: Vec<&str> = one.words.iter().map(|word| word.word.as_str()).collect();
-            one.text = words.join(" ");
-        }
-        Ok(recognized)
+        Ok(recognized.into_iter().map(Recognized::from).collect())
     }
 
     /// Indices of windows that share a batch: of similar length, within the bound on frames.
@@ -151,10 +167,18 @@ impl Recognizer {
 
     /// The decisions on one batch of windows.
     async fn decide(&mut self, parts: &[&[f32]]) -> Result<Vec<Decisions>> {
+        let begun = Instant::now();
         let batch = batch(&self.preprocessor, parts)?;
         self.resident.run(&batch).await?;
         let ids: Vec<u32> = self.resident.read("ids").await?;
         let probabilities: Vec<f32> = self.resident.read("probabilities").await?;
+        tracing::debug!(
+            "recognized {} windows in a batch of {} × {} frames in {:.1} ms",
+            parts.len(),
+            batch.utterances,
+            batch.frames,
+            begun.elapsed().as_secs_f64() * 1e3
+        );
         let time = frames_after(batch.frames);
         let decisions = batch.starts.iter().enumerate().take(parts.len()).map(|(row, &start)| {
             let length = batch.lengths[row] as usize;
@@ -166,6 +190,11 @@ impl Recognizer {
             }
         });
         Ok(decisions.collect())
+    }
+
+    /// The tokens that the model writes.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
     }
 
     /// The plan for `rows` rows of `frames` feature frames.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use web_time::Instant;
+
 use super::{CtcHead, EncoderInputs, ModelKind, PreprocessorConfig, SavedConfig, SavedModel, frames_after};
 use crate::audio::{PaddedBatch, Preprocessor};
 use crate::error::{Error, Result};
@@ -62,6 +64,26 @@ impl DeviceModel {
     }
 }
 
+/// Checks that waves (16 kHz, mono) can be heard.
+///
+/// # Errors
+/// When one is empty or holds a sample that is not finite; the message says which of several.
+pub(super) fn check_waves(waves: &[&[f32]]) -> Result<()> {
+    for (wave, samples) in waves.iter().enumerate() {
+        let name = if waves.len() == 1 { "the audio".to_owned() } else { format!("wave {wave}") };
+        if samples.is_empty() {
+            return Err(Error::invalid(format!("{name} holds no samples; leave it out")));
+        }
+        if let Some(at) = samples.iter().position(|sample| !sample.is_finite()) {
+            let value = samples[at];
+            return Err(Error::invalid(format!(
+                "{name} has {value} as sample {at}, not a number; leave it out"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// A model for inference, on a device.
 pub(super) struct Resident {
     executor: Executor,
@@ -102,11 +124,20 @@ impl Resident {
         let mut loaded = match self.plans.iter().position(|(known, _)| *known == shape) {
             Some(at) => self.plans.remove(at).1,
             None => {
+                let begun = Instant::now();
                 let plan = self.plan(batch.utterances, batch.frames)?;
                 if self.plans.len() == MOST_PLANS {
                     self.plans.remove(0);
                 }
-                self.executor.load(plan).await?
+                let (dispatches, bytes) = (plan.steps.len(), plan.peak_bytes());
+                let loaded = self.executor.load(plan).await?;
+                tracing::debug!(
+                    "compiled the plan of {} × {} frames in {:.1} ms: {dispatches} dispatches, {bytes} bytes",
+                    batch.utterances,
+                    batch.frames,
+                    begun.elapsed().as_secs_f64() * 1e3
+                );
+                loaded
             }
         };
         let inputs = EncoderInputs::new(&batch.lengths, batch.frames);

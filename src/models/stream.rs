@@ -60,7 +60,7 @@ impl StreamRecognizer {
         let Some(trained) = config.model.causal_chunk else {
             return Err(Error::invalid(
                 "the model hears whole utterances and cannot transcribe a stream; train one with \
-                 model.causal_chunk, or transcribe without --stream",
+                 model.causal_chunk, or give the whole utterance",
             ));
         };
         let chunk = chunk.unwrap_or(trained).max(1);
@@ -160,8 +160,7 @@ impl StreamRecognizer {
             duration: self.samples as f64 / f64::from(SAMPLE_RATE),
         };
         let words = words(&self.vocabulary, &self.ids, &self.probabilities, timing)?;
-        let text = words.iter().map(|word| word.word.as_str()).collect::<Vec<_>>().join(" ");
-        Ok(Recognized { text, words })
+        Ok(words.into())
     }
 
     /// Feature frames of the encoder frame before the next chunk, which the front-end looks back to.

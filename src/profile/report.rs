@@ -9,8 +9,8 @@ use super::measure::{News, Sweep};
 use super::{Estimate, Mode, Point, Subject, gib};
 use crate::error::{Error, Result};
 use crate::exec::KernelTime;
+use crate::files::write_whole;
 use crate::gpu::Capabilities;
-use crate::models::write_whole;
 use crate::train::metrics::chart::{self, COLORS, Curve, Panel, Points};
 
 /// One model at one length.
@@ -192,8 +192,6 @@ impl Report {
     /// # Errors
     /// When a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Error::file(folder, format!("cannot be made: {error}; give another --out")))?;
         write_whole(&folder.join("profile.csv"), self.to_csv().as_bytes())?;
         let json = serde_json::to_vec_pretty(self).map_err(|error| Error::invalid(error.to_string()))?;
         write_whole(&folder.join("profile.json"), &json)?;

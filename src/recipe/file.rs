@@ -5,11 +5,8 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::Recipe;
+use super::{ALTERNATIVES, Recipe};
 use crate::error::{Error, Result};
-
-/// Keys of one table of which giving one takes the other back.
-const ALTERNATIVES: [[&str; 2]; 2] = [["batch_seconds", "batch_utterances"], ["epochs", "steps"]];
 
 /// Keys whose value is replaced whole, though it may be a table.
 const WHOLE: [&str; 2] = ["mixer", "schedule"];

@@ -4,6 +4,7 @@
 //! `[model]`, `[features]`, `[pretrain]`, `[finetune]`, `[run]`.
 
 mod base;
+mod difference;
 #[cfg(feature = "cli")]
 mod file;
 mod model;
@@ -12,6 +13,7 @@ mod validate;
 
 use serde::{Deserialize, Serialize};
 
+pub use difference::{Difference, listed};
 pub use model::{
     Activation, Compute, FeatureConfig, Initialization, MIXERS, MixerSpec, ModelConfig, Normalization,
     Padding, Recompute, SavedActivations,
@@ -20,6 +22,9 @@ pub use phase::{
     AugmentationConfig, DataConfig, Duration, FinetuneConfig, Head, OptimizerConfig, PretrainConfig,
     ScheduleConfig, VocabularySource,
 };
+
+/// Keys of one table of which giving one takes the other back.
+const ALTERNATIVES: [[&str; 2]; 2] = [["batch_seconds", "batch_utterances"], ["epochs", "steps"]];
 
 /// A whole recipe.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

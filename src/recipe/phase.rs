@@ -69,8 +69,11 @@ pub struct FinetuneConfig {
     pub head_width: usize,
     /// Probability of dropping an element between the layers of `head = "mlp"`.
     pub head_dropout: f64,
-    /// Where the alphabet comes from.
+    /// Where the alphabet of a new head comes from; a CTC model that training goes on from brings its own.
     pub vocabulary: VocabularySource,
+    /// Whether a CTC model that training goes on from gets a new head, for an alphabet of its own.
+    #[serde(default)]
+    pub new_head: bool,
     /// Whether an utterance whose text does not fit in its frames has loss 0; it is an infinite loss otherwise.
     pub zero_infinity: bool,
     /// Replaces `model.dropout` in this phase.
@@ -93,6 +96,7 @@ impl Default for FinetuneConfig {
             head_width: 1280,
             head_dropout: 0.15,
             vocabulary: VocabularySource::English,
+            new_head: false,
             zero_infinity: true,
             dropout: None,
             data: DataConfig { batch_utterances: Some(6), ..DataConfig::default() },

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Vocabulary;
+use super::{Vocabulary, compose};
 use crate::error::{Error, Result};
 
 /// Seconds from one encoder frame to the next: a hop of 10 ms, subsampled by 4.
@@ -88,7 +88,7 @@ pub fn words(
         let (sum, count) =
             probabilities.fold((0.0, 0.0), |(sum, count), &p| (sum + f64::from(p), count + 1.0));
         Word {
-            word: group.iter().filter_map(|run| vocabulary.token(run.id)).collect(),
+            word: compose(&group.iter().filter_map(|run| vocabulary.token(run.id)).collect::<String>()),
             start: seconds(group[0].frames.start),
             end: seconds(group[group.len() - 1].frames.end),
             confidence: sum / count,

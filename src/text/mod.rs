@@ -1,9 +1,17 @@
-//! Characters, greedy CTC decoding, and word and character error rates: pure functions of text and ids.
+//! Characters and their form, greedy CTC decoding, word and character error rates, subtitles: pure functions of text
+//! and ids.
 
 mod greedy;
+mod normalize;
+mod outside;
+mod subtitles;
 mod vocabulary;
 mod wer;
 
 pub use greedy::{SECONDS_PER_FRAME, Timing, Word, greedy, words};
-pub use vocabulary::{Vocabulary, normalize};
-pub use wer::{ErrorRate, Evaluation, Score, edit_distance, evaluate, score};
+pub use normalize::{compose, normalize};
+pub use outside::Outside;
+pub use subtitles::{Cue, cues, srt, vtt};
+pub(crate) use vocabulary::Tokens;
+pub use vocabulary::Vocabulary;
+pub use wer::{ErrorRate, Evaluation, Score, evaluate, score};

@@ -4,28 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::normalize::decompose;
+use super::{compose, normalize};
 use crate::error::{Error, Result};
 
-/// The alphabet of a CTC model: token 0 is the blank, every other token is one character.
+/// The alphabet of a CTC model: token 0 is the blank, every other token is one character, composed
+/// (see [`compose`]).
 ///
 /// As JSON it is an object from token to id, in the order of the ids; a list of tokens is read too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vocabulary {
     tokens: Vec<String>,
     ids: BTreeMap<char, u32>,
-}
-
-/// Lower-cases, trims, and makes every run of white space one space: the form in which text is
-/// encoded and compared.
-pub fn normalize(text: &str) -> String {
-    let mut normal = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !normal.is_empty() {
-            normal.push(' ');
-        }
-        normal.push_str(&word.to_lowercase());
-    }
-    normal
 }
 
 impl Vocabulary {
@@ -77,26 +67,36 @@ impl Vocabulary {
         self.tokens.get(id as usize).map(String::as_str)
     }
 
-    /// The ids of `text`, lower-cased, with single spaces between words.
+    /// The ids of `text` in the form of [`normalize`]. A character that the vocabulary has in parts alone (a
+    /// letter and its accent as two tokens) is written in these.
     ///
     /// # Errors
     /// Names the first character that the vocabulary lacks, and the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let id = |character: char| {
-            self.ids.get(&character).copied().ok_or_else(|| {
+        let mut ids = Vec::with_capacity(text.len());
+        for character in normalize(text).chars() {
+            if let Some(&id) = self.ids.get(&character) {
+                ids.push(id);
+                continue;
+            }
+            let parts: Option<Vec<u32>> =
+                decompose(character).map(|part| self.ids.get(&part).copied()).collect();
+            ids.extend(parts.ok_or_else(|| {
                 Error::invalid(format!(
                     "{character:?} in the text {text:?} is not in the vocabulary of {} characters; \
                      correct the text, or train with finetune.vocabulary = \"transcripts\"",
                     self.ids.len()
                 ))
-            })
-        };
-        normalize(text).chars().map(id).collect()
+            })?);
+        }
+        Ok(ids)
     }
 
-    /// The text of `ids`; blanks, and ids that are no token, write nothing.
+    /// The text of `ids`, composed; blanks, and ids that are no token, write nothing.
     pub fn decode(&self, ids: &[u32]) -> String {
-        ids.iter().filter(|&&id| id != Self::BLANK).filter_map(|&id| self.token(id)).collect()
+        let text: String =
+            ids.iter().filter(|&&id| id != Self::BLANK).filter_map(|&id| self.token(id)).collect();
+        compose(&text)
     }
 
     /// Reads the text of a `vocab.json`.
@@ -117,12 +117,13 @@ impl Vocabulary {
 impl TryFrom<Vec<String>> for Vocabulary {
     type Error = String;
 
-    fn try_from(tokens: Vec<String>) -> Result<Self, String> {
+    fn try_from(mut tokens: Vec<String>) -> Result<Self, String> {
         if tokens.len() < 2 {
             return Err("a vocabulary holds the blank as id 0 and at least one character".to_owned());
         }
         let mut ids = BTreeMap::new();
-        for (token, id) in tokens.iter().zip(0..).skip(1) {
+        for (token, id) in tokens.iter_mut().zip(0..).skip(1) {
+            *token = compose(token);
             let mut characters = token.chars();
             let (Some(character), None) = (characters.next(), characters.next()) else {
                 return Err(format!("token {id}, {token:?}, must be one character"));
@@ -143,28 +144,36 @@ impl Serialize for Vocabulary {
 
 impl<'de> Deserialize<'de> for Vocabulary {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(Tokens::deserialize(deserializer)?.0).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The tokens of a `vocab.json` in the order of their ids: an object from token to id, or a list.
+#[derive(Debug)]
+pub(crate) struct Tokens(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Tokens {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged, expecting = "expected an object from token to id, or a list of tokens")]
         enum Form {
             Ids(BTreeMap<String, usize>),
             Tokens(Vec<String>),
         }
-        let tokens = match Form::deserialize(deserializer)? {
-            Form::Tokens(tokens) => tokens,
-            Form::Ids(ids) => {
-                let mut tokens = vec![None; ids.len()];
-                for (token, id) in ids {
-                    let Some(place @ None) = tokens.get_mut(id) else {
-                        return Err(serde::de::Error::custom(format!(
-                            "the id {id} of {token:?} is taken or leaves a gap; ids count from 0 without gaps"
-                        )));
-                    };
-                    *place = Some(token);
-                }
-                tokens.into_iter().flatten().collect()
-            }
+        let ids = match Form::deserialize(deserializer)? {
+            Form::Tokens(tokens) => return Ok(Self(tokens)),
+            Form::Ids(ids) => ids,
         };
-        Self::try_from(tokens).map_err(serde::de::Error::custom)
+        let mut tokens = vec![None; ids.len()];
+        for (token, id) in ids {
+            let Some(place @ None) = tokens.get_mut(id) else {
+                return Err(serde::de::Error::custom(format!(
+                    "the id {id} of {token:?} is taken or leaves a gap; ids count from 0 without gaps"
+                )));
+            };
+            *place = Some(token);
+        }
+        Ok(Self(tokens.into_iter().flatten().collect()))
     }
 }
 
@@ -197,6 +206,24 @@ mod tests {
         assert_eq!(tokens, ["<blank>", " ", "a", "o", "v", "ç", "ù"]);
         assert_eq!(vocabulary.decode(&vocabulary.encode("ÇA  VA").unwrap()), "ça va");
         assert!(Vocabulary::from_transcripts(["  ", ""]).is_err());
+    }
+
+    #[test]
+    fn composed_and_decomposed_characters_are_the_same() {
+        // "é" and "ö" as one code point each, and as a letter with its accent.
+        let (composed, decomposed) = ("caf\u{e9} \u{f6}", "cafe\u{301} o\u{308}");
+        let vocabulary = Vocabulary::from_transcripts([decomposed]).unwrap();
+        assert_eq!(vocabulary, Vocabulary::from_transcripts([composed]).unwrap());
+        assert_eq!(vocabulary.len(), 1 + 6);
+        assert_eq!(vocabulary.encode(composed).unwrap(), vocabulary.encode(decomposed).unwrap());
+        assert_eq!(vocabulary.decode(&vocabulary.encode(decomposed).unwrap()), composed);
+        let json = Vocabulary::from_json("[\"\", \"e\u{301}\", \"o\"]").unwrap();
+        assert_eq!(json.encode("\u{c9}o").unwrap(), [1, 2]);
+        assert!(Vocabulary::from_json("[\"\", \"e\u{301}\", \"\u{e9}\"]").is_err(), "the same twice");
+        // The accent of an alphabet whose letters do not compose with it is a token of its own.
+        let parts = Vocabulary::from_json("[\"\", \"e\", \"\u{301}\"]").unwrap();
+        assert_eq!(parts.encode("\u{e9}").unwrap(), [1, 2]);
+        assert_eq!(parts.decode(&[1, 2]), "\u{e9}");
     }
 
     #[test]

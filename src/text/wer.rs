@@ -5,26 +5,60 @@ use serde::Serialize;
 use super::normalize;
 use crate::rng::{Rng, stream};
 
-/// Errors and the number of reference units that they are counted against.
+/// Errors by kind, and the number of reference units that they are counted against.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ErrorRate {
-    /// Substitutions, insertions and deletions.
-    pub errors: usize,
+    /// Units of the reference with another in their place.
+    pub substituted: usize,
+    /// Units that the reference lacks.
+    pub inserted: usize,
+    /// Units of the reference that are missing.
+    pub deleted: usize,
     /// Words or characters of the reference.
     pub total: usize,
 }
 
 impl ErrorRate {
-    /// errors / total, as a fraction. Insertions can take it above 1; against an empty reference
-    /// it is the number of errors.
-    pub fn rate(&self) -> f64 {
-        self.errors as f64 / self.total.max(1) as f64
+    /// The fewest substitutions, insertions and deletions that make `hypothesis` of `reference`; of several such
+    /// ways the one that leaves the most units as they are.
+    pub fn between<T: PartialEq>(reference: &[T], hypothesis: &[T]) -> Self {
+        // A cell holds errors in its upper half and substitutions in its lower one, so that the smaller has fewer
+        // errors, and among equals fewer substitutions.
+        const ERROR: u64 = 1 << 32;
+        let mut row: Vec<u64> = (0..=hypothesis.len() as u64).map(|errors| errors * ERROR).collect();
+        for (i, x) in reference.iter().enumerate() {
+            let mut diagonal = row[0];
+            row[0] = (i as u64 + 1) * ERROR;
+            for (j, y) in hypothesis.iter().enumerate() {
+                let substituted = diagonal + if x == y { 0 } else { ERROR + 1 };
+                diagonal = row[j + 1];
+                row[j + 1] = substituted.min(diagonal + ERROR).min(row[j] + ERROR);
+            }
+        }
+        let best = row[hypothesis.len()];
+        let (errors, substituted) = ((best / ERROR) as usize, (best % ERROR) as usize);
+        // What is deleted more than inserted is what the reference is longer.
+        let deleted = (errors - substituted + reference.len() - hypothesis.len()) / 2;
+        let inserted = errors - substituted - deleted;
+        Self { substituted, inserted, deleted, total: reference.len() }
+    }
+
+    /// Errors of all kinds.
+    pub fn errors(&self) -> usize {
+        self.substituted + self.inserted + self.deleted
+    }
+
+    /// errors / total, as a fraction, which insertions can take above 1; `None` where the reference is empty.
+    pub fn rate(&self) -> Option<f64> {
+        (self.total > 0).then(|| self.errors() as f64 / self.total as f64)
     }
 }
 
 impl std::ops::AddAssign for ErrorRate {
     fn add_assign(&mut self, other: Self) {
-        self.errors += other.errors;
+        self.substituted += other.substituted;
+        self.inserted += other.inserted;
+        self.deleted += other.deleted;
         self.total += other.total;
     }
 }
@@ -47,48 +81,38 @@ pub struct Score {
     pub characters: ErrorRate,
 }
 
-/// Levenshtein distance: the fewest substitutions, insertions and deletions that make `a` of `b`.
-pub fn edit_distance<T: PartialEq>(a: &[T], b: &[T]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 /// Compares `hypothesis` with `reference`, both in the form of [`normalize`].
 pub fn score(reference: &str, hypothesis: &str) -> Score {
     let (reference, hypothesis) = (normalize(reference), normalize(hypothesis));
-    fn rate<T: PartialEq>(reference: Vec<T>, hypothesis: Vec<T>) -> ErrorRate {
-        ErrorRate { errors: edit_distance(&reference, &hypothesis), total: reference.len() }
-    }
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let characters = |text: &str| text.chars().collect::<Vec<_>>();
     Score {
-        words: rate(reference.split_whitespace().collect(), hypothesis.split_whitespace().collect()),
-        characters: rate(reference.chars().collect(), hypothesis.chars().collect()),
+        words: ErrorRate::between(&words(&reference), &words(&hypothesis)),
+        characters: ErrorRate::between(&characters(&reference), &characters(&hypothesis)),
     }
 }
 
-/// Error rates of a corpus, as fractions, each with its 95 % interval.
+/// Error rates of a corpus, as fractions, each with its 95 % interval; `None` where the references are empty.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
     /// Word error rate.
-    pub wer: f64,
+    pub wer: Option<f64>,
     /// 95 % bootstrap interval of `wer`.
-    pub wer_ci: [f64; 2],
+    pub wer_ci: Option<[f64; 2]>,
     /// Character error rate.
-    pub cer: f64,
+    pub cer: Option<f64>,
     /// 95 % bootstrap interval of `cer`.
-    pub cer_ci: [f64; 2],
+    pub cer_ci: Option<[f64; 2]>,
     /// Number of utterances.
     pub utterances: usize,
     /// Number of reference words.
     pub words: usize,
+    /// Reference words with another in their place.
+    pub substituted: usize,
+    /// Words that the references lack.
+    pub inserted: usize,
+    /// Reference words that are missing.
+    pub deleted: usize,
 }
 
 /// Corpus error rates, Σ errors / Σ reference units, with the 2.5 and 97.5 % quantiles of 1000
@@ -104,8 +128,9 @@ pub fn evaluate(scores: &[Score]) -> Evaluation {
             words += drawn.words;
             characters += drawn.characters;
         }
-        wers.push(words.rate());
-        cers.push(characters.rate());
+        // A draw of nothing but empty references has no rate.
+        wers.extend(words.rate());
+        cers.extend(characters.rate());
     }
     let words: ErrorRate = scores.iter().map(|score| score.words).sum();
     let characters: ErrorRate = scores.iter().map(|score| score.characters).sum();
@@ -116,14 +141,17 @@ pub fn evaluate(scores: &[Score]) -> Evaluation {
         cer_ci: interval(cers),
         utterances: scores.len(),
         words: words.total,
+        substituted: words.substituted,
+        inserted: words.inserted,
+        deleted: words.deleted,
     }
 }
 
 /// The 2.5 and 97.5 % quantiles of `draws`, by the nearest rank.
-fn interval(mut draws: Vec<f64>) -> [f64; 2] {
+fn interval(mut draws: Vec<f64>) -> Option<[f64; 2]> {
     draws.sort_by(f64::total_cmp);
-    let last = draws.len() as f64 - 1.0;
-    [0.025, 0.975].map(|quantile| draws[(quantile * last).round() as usize])
+    let last = draws.len().checked_sub(1)? as f64;
+    Some([0.025, 0.975].map(|quantile| draws[(quantile * last).round() as usize]))
 }
 
 #[cfg(test)]
@@ -132,24 +160,34 @@ mod tests {
 
     use super::*;
 
+    fn edits(reference: &str, hypothesis: &str) -> ErrorRate {
+        ErrorRate::between(reference.as_bytes(), hypothesis.as_bytes())
+    }
+
+    fn kinds(rate: ErrorRate) -> [usize; 4] {
+        [rate.substituted, rate.inserted, rate.deleted, rate.total]
+    }
+
     #[test]
-    fn distances_by_hand() {
-        let distance = |a: &str, b: &str| edit_distance(a.as_bytes(), b.as_bytes());
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("abc", ""), 3);
-        assert_eq!(distance("intention", "execution"), 5);
+    fn errors_by_hand() {
+        assert_eq!(kinds(edits("kitten", "sitting")), [2, 1, 0, 6]);
+        assert_eq!(kinds(edits("", "abc")), [0, 3, 0, 0]);
+        assert_eq!(kinds(edits("abc", "")), [0, 0, 3, 3]);
+        assert_eq!(edits("intention", "execution").errors(), 5);
+        // Two substitutions would do too, but leave nothing right.
+        assert_eq!(kinds(edits("ab", "bc")), [0, 1, 1, 2]);
     }
 
     #[test]
     fn a_corpus_by_hand() {
         let scores = [score("The cat sat", "the  hat sat down"), score("one", "one"), score("", "a b")];
-        assert_eq!(scores[0].words, ErrorRate { errors: 2, total: 3 });
-        assert_eq!(scores[0].characters, ErrorRate { errors: 6, total: 11 });
+        assert_eq!(kinds(scores[0].words), [1, 1, 0, 3]);
+        assert_eq!(kinds(scores[0].characters), [1, 5, 0, 11]);
         let evaluation = evaluate(&scores);
-        assert_eq!(evaluation.wer, 4.0 / 4.0);
-        assert_eq!(evaluation.cer, 9.0 / 14.0);
+        assert_eq!(evaluation.wer, Some(4.0 / 4.0));
+        assert_eq!(evaluation.cer, Some(9.0 / 14.0));
         assert_eq!((evaluation.utterances, evaluation.words), (3, 4));
+        assert_eq!([evaluation.substituted, evaluation.inserted, evaluation.deleted], [1, 3, 0]);
     }
 
     #[test]
@@ -158,32 +196,43 @@ mod tests {
         let scores: Vec<Score> =
             (0..300).map(|i| score("seven", if i % 10 == 0 { "eleven" } else { "seven" })).collect();
         let evaluation = evaluate(&scores);
-        assert!((evaluation.wer - 0.1).abs() < 1e-12);
-        assert!((evaluation.wer_ci[0] - 0.066).abs() < 0.006, "{:?}", evaluation.wer_ci);
-        assert!((evaluation.wer_ci[1] - 0.134).abs() < 0.006, "{:?}", evaluation.wer_ci);
+        assert!((evaluation.wer.unwrap() - 0.1).abs() < 1e-12);
+        let [low, high] = evaluation.wer_ci.unwrap();
+        assert!((low - 0.066).abs() < 0.006 && (high - 0.134).abs() < 0.006, "{low} {high}");
         assert_eq!(evaluation, evaluate(&scores));
     }
 
     #[test]
-    fn an_empty_corpus_has_rate_zero() {
-        let evaluation = evaluate(&[]);
-        assert_eq!((evaluation.wer, evaluation.wer_ci, evaluation.utterances), (0.0, [0.0, 0.0], 0));
+    fn where_no_word_is_expected_there_is_no_rate() {
+        for scores in [&[][..], &[score("", "a b"), score("  ", "")]] {
+            let evaluation = evaluate(scores);
+            assert_eq!((evaluation.wer, evaluation.wer_ci), (None, None));
+            assert_eq!((evaluation.cer, evaluation.cer_ci), (None, None));
+            assert_eq!((evaluation.utterances, evaluation.inserted), (scores.len(), scores.len()));
+        }
+        // A quarter of the draws hold the empty reference twice.
+        let evaluation = evaluate(&[score("", "a"), score("b", "b")]);
+        assert_eq!(evaluation.wer, Some(1.0));
+        assert!(evaluation.wer_ci.unwrap().iter().all(|rate| rate.is_finite()));
     }
 
     proptest! {
         #[test]
         fn distance_is_a_metric(a in "[ab]{0,12}", b in "[ab]{0,12}", c in "[ab]{0,12}") {
-            let d = |x: &str, y: &str| edit_distance(x.as_bytes(), y.as_bytes());
+            let d = |x: &str, y: &str| edits(x, y).errors();
             prop_assert_eq!(d(&a, &b), d(&b, &a));
             prop_assert_eq!(d(&a, &b) == 0, a == b);
             prop_assert!(d(&a, &c) <= d(&a, &b) + d(&b, &c));
             prop_assert!(d(&a, &b) <= a.len().max(b.len()));
+            let rate = edits(&a, &b);
+            prop_assert_eq!(a.len() + rate.inserted, b.len() + rate.deleted);
         }
 
         #[test]
         fn scoring_never_panics(reference in ".{0,40}", hypothesis in ".{0,40}") {
             let score = score(&reference, &hypothesis);
-            prop_assert!(score.characters.rate().is_finite() && score.words.rate().is_finite());
+            prop_assert!(score.words.rate().is_none_or(f64::is_finite));
+            prop_assert!(score.characters.total >= score.words.total);
         }
     }
 }

@@ -1,15 +1,21 @@
 //! Checkpoints: everything that makes a resumed run bit-equal to an unbroken one.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::loss_scale::LossScale;
+use super::metrics::Phase;
 use super::schedule::ScheduleState;
 use super::stepper::StepTotals;
-use crate::data::BatchIndex;
+use super::valid::Scored;
+use crate::data::{BatchIndex, Identity};
 use crate::error::{Error, Result};
-use crate::models::{PreprocessorConfig, replace_folder, within, write_whole};
+use crate::files::{self, NewFolder};
+use crate::models::{PreprocessorConfig, within};
+use crate::text::Vocabulary;
 use crate::weights::{Precision, Weights};
 
 /// `state.json`: all that is not a tensor.
@@ -37,6 +43,30 @@ pub struct State {
     pub losses: Option<(f64, f64)>,
     /// How audio becomes features.
     pub preprocessor: PreprocessorConfig,
+    /// Which phase the run is of. This and what follows is absent in checkpoints of earlier versions.
+    #[serde(default)]
+    pub phase: Option<Phase>,
+    /// The recipe, as JSON, so that a version with other keys can still read the rest.
+    #[serde(default)]
+    pub recipe: Option<Value>,
+    /// Tokens of a CTC model.
+    #[serde(default)]
+    pub vocabulary: Option<Vocabulary>,
+    /// The training data.
+    #[serde(default)]
+    pub corpus: Option<Identity>,
+    /// The validation data.
+    #[serde(default)]
+    pub valid: Option<Identity>,
+    /// What `best` is a score of.
+    #[serde(default)]
+    pub best_of: Option<Scored>,
+    /// A hash of the utterances of the last validation loss.
+    #[serde(default)]
+    pub valid_set: Option<u64>,
+    /// Whether the validation of this step was cut off by a request to stop.
+    #[serde(default)]
+    pub validation_due: bool,
 }
 
 /// What was summed on the CPU since the last logged step.
@@ -70,54 +100,90 @@ impl Checkpoint {
     /// When the disk is full or the folder cannot be written; earlier checkpoints stay.
     pub fn save(&self, run: &Path, keep: usize) -> Result<()> {
         let folder = run.join("checkpoints").join(self.state.step.to_string());
-        let aside = folder.with_extension("partial");
-        let failed = |e: std::io::Error| {
-            Error::file(&folder, format!("the checkpoint cannot be written ({e}); earlier ones are whole"))
-        };
-        if aside.exists() {
-            std::fs::remove_dir_all(&aside).map_err(failed)?;
-        }
-        std::fs::create_dir_all(&aside).map_err(failed)?;
         let state = serde_json::to_vec_pretty(&self.state).map_err(|e| Error::invalid(e.to_string()))?;
-        let written = write_whole(&aside.join("model.safetensors"), &self.values.serialize(Precision::F32)?)
-            .and_then(|()| {
-                write_whole(&aside.join("optimizer.safetensors"), &self.moments.serialize(Precision::F32)?)
-            })
-            .and_then(|()| write_whole(&aside.join("state.json"), &state));
-        if let Err(error) = written {
-            // What was written of it is of no use and takes room.
-            let _ = std::fs::remove_dir_all(&aside);
-            return Err(error);
-        }
-        replace_folder(&aside, &folder)?;
-        let mut whole = list(run)?;
-        whole.truncate(whole.len().saturating_sub(keep.max(1)));
-        whole.into_iter().try_for_each(|(_, old)| {
-            std::fs::remove_dir_all(&old).map_err(|e| Error::file(&old, e.to_string()))
-        })
+        let mut new = NewFolder::create(&folder)?;
+        new.write("model.safetensors", &self.values.serialize(Precision::F32)?)?;
+        new.write("optimizer.safetensors", &self.moments.serialize(Precision::F32)?)?;
+        new.write("state.json", &state)?;
+        new.finish()?;
+        Self::prune(run, self.state.step, keep)
     }
 
-    /// The newest checkpoint of `run`; `None` where there is none.
+    /// Removes all checkpoints of `run` but that of `step`, which is whole, and the newest before it, `keep` together.
     ///
     /// # Errors
-    /// When it is damaged.
+    /// When the file system refuses.
+    pub fn prune(run: &Path, step: u64, keep: usize) -> Result<()> {
+        // Those of later steps are of a course that the run has left, since it could not go on from them.
+        let (mut old, left) = list(run)?.into_iter().partition::<Vec<_>, _>(|&(other, _)| other <= step);
+        old.truncate(old.len().saturating_sub(keep.max(1)));
+        old.into_iter().chain(left).try_for_each(|(_, old)| files::remove_folder(&old))
+    }
+
+    /// Removes what a killed process left half done in `run`.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn clean(run: &Path) -> Result<()> {
+        let folder = run.join("checkpoints");
+        let entries = std::fs::read_dir(&folder).into_iter().flatten();
+        let names: BTreeSet<u64> =
+            entries.filter_map(|entry| entry.ok()?.path().file_stem()?.to_str()?.parse().ok()).collect();
+        let steps = names.into_iter().map(|step| folder.join(step.to_string()));
+        let others = ["recipe.toml", "metrics.jsonl", "loss.svg", "best", "last"].map(|name| run.join(name));
+        steps.chain(others).try_for_each(|path| files::clean(&path))
+    }
+
+    /// The newest checkpoint of `run` that can be read; `None` where there is none at all. One that is damaged is
+    /// named, and the one before is taken.
+    ///
+    /// # Errors
+    /// When all are damaged.
     pub fn newest(run: &Path) -> Result<Option<Self>> {
-        let Some((_, folder)) = list(run)?.pop() else { return Ok(None) };
+        let mut damaged = None;
+        for (_, folder) in list(run)?.into_iter().rev() {
+            match Self::read(&folder) {
+                Ok(checkpoint) => return Ok(Some(checkpoint)),
+                Err(error) => {
+                    tracing::warn!("passed over for the checkpoint before: {error}");
+                    damaged.get_or_insert(error);
+                }
+            }
+        }
+        match damaged {
+            None => Ok(None),
+            Some(error) => Err(Error::file(
+                run.join("checkpoints"),
+                format!("holds no checkpoint that can be read ({error}); begin a new run with another --out"),
+            )),
+        }
+    }
+
+    /// Reads the checkpoint `folder`.
+    fn read(folder: &Path) -> Result<Self> {
         let read = |name: &str| {
             let path = folder.join(name);
-            let advice = "remove this folder to resume from the checkpoint before";
-            std::fs::read(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e}); {advice}")))
+            std::fs::read(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e})")))
         };
-        let weights =
-            |name: &str| within(&folder.join(name), read(name).and_then(|bytes| Weights::parse(&bytes)));
+        let weights = |name: &str| {
+            let path = folder.join(name);
+            let weights = within(&path, Weights::parse(&read(name)?))?;
+            within(&path, finite(&weights))?;
+            Ok::<_, Error>(weights)
+        };
         let path = folder.join("state.json");
-        let state =
-            serde_json::from_slice(&read("state.json")?).map_err(|e| Error::file(&path, e.to_string()))?;
-        Ok(Some(Self {
-            state,
-            values: weights("model.safetensors")?,
-            moments: weights("optimizer.safetensors")?,
-        }))
+        let state: State = serde_json::from_slice(&read("state.json")?)
+            .map_err(|e| Error::file(&path, format!("is damaged, or of a loss that was not finite ({e})")))?;
+        Ok(Self { state, values: weights("model.safetensors")?, moments: weights("optimizer.safetensors")? })
+    }
+}
+
+/// # Errors
+/// Names a tensor with a value that is no finite number.
+pub(super) fn finite(weights: &Weights) -> Result<()> {
+    match weights.iter().find(|(.., values)| values.iter().any(|value| !value.is_finite())) {
+        None => Ok(()),
+        Some((name, ..)) => Err(Error::invalid(format!("the tensor {name} is not finite"))),
     }
 }
 
@@ -129,8 +195,72 @@ fn list(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(Error::file(&folder, format!("cannot be read ({e})"))),
     };
-    let step = |path: PathBuf| Some((path.file_name()?.to_str()?.parse().ok()?, path));
+    let step = |path: PathBuf| Some((path.file_name()?.to_str()?.parse::<u64>().ok()?, path));
     let mut whole: Vec<(u64, PathBuf)> = entries.filter_map(|entry| step(entry.ok()?.path())).collect();
     whole.sort();
     Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schedule::Rates;
+    use super::*;
+    use crate::audio::{Normalization, Padding, SAMPLE_RATE};
+
+    fn checkpoint(step: u64) -> Checkpoint {
+        let mut values = Weights::default();
+        values.insert("a", [2], vec![step as f32, 1.0]).unwrap();
+        let state = State {
+            step,
+            next: BatchIndex::default(),
+            seed: 1,
+            schedule: ScheduleState { previous: None, factors: Rates { encoder: 1.0, head: 1.0 } },
+            loss_scale: None,
+            totals: StepTotals::default(),
+            since_log: SinceLog::default(),
+            best: None,
+            losses: None,
+            preprocessor: PreprocessorConfig {
+                sampling_rate: SAMPLE_RATE,
+                silence: 0.0,
+                normalization: Normalization::Sentence,
+                padding: Padding::Masked,
+            },
+            phase: Some(Phase::Finetune),
+            recipe: Some(crate::recipe::Recipe::default().to_json()),
+            vocabulary: Some(Vocabulary::english()),
+            corpus: None,
+            valid: None,
+            best_of: None,
+            valid_set: None,
+            validation_due: false,
+        };
+        Checkpoint { state, moments: values.clone(), values }
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let newest = || Checkpoint::newest(folder.path()).map(|found| found.map(|found| found.state.step));
+        assert_eq!(newest().unwrap(), None);
+        for step in [3, 6, 9] {
+            checkpoint(step).save(folder.path(), 3).unwrap();
+        }
+        assert_eq!(Checkpoint::newest(folder.path()).unwrap().unwrap().state, checkpoint(9).state);
+        let at = |step: u64| folder.path().join("checkpoints").join(step.to_string());
+        // What earlier versions wrote of a loss that was not finite.
+        let state = std::fs::read_to_string(at(9).join("state.json")).unwrap();
+        std::fs::write(at(9).join("state.json"), state.replacen("\"loss\": 0.0", "\"loss\": null", 1))
+            .unwrap();
+        assert_eq!(newest().unwrap(), Some(6));
+        std::fs::write(at(6).join("optimizer.safetensors"), b"cut").unwrap();
+        assert_eq!(newest().unwrap(), Some(3));
+        // The next one keeps its place, though damaged ones of later steps are there.
+        checkpoint(5).save(folder.path(), 1).unwrap();
+        assert_eq!(newest().unwrap(), Some(5));
+        assert_eq!(list(folder.path()).unwrap().len(), 1);
+        std::fs::remove_file(at(5).join("state.json")).unwrap();
+        let error = newest().unwrap_err().to_string();
+        assert!(error.contains("state.json") && error.contains("--out"), "{error}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::metrics::Phase;
 use super::task::{
-    BatchShape, Feed, Feeds, LossGraph, Results, Task, Totals, common_feeds, layer_drop_feeds,
+    BatchShape, Feed, Feeds, LossGraph, Results, Row, Task, Totals, common_feeds, layer_drop_feeds,
 };
 use crate::audio::BANDS;
 use crate::data::Batch;
@@ -69,15 +69,22 @@ impl Task for Finetune {
         Ok(LossGraph { graph, loss, count, outputs })
     }
 
-    fn feeds(&self, batch: &Batch, step: u64, micro: u32, _: bool) -> Result<(Feeds, usize)> {
+    fn feeds(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Feeds, usize)> {
         let words = [self.seed, step as u32, micro, stream("layer drop")];
         let mut feeds = common_feeds(batch, self.seed, step, micro);
         feeds.extend(layer_drop_feeds(self.model.layers, self.model.layer_drop, &words));
         let mut targets = vec![0; batch.utterances * self.capacity];
         let (mut lengths, mut weights) = (vec![0; batch.utterances], vec![0.0; batch.utterances]);
-        let rows = batch.lengths.iter().filter(|&&length| length > 0).count();
-        for (row, text) in batch.texts.iter().enumerate() {
-            let Some(text) = text.as_ref().filter(|_| batch.lengths[row] > 0) else { continue };
+        // Without `zero_infinity`, who trains wants an infinite loss of a text that does not fit.
+        let counts = |row: &Row| match row {
+            Row::Whole => true,
+            Row::Impossible { .. } => training && !self.config.zero_infinity,
+            Row::Empty | Row::Foreign => false,
+        };
+        let judged = self.rows(batch);
+        let rows = judged.iter().filter(|row| counts(row)).count();
+        for (row, _) in judged.iter().enumerate().filter(|(_, judged)| counts(judged)) {
+            let Some(text) = &batch.texts[row] else { continue };
             let ids = self.vocabulary.encode(text)?;
             if ids.len() > self.capacity {
                 let message = format!("a text of {} tokens passes the room for {}", ids.len(), self.capacity);
@@ -93,19 +100,83 @@ impl Task for Finetune {
         Ok((feeds, 0))
     }
 
+    fn rows(&self, batch: &Batch) -> Vec<Row> {
+        let judge = |(text, &length): (&Option<String>, &u32)| {
+            let frames = (length as usize).div_ceil(STRIDE);
+            let Some(text) = text.as_ref().filter(|_| frames > 0) else { return Row::Empty };
+            let Ok(ids) = self.vocabulary.encode(text) else { return Row::Foreign };
+            // A blank stands between equal tokens.
+            let needs = ids.len() + ids.windows(2).filter(|pair| pair[0] == pair[1]).count();
+            if needs > frames { Row::Impossible { needs, frames } } else { Row::Whole }
+        };
+        batch.texts.iter().zip(&batch.lengths).map(judge).collect()
+    }
+
     fn observe(&self, totals: &mut Totals, batch: &Batch, _: usize, results: &Results) -> Result<()> {
         let time = BatchShape::of(batch).time();
-        let mut rows = 0;
-        for (row, text) in batch.texts.iter().enumerate() {
+        let mut loss_rows = 0;
+        for (row, judged) in self.rows(batch).into_iter().enumerate() {
+            let scored = matches!(judged, Row::Whole | Row::Foreign);
+            let Some(text) = batch.texts[row].as_ref().filter(|_| scored) else { continue };
             let frames = (batch.lengths[row] as usize).div_ceil(STRIDE);
-            let Some(text) = text.as_ref().filter(|_| frames > 0) else { continue };
             let ids = results.ids.get(row * time..row * time + frames);
             let ids = ids.ok_or_else(|| Error::invalid("validation returned too few decisions"))?;
             totals.scores.push(score(&normalize(text), &self.vocabulary.decode(&greedy(ids))));
-            rows += 1;
+            totals.rows += 1;
+            loss_rows += usize::from(judged == Row::Whole);
         }
-        totals.loss += results.loss * f64::from(rows);
-        totals.weight += f64::from(rows);
+        totals.loss_rows += loss_rows;
+        if loss_rows > 0 {
+            totals.loss += results.loss * loss_rows as f64;
+            totals.weight += loss_rows as f64;
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_cannot_be_learned_are_in_no_mean() {
+        let task = Finetune {
+            model: ModelConfig::default(),
+            config: FinetuneConfig::default(),
+            vocabulary: Vocabulary::english(),
+            capacity: 8,
+            seed: 0,
+        };
+        // Four encoder frames hold four different letters, but not one of them twice in a row.
+        let texts = ["abcd", "abcc", "abé", "ab"].map(|text| Some(text.to_owned()));
+        let batch = Batch {
+            utterances: 5,
+            frames: 16,
+            features: vec![0.0; 5 * 16 * BANDS],
+            lengths: vec![16, 16, 16, 13, 0],
+            texts: texts.into_iter().chain([None]).collect(),
+            ids: vec![None; 5],
+            audio_seconds: 1.0,
+            index: Default::default(),
+        };
+        let impossible = Row::Impossible { needs: 5, frames: 4 };
+        assert_eq!(task.rows(&batch), [Row::Whole, impossible, Row::Foreign, Row::Whole, Row::Empty]);
+        let fed = |task: &Finetune, training, wanted: &str| {
+            let (feeds, _) = task.feeds(&batch, 1, 0, training).unwrap();
+            feeds.into_iter().find(|(name, _)| name == wanted).unwrap().1
+        };
+        let weights = Feed::F32(vec![1.0 / 8.0, 0.0, 0.0, 1.0 / 4.0, 0.0]);
+        assert_eq!(fed(&task, true, "loss_weights"), weights);
+        assert_eq!(fed(&task, false, "target_lengths"), Feed::U32(vec![4, 0, 0, 2, 0]));
+        let mut infinite = task;
+        infinite.config.zero_infinity = false;
+        assert_eq!(fed(&infinite, false, "loss_weights"), weights);
+        assert_eq!(fed(&infinite, true, "target_lengths"), Feed::U32(vec![4, 4, 0, 2, 0]));
+
+        let mut totals = Totals::default();
+        let results = Results { loss: 3.0, count: 0.0, ids: vec![0; 5 * 4] };
+        infinite.observe(&mut totals, &batch, 0, &results).unwrap();
+        assert_eq!((totals.rows, totals.loss_rows, totals.loss, totals.weight), (3, 2, 6.0, 2.0));
+        assert!(totals.scores.iter().all(|score| score.words.errors() == 1));
     }
 }

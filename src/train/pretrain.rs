@@ -131,7 +131,10 @@ impl Task for Pretrain {
         )))
     }
 
-    fn observe(&self, totals: &mut Totals, _: &Batch, decisions: usize, results: &Results) -> Result<()> {
+    fn observe(&self, totals: &mut Totals, batch: &Batch, decisions: usize, results: &Results) -> Result<()> {
+        let rows = batch.lengths.iter().filter(|&&length| length > 0).count();
+        totals.rows += rows;
+        totals.loss_rows += rows;
         totals.loss += results.loss * decisions as f64;
         totals.weight += decisions as f64;
         totals.correct += results.count;

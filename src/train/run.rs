@@ -2,35 +2,28 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use pollster::block_on;
 use web_time::Instant;
 
-use super::checkpoint::{Checkpoint, State};
+use super::checkpoint::{Checkpoint, State, finite};
 use super::metrics::{MetricsWriter, Phase, TrainLine, ValidLine};
+use super::named::Named;
 use super::schedule::Schedule;
 use super::stepper::{StepTotals, Stepper};
-use super::task::{BatchShape, Task, Totals};
+use super::stop;
+use super::task::{BatchShape, Row, Task};
+use super::valid::{Scored, excluded};
 use crate::audio::BANDS;
-use crate::data::{BatchIndex, Corpus, Examples, FeatureCache, Loader, LoaderConfig, Order};
+use crate::data::{
+    Batch, BatchIndex, Corpus, Examples, Exclusions, FeatureCache, Identity, Loader, LoaderConfig, Order,
+};
 use crate::error::{Error, Result};
+use crate::files::write_whole;
 use crate::models::{SavedConfig, SavedModel};
 use crate::recipe::Recipe;
-use crate::text::{Vocabulary, evaluate};
+use crate::text::Vocabulary;
 use crate::weights::{Precision, Weights};
-
-static STOP: AtomicBool = AtomicBool::new(false);
-
-/// Asks the run under way to save a checkpoint and stop.
-pub fn interrupt() {
-    STOP.store(true, Ordering::Relaxed);
-}
-
-/// Whether [`interrupt`] was called since the last run began.
-pub fn interrupted() -> bool {
-    STOP.load(Ordering::Relaxed)
-}
 
 /// Who is told how a run goes.
 pub trait Progress {
@@ -55,10 +48,16 @@ pub struct Outcome {
     pub loss_first: f64,
     /// Loss of the last logged step.
     pub loss_last: f64,
-    /// The best model.
+    /// The best model, or the last where none was validated.
     pub best: PathBuf,
     /// Its word error rate on the validation data.
     pub wer: Option<f64>,
+    /// What its score is of.
+    pub best_of: Option<Scored>,
+    /// What the training data lack.
+    pub left_out: Exclusions,
+    /// Training recordings that are not as long as their manifest says.
+    pub differing: usize,
     /// Whether all steps were done.
     pub finished: bool,
 }
@@ -72,15 +71,17 @@ pub struct Source {
     pub examples: Arc<Examples>,
     /// How they are batched.
     pub config: LoaderConfig,
+    /// What they are told from others by.
+    pub identity: Identity,
     /// Features of past batches.
     cache: Arc<FeatureCache>,
 }
 
 impl Source {
     /// Takes the memory of the cache.
-    pub fn new(corpus: Arc<Corpus>, examples: Examples, config: LoaderConfig) -> Self {
+    pub fn new(corpus: Arc<Corpus>, identity: Identity, examples: Examples, config: LoaderConfig) -> Self {
         let cache = Arc::new(config.cache(&examples));
-        Self { corpus, examples: Arc::new(examples), config, cache }
+        Self { corpus, examples: Arc::new(examples), config, identity, cache }
     }
 
     fn shapes(&self) -> Result<Vec<BatchShape>> {
@@ -88,7 +89,7 @@ impl Source {
         Ok(shapes.into_iter().map(|(utterances, frames)| BatchShape { utterances, frames }).collect())
     }
 
-    fn start(&self, from: BatchIndex) -> Result<Loader> {
+    pub(super) fn start(&self, from: BatchIndex) -> Result<Loader> {
         let (corpus, examples, cache) = (self.corpus.clone(), self.examples.clone(), self.cache.clone());
         Loader::start(corpus, examples, cache, self.config.clone(), from)
     }
@@ -122,25 +123,43 @@ pub struct Run<'a> {
     pub vocabulary: Option<Vocabulary>,
     /// The command, for the model card.
     pub command: String,
+    /// What is left out of training.
+    pub(super) train_named: Named,
+    /// What is left out of validation.
+    pub(super) valid_named: Named,
+    /// How much of what the loader left out was named.
+    pub(super) train_left_out: usize,
 }
 
 impl Run<'_> {
-    /// Trains to the end, or until [`interrupt`] is called.
+    /// Trains to the end, or until [`interrupt`](super::interrupt) is called. Nothing in the folder changes before
+    /// everything is ready for the first step.
     ///
     /// # Errors
     /// When data, device or disk fail, or the loss is not finite any more; what the last checkpoint holds
     /// is never lost. [`Error::Interrupted`] after a requested stop.
     pub fn go(&mut self, progress: &mut dyn Progress) -> Result<Outcome> {
-        STOP.store(false, Ordering::Relaxed);
-        let mut metrics = MetricsWriter::open(self.folder, self.state.step)?;
-        if self.state.step == 0 {
+        let first = self.state.step == 0;
+        if first {
             self.survey(progress)?;
         }
         let mut loader = self.train.start(self.state.next)?;
         self.prepare()?;
-        if self.state.step == 0 {
+        self.check_validation()?;
+        stop::check()?;
+        write_whole(&self.folder.join("recipe.toml"), self.recipe.to_toml().as_bytes())?;
+        let mut metrics = MetricsWriter::open(self.folder, self.state.step)?;
+        if first {
             // A folder or a disk that takes no checkpoint is known before the first step, and so is the memory.
-            self.checkpoint()?;
+            self.checkpoint(false)?;
+        } else {
+            // It may have been killed before it had removed the old ones.
+            Checkpoint::prune(self.folder, self.state.step, self.recipe.run.keep_checkpoints)?;
+        }
+        if self.state.validation_due && self.valid.is_some() {
+            self.validated(&mut metrics, progress)?;
+            metrics.plot()?;
+            self.checkpoint(false)?;
         }
         let run = &self.recipe.run;
         let epoch = (loader.batches_per_epoch() / self.accumulation).max(1) as u64;
@@ -154,44 +173,60 @@ impl Run<'_> {
             progress.advance(step);
             let last = step == self.stop_at;
             if step.is_multiple_of(run.log_every) || last {
-                let line = self.log(clock)?;
-                metrics.train(&line)?;
-                progress.train(&line);
+                if let Some(line) = self.log(clock)? {
+                    metrics.train(&line)?;
+                    progress.train(&line);
+                }
                 clock = Instant::now();
             }
-            let validated = self.valid.is_some() && (step.is_multiple_of(validate_every) || last);
-            if validated {
-                self.validate(&mut metrics, progress)?;
+            let validates = self.valid.is_some() && (step.is_multiple_of(validate_every) || last);
+            if validates {
+                self.validated(&mut metrics, progress)?;
             }
-            let stopped = interrupted();
+            let stopped = stop::interrupted();
             if step.is_multiple_of(run.checkpoint_every) || last || stopped {
-                self.checkpoint()?;
                 metrics.plot()?;
+                // Last, so that a run that has its last checkpoint lacks nothing.
+                self.checkpoint(last)?;
             }
             if stopped && !last {
                 progress.message(&format!("saved after step {step}; go on with --resume"));
                 return Err(Error::Interrupted);
             }
-            if validated {
+            if validates {
                 clock = Instant::now();
             }
         }
-        metrics.plot()?;
-        if loader.skipped() > 0 {
-            progress.message(&format!("{} bad examples were left out", loader.skipped()));
-        }
-        if self.valid.is_none() || !self.folder.join("best").is_dir() {
-            self.save_model("best", self.weights()?)?;
-        }
+        Ok(self.outcome())
+    }
+
+    /// How the run stands.
+    pub(super) fn outcome(&self) -> Outcome {
         let (loss_first, loss_last) = self.state.losses.unwrap_or((f64::NAN, f64::NAN));
-        Ok(Outcome {
+        let best = ["best", "last"].map(|name| self.folder.join(name));
+        Outcome {
             steps: self.state.step,
             loss_first,
             loss_last,
-            best: self.folder.join("best"),
+            best: best.iter().find(|folder| folder.is_dir()).unwrap_or(&best[1]).clone(),
             wer: self.state.best.filter(|_| self.task.phase() == Phase::Finetune),
-            finished: self.state.step == self.steps,
-        })
+            best_of: self.state.best_of.clone(),
+            left_out: self.train_named.all().clone(),
+            differing: self.train_named.differing(),
+            finished: self.state.step >= self.steps,
+        }
+    }
+
+    /// Validates; a stop that is asked for meanwhile leaves a checkpoint that does so first.
+    fn validated(&mut self, metrics: &mut MetricsWriter, progress: &mut dyn Progress) -> Result<()> {
+        if self.validate(metrics, progress)? {
+            return Ok(());
+        }
+        self.state.validation_due = true;
+        self.checkpoint(false)?;
+        metrics.plot()?;
+        progress.message(&format!("saved after step {}; go on with --resume", self.state.step));
+        Err(Error::Interrupted)
     }
 
     /// Makes all plans, so that what the device cannot hold is known before the first step, and memory does
@@ -200,10 +235,12 @@ impl Run<'_> {
         // The largest first: what smaller shapes need is there then.
         for shape in self.train.shapes()?.into_iter().rev() {
             for more in [false, true].into_iter().take(self.accumulation) {
+                stop::check()?;
                 block_on(self.stepper.prepare(&*self.task, shape, more))?;
             }
         }
         for shape in self.valid.as_ref().map_or_else(|| Ok(Vec::new()), Source::shapes)?.into_iter().rev() {
+            stop::check()?;
             block_on(self.stepper.prepare_validation(&*self.task, shape))?;
         }
         Ok(())
@@ -215,12 +252,13 @@ impl Run<'_> {
         (source.config.order, source.config.augmentation) = (Order::Sorted, None);
         // Nothing is loaded for a task that asks for nothing.
         let mut loader = None;
-        let mut next = || match &mut loader {
-            None => match source.start(BatchIndex::default()) {
+        let mut next = || match (stop::check(), &mut loader) {
+            (Err(stop), _) => Some(Err(stop)),
+            (_, None) => match source.start(BatchIndex::default()) {
                 Ok(started) => loader.insert(started).next(),
                 Err(error) => Some(Err(error)),
             },
-            Some(loader) => loader.next(),
+            (_, Some(loader)) => loader.next(),
         };
         let news = self.task.survey(&mut self.stepper.executor, &mut next)?;
         if let Some(news) = news {
@@ -233,11 +271,15 @@ impl Run<'_> {
         let step = self.state.step + 1;
         for micro in 0..self.accumulation {
             let batch = loader.next().ok_or_else(|| Error::invalid("the training data has ended"))??;
+            self.name(loader, &batch);
             let (feeds, decisions) = self.task.feeds(&batch, step, micro as u32, true)?;
             self.stepper.micro_batch(BatchShape::of(&batch), &feeds, micro > 0)?;
             self.state.next = batch.index.following();
             let since = &mut self.state.since_log;
-            since.micro_batches += 1;
+            // A batch without one loss is in no mean.
+            let whole = self.task.rows(&batch).contains(&Row::Whole);
+            let counts = whole && (self.task.phase() == Phase::Finetune || decisions > 0);
+            since.micro_batches += u64::from(counts);
             since.decisions += decisions as u64;
             since.audio_seconds += batch.audio_seconds;
         }
@@ -247,34 +289,54 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The means since the last log; what the device holds of them starts anew.
-    fn log(&mut self, clock: Instant) -> Result<TrainLine> {
-        let totals = block_on(self.stepper.totals())?;
-        let since = std::mem::take(&mut self.state.since_log);
-        let step = self.state.step;
-        let steps = since.steps.max(1) as f64;
-        let loss = totals.loss / since.micro_batches.max(1) as f64;
-        let loss_scale = block_on(self.stepper.loss_scale())?;
-        let skipped = totals.non_finite as u64;
+    /// Names what `batch` lacks, and those of its clips that teach nothing.
+    fn name(&mut self, loader: &mut Loader, batch: &Batch) {
+        // They only grow.
+        if loader.left_out().len() > self.train_left_out {
+            self.train_left_out = loader.left_out().len();
+            self.train_named.say_all(loader.left_out());
+        }
+        self.train_named.say_differing(loader.take_differing());
+        for (row, judged) in self.task.rows(batch).into_iter().enumerate() {
+            if let Some((why, left_out)) = excluded(&self.train, batch, row, judged) {
+                self.train_named.say(why, &left_out);
+            }
+        }
+    }
+
+    /// # Errors
+    /// When the sums since the last log say that the run has diverged.
+    fn check_finite(&self, totals: &StepTotals, searching: bool) -> Result<()> {
         // Mixed precision finds its scale by steps that overflow; there is none below the smallest.
-        let searching = loss_scale.is_some_and(|scale| !scale.is_smallest());
-        if (skipped > 0 && !searching) || !loss.is_finite() {
+        if (totals.non_finite > 0.0 && !searching) || !totals.loss.is_finite() {
+            let (step, steps) = (self.state.step, self.state.since_log.steps.max(1));
             return Err(Error::invalid(format!(
                 "loss or gradient is not finite between steps {} and {step}; lower the learning rate, or check \
                  the data, and go on from the last checkpoint with --resume",
-                step - since.steps + 1
+                step + 1 - steps
             )));
         }
+        Ok(())
+    }
+
+    /// The means since the last log, if there is anything to take the mean of; what the device holds of them starts
+    /// anew.
+    fn log(&mut self, clock: Instant) -> Result<Option<TrainLine>> {
+        let totals = block_on(self.stepper.totals())?;
+        let loss_scale = block_on(self.stepper.loss_scale())?;
+        self.check_finite(&totals, loss_scale.is_some_and(|scale| !scale.is_smallest()))?;
+        let since = std::mem::take(&mut self.state.since_log);
+        let step = self.state.step;
+        let steps = since.steps.max(1) as f64;
         self.stepper.set_totals(StepTotals::default())?;
-        if self.task.phase() == Phase::Finetune && totals.count > 0.0 {
-            tracing::warn!(
-                "{} texts since the last logged step do not fit their audio and taught nothing; add silence \
-                 (features.silence) or leave such clips out",
-                totals.count
-            );
+        if since.micro_batches == 0 {
+            tracing::warn!("step {step}: no clip since the last logged step has a loss; nothing is logged");
+            return Ok(None);
         }
+        let loss = totals.loss / since.micro_batches as f64;
+        let skipped = totals.non_finite as u64;
         self.state.losses = Some((self.state.losses.map_or(loss, |(first, _)| first), loss));
-        Ok(TrainLine {
+        Ok(Some(TrainLine {
             step,
             phase: self.task.phase(),
             loss,
@@ -286,102 +348,49 @@ impl Run<'_> {
             gpu_bytes: self.stepper.executor.gpu().allocated(),
             loss_scale: loss_scale.map(|scale| f64::from(scale.scale)),
             skipped_steps: loss_scale.map(|_| skipped),
-        })
+        }))
     }
 
-    fn validate(&mut self, metrics: &mut MetricsWriter, progress: &mut dyn Progress) -> Result<()> {
-        let Some(source) = &self.valid else { return Ok(()) };
-        let mut loader = source.start(BatchIndex::default())?;
-        let mut totals = Totals::default();
-        let mut number = 0;
-        while let Some(batch) = loader.next() {
-            let batch = batch?;
-            // Masks differ between batches, and are the same at every validation.
-            let (feeds, decisions) = self.task.feeds(&batch, number, 0, false)?;
-            let results = block_on(self.stepper.validate(BatchShape::of(&batch), &feeds))?;
-            self.task.observe(&mut totals, &batch, decisions, &results)?;
-            number += 1;
-        }
-        let scores = (!totals.scores.is_empty()).then(|| evaluate(&totals.scores));
-        let line = ValidLine {
-            step: self.state.step,
-            valid_loss: totals.loss / totals.weight.max(1.0),
-            wer: scores.as_ref().map(|s| s.wer),
-            cer: scores.as_ref().map(|s| s.cer),
-            accuracy: (self.task.phase() == Phase::Pretrain).then(|| totals.correct / totals.weight.max(1.0)),
-        };
-        metrics.valid(&line)?;
-        progress.valid(&line);
-        self.schedule.observe(line.valid_loss);
-        let score = line.wer.unwrap_or(line.valid_loss);
-        if score.is_finite() && self.state.best.is_none_or(|best| score < best) {
-            self.state.best = Some(score);
-            self.save_model("best", self.weights()?)?;
-        }
-        Ok(())
-    }
-
-    fn checkpoint(&mut self) -> Result<()> {
+    /// Saves `last` and `checkpoints/<step>`, unless what they would hold could not be gone on from; at the last step
+    /// also `best`, where nothing was validated.
+    fn checkpoint(&mut self, last: bool) -> Result<()> {
         self.state.totals = block_on(self.stepper.totals())?;
         self.state.loss_scale = block_on(self.stepper.loss_scale())?;
+        let searching = self.state.loss_scale.is_some_and(|scale| !scale.is_smallest());
+        self.check_finite(&self.state.totals, searching)?;
         self.state.schedule = self.schedule.state();
-        let checkpoint = Checkpoint {
-            state: self.state.clone(),
-            values: self.weights()?,
-            moments: block_on(self.stepper.parameters.moments(&self.stepper.executor))?,
-        };
-        checkpoint.save(self.folder, self.recipe.run.keep_checkpoints)?;
-        self.save_model("last", checkpoint.values)
+        let (values, moments) =
+            (self.weights()?, block_on(self.stepper.parameters.moments(&self.stepper.executor))?);
+        for weights in [&values, &moments] {
+            finite(weights).map_err(|error| {
+                Error::invalid(format!(
+                    "step {} is not saved: {error}; lower the learning rate, and go on from the last checkpoint with \
+                     --resume",
+                    self.state.step
+                ))
+            })?;
+        }
+        // Models first, so that they are never older than the checkpoint: a run that is killed between comes here again.
+        let best = last && self.valid.is_none() && self.state.best.is_none();
+        let values = if best { self.save_model("best", values)? } else { values };
+        let values = self.save_model("last", values)?;
+        let checkpoint = Checkpoint { state: self.state.clone(), values, moments };
+        checkpoint.save(self.folder, self.recipe.run.keep_checkpoints)
     }
 
-    fn weights(&self) -> Result<Weights> {
+    pub(super) fn weights(&self) -> Result<Weights> {
         block_on(self.stepper.parameters.values(&self.stepper.executor))
     }
 
-    fn save_model(&self, name: &str, weights: Weights) -> Result<()> {
+    /// Saves a model and gives its weights back.
+    pub(super) fn save_model(&self, name: &str, weights: Weights) -> Result<Weights> {
         let model = SavedModel {
             config: SavedConfig { kind: self.task.kind(), model: self.recipe.model.clone(), bands: BANDS },
             weights,
             preprocessor: self.state.preprocessor.clone(),
             vocabulary: self.vocabulary.clone(),
         };
-        model.save(&self.folder.join(name), Precision::F32, &self.card())
-    }
-
-    /// The model card.
-    fn card(&self) -> String {
-        let phase = match self.task.phase() {
-            Phase::Pretrain => "BEST-RQ pre-training",
-            Phase::Finetune => "CTC fine-tuning",
-        };
-        let best = self.state.best.map_or("not validated".to_owned(), |best| match self.task.phase() {
-            Phase::Pretrain => format!("validation loss {best:.4}"),
-            Phase::Finetune => format!("validation WER {:.2} %", 100.0 * best),
-        });
-        let capabilities = self.stepper.executor.gpu().capabilities();
-        format!(
-            "# polymix model\n\n\
-             A Conformer of {layers} layers, width {width}, mixer {mixer}, with {parameters} trainable \
-             parameters, after {phase}.\n\n\
-             | | |\n|---|---|\n\
-             | data | {examples} examples, {hours:.2} hours |\n\
-             | steps | {step} of {steps} |\n\
-             | result | {best} |\n\
-             | seed | {seed} |\n\
-             | adapter | {backend} {adapter} |\n\
-             | command | `{command}` |\n",
-            layers = self.recipe.model.layers,
-            width = self.recipe.model.d_model,
-            mixer = self.recipe.model.mixer.label(),
-            parameters = self.stepper.parameters.trainable(),
-            examples = self.train.examples.list.len(),
-            hours = self.train.examples.hours(),
-            step = self.state.step,
-            steps = self.steps,
-            seed = self.state.seed,
-            backend = capabilities.backend,
-            adapter = capabilities.adapter,
-            command = self.command,
-        )
+        model.save(&self.folder.join(name), Precision::F32, &self.card())?;
+        Ok(model.weights)
     }
 }

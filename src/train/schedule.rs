@@ -92,6 +92,11 @@ impl Schedule {
         }
     }
 
+    /// Forgets the last loss, which the next one is not to be compared with.
+    pub fn forget(&mut self) {
+        self.state.previous = None;
+    }
+
     /// For a checkpoint.
     pub fn state(&self) -> ScheduleState {
         self.state
@@ -186,6 +191,10 @@ mod tests {
         newbob.observe(1.6);
         resumed.observe(1.6);
         assert_eq!(resumed.rates(10), newbob.rates(10));
+        let rates = newbob.rates(11);
+        newbob.forget();
+        newbob.observe(9.0);
+        assert_eq!((newbob.rates(11), newbob.state().previous), (rates, Some(9.0)));
     }
 
     #[test]

@@ -1,33 +1,31 @@
-//! From a request to a run: data, statistics, model, optimizer, checkpoint.
+//! From a request to a run: data, model, optimizer, checkpoint.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use pollster::block_on;
 
 use super::checkpoint::{Checkpoint, SinceLog, State};
+use super::data::Data;
 use super::finetune::Finetune;
 use super::loss_scale::LossScale;
+use super::metrics::Phase;
+use super::named::Named;
 use super::pretrain::Pretrain;
 use super::run::{Outcome, Progress, Run, Source};
 use super::schedule::Schedule;
+use super::start::{Start, initial_weights};
 use super::stepper::{StepTotals, Stepper};
+use super::stop;
 use super::task::Task;
-use crate::audio::{Augmentation, Normalization, Padding as AudioPadding, Preprocessor, Stats};
-use crate::data::{
-    BatchIndex, BatchSize, BucketConfig, Corpus, ExampleConfig, Examples, LeftOut, LoaderConfig, Order,
-    statistics,
-};
-use crate::error::{Error, Result};
+use crate::audio::Padding as AudioPadding;
+use crate::data::{BatchIndex, Corpus};
+use crate::error::Result;
 use crate::exec::Executor;
 use crate::gpu::Gpu;
-use crate::models::{PreprocessorConfig, SavedModel, write_whole};
-use crate::recipe::{
-    AugmentationConfig, DataConfig, Duration, Normalization as Wanted, OptimizerConfig, Padding, Recipe,
-    VocabularySource,
-};
+use crate::models::PreprocessorConfig;
+use crate::recipe::{Duration, ModelConfig, OptimizerConfig, Padding, Recipe};
 use crate::text::Vocabulary;
-use crate::weights::Weights;
 
 /// What a user asks for.
 #[derive(Debug, Clone)]
@@ -46,62 +44,15 @@ pub struct Request {
     pub init: Option<PathBuf>,
     /// Whether to go on from the newest checkpoint.
     pub resume: bool,
+    /// Whether a resumed run may go on with other training data than it was begun with.
+    pub other_data: bool,
     /// Steps after which to stop.
     pub limit_steps: Option<u64>,
     /// Whether a bad file is an error.
     pub strict: bool,
 }
 
-/// What a run starts from.
-struct Start {
-    checkpoint: Option<Checkpoint>,
-    init: Option<SavedModel>,
-}
-
-impl Start {
-    fn new(request: &Request) -> Result<Self> {
-        let checkpoint = match request.resume {
-            true => Checkpoint::newest(&request.out)?,
-            false => None,
-        };
-        if !request.resume && request.out.join("checkpoints").is_dir() {
-            let message = "holds a run already; go on with --resume, or give another --out";
-            return Err(Error::file(&request.out, message));
-        }
-        let init = match &request.init {
-            Some(path) => Some(SavedModel::load(path)?),
-            None => None,
-        };
-        if let Some(model) = init.as_ref().filter(|model| !same_encoder(&model.config.model, &request.recipe))
-        {
-            return Err(Error::usage(format!(
-                "--init holds an encoder of width {} with {} layers that the recipe does not describe; give the \
-                 recipe that it was trained with",
-                model.config.model.d_model, model.config.model.layers
-            )));
-        }
-        Ok(Self { checkpoint, init })
-    }
-
-    fn preprocessor(&self) -> Option<&PreprocessorConfig> {
-        let resumed = self.checkpoint.as_ref().map(|checkpoint| &checkpoint.state.preprocessor);
-        resumed.or(self.init.as_ref().map(|model| &model.preprocessor))
-    }
-}
-
-/// Whether weights of `model` fit the recipe's encoder; dropout may differ.
-fn same_encoder(model: &crate::recipe::ModelConfig, recipe: &Recipe) -> bool {
-    let wanted = &recipe.model;
-    crate::recipe::ModelConfig {
-        dropout: wanted.dropout,
-        layer_drop: wanted.layer_drop,
-        initialization: wanted.initialization,
-        checkpoint: wanted.checkpoint,
-        ..model.clone()
-    } == *wanted
-}
-
-fn audio_padding(model: &crate::recipe::ModelConfig, reference: AudioPadding) -> AudioPadding {
+fn audio_padding(model: &ModelConfig, reference: AudioPadding) -> AudioPadding {
     match (model.padding, model.causal_chunk) {
         (Padding::Reference, _) => reference,
         (Padding::Masked, None) => AudioPadding::Masked,
@@ -112,220 +63,172 @@ fn audio_padding(model: &crate::recipe::ModelConfig, reference: AudioPadding) ->
 /// Pre-trains with BEST-RQ.
 ///
 /// # Errors
-/// When the data, the recipe, the device or the disk do not do; [`Error::Interrupted`] after a requested stop.
+/// When the data, the recipe, the device or the disk do not do; [`Error::Interrupted`](crate::error::Error::Interrupted) after a requested stop. What is
+/// refused changes nothing in the run's folder.
 pub fn pretrain(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -> Result<Outcome> {
-    let start = Start::new(request)?;
-    let recipe = &request.recipe;
-    let config = &recipe.pretrain;
-    let padding = audio_padding(&recipe.model, AudioPadding::ReferencePretrain);
-    let data = Data { request, config: &config.data, silence: 0.0, padding, augmentation: None };
-    let corpus = Arc::new(Corpus::load(&request.data)?);
-    let (train, preprocessor) = data.train(corpus, &start, progress)?;
-    let valid = data.valid(&preprocessor)?;
-    let task = Pretrain { model: recipe.model.clone(), config: config.clone(), seed: recipe.run.seed };
-    let plan =
-        Phase { optimizer: &config.optimizer, steps: config.steps, task: Box::new(task), vocabulary: None };
-    plan.run(gpu, request, start, train, valid, preprocessor, progress)
+    let begin = || {
+        let start = Start::new(request, Phase::Pretrain)?;
+        let recipe = &request.recipe;
+        let config = &recipe.pretrain;
+        let task = Pretrain { model: recipe.model.clone(), config: config.clone(), seed: recipe.run.seed };
+        let mut plan = Plan {
+            request,
+            phase: Phase::Pretrain,
+            optimizer: &config.optimizer,
+            train_named: Named::new("training"),
+            valid_named: Named::new("validation"),
+        };
+        if let Some(outcome) = plan.done(&start, config.steps, progress)? {
+            return Ok(outcome);
+        }
+        let padding = audio_padding(&recipe.model, AudioPadding::ReferencePretrain);
+        let data = Data { request, config: &config.data, silence: 0.0, padding, augmentation: None };
+        let corpus = Arc::new(Corpus::load(&request.data)?);
+        // Before the statistics, which may take long.
+        let valid = data.valid(&mut plan.valid_named, progress)?;
+        let (train, preprocessor) = data.train(corpus, &start, &mut plan.train_named, progress)?;
+        let valid = valid.map(|listed| data.valid_source(listed, &preprocessor));
+        plan.run(gpu, start, Box::new(task), config.steps, train, valid, preprocessor, None, progress)
+    };
+    stop::answered(begin())
 }
 
 /// Fine-tunes with CTC, from `request.init` or from scratch.
 ///
 /// # Errors
-/// When the data, the recipe, the device or the disk do not do; [`Error::Interrupted`] after a requested stop.
+/// As [`pretrain`].
 pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -> Result<Outcome> {
-    let start = Start::new(request)?;
-    let recipe = &request.recipe;
-    let config = &recipe.finetune;
-    let padding = audio_padding(&recipe.model, AudioPadding::ReferenceFinetune);
-    let augmentation = Some(&config.augmentation).filter(|a| a.enabled);
-    let data =
-        Data { request, config: &config.data, silence: recipe.features.silence, padding, augmentation };
-    let corpus = Arc::new(Corpus::load(&request.data)?);
-    let texts = corpus.texts()?;
-    let known = start.init.as_ref().and_then(|model| model.vocabulary.clone());
-    let vocabulary = match (known, config.vocabulary) {
-        (Some(known), _) => known,
-        (None, VocabularySource::English) => Vocabulary::english(),
-        (None, VocabularySource::Transcripts) => Vocabulary::from_transcripts(&texts)?,
-    };
-    let longest = |corpus: &Corpus| -> Result<usize> {
-        let lengths = corpus.texts()?.into_iter().zip(&corpus.utterances).map(|(text, utterance)| {
-            let ids = vocabulary
-                .encode(text)
-                .map_err(|e| Error::file(utterance.audio.to_string(), e.to_string()))?;
-            Ok(ids.len())
-        });
-        lengths.collect::<Result<Vec<_>>>().map(|all| all.into_iter().max().unwrap_or(0))
-    };
-    let mut capacity = longest(&corpus)?;
-    let (train, preprocessor) = data.train(corpus.clone(), &start, progress)?;
-    let valid = data.valid(&preprocessor)?;
-    if let Some(valid) = &valid {
-        capacity = capacity.max(longest(&valid.corpus)?);
-    }
-    let steps = match config.duration() {
-        Duration::Steps(steps) => steps,
-        Duration::Epochs(epochs) => {
-            let batches = train.config.sampler(&train.examples)?.epoch(0).len() as u64;
-            epochs * batches.div_ceil(config.optimizer.accumulation.max(1) as u64)
-        }
-    };
-    let task = Finetune {
-        model: recipe.model.clone(),
-        config: config.clone(),
-        vocabulary: vocabulary.clone(),
-        capacity: capacity.next_multiple_of(8).max(8),
-        seed: recipe.run.seed,
-    };
-    let plan =
-        Phase { optimizer: &config.optimizer, steps, task: Box::new(task), vocabulary: Some(vocabulary) };
-    plan.run(gpu, request, start, train, valid, preprocessor, progress)
-}
-
-/// How a phase reads audio.
-struct Data<'a> {
-    request: &'a Request,
-    config: &'a DataConfig,
-    silence: f64,
-    padding: AudioPadding,
-    augmentation: Option<&'a AugmentationConfig>,
-}
-
-impl Data<'_> {
-    fn examples(&self, corpus: &Corpus) -> Result<Examples> {
-        let config = ExampleConfig {
-            min_seconds: self.config.min_seconds,
-            max_seconds: Some(self.config.max_seconds),
-            window_seconds: self.config.window_seconds,
-            string_seconds: self.config.string_seconds,
-            string_gap_seconds: self.config.string_gap_seconds,
+    let begin = || {
+        let start = Start::new(request, Phase::Finetune)?;
+        let recipe = &request.recipe;
+        let config = &recipe.finetune;
+        let mut plan = Plan {
+            request,
+            phase: Phase::Finetune,
+            optimizer: &config.optimizer,
+            train_named: Named::new("training"),
+            valid_named: Named::new("validation"),
         };
-        let examples = Examples::build(corpus, &config, self.request.recipe.run.seed, self.request.strict)?;
-        if examples.list.is_empty() {
-            return Err(Error::invalid(format!(
-                "no example is left of {} recordings ({} too short, {} too long, {} unreadable); change \
-                 min_seconds or max_seconds, or the data",
-                corpus.utterances.len(),
-                examples.too_short,
-                examples.too_long,
-                examples.unreadable.len()
-            )));
+        if let Duration::Steps(steps) = config.duration()
+            && let Some(outcome) = plan.done(&start, steps, progress)?
+        {
+            return Ok(outcome);
         }
-        Ok(examples)
-    }
-
-    fn loader(&self, preprocessor: &PreprocessorConfig, order: Order) -> LoaderConfig {
-        let batch = match (self.config.batch_utterances, self.config.batch_seconds) {
-            (Some(utterances), _) => BatchSize::Utterances(utterances),
-            (None, seconds) => BatchSize::Seconds(seconds.unwrap_or(60.0)),
-        };
-        let (buckets, group_by_length) = (self.config.buckets, self.config.group_by_length);
-        let buckets = BucketConfig { batch, buckets, group_by_length };
-        let seed = self.request.recipe.run.seed;
-        let mut config = LoaderConfig::new(preprocessor.preprocessor(), buckets, order, seed);
-        config.strict = self.request.strict;
-        if let (Order::Shuffled, Some(wanted)) = (order, self.augmentation) {
-            config.augmentation = Some(augmentation(wanted));
+        let padding = audio_padding(&recipe.model, AudioPadding::ReferenceFinetune);
+        let augmentation = Some(&config.augmentation).filter(|a| a.enabled);
+        let data =
+            Data { request, config: &config.data, silence: recipe.features.silence, padding, augmentation };
+        let corpus = Arc::new(Corpus::load(&request.data)?);
+        corpus.texts()?;
+        let vocabulary = start.vocabulary(&corpus, recipe)?;
+        // Before the statistics, which may take long.
+        let valid = data.valid(&mut plan.valid_named, progress)?;
+        let (train, preprocessor) = data.train(corpus.clone(), &start, &mut plan.train_named, progress)?;
+        let valid = valid.map(|listed| data.valid_source(listed, &preprocessor));
+        let mut capacity = longest(&vocabulary, &corpus)?;
+        if let Some(valid) = &valid {
+            capacity = capacity.max(longest(&vocabulary, &valid.corpus)?);
         }
-        config
-    }
-
-    fn train(
-        &self,
-        corpus: Arc<Corpus>,
-        start: &Start,
-        progress: &mut dyn Progress,
-    ) -> Result<(Source, PreprocessorConfig)> {
-        let examples = self.examples(&corpus)?;
-        progress.message(&format!(
-            "{} examples, {:.2} hours, {} too short, {} too long, {} unreadable",
-            examples.list.len(),
-            examples.hours(),
-            examples.too_short,
-            examples.too_long,
-            examples.unreadable.len()
-        ));
-        for LeftOut { reason, .. } in &examples.unreadable {
-            progress.message(&format!("left out: {reason}"));
-        }
-        let known = start.preprocessor().map(|config| config.normalization.clone());
-        let normalization = match (known, self.request.recipe.features.normalization) {
-            (Some(known), _) => known,
-            (None, Wanted::Sentence) => Normalization::Sentence,
-            (None, Wanted::Global) => {
-                let identity = Normalization::Global(Stats::identity());
-                let plain = Preprocessor::new(self.silence, identity, self.padding);
-                progress.begin("statistics", examples.list.len() as u64);
-                let stats = statistics(&corpus, &examples, &plain, self.request.strict, &mut |done, _| {
-                    progress.advance(done as u64);
-                    Ok(())
-                })?;
-                Normalization::Global(stats)
+        let steps = match config.duration() {
+            Duration::Steps(steps) => steps,
+            Duration::Epochs(epochs) => {
+                let batches = train.config.sampler(&train.examples)?.epoch(0).len() as u64;
+                epochs * batches.div_ceil(config.optimizer.accumulation.max(1) as u64)
             }
         };
-        let preprocessor = PreprocessorConfig {
-            sampling_rate: crate::audio::SAMPLE_RATE,
-            silence: self.silence,
-            normalization,
-            padding: self.padding,
+        if let Some(outcome) = plan.done(&start, steps, progress)? {
+            return Ok(outcome);
+        }
+        let task = Finetune {
+            model: recipe.model.clone(),
+            config: config.clone(),
+            vocabulary: vocabulary.clone(),
+            capacity: capacity.next_multiple_of(8).max(8),
+            seed: recipe.run.seed,
         };
-        let config = self.loader(&preprocessor, Order::Shuffled);
-        Ok((Source::new(corpus, examples, config), preprocessor))
+        let (task, vocabulary) = (Box::new(task), Some(vocabulary));
+        plan.run(gpu, start, task, steps, train, valid, preprocessor, vocabulary, progress)
+    };
+    stop::answered(begin())
+}
+
+/// Tokens of the longest text that the vocabulary can write; others are in no loss.
+fn longest(vocabulary: &Vocabulary, corpus: &Corpus) -> Result<usize> {
+    let lengths = corpus.texts()?.into_iter().filter_map(|text| Some(vocabulary.encode(text).ok()?.len()));
+    Ok(lengths.max().unwrap_or(0))
+}
+
+/// A phase of training, as it was asked for.
+struct Plan<'a> {
+    request: &'a Request,
+    phase: Phase,
+    optimizer: &'a OptimizerConfig,
+    train_named: Named,
+    valid_named: Named,
+}
+
+impl Plan<'_> {
+    /// The steps at which the process stops.
+    fn stop_at(&self, steps: u64) -> u64 {
+        self.request.limit_steps.map_or(steps, |limit| limit.min(steps))
     }
 
-    fn valid(&self, preprocessor: &PreprocessorConfig) -> Result<Option<Source>> {
-        if self.request.valid.is_empty() {
+    /// How a run stands that has nothing left to do; nothing of it is changed, but that old checkpoints go which a
+    /// killed process had no time to remove.
+    fn done(&self, start: &Start, steps: u64, progress: &mut dyn Progress) -> Result<Option<Outcome>> {
+        let Some(checkpoint) = &start.checkpoint else { return Ok(None) };
+        let state = &checkpoint.state;
+        if state.step < self.stop_at(steps) || state.validation_due {
             return Ok(None);
         }
-        let corpus = Arc::new(Corpus::load(&self.request.valid)?);
-        let examples = self.examples(&corpus)?;
-        Ok(Some(Source::new(corpus, examples, self.loader(preprocessor, Order::Sorted))))
+        Checkpoint::prune(&self.request.out, state.step, self.request.recipe.run.keep_checkpoints)?;
+        let run = self.request.out.display();
+        progress.message(&match state.step < steps {
+            true => format!("{run} stands at step {} of {steps}; raise --limit-steps to go on", state.step),
+            false => {
+                format!("{run} is finished: it has {} of {steps} steps; raise the steps to go on", state.step)
+            }
+        });
+        let (loss_first, loss_last) = state.losses.unwrap_or((f64::NAN, f64::NAN));
+        let models = ["best", "last"].map(|name| self.request.out.join(name));
+        Ok(Some(Outcome {
+            steps: state.step,
+            loss_first,
+            loss_last,
+            best: models.iter().find(|model| model.is_dir()).unwrap_or(&models[1]).clone(),
+            wer: state.best.filter(|_| self.phase == Phase::Finetune),
+            best_of: state.best_of.clone(),
+            left_out: Default::default(),
+            differing: 0,
+            finished: state.step >= steps,
+        }))
     }
-}
 
-fn augmentation(config: &AugmentationConfig) -> Augmentation {
-    Augmentation {
-        speeds: config.speeds.clone(),
-        bands: config.notch_bands,
-        chunks: config.zero_chunks,
-        chunk_samples: config.chunk_samples,
-        ..Augmentation::default()
-    }
-}
-
-/// One phase, ready but for the device.
-struct Phase<'a> {
-    optimizer: &'a OptimizerConfig,
-    steps: u64,
-    task: Box<dyn Task>,
-    vocabulary: Option<Vocabulary>,
-}
-
-impl Phase<'_> {
     #[allow(clippy::too_many_arguments, reason = "the parts of a run, each made by a step of its own")]
     fn run(
         self,
         gpu: Arc<Gpu>,
-        request: &Request,
         start: Start,
+        task: Box<dyn Task>,
+        steps: u64,
         train: Source,
         valid: Option<Source>,
         preprocessor: PreprocessorConfig,
+        vocabulary: Option<Vocabulary>,
         progress: &mut dyn Progress,
     ) -> Result<Outcome> {
-        let recipe = &request.recipe;
+        let recipe = &self.request.recipe;
         let seed = recipe.run.seed;
-        write_recipe(&request.out, recipe)?;
-        let stepper = block_on(Stepper::new(Executor::new(gpu), &*self.task, self.optimizer))?;
-        let mut schedule = Schedule::new(self.optimizer, self.steps);
-        let state = match start.checkpoint {
+        let same_batches =
+            start.same_batches(&train.identity, self.request, &mut |news| tracing::warn!("{news}"))?;
+        stop::check()?;
+        let stepper = block_on(Stepper::new(Executor::new(gpu), &*task, self.optimizer))?;
+        let mut schedule = Schedule::new(self.optimizer, steps);
+        let mut state = match start.checkpoint {
             Some(checkpoint) => {
-                let state = checkpoint.state;
-                if state.seed != seed {
-                    let message =
-                        format!("the run was begun with --seed {}; resume it with that", state.seed);
-                    return Err(Error::usage(message));
-                }
+                let mut state = checkpoint.state;
+                // What is missing would be drawn anew.
+                stepper.parameters.iter().try_for_each(|p| checkpoint.values.values(p).map(drop))?;
                 stepper.parameters.fill(&stepper.executor, Some(&checkpoint.values), seed)?;
                 stepper.parameters.restore_moments(&stepper.executor, &checkpoint.moments)?;
                 stepper.set_totals(state.totals)?;
@@ -333,15 +236,17 @@ impl Phase<'_> {
                     stepper.set_loss_scale(scale)?;
                 }
                 schedule.restore(state.schedule);
+                if !same_batches && state.next.batch > 0 {
+                    state.next = BatchIndex { epoch: state.next.epoch + 1, batch: 0 };
+                }
                 progress.message(&format!("going on after step {}", state.step));
                 state
             }
             None => {
-                let encoder = match &start.init {
-                    Some(model) => Some(encoder_weights(model, &*self.task)?),
-                    None => None,
-                };
-                stepper.parameters.fill(&stepper.executor, encoder.as_ref(), seed)?;
+                let parameters = stepper.parameters.iter();
+                let weights =
+                    start.init.as_ref().map(|model| initial_weights(model, start.keeps_head, parameters));
+                stepper.parameters.fill(&stepper.executor, weights.transpose()?.as_ref(), seed)?;
                 State {
                     step: 0,
                     next: BatchIndex::default(),
@@ -353,43 +258,53 @@ impl Phase<'_> {
                     best: None,
                     losses: None,
                     preprocessor,
+                    phase: None,
+                    recipe: None,
+                    vocabulary: None,
+                    corpus: None,
+                    valid: None,
+                    best_of: None,
+                    valid_set: None,
+                    validation_due: false,
                 }
             }
         };
+        let validated = valid.as_ref().map(|valid| valid.identity);
+        if let (Some(now), Some(before), Some(_)) = (validated, state.valid, state.best)
+            && now != before
+        {
+            tracing::warn!(
+                "the validation data are not those of before, {} recordings of {:.3} s (were {} of {:.3} s): best begins \
+                 anew",
+                now.recordings,
+                now.seconds,
+                before.recordings,
+                before.seconds
+            );
+            (state.best, state.best_of) = (None, None);
+        }
+        (state.phase, state.recipe) = (Some(self.phase), Some(recipe.to_json()));
+        (state.vocabulary, state.corpus) = (vocabulary.clone(), Some(train.identity));
+        state.valid = validated.or(state.valid);
         progress.message(&format!("{} trainable parameters", stepper.parameters.trainable()));
         let mut run = Run {
-            folder: &request.out,
+            folder: &self.request.out,
             recipe,
-            task: self.task,
+            task,
             train,
             valid,
             stepper,
             schedule,
             accumulation: self.optimizer.accumulation.max(1),
-            steps: self.steps,
-            stop_at: request.limit_steps.map_or(self.steps, |limit| limit.min(self.steps)),
+            steps,
+            stop_at: self.stop_at(steps),
             state,
-            vocabulary: self.vocabulary,
-            command: request.command.clone(),
+            vocabulary,
+            command: self.request.command.clone(),
+            train_named: self.train_named,
+            valid_named: self.valid_named,
+            train_left_out: 0,
         };
         run.go(progress)
     }
-}
-
-/// What of a saved model starts the new one: all of it for the same kind, else front-end and encoder.
-fn encoder_weights(model: &SavedModel, task: &dyn Task) -> Result<Weights> {
-    let whole = model.config.kind == task.kind();
-    let mut weights = Weights::default();
-    for (name, shape, values) in model.weights.iter() {
-        if whole || name.starts_with("frontend.") || name.starts_with("encoder.") {
-            weights.insert(name, shape.clone(), values.to_vec())?;
-        }
-    }
-    Ok(weights)
-}
-
-fn write_recipe(folder: &Path, recipe: &Recipe) -> Result<()> {
-    std::fs::create_dir_all(folder)
-        .map_err(|e| Error::file(folder, format!("cannot be created ({e}); give another --out")))?;
-    write_whole(&folder.join("recipe.toml"), recipe.to_toml().as_bytes())
 }

@@ -64,6 +64,28 @@ pub struct Totals {
     pub correct: f64,
     /// Word and character errors of each utterance.
     pub scores: Vec<crate::text::Score>,
+    /// Rows that the rates are of.
+    pub rows: usize,
+    /// Rows that the loss is of.
+    pub loss_rows: usize,
+}
+
+/// What a row of a batch can add to the loss and to the rates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    /// Nothing: it is empty.
+    Empty,
+    /// All of it.
+    Whole,
+    /// Nothing: no output of so few frames says its text.
+    Impossible {
+        /// Frames that the text needs.
+        needs: usize,
+        /// Frames that there are.
+        frames: usize,
+    },
+    /// Its errors, but no loss: the vocabulary lacks characters of its text.
+    Foreign,
 }
 
 /// One phase of training.
@@ -84,8 +106,13 @@ pub trait Task: Send {
     /// decisions that accuracy is a share of (0 where there is no accuracy).
     ///
     /// # Errors
-    /// When a text does not fit the vocabulary.
+    /// When a text has more tokens than there is room for.
     fn feeds(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Feeds, usize)>;
+
+    /// What each row of `batch` can add; where nothing is said of texts, all of it.
+    fn rows(&self, batch: &Batch) -> Vec<Row> {
+        batch.lengths.iter().map(|&length| if length > 0 { Row::Whole } else { Row::Empty }).collect()
+    }
 
     /// What is worth saying of the training data before the first step; `next` gives one epoch of batches.
     ///

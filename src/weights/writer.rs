@@ -1,12 +1,12 @@
 //! A safetensors file that is written tensor by tensor.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::reader::LONGEST_HEADER;
 use crate::error::{Error, Result};
+use crate::files::{NewFile, refused};
 
 /// More than an entry of the header has beside its name.
 const ENTRY: u64 = 160;
@@ -17,9 +17,8 @@ const ENTRY: u64 = 160;
 /// has its name only then.
 #[derive(Debug)]
 pub struct TensorWriter {
-    file: BufWriter<File>,
+    file: BufWriter<NewFile>,
     path: PathBuf,
-    aside: PathBuf,
     /// Bytes that are left for the table.
     room: u64,
     table: String,
@@ -42,17 +41,16 @@ impl TensorWriter {
                 "would have more tensors than the format allows; write several files",
             ));
         }
-        if path.is_dir() {
-            return Err(Error::file(path, "is a folder; give the name of a file"));
+        let file = NewFile::create(path)?;
+        if file.is_stream() {
+            return Err(Error::file(
+                path,
+                "is a device or pipe, but the table at the file's beginning is written last; give the name of a file",
+            ));
         }
-        let mut aside = path.as_os_str().to_owned();
-        aside.push(".partial");
-        let aside = PathBuf::from(aside);
-        let file = File::create(&aside).map_err(|e| refused(path, &e))?;
         let mut writer = Self {
             file: BufWriter::new(file),
             path: path.to_path_buf(),
-            aside,
             room,
             table: String::new(),
             offset: 0,
@@ -100,23 +98,12 @@ impl TensorWriter {
             self.file.write_all(&self.room.to_le_bytes())?;
             self.file.write_all(self.table.as_bytes())?;
             self.file.write_all(&vec![b' '; spaces as usize])?;
-            self.file.flush()?;
-            self.file.get_ref().sync_all()?;
-            std::fs::rename(&self.aside, &self.path)
+            self.file.flush()
         };
-        end().map_err(|e| refused(&self.path, &e))
+        end().map_err(|e| refused(&self.path, &e))?;
+        let file = self.file.into_inner().map_err(|e| refused(&self.path, e.error()))?;
+        file.finish()
     }
-}
-
-impl Drop for TensorWriter {
-    /// What was written of an unfinished file is of no use.
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.aside);
-    }
-}
-
-fn refused(path: &Path, error: &std::io::Error) -> Error {
-    Error::file(path, format!("cannot be written ({error}); free space or choose another folder"))
 }
 
 #[cfg(test)]
@@ -158,6 +145,7 @@ mod tests {
         }
         assert!(writer.finish().is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert!(TensorWriter::create(&folder.path().join("no/a"), ["a"]).is_err());
+        std::fs::write(&path, "no folder").unwrap();
+        assert!(TensorWriter::create(&path.join("a"), ["a"]).is_err());
     }
 }

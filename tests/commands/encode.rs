@@ -84,13 +84,6 @@ fn bad_audio_and_bad_places_are_named() {
     model().save(&at("model"), Precision::F32, "").unwrap();
     let (model, good, bad, out) = (at("model"), at("good.wav"), at("bad.wav"), at("o.safetensors"));
     wav(&good, &tone(0.3));
-    let encode = |audio: &Path, out: &Path, code, parts: &[&str]| {
-        fails(code, &["encode", text(&model), text(&good), text(audio), "--out", text(out)], parts);
-        assert!(!out.is_file() && !at("o.safetensors.partial").exists());
-    };
-    encode(&at("absent.wav"), &out, 1, &["absent.wav"]);
-    std::fs::write(&bad, "this is no audio").unwrap();
-    encode(&bad, &out, 1, &["bad.wav"]);
     fails(2, &["encode", text(&model), text(&good)], &["--out"]);
     fails(2, &["encode", text(&model), "--out", text(&out)], &["<AUDIO>"]);
     let fixed = ["encode", text(&model), text(&good), "--out", text(&out)];
@@ -99,10 +92,29 @@ fn bad_audio_and_bad_places_are_named() {
     if !adapter() {
         return;
     }
+    // A bad file is named, and the others are written; with --strict, or where all are bad, nothing is.
     let mut wave = tone(0.3);
     wave[100] = f32::NAN;
     wav(&bad, &wave);
-    encode(&bad, &out, 1, &["bad.wav", "sample 100"]);
-    encode(&good, &at("nowhere").join("o.safetensors"), 1, &["nowhere"]);
-    encode(&good, folder.path(), 1, &["is a folder"]);
+    let encode = |audio: &[&Path], out: &Path, extra: &[&str], parts: &[&str]| {
+        let mut arguments = vec!["encode", text(&model), "--out", text(out)];
+        arguments.extend(audio.iter().map(|path| text(path)));
+        fails(1, &[&arguments, extra].concat(), parts);
+        assert!(!at("o.safetensors.partial").exists());
+        out.is_file()
+    };
+    assert!(!encode(&[&bad, &good], &out, &["--strict"], &["bad.wav", "sample 100"]));
+    assert!(!encode(&[&bad], &out, &[], &["bad.wav", "sample 100"]));
+    assert!(encode(&[&bad, &good], &out, &["--batch", "2"], &["bad.wav", "sample 100"]));
+    let found = Weights::parse(&std::fs::read(&out).unwrap()).unwrap();
+    assert!(found.len() == 5 && found.get("good.logits").is_some());
+    assert!(!encode(&[&good], folder.path(), &[], &["is a folder"]));
+
+    // A manifest's recordings have the names of their files.
+    let manifest = at("m.jsonl");
+    let rows = ["good.wav", "absent.wav"].map(|name| format!("{{\"audio_filepath\": \"{name}\"}}\n"));
+    std::fs::write(&manifest, rows.concat()).unwrap();
+    assert!(encode(&[&manifest, &good], &out, &[], &["absent.wav", "m.jsonl:2"]));
+    let found = Weights::parse(&std::fs::read(&out).unwrap()).unwrap();
+    assert!(found.len() == 10 && found.get("good#2.logits").is_some());
 }

@@ -4,11 +4,17 @@
 #![cfg(feature = "cli")]
 
 mod convert;
+mod data;
+mod decode;
 mod encode;
+mod evaluate;
 mod import;
+mod runs;
+mod transcribe;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use polymix::audio::{BANDS, Normalization, Padding, SAMPLE_RATE, Stats};
 use polymix::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
@@ -20,12 +26,20 @@ const RECIPE: &str = "[model]\nd_model = 8\nlayers = 1\nffn = 16\nkernel = 3\nch
                       [finetune]\nsteps = 1\nhead = \"linear\"\n[finetune.data]\nbatch_utterances = 1\n\
                       [finetune.augmentation]\nenabled = false\n[pretrain]\nsteps = 1\n";
 
-fn polymix(arguments: &[&str]) -> Output {
+/// The binary, on the device of the tests.
+fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_polymix"));
-    let device = std::env::var("POLYMIX_DEVICE").ok().filter(|_| !arguments.contains(&"--device"));
-    if let Some(device) = device {
+    if let Ok(device) = std::env::var("POLYMIX_DEVICE") {
         command.args(["--device", &device]);
     }
+    command
+}
+
+fn polymix(arguments: &[&str]) -> Output {
+    let mut command = match arguments.contains(&"--device") {
+        true => Command::new(env!("CARGO_BIN_EXE_polymix")),
+        false => command(),
+    };
     command.args(arguments).output().expect("the binary is built")
 }
 
@@ -47,11 +61,12 @@ fn fails(code: i32, arguments: &[&str], parts: &[&str]) -> Output {
 
 /// Whether there is an adapter to test with.
 fn adapter() -> bool {
-    let output = polymix(&["devices", "--json"]);
-    if output.status.success() {
-        return true;
-    }
-    let reason = String::from_utf8_lossy(&output.stderr).into_owned();
+    static REASON: OnceLock<Option<String>> = OnceLock::new();
+    let reason = REASON.get_or_init(|| {
+        let output = polymix(&["devices", "--json"]);
+        (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+    });
+    let Some(reason) = reason else { return true };
     assert_ne!(std::env::var("GPU").as_deref(), Ok("required"), "{reason}");
     eprintln!("skipped: {reason}");
     false

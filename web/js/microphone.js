@@ -2,16 +2,21 @@
 
 const PIECE = 1024;
 
+/** What share of independent channels' energy is left of their mean where one of them is inverted. */
+const CANCELLED = 0.05;
+
 class Microphone extends AudioWorkletProcessor {
   piece = new Float32Array(PIECE);
   filled = 0;
+  /** Energies of the channels' mean and of each channel, of the last second or so. */
+  mixed = 0;
+  energies = [];
 
   process([channels]) {
     if (channels.length === 0) return true;
-    for (let i = 0; i < channels[0].length; i++) {
-      let sum = 0;
-      for (const channel of channels) sum += channel[i];
-      this.piece[this.filled++] = sum / channels.length;
+    const wave = channels.length === 1 ? channels[0] : this.heardOf(channels);
+    for (let i = 0; i < wave.length; i++) {
+      this.piece[this.filled++] = wave[i];
       if (this.filled === PIECE) {
         this.port.postMessage(this.piece, [this.piece.buffer]);
         this.piece = new Float32Array(PIECE);
@@ -19,6 +24,19 @@ class Microphone extends AudioWorkletProcessor {
       }
     }
     return true;
+  }
+
+  /** The mean of the channels; while they cancel each other out, the loudest. */
+  heardOf(channels) {
+    const mean = new Float32Array(channels[0].length);
+    for (const channel of channels) for (let i = 0; i < mean.length; i++) mean[i] += channel[i] / channels.length;
+    const decay = 1 - mean.length / sampleRate;
+    const energy = (wave) => wave.reduce((sum, x) => sum + x * x, 0);
+    this.mixed = decay * this.mixed + energy(mean);
+    this.energies = channels.map((channel, i) => decay * (this.energies[i] ?? 0) + energy(channel));
+    const independent = this.energies.reduce((sum, x) => sum + x, 0) / channels.length ** 2;
+    if (!(this.mixed < CANCELLED * independent)) return mean;
+    return channels[this.energies.indexOf(Math.max(...this.energies))];
   }
 }
 

@@ -20,18 +20,29 @@ export type PolymixErrorCode =
   | "device-lost"
   /** A file of the model cannot be fetched, is damaged, or does not fit the others. */
   | "bad-model"
-  /** The audio cannot be decoded, is empty, holds a sample that is not finite; or the microphone is refused. */
+  /**
+   * The audio cannot be decoded, is empty, holds samples that no recording holds (not finite, in the range of 16-bit
+   * integers); or the microphone is refused, unplugged, muted or suspended.
+   */
   | "bad-audio"
+  /** The call's `signal` aborted it; `cause` is the signal's reason. */
+  | "aborted"
   /** The model was disposed before. */
   | "disposed"
-  /** Anything else: the message says what. */
+  /** Anything else, such as a worker that cannot be started or an option of a wrong kind: the message says what. */
   | "failed";
 
-/** What every promise of this package rejects with. `message` is one sentence with the remedy. */
+/** What every promise of this package rejects with, whatever was passed or lost. `message` is one sentence with the remedy. */
 export declare class PolymixError extends Error {
-  constructor(code: PolymixErrorCode, message: string);
+  constructor(code: PolymixErrorCode, message: string, options?: { cause?: unknown });
   readonly name: "PolymixError";
   readonly code: PolymixErrorCode;
+}
+
+/** What every call takes. */
+export interface CallOptions {
+  /** Ends the wait with `aborted`; what is not begun is not done, and what is under way is forgotten when it is done. */
+  signal?: AbortSignal | null;
 }
 
 /** How much of `model.safetensors` has come in. */
@@ -42,11 +53,13 @@ export interface Progress {
   total: number | null;
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends CallOptions {
   /** Called as the model comes in, and again when it is loaded anew after a lost device. */
-  onProgress?: (progress: Progress) => void;
+  onProgress?: ((progress: Progress) => void) | null;
   /** Whether kernels are compiled before the promise resolves, so that the first clip is as fast as later ones; `true` if not given. */
-  warm?: boolean;
+  warm?: boolean | null;
+  /** Milliseconds without a byte after which a download is given up, also of the worker; 30000 if not given. */
+  stallMs?: number | null;
 }
 
 /** What was loaded, and on what it runs. */
@@ -70,15 +83,27 @@ export interface Info {
   loadMs: number;
 }
 
-/**
- * What is listened to: samples from -1 to 1 of one channel, which need `sampleRate`; decoded audio; or a file that the
- * browser can decode. Channels are averaged, any rate becomes 16 kHz. What is given stays as it is.
- */
-export type Audio = Float32Array | AudioBuffer | Blob;
+/** The bytes of an audio file that the browser can decode. */
+export type AudioFile = Blob | Response | ArrayBuffer | SharedArrayBuffer | Uint8Array | DataView;
 
-export interface AudioOptions {
-  /** Samples a second of a `Float32Array`, from 1000 to 768000. */
-  sampleRate?: number;
+/**
+ * What is listened to: samples of one channel, from -1 to 1 or of 16 bits, which need `sampleRate`; decoded audio; or a
+ * file. It may come from another frame. Any rate becomes 16 kHz. What is given stays as it is, and may be changed as
+ * soon as the call was made.
+ */
+export type Audio = Float32Array | Float64Array | Int16Array | AudioBuffer | AudioFile;
+
+/** A channel, numbered from 1, or the mean of all. */
+export type Channel = number | "mix";
+
+export interface AudioOptions extends CallOptions {
+  /** Samples a second of a typed array, from 1000 to 768000. */
+  sampleRate?: number | null;
+  /**
+   * Which channel is heard. If not given, their mean; where channels cancel each other out, as with one of them
+   * inverted, the loudest is heard, and the result's `channel` tells.
+   */
+  channel?: Channel | null;
 }
 
 export interface Word {
@@ -102,6 +127,15 @@ export interface Transcript extends Heard {
   ms: number;
   /** Real-time factor: `ms` over the audio's duration. */
   rtf: number;
+  /** What was heard of several channels. */
+  channel: Channel;
+}
+
+/** One channel of audio, at its own rate. */
+export interface Mono {
+  samples: Float32Array;
+  sampleRate: number;
+  channel: Channel;
 }
 
 /** A row-major tensor. */
@@ -117,20 +151,33 @@ export interface Tensor {
  */
 export type Encoded = Record<string, Tensor>;
 
-export interface StreamOptions {
+export interface StreamOptions extends CallOptions {
   /** Samples a second of what is pushed; 16000 if not given. */
-  sampleRate?: number;
+  sampleRate?: number | null;
   /** Milliseconds of audio that are heard together, a multiple of 40; those of training if not given. */
-  chunkMs?: number;
-  /** Called whenever the text has changed. */
-  onPartial?: (heard: Heard) => void;
+  chunkMs?: number | null;
+  /** Ends the stream at any time: what it holds is given back, and later calls fail with `aborted`. */
+  signal?: AbortSignal | null;
+  /** Called whenever the text has changed. What callbacks throw is reported as an error of the page, and the stream goes on. */
+  onPartial?: ((heard: Heard) => void) | null;
+  /**
+   * Called at once when something goes wrong while audio comes in: the device is lost, the microphone is unplugged or
+   * muted, the browser suspends its audio, the model is disposed. Where that is the end, `onEnd` is called too.
+   */
+  onError?: ((error: PolymixError) => void) | null;
+  /**
+   * Called once when the stream ends by itself, and not by `finish`, `cancel` or `signal`. The microphone is stopped
+   * then. After one that was unplugged or suspended for good, `finish` gives what was said until then; after a lost
+   * device or `dispose` it rejects with the same error.
+   */
+  onEnd?: ((error: PolymixError) => void) | null;
 }
 
 export interface ListenOptions extends Omit<StreamOptions, "sampleRate"> {
   /** What to listen to instead of the microphone; its tracks are not stopped in the end. */
-  source?: MediaStream;
-  /** Called with every piece of audio that is pushed, some 20 ms long. */
-  onAudio?: (samples: Float32Array, sampleRate: number) => void;
+  source?: MediaStream | null;
+  /** Called with a copy of every piece of audio that is pushed, some 20 ms long. */
+  onAudio?: ((samples: Float32Array, sampleRate: number) => void) | null;
 }
 
 /** Audio that is still coming in. The model carries a running state, so that a second costs the same however long it goes on. */
@@ -141,9 +188,9 @@ export interface PolymixStream {
    * Hears more samples, in pieces of any length: the text does not depend on how the audio is cut. Resolves to what was
    * heard so far where this completed a chunk, else to `null`. Need not be awaited before the next one.
    */
-  push(samples: Float32Array): Promise<Heard | null>;
-  /** Ends the stream, and the microphone: what was said in all. */
-  finish(): Promise<Heard>;
+  push(samples: Float32Array | Float64Array | Int16Array): Promise<Heard | null>;
+  /** Ends the stream, and the microphone: what was said in all. Called again, it gives the same. */
+  finish(options?: CallOptions | null): Promise<Heard>;
   /** Ends the stream and forgets what was heard. */
   cancel(): Promise<void>;
 }
@@ -161,19 +208,19 @@ export declare class Polymix {
 
   /**
    * Loads the model in the folder `url`: `config.json`, `preprocessor_config.json`, `vocab.json` and
-   * `model.safetensors` (F32, F16, BF16), which is checked as it comes in. When the GPU's device is lost, the next call
-   * loads the model again from there and goes on.
+   * `model.safetensors` (F32, F16, BF16), which is checked as it comes in. A query of the address goes with each file.
+   * When the GPU's device is lost, the calls that wait, or the next one, load the model again from there and go on.
    *
-   * @throws {PolymixError} `no-webgpu`, `limits`, `bad-model`
+   * @throws {PolymixError} `no-webgpu`, `limits`, `bad-model`, `aborted`; `failed` where there is no worker, as on a server
    */
-  static load(url: string | URL, options?: LoadOptions): Promise<Polymix>;
+  static load(url: string | URL, options?: LoadOptions | null): Promise<Polymix>;
 
   /**
-   * Decodes an audio file: WAV and FLAC at their own rate, others at 48 kHz.
+   * Decodes an audio file: WAV and FLAC at their own rate, others at 48 kHz. Workers cannot.
    *
-   * @throws {PolymixError} `bad-audio`
+   * @throws {PolymixError} `bad-audio`, `aborted`
    */
-  static decode(blob: Blob): Promise<AudioBuffer>;
+  static decode(file: AudioFile, options?: CallOptions | null): Promise<AudioBuffer>;
 
   /** What was loaded, and on what it runs. */
   readonly info: Info;
@@ -181,41 +228,51 @@ export declare class Polymix {
   /**
    * Speech to text. Audio of any length: beyond a minute it is cut where it is quiet.
    *
-   * @throws {PolymixError} `bad-audio`, `limits`, `device-lost`, `disposed`
+   * @throws {PolymixError} `bad-audio`, `limits`, `device-lost`, `disposed`, `aborted`
    */
-  transcribe(audio: Audio, options?: AudioOptions): Promise<Transcript>;
+  transcribe(audio: Audio, options?: AudioOptions | null): Promise<Transcript>;
 
   /**
    * What the model computes on its way: features, front-end, every layer, encoder, logits.
    *
    * @throws {PolymixError} as of `transcribe`
    */
-  encode(audio: Audio, options?: AudioOptions): Promise<Encoded>;
+  encode(audio: Audio, options?: AudioOptions | null): Promise<Encoded>;
 
   /**
    * The features alone: the picture that the model sees, `[frames, 80]`. Needs no GPU work.
    *
-   * @throws {PolymixError} `bad-audio`, `disposed`
+   * @throws {PolymixError} `bad-audio`, `disposed`, `aborted`
    */
-  features(audio: Audio, options?: AudioOptions): Promise<Tensor>;
+  features(audio: Audio, options?: AudioOptions | null): Promise<Tensor>;
+
+  /**
+   * What is heard of the audio: the channel or the mean of channels that `transcribe` takes, to be drawn or played.
+   *
+   * @throws {PolymixError} as of `features`
+   */
+  mono(audio: Audio, options?: AudioOptions | null): Promise<Mono>;
 
   /**
    * Opens a stream. There may be several at a time.
    *
    * @throws {PolymixError} `bad-model` where `info.chunkMs` is `null`; as of `transcribe`
    */
-  stream(options?: StreamOptions): Promise<PolymixStream>;
+  stream(options?: StreamOptions | null): Promise<PolymixStream>;
 
   /**
    * Opens a stream of the microphone, which the browser asks the user for.
    *
-   * @throws {PolymixError} `bad-audio` where the microphone is refused; as of `stream`
+   * @throws {PolymixError} `bad-audio` where the microphone is refused or the browser lets no audio run; as of `stream`
    */
-  listen(options?: ListenOptions): Promise<PolymixStream>;
+  listen(options?: ListenOptions | null): Promise<PolymixStream>;
 
   /** Memory that the model holds now. */
-  memory(): Promise<Memory>;
+  memory(options?: CallOptions | null): Promise<Memory>;
 
-  /** Gives all memory back and ends the worker. Calls after that fail with `disposed`. */
+  /**
+   * Gives all memory back and ends the worker, microphones and streams. Calls that the worker has are answered first;
+   * others fail with `disposed`.
+   */
   dispose(): Promise<void>;
 }

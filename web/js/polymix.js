@@ -1,63 +1,15 @@
 // polymix for web pages: a model in a worker, speech to text on the GPU. Types and documentation: polymix.d.ts.
 
-export class PolymixError extends Error {
-  name = "PolymixError";
+import { PolymixError, badAudio, callbackOf, guarded, signalOf, until } from "./errors.js";
+import { channelsOf, decoded, rateOf } from "./audio.js";
+import { Capture } from "./capture.js";
+import { PolymixStream } from "./stream.js";
+import { Remote, isLost, wasServed } from "./remote.js";
 
-  constructor(code, message) {
-    super(message);
-    this.code = code;
-  }
-}
+export { PolymixError };
 
-/** A worker whose calls are promises. */
-class Remote {
-  #worker;
-  #waiting = new Map();
-  #next = 0;
-  #ended = null;
-
-  constructor() {
-    this.#worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "polymix" });
-    this.#worker.addEventListener("message", ({ data }) => this.#receive(data));
-    this.#worker.addEventListener("error", (event) => {
-      event.preventDefault();
-      const reason = event.message ?? "its files cannot be fetched, or the page's Content-Security-Policy forbids it";
-      this.end(new PolymixError("failed", `polymix's worker stopped: ${reason}`));
-    });
-  }
-
-  #receive({ id, result, progress, error, args }) {
-    const call = this.#waiting.get(id);
-    if (!call) return;
-    if (progress) return call.onProgress?.(progress);
-    this.#waiting.delete(id);
-    if (!error) return call.resolve(result);
-    call.reject(Object.assign(new PolymixError(error.code, error.message), hidden({ args, broken: error.broken })));
-  }
-
-  call(call, args = {}, transfer = [], onProgress = undefined) {
-    if (this.#ended) return Promise.reject(this.#ended);
-    return new Promise((resolve, reject) => {
-      const id = this.#next++;
-      this.#waiting.set(id, { resolve, reject, onProgress });
-      this.#worker.postMessage({ id, call, args }, transfer);
-    });
-  }
-
-  /** Ends the worker, and with it everything that it holds; calls that wait fail with `error`. */
-  end(error) {
-    this.#ended ??= error;
-    this.#worker.terminate();
-    for (const { reject } of this.#waiting.values()) reject(this.#ended);
-    this.#waiting.clear();
-  }
-}
-
-const DETAILS = Symbol("details");
-const hidden = (details) => ({ [DETAILS]: details });
-
-/** Whether a fresh worker may do better. */
-const isLost = (error) => error.code === "device-lost" || Boolean(error[DETAILS]?.broken);
+/** Milliseconds without a byte after which a download is given up. */
+const STALL = 30_000;
 
 const DISPOSED = () => new PolymixError("disposed", "this model was disposed; load it again");
 
@@ -66,265 +18,206 @@ export class Polymix {
   #options;
   #remote = null;
   #starting = null;
-  #disposed = false;
   #info = null;
   #nextStream = 0;
+  #streams = new Set();
+  #disposing = null;
+  /** Aborts what waits for anything but the worker. */
+  #end = new AbortController();
 
   constructor(url, options) {
     this.#url = url;
     this.#options = options;
   }
 
-  static async load(url, { onProgress, warm = true } = {}) {
-    const folder = new URL(url, globalThis.document?.baseURI ?? import.meta.url);
-    if (!folder.pathname.endsWith("/")) folder.pathname += "/";
-    const polymix = new Polymix(folder.href, { onProgress, warm });
-    await polymix.#started();
-    return polymix;
+  static load(url, options) {
+    return guarded(async () => {
+      const given = options ?? {};
+      const signal = signalOf(given);
+      const { stallMs, warm } = given;
+      const onProgress = callbackOf(given, "onProgress");
+      const settings = { onProgress, warm: Boolean(warm ?? true), stallMs: stallMs ?? STALL };
+      if (typeof settings.stallMs !== "number" || !(settings.stallMs > 0)) {
+        throw new PolymixError("failed", "stallMs is no time; give milliseconds, or Infinity to wait for ever");
+      }
+      const polymix = new Polymix(folderOf(url), settings);
+      try {
+        await until(polymix.#started(), signal);
+      } catch (error) {
+        await polymix.dispose();
+        throw error;
+      }
+      return polymix;
+    });
   }
 
-  static async decode(blob) {
-    return decoded(blob);
+  static decode(file, options) {
+    return guarded(async () => until(decoded(file), signalOf(options ?? {})));
   }
 
   get info() {
     return this.#info;
   }
 
-  async transcribe(audio, options) {
+  transcribe(audio, options) {
     return this.#hear("transcribe", audio, options);
   }
 
-  async encode(audio, options) {
+  encode(audio, options) {
     return this.#hear("encode", audio, options);
   }
 
-  async features(audio, options) {
+  features(audio, options) {
     return this.#hear("features", audio, options);
   }
 
-  async stream({ sampleRate = 16000, chunkMs, onPartial } = {}) {
-    const stream = this.#nextStream++;
-    const remote = await this.#retried(async (remote) => {
-      await remote.call("openStream", { stream, sampleRate, chunkMs });
-      return remote;
+  mono(audio, options) {
+    return this.#hear("mono", audio, options);
+  }
+
+  stream(options) {
+    return guarded(() => this.#open(options ?? {}));
+  }
+
+  listen(options) {
+    return guarded(async () => {
+      const given = options ?? {};
+      const signal = signalOf(given);
+      const onAudio = callbackOf(given, "onAudio");
+      if (this.#disposing) throw DISPOSED();
+      const capture = await Capture.open(given.source, this.#options.stallMs, signal, this.#end.signal);
+      let stream = null;
+      try {
+        stream = await this.#open({ ...given, sampleRate: capture.sampleRate });
+        await stream.follow(capture, onAudio, signal, this.#end.signal);
+        return stream;
+      } catch (error) {
+        await capture.close();
+        await stream?.cancel();
+        throw error;
+      }
     });
-    return new PolymixStream(remote, stream, onPartial, (error) => this.#lost(remote, error));
   }
 
-  async listen({ source, onAudio, ...options } = {}) {
-    const media = source ?? (await microphone());
-    const context = new AudioContext();
-    const close = async () => {
-      if (!source) for (const track of media.getTracks()) track.stop();
-      if (context.state !== "closed") await context.close();
-    };
-    try {
-      const { sampleRate } = context;
-      const stream = await this.stream({ ...options, sampleRate });
-      await context.audioWorklet.addModule(new URL("./microphone.js", import.meta.url));
-      const node = new AudioWorkletNode(context, "polymix-microphone", { numberOfOutputs: 0 });
-      stream.follow(node.port, close, onAudio && ((samples) => onAudio(samples, sampleRate)));
-      context.createMediaStreamSource(media).connect(node);
-      await context.resume();
-      return stream;
-    } catch (error) {
-      await close();
-      if (error instanceof PolymixError) throw error;
-      throw new PolymixError("bad-audio", `the microphone failed (${error.message}); try again`);
-    }
+  memory(options) {
+    return guarded(() => {
+      const signal = signalOf(options ?? {});
+      return until(this.#retried((remote) => remote.call("memory", {}, { signal })), signal);
+    });
   }
 
-  async memory() {
-    return (await this.#started()).call("memory");
-  }
-
-  async dispose() {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    const remote = await this.#starting?.catch(() => null);
-    // An orderly end gives the buffers back now and not when the browser collects them.
-    await remote?.call("dispose").catch(() => {});
-    remote?.end(DISPOSED());
+  dispose() {
+    this.#disposing ??= (async () => {
+      const disposed = DISPOSED();
+      this.#end.abort(disposed);
+      for (const stream of [...this.#streams]) stream.fail(disposed);
+      const remote = this.#remote;
+      // An orderly end gives the buffers back now and not when the browser collects them; a load is broken off.
+      if (remote?.loaded) await remote.call("dispose").catch(() => {});
+      remote?.end(disposed);
+    })();
+    return this.#disposing;
   }
 
   /** The worker with the model; started where there is none. */
   #started() {
-    if (this.#disposed) return Promise.reject(DISPOSED());
-    this.#starting ??= (async () => {
-      const remote = new Remote();
-      this.#remote = remote;
-      try {
-        const { onProgress, warm } = this.#options;
-        this.#info = await remote.call("load", { url: this.#url, warm }, [], onProgress);
-        return remote;
-      } catch (error) {
-        remote.end(error);
-        this.#starting = null;
-        throw error;
-      }
-    })();
+    if (this.#disposing) return Promise.reject(DISPOSED());
+    if (!this.#starting) {
+      const starting = (this.#starting = this.#start());
+      starting.catch(() => {
+        if (this.#starting === starting) this.#starting = null;
+      });
+    }
     return this.#starting;
   }
 
-  /** Ends a worker whose device is lost, so that the next call starts another. */
-  #lost(remote, error) {
-    if (!isLost(error) || this.#remote !== remote) return;
-    remote.end(error);
-    this.#remote = this.#starting = null;
+  async #start() {
+    const { onProgress, warm, stallMs } = this.#options;
+    const remote = new Remote(stallMs);
+    this.#remote = remote;
+    // Without a worker the next call starts another.
+    remote.watch(() => {
+      if (this.#remote === remote) this.#remote = this.#starting = null;
+    });
+    try {
+      this.#info = await remote.call("load", { url: this.#url, warm, stallMs }, { onProgress });
+      remote.loaded = true;
+      return remote;
+    } catch (error) {
+      remote.end(error);
+      throw error;
+    }
   }
 
-  /** Runs `call`; where the device was lost meanwhile, loads the model again and runs it once more. */
+  /**
+   * Runs `call`; where the worker or its device was lost meanwhile, loads the model again and runs it once more. What
+   * only waited behind the call that was lost has both tries before it.
+   */
   async #retried(call) {
-    for (let attempt = 1; ; attempt++) {
+    for (let tries = 0; ; ) {
       const remote = await this.#started();
       try {
         return await call(remote);
       } catch (error) {
-        this.#lost(remote, error);
-        if (attempt === 2 || !isLost(error) || this.#disposed) throw error;
+        if (!isLost(error)) throw error;
+        if (this.#disposing) throw DISPOSED();
+        tries += wasServed(error) ? 1 : 0;
+        if (tries === 2) throw error;
       }
     }
   }
 
-  async #hear(name, audio, { sampleRate } = {}) {
-    let args = await channelsOf(audio, sampleRate);
-    return this.#retried(async (remote) => {
-      try {
-        return await remote.call(name, args, args.channels.map((channel) => channel.buffer));
-      } catch (error) {
-        args = error[DETAILS]?.args ?? args;
-        throw error;
+  #hear(name, audio, options) {
+    return guarded(async () => {
+      const given = options ?? {};
+      const signal = signalOf(given);
+      const channel = given.channel ?? "mix";
+      const args = { ...(await until(channelsOf(audio, given), signal)), channel };
+      if (channel !== "mix" && !(Number.isInteger(channel) && args.channels[channel - 1])) {
+        const there = args.channels.length;
+        throw badAudio(`channel is ${String(channel)}, and there are ${there}; give "mix", or one from 1 to ${there}`);
       }
+      // The samples stay here, for another try.
+      return until(this.#retried((remote) => remote.call(name, args, { signal })), signal);
     });
   }
-}
 
-class PolymixStream {
-  #remote;
-  #stream;
-  #onPartial;
-  #onLost;
-  #text = "";
-  #failure = null;
-  #pushed = Promise.resolve();
-  #close = async () => {};
-
-  constructor(remote, stream, onPartial, onLost) {
-    this.#remote = remote;
-    this.#stream = stream;
-    this.#onPartial = onPartial;
-    this.#onLost = onLost;
-  }
-
-  get text() {
-    return this.#text;
-  }
-
-  async push(samples) {
-    if (!(samples instanceof Float32Array)) {
-      throw new PolymixError("bad-audio", "a stream takes samples as a Float32Array, from -1 to 1");
+  async #open(options) {
+    const signal = signalOf(options);
+    const callbacks = PolymixStream.callbacks(options);
+    const sampleRate = rateOf(options.sampleRate ?? 16000);
+    const chunkMs = options.chunkMs ?? undefined;
+    if (chunkMs !== undefined && typeof chunkMs !== "number") {
+      throw badAudio("chunkMs is no number; give a multiple of 40 from 40 to 40000");
     }
-    const copy = samples.slice();
-    const heard = await this.#call("push", { samples: copy }, [copy.buffer]);
-    if (heard && heard.text !== this.#text) {
-      this.#text = heard.text;
-      this.#onPartial?.(heard);
-    }
-    return heard;
-  }
-
-  async finish() {
-    await this.#close();
-    await this.#pushed;
-    if (this.#failure) throw this.#failure;
-    const heard = await this.#call("finish", {}, []);
-    this.#text = heard.text;
-    return heard;
-  }
-
-  async cancel() {
-    await this.#close();
-    await this.#remote.call("closeStream", { stream: this.#stream }).catch(() => {});
-  }
-
-  /** Pushes what comes out of `port` until the end, when `close` is called. */
-  follow(port, close, onAudio) {
-    this.#close = async () => {
-      port.onmessage = null;
-      await close();
-    };
-    port.onmessage = ({ data }) => {
-      onAudio?.(data);
-      // What fails here is told by finish.
-      this.#pushed = this.push(data).catch((error) => {
-        this.#failure ??= error;
-      });
-    };
-  }
-
-  async #call(name, args, transfer) {
+    const stream = this.#nextStream++;
+    const opening = this.#retried(async (remote) => {
+      await remote.call("openStream", { stream, sampleRate, chunkMs });
+      return remote;
+    });
+    let remote;
     try {
-      return await this.#remote.call(name, { stream: this.#stream, ...args }, transfer);
+      remote = await until(opening, signal);
     } catch (error) {
-      this.#onLost(error);
+      opening.then((remote) => remote.call("closeStream", { stream })).catch(() => {});
       throw error;
     }
+    const opened = new PolymixStream(remote, stream, callbacks, signal, () => this.#streams.delete(opened));
+    this.#streams.add(opened);
+    return opened;
   }
 }
 
-async function microphone() {
+/** The model's folder, with the query that its files are asked for with. */
+function folderOf(url) {
+  let folder;
   try {
-    return await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
+    if (typeof url !== "string" && typeof url?.href !== "string") throw new TypeError("it is no string and no URL");
+    folder = new URL(url, globalThis.document?.baseURI ?? import.meta.url);
   } catch (error) {
-    const reason = error?.message ?? "pages have it over https or localhost only";
-    throw new PolymixError("bad-audio", `the microphone cannot be used (${reason}); allow it and try again`);
+    const message = `the model's address cannot be understood (${error.message}); give that of its folder`;
+    throw new PolymixError("bad-model", message, { cause: error });
   }
-}
-
-/** Copies of the audio's channels: what the caller gave stays whole. */
-async function channelsOf(audio, sampleRate) {
-  if (audio instanceof Float32Array) {
-    if (sampleRate === undefined) {
-      throw new PolymixError("bad-audio", "samples come without their rate; give { sampleRate }");
-    }
-    return { channels: [audio.slice()], sampleRate };
-  }
-  const buffer = audio instanceof Blob ? await decoded(audio) : audio;
-  if (globalThis.AudioBuffer && buffer instanceof AudioBuffer) {
-    const numbers = Array.from({ length: buffer.numberOfChannels }, (_, channel) => channel);
-    const channels = numbers.map((channel) => buffer.getChannelData(channel).slice());
-    return { channels, sampleRate: buffer.sampleRate };
-  }
-  throw new PolymixError("bad-audio", "audio is a Float32Array, an AudioBuffer or a Blob; give one of these");
-}
-
-/** An audio file, at its own rate where its header is understood. */
-async function decoded(blob) {
-  const bytes = await blob.arrayBuffer();
-  const rate = rateOf(new DataView(bytes)) ?? 48000;
-  try {
-    return await new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes);
-  } catch (error) {
-    const kind = blob.type || "of unknown type";
-    const reason = `this browser cannot decode the file (${kind}: ${error.message})`;
-    throw new PolymixError("bad-audio", `${reason}; give WAV, FLAC, MP3, OGG or what else it plays`);
-  }
-}
-
-/** The sample rate that a WAV or FLAC header tells, so that the browser does not resample. */
-function rateOf(view) {
-  const tag = (at) => (at + 4 <= view.byteLength ? view.getUint32(at) : 0);
-  let rate;
-  if (tag(0) === 0x664c6143 && view.byteLength >= 22) rate = view.getUint32(18) >>> 12;
-  if (tag(0) === 0x52494646 && tag(8) === 0x57415645) {
-    for (let at = 12; at + 16 <= view.byteLength; at += 8 + view.getUint32(at + 4, true)) {
-      if (tag(at) === 0x666d7420) {
-        rate = view.getUint32(at + 12, true);
-        break;
-      }
-    }
-  }
-  // What every browser's OfflineAudioContext takes.
-  return rate >= 8000 && rate <= 96000 ? rate : undefined;
+  if (!folder.pathname.endsWith("/")) folder.pathname += "/";
+  return folder.href;
 }

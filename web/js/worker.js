@@ -1,11 +1,14 @@
 // The worker behind polymix.js: fetches the model, holds it on the GPU, and serves one call after another.
 
+import { joined, receive } from "./receive.js";
 import init, { Download, Model, lastPanic } from "./polymix_web.js";
 
 /** @type {Model | undefined} */
 let model;
 /** @type {WebAssembly.Memory | undefined} */
 let memory;
+/** Whether the page wants no more. */
+let disposed = false;
 /** @type {Map<number, import("./polymix_web.js").Stream>} */
 const streams = new Map();
 
@@ -18,55 +21,56 @@ class CodedError extends Error {
 
 const badModel = (message) => new CodedError("bad-model", message);
 
-/** The response of one of the model's files, or an error that names it. */
-async function get(url, name) {
-  let response;
-  try {
-    response = await fetch(new URL(name, url));
-  } catch (error) {
-    throw badModel(`${name}: cannot be fetched from ${url} (${error.message}); check the address and the network`);
-  }
-  if (!response.ok) {
-    throw badModel(`${name}: ${url} answers ${response.status}; give the address of a folder that holds it`);
-  }
-  return response;
+/** A file of the model's folder, whose query goes with each. */
+function fileOf(folder, name) {
+  const address = new URL(name, folder);
+  address.search = new URL(folder).search;
+  return address;
 }
 
-const text = async (url, name) => (await get(url, name)).text();
+async function text(folder, name, stallMs) {
+  const pieces = [];
+  const take = (piece) => pieces.push(piece);
+  await receive(fileOf(folder, name), { kind: "json", stallMs, failed: badModel, take });
+  return new TextDecoder().decode(joined(pieces));
+}
 
 /** Reads model.safetensors as it comes in; what is not a model is refused at its table. */
-async function weights(url, progress) {
-  const name = "model.safetensors";
-  const response = await get(url, name);
+async function weights(folder, stallMs, progress) {
   const download = new Download();
   let loaded = 0;
-  const reader = response.body.getReader();
+  const take = (piece) => {
+    download.push(piece);
+    loaded += piece.byteLength;
+    progress({ loaded, total: download.total ?? null });
+  };
   try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return download;
-      download.push(value);
-      loaded += value.byteLength;
-      progress({ loaded, total: download.total ?? null });
-    }
+    await receive(fileOf(folder, "model.safetensors"), { kind: "binary", stallMs, failed: badModel, take });
+    return download;
   } catch (error) {
     download.free();
-    reader.cancel().catch(() => {});
-    if (error.code || error instanceof WebAssembly.RuntimeError) throw error;
-    throw badModel(`${name}: the download broke off (${error.message}); try again`);
+    throw error;
   }
 }
 
 /** The library; servers that do not know the type of .wasm files will do. */
-async function library() {
+async function library(stallMs) {
+  const failed = (message) => new CodedError("failed", message);
+  const pieces = [];
+  let streamed = null;
+  const opened = (response) => {
+    if (response.headers.get("Content-Type") !== "application/wasm") return;
+    streamed = WebAssembly.compileStreaming(response.clone());
+    // Told by what is read beside it.
+    streamed.catch(() => {});
+  };
   const url = new URL("./polymix_web_bg.wasm", import.meta.url);
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url}: the server answers ${response.status}; copy it beside worker.js`);
-  const streamed = response.headers.get("Content-Type") === "application/wasm";
-  const module = await (streamed
-    ? WebAssembly.compileStreaming(response)
-    : response.arrayBuffer().then((bytes) => WebAssembly.compile(bytes)));
-  return init({ module_or_path: module });
+  await receive(url, { kind: "binary", stallMs, failed, take: (piece) => pieces.push(piece), opened });
+  try {
+    return await init({ module_or_path: await (streamed ?? WebAssembly.compile(joined(pieces))) });
+  } catch (error) {
+    throw failed(`${url} is not polymix's library (${error.message}); copy it beside worker.js again`);
+  }
 }
 
 /** The adapter's name as far as the browser tells it. */
@@ -84,17 +88,18 @@ const NO_WEBGPU =
 const encoded = ([name, width, data]) => [name, { data, shape: [data.length / width, width] }];
 
 const calls = {
-  async load({ url, warm }, progress) {
+  async load({ url, warm, stallMs }, progress) {
     const begun = performance.now();
     const adapter = await adapterName();
     if (!adapter) throw new CodedError("no-webgpu", NO_WEBGPU);
-    const loading = library();
+    watchDevice();
+    const loading = library(stallMs);
     const [wasm, config, preprocessor, vocabulary, download] = await Promise.all([
       loading,
-      text(url, "config.json"),
-      text(url, "preprocessor_config.json"),
-      text(url, "vocab.json"),
-      loading.then(() => weights(url, progress)),
+      text(url, "config.json", stallMs),
+      text(url, "preprocessor_config.json", stallMs),
+      text(url, "vocab.json", stallMs),
+      loading.then(() => weights(url, stallMs, progress)),
     ]);
     memory = wasm.memory;
     const fetched = performance.now();
@@ -105,21 +110,25 @@ const calls = {
     return { ...JSON.parse(model.description), adapter, fetchMs, loadMs: performance.now() - begun };
   },
 
-  async transcribe({ channels, sampleRate }) {
+  async transcribe({ channels, sampleRate, channel }) {
     const begun = performance.now();
-    const wave = mixed(channels);
-    const heard = JSON.parse(await model.transcribe(wave, sampleRate));
+    const mono = heardOf(channels, channel);
+    const heard = JSON.parse(await model.transcribe(mono.samples, sampleRate));
     const ms = performance.now() - begun;
-    return { ...heard, ms, rtf: (ms * 1e-3 * sampleRate) / wave.length };
+    return { ...heard, channel: mono.channel, ms, rtf: (ms * 1e-3 * sampleRate) / mono.samples.length };
   },
 
-  async encode({ channels, sampleRate }) {
-    const tensors = await model.encode(mixed(channels), sampleRate);
+  async encode({ channels, sampleRate, channel }) {
+    const tensors = await model.encode(heardOf(channels, channel).samples, sampleRate);
     return Object.fromEntries(tensors.map(encoded));
   },
 
-  async features({ channels, sampleRate }) {
-    return encoded(["features", ...model.features(mixed(channels), sampleRate)])[1];
+  async features({ channels, sampleRate, channel }) {
+    return encoded(["features", ...model.features(heardOf(channels, channel).samples, sampleRate)])[1];
+  },
+
+  async mono({ channels, sampleRate, channel }) {
+    return { ...heardOf(channels, channel), sampleRate };
   },
 
   async openStream({ stream, sampleRate, chunkMs }) {
@@ -147,6 +156,7 @@ const calls = {
   },
 
   async dispose() {
+    disposed = true;
     for (const stream of streams.keys()) await calls.closeStream({ stream });
     const gpu = model;
     model = undefined;
@@ -160,35 +170,71 @@ function opened(stream) {
   return found;
 }
 
-/** The mean of the channels. */
-function mixed(channels) {
-  if (channels.length === 1) return channels[0];
-  const wave = new Float32Array(channels[0].length);
-  for (const channel of channels) for (let i = 0; i < wave.length; i++) wave[i] += channel[i];
-  for (let i = 0; i < wave.length; i++) wave[i] /= channels.length;
-  return wave;
+/**
+ * What is heard of several channels: the one that is asked for, else their mean; where they cancel each other out, as
+ * with one of them inverted, the loudest.
+ */
+function heardOf(channels, channel) {
+  if (channel !== "mix") return { samples: channels[channel - 1], channel };
+  if (channels.length === 1) return { samples: channels[0], channel };
+  const samples = new Float32Array(channels[0].length);
+  for (const channel of channels) for (let i = 0; i < samples.length; i++) samples[i] += channel[i];
+  for (let i = 0; i < samples.length; i++) samples[i] /= channels.length;
+  const energies = channels.map(energy);
+  // The mean of channels that know nothing of each other has the energy of all over the square of their number.
+  const independent = energies.reduce((sum, x) => sum + x, 0) / channels.length ** 2;
+  if (!(energy(samples) < CANCELLED * independent)) return { samples, channel };
+  const loudest = energies.indexOf(Math.max(...energies));
+  return { samples: channels[loudest], channel: loudest + 1 };
+}
+
+/** What share of that energy is left where channels count as inverted. */
+const CANCELLED = 0.05;
+
+function energy(samples) {
+  let sum = 0;
+  for (let i = 0; i < samples.length; i++) sum += samples[i] * samples[i];
+  return sum;
+}
+
+/** Tells the page at once when the device that the library opens is lost, and not only with the next call. */
+function watchDevice() {
+  const { requestDevice } = GPUAdapter.prototype;
+  GPUAdapter.prototype.requestDevice = async function (...options) {
+    const device = await requestDevice.apply(this, options);
+    device.lost.then(({ message }) => {
+      if (disposed) return;
+      postMessage({ lost: `the GPU's device was lost (${message || "no reason given"}); try again` });
+    });
+    return device;
+  };
 }
 
 function described(error) {
   if (error instanceof WebAssembly.RuntimeError) {
-    return { code: "failed", broken: true, message: `internal error: ${lastPanic() || error.message}` };
+    return { code: "failed", broken: true, message: `internal error: ${lastPanic() || error.message}; try again` };
   }
-  return { code: error.code ?? "failed", message: error.message };
+  // A DOMException's code is a number.
+  const code = typeof error?.code === "string" ? error.code : "failed";
+  return { code, message: error?.message ?? String(error) };
 }
 
-/** What a call was given, to be given again where the device was lost. */
-const given = ({ channels }) => (channels ? channels.map((channel) => channel.buffer) : []);
-
 async function serve({ id, call, args }) {
+  if (!queued.delete(id)) return;
   try {
     const result = await calls[call](args, (progress) => postMessage({ id, progress }));
     postMessage({ id, result });
   } catch (error) {
-    postMessage({ id, error: described(error), args }, given(args));
+    postMessage({ id, error: described(error) });
   }
 }
 
+/** Calls that are not begun, and may still be cancelled. */
+const queued = new Set();
 let queue = Promise.resolve();
 addEventListener("message", ({ data }) => {
+  if ("cancel" in data) return queued.delete(data.cancel);
+  queued.add(data.id);
   queue = queue.then(() => serve(data));
 });
+postMessage({ started: true });

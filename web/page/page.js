@@ -14,10 +14,13 @@ const SAMPLES = [
 
 let asr = null;
 let busy = false;
-/** The stream of the microphone while it records. */
+/** The microphone while it records: its stream, the pieces of audio, and what ended it before the user did. */
 let recording = null;
-/** What the figure shows: `{ samples, sampleRate, seconds, url }`. */
+const RECORD_HINT = at("record-hint").textContent;
+/** What the figure shows: `{ samples, seconds, features, url }`. */
 let shown = null;
+
+const player = new Audio();
 
 const milliseconds = (ms) => (ms < 10_000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
@@ -47,9 +50,16 @@ async function load() {
   at("adapter").textContent = adapter;
   at("model").textContent = `${(parameters / 1e6).toFixed(1)} M parameters`;
   at("load-time").textContent = milliseconds(loadMs);
-  enable(true);
+  for (const control of controls()) control.disabled = false;
   at("record").disabled = chunkMs === null;
   await showMemory();
+}
+
+/** What went wrong as a sentence; names such as those of files stay as they are written. */
+function sentence(error) {
+  const text = String(error?.message || error).replace(/\.$/, "");
+  const begun = /^[a-z]+[ ,']/.test(text) ? text[0].toUpperCase() + text.slice(1) : text;
+  return `${begun}.`;
 }
 
 function fail(error) {
@@ -60,17 +70,41 @@ function fail(error) {
     "bad-model": "The model cannot be loaded",
     "bad-audio": "This audio cannot be heard",
   };
-  at("failure-title").textContent = titles[error.code] ?? "Something failed";
-  at("failure-text").textContent = `${error.message[0].toUpperCase()}${error.message.slice(1)}.`;
-  at("failure-webgpu").hidden = error.code !== "no-webgpu";
+  at("failure-title").textContent = titles[error?.code] ?? "Something failed";
+  at("failure-text").textContent = sentence(error);
+  at("failure-webgpu").hidden = error?.code !== "no-webgpu";
   at("retry").hidden = asr !== null;
   at("inputs").hidden = at("result").hidden = at("measured").hidden = asr === null;
   at("failure").hidden = false;
+  clear();
+  reveal(at("failure"), "nearest");
+}
+
+/** Nothing of an earlier clip stays beside what comes now. */
+function clear() {
+  player.pause();
+  at("figure").hidden = true;
+  at("words").replaceChildren();
+  at("run-time").textContent = at("rtf").textContent = "–";
+  if (shown) URL.revokeObjectURL(shown.url);
+  shown = null;
   say("", "empty");
 }
 
-function enable(on) {
-  for (const control of document.querySelectorAll("#inputs button, #inputs input")) control.disabled = !on;
+/** Scrolls to what is outside the window, as on a phone. */
+function reveal(element, block) {
+  const { top, bottom } = element.getBoundingClientRect();
+  if (top >= 0 && bottom <= innerHeight) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  element.scrollIntoView({ block, behavior: still ? "auto" : "smooth" });
+}
+
+const controls = () => document.querySelectorAll("#inputs button, #inputs input");
+
+/** While one clip is heard no other is begun. Controls stay enabled all the same, so that none loses the focus. */
+function work(on) {
+  busy = on;
+  for (const control of controls()) control.setAttribute("aria-disabled", String(on && control !== at("record")));
 }
 
 function say(text, state) {
@@ -83,28 +117,37 @@ function sayHeard({ text }) {
 }
 
 async function showMemory() {
-  at("memory").textContent = mebibytes((await asr.memory()).gpu);
+  const memory = await asr.memory().catch(() => null);
+  at("memory").textContent = memory ? mebibytes(memory.gpu) : "–";
+}
+
+/** Begins to hear something, where nothing is heard yet. */
+function begin() {
+  if (busy || !asr) return false;
+  work(true);
+  at("record").setAttribute("aria-disabled", "true");
+  at("failure").hidden = true;
+  at("record-hint").textContent = RECORD_HINT;
+  clear();
+  return true;
 }
 
 /** Transcribes a file, or what the sample's address holds. */
 async function hear(name, blob) {
-  if (busy || !asr) return;
-  busy = true;
-  enable(false);
-  at("failure").hidden = true;
+  if (!begin()) return;
   say("Listening…", "busy");
   try {
     const file = await blob();
     const audio = await Polymix.decode(file);
-    const transcript = await asr.transcribe(audio);
-    const samples = audio.getChannelData(0);
-    await show(name, samples, audio.sampleRate, transcript, file);
+    const { samples, sampleRate, channel } = await asr.mono(audio);
+    const transcript = await asr.transcribe(samples, { sampleRate });
+    const heard = channel === "mix" ? name : `${name} (channel ${channel}: the channels cancel each other out)`;
+    await show(heard, samples, sampleRate, transcript, file);
     measured(transcript.ms, transcript.rtf);
   } catch (error) {
     fail(error);
   } finally {
-    busy = false;
-    enable(true);
+    work(false);
   }
   await showMemory();
 }
@@ -116,38 +159,42 @@ function measured(ms, rtf) {
 
 async function toggleRecording() {
   if (recording) return finishRecording();
-  if (busy || !asr) return;
-  busy = true;
-  enable(false);
-  at("failure").hidden = true;
-  at("figure").hidden = true;
-  const pieces = [];
+  if (!begin()) return;
+  const begun = { stream: null, pieces: [], ended: null };
   try {
-    const stream = await asr.listen({
+    begun.stream = await asr.listen({
       onPartial: ({ text }) => say(text, "partial"),
-      onAudio: (samples, sampleRate) => pieces.push({ samples, sampleRate }),
+      onAudio: (samples, sampleRate) => begun.pieces.push({ samples, sampleRate }),
+      onError: (error) => (at("record-hint").textContent = sentence(error)),
+      onEnd(error) {
+        begun.ended = error;
+        if (recording === begun) finishRecording();
+      },
     });
-    recording = { stream, pieces };
+    recording = begun;
     say("Speak now.", "busy");
     at("record").textContent = "Stop";
     at("record").setAttribute("aria-pressed", "true");
-    at("record").disabled = false;
+    at("record").setAttribute("aria-disabled", "false");
+    reveal(at("text"), "nearest");
+    if (begun.ended) await finishRecording();
   } catch (error) {
     fail(error);
-    busy = false;
-    enable(true);
+    work(false);
   }
 }
 
 async function finishRecording() {
-  const { stream, pieces } = recording;
+  const { stream, pieces, ended } = recording;
   recording = null;
   at("record").textContent = "Record";
   at("record").setAttribute("aria-pressed", "false");
+  at("record").setAttribute("aria-disabled", "true");
   try {
     const begun = performance.now();
     const heard = await stream.finish();
     const ms = performance.now() - begun;
+    at("record-hint").textContent = ended ? sentence(ended) : RECORD_HINT;
     const samples = new Float32Array(pieces.reduce((sum, piece) => sum + piece.samples.length, 0));
     let filled = 0;
     for (const piece of pieces) {
@@ -162,9 +209,7 @@ async function finishRecording() {
   } catch (error) {
     fail(error);
   } finally {
-    busy = false;
-    enable(true);
-    at("record").focus();
+    work(false);
   }
 }
 
@@ -191,7 +236,6 @@ function wav(samples, sampleRate) {
 async function show(name, samples, sampleRate, heard, file) {
   const seconds = samples.length / sampleRate;
   const features = await asr.features(samples, { sampleRate });
-  if (shown) URL.revokeObjectURL(shown.url);
   shown = { samples, seconds, features, url: URL.createObjectURL(file) };
   at("figure").hidden = false;
   sayHeard(heard);
@@ -212,6 +256,7 @@ async function show(name, samples, sampleRate, heard, file) {
   });
   at("words").replaceChildren(...items);
   draw();
+  reveal(at("result"), "start");
 }
 
 function draw() {
@@ -288,17 +333,16 @@ function paintMel(canvas) {
   canvas.getContext("2d").drawImage(small, 0, 0, canvas.width, canvas.height);
 }
 
-const player = new Audio();
-
 function play(start = 0, end = Infinity) {
   if (!shown) return;
   if (player.src !== shown.url) player.src = shown.url;
   player.currentTime = start;
-  player.play();
+  // Another clip may pause it before it begins.
+  player.play().catch(() => {});
   at("cursor").hidden = false;
   const step = () => {
     if (player.currentTime >= end) player.pause();
-    at("cursor").style.left = `${Math.min(100, (100 * player.currentTime) / shown.seconds)}%`;
+    if (shown) at("cursor").style.left = `${Math.min(100, (100 * player.currentTime) / shown.seconds)}%`;
     if (!player.paused && !player.ended) return requestAnimationFrame(step);
     at("cursor").hidden = true;
     at("play").textContent = "Play";
@@ -309,7 +353,7 @@ function play(start = 0, end = Infinity) {
 
 async function fetched(url) {
   const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url}: the server answers ${response.status}`);
+  if (!response.ok) throw new Error(`${url}: the server answers ${response.status}; load the page again`);
   return response.blob();
 }
 
@@ -327,6 +371,7 @@ at("file").addEventListener("change", () => {
   // The same file may be chosen again.
   at("file").value = "";
 });
+at("file").addEventListener("click", (event) => busy && event.preventDefault());
 at("record").addEventListener("click", toggleRecording);
 at("retry").addEventListener("click", load);
 at("play").addEventListener("click", () => (player.paused ? play() : player.pause()));

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use js_sys::{Array, Float32Array, Reflect};
 use polymix::Error;
-use polymix::audio::{BANDS, Preprocessor, Resampler, SAMPLE_RATE, resample};
+use polymix::audio::{BANDS, Preprocessor, Resampler, SAMPLE_RATE, check_waveform, resample};
 use polymix::gpu::{Gpu, Selection};
-use polymix::models::{DeviceModel, Extractor, Recognized, Recognizer, SavedModel, StreamRecognizer};
+use polymix::models::{
+    DeviceModel, Extractor, Recognized, Recognizer, SavedModel, StreamRecognizer, check_wave,
+};
 use polymix::weights::WeightsReader;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -75,16 +77,10 @@ fn rate_in_hertz(rate: f64) -> Result<u32> {
 /// The wave at 16 kHz.
 fn wave(samples: &[f32], rate: f64) -> Result<Vec<f32>> {
     let rate = rate_in_hertz(rate)?;
-    if samples.is_empty() {
-        return Err(failure("bad-audio", "the audio holds no samples; give a longer clip"));
-    }
-    if samples.iter().any(|sample| !sample.is_finite()) {
-        return Err(failure(
-            "bad-audio",
-            "the audio holds a sample that is not finite; give samples from -1 to 1",
-        ));
-    }
-    resample(samples, rate, SAMPLE_RATE).map_err(bad_audio)
+    check_waveform(samples).map_err(bad_audio)?;
+    let wave = resample(samples, rate, SAMPLE_RATE).map_err(bad_audio)?;
+    check_wave(&wave).map_err(|error| failure("bad-audio", &format!("the audio {error}")))?;
+    Ok(wave)
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String> {
@@ -262,6 +258,10 @@ impl Stream {
         let Some(resampler) = &mut self.resampler else {
             return Err(failure("bad-audio", "the stream has ended; open another"));
         };
+        if samples.is_empty() {
+            return Ok(None);
+        }
+        check_waveform(&samples).map_err(bad_audio)?;
         let wave = resampler.push(&samples).map_err(bad_audio)?;
         match self.recognizer.push(&wave).await.map_err(bad_audio)? {
             true => recognized(self.recognizer.heard().map_err(bad_audio)?).map(Some),

@@ -19,7 +19,7 @@ export const OUT = join(ROOT, "target", "web");
 const run = promisify(execFile);
 
 /** Chromium with WebGPU, on the GPU that POLYMIX_WEB_ADAPTER names, by default the software one. */
-export async function launch(extra = []) {
+export async function launch() {
   const executablePath = ["/usr/bin/chromium", "/usr/bin/google-chrome"].find(existsSync);
   assert.ok(executablePath, "there is no chromium here; run scripts/setup test");
   const adapter = process.env.POLYMIX_WEB_ADAPTER ?? "swiftshader";
@@ -35,7 +35,9 @@ export async function launch(extra = []) {
     "--disable-domain-blocking-for-3d-apis",
     "--disable-gpu-process-crash-limit",
     "--autoplay-policy=no-user-gesture-required",
-    ...extra,
+    // A microphone that beeps, and nobody to ask.
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
   ];
   return chromium.launch({ executablePath, headless: true, args });
 }

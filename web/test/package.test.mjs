@@ -2,16 +2,16 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
-import { readFile } from "node:fs/promises";
 
-import { CORPUS, DIST, OUT, WEB, launch, open } from "./browser.mjs";
+import { CORPUS, DIST, OUT, WEB, open } from "./browser.mjs";
 import { serve } from "./server.mjs";
+import { shared } from "./shared.mjs";
 
 const run = promisify(execFile);
 const CONSUMER = join(OUT, "consumer");
@@ -26,13 +26,6 @@ before(async () => {
   await run("npm", ["install", "--offline", "--no-audit", "--no-fund", join(OUT, filename)], { cwd: CONSUMER });
 });
 
-let browser, server;
-
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
-
 test("the library is small enough to be fetched", async () => {
   const wasm = await readFile(join(DIST, "polymix_web_bg.wasm"));
   const compressed = gzipSync(wasm, { level: 9 }).length;
@@ -43,7 +36,7 @@ test("the library is small enough to be fetched", async () => {
 
 test("types are found, and hold", async () => {
   const source = `
-    import { Polymix, PolymixError, type Heard, type PolymixErrorCode, type Transcript } from "polymix";
+    import { Polymix, PolymixError, type Heard, type Mono, type PolymixErrorCode, type Transcript } from "polymix";
 
     export async function hear(file: File, samples: Float32Array): Promise<string> {
       const asr = await Polymix.load(new URL("https://example.com/model/"), {
@@ -52,6 +45,11 @@ test("types are found, and hold", async () => {
       try {
         const { text, words, rtf }: Transcript = await asr.transcribe(file);
         const stream = await asr.stream({ sampleRate: 48000, onPartial: (heard: Heard) => console.log(heard.text) });
+        const { signal } = new AbortController();
+        const listening = await asr.listen({ signal, onEnd: ({ code, message }: PolymixError) => console.log(code, message) });
+        const { text: said }: Heard = await listening.finish({ signal });
+        const mono: Mono = await asr.mono(new Int16Array(16000), { sampleRate: 16000, channel: 1, signal: null });
+        console.log(said, mono.samples.length, mono.channel === "mix");
         const partial: Heard | null = await stream.push(samples);
         const { logits } = await asr.encode(samples, { sampleRate: 16000 });
         // @ts-expect-error A path is no audio.
@@ -72,24 +70,29 @@ test("types are found, and hold", async () => {
   await run(tsc, [...options, "consumer.ts"], { cwd: CONSUMER }).catch(({ stdout }) => assert.fail(stdout));
 });
 
-test("its import works in a browser, from its own folder alone", async () => {
+test("its import works in a browser, from its own folder alone", async (t) => {
   const resolve = "for (const name of process.argv.slice(1)) console.log(import.meta.resolve(name))";
   const names = ["polymix", "polymix/model/config.json"];
   const { stdout } = await run("node", ["--input-type=module", "-e", resolve, ...names], { cwd: CONSUMER });
   const [entry, model] = stdout.trim().split("\n").map((url) => `/${relative(CONSUMER, fileURLToPath(url))}`);
-  server = await serve({ "/node_modules/": join(CONSUMER, "node_modules"), "/corpus/": CORPUS });
-  browser = await launch();
-  const page = await open(await browser.newContext(), server.url);
-  const text = await page.evaluate(
+  const own = await serve({ "/node_modules/": join(CONSUMER, "node_modules"), "/corpus/": CORPUS });
+  t.after(() => own.close());
+  const { context } = await shared();
+  const page = await open(context, own.url);
+  const [bands, refused] = await page.evaluate(
     async ([entry, model]) => {
       const { Polymix } = await import(entry);
-      const asr = await Polymix.load(new URL(".", new URL(model, location.href)));
-      const { text } = await asr.transcribe(await (await fetch("/corpus/flac/test-en-us-m7-02.flac")).blob());
+      const asr = await Polymix.load(new URL(".", new URL(model, location.href)), { warm: false });
+      const { shape } = await asr.features(await (await fetch("/corpus/flac/test-en-us-m7-02.flac")).blob());
+      // The worklet is opened before the stream is refused.
+      const refused = await asr.listen({ chunkMs: 50 }).then(() => "", ({ message }) => message);
       await asr.dispose();
-      return text;
+      return [shape[1], refused];
     },
     [entry, model],
   );
-  assert.equal(typeof text, "string");
+  assert.equal(bands, 80);
+  assert.match(refused, /chunkMs is 50/);
   assert.deepEqual(page.noise, []);
+  await page.close();
 });

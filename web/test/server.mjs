@@ -1,5 +1,5 @@
-// A static server with a strict Content-Security-Policy. `serve({ "/path/": folder })` gives folders; what is in
-// `special` answers requests by itself.
+// A static server with a strict Content-Security-Policy. `serve({ "/path/": folder })` gives folders; `special` may
+// answer instead, with a file's content or `{ status, headers, body }`.
 
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
@@ -25,20 +25,22 @@ const BLANK = "<!doctype html><html lang=en><meta charset=utf-8><title>test</tit
 
 export async function serve(folders, special = async () => null) {
   const server = createServer(async (request, response) => {
-    const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
-    const reply = (status, type, body) => {
+    const url = new URL(request.url, "http://localhost");
+    const path = decodeURIComponent(url.pathname);
+    const reply = (status, type, body, headers = {}) => {
       response.writeHead(status, {
         "Content-Type": type,
         "Content-Security-Policy": POLICY,
         "Cache-Control": "no-store",
+        ...headers,
       });
       if (body instanceof Readable) body.pipe(response);
       else response.end(body);
     };
     try {
       if (path === "/") return reply(200, TYPES[".html"], BLANK);
-      const given = await special(path, response);
-      if (given === true) return;
+      const given = await special(path, url);
+      if (given?.headers) return reply(given.status ?? 200, TYPES[extname(path)] ?? "text/plain", given.body, given.headers);
       if (given !== null) return reply(200, TYPES[extname(path)] ?? "application/octet-stream", given);
       const prefix = Object.keys(folders).find((folder) => path.startsWith(folder));
       const file = prefix && join(folders[prefix], normalize("/" + path.slice(prefix.length)));

@@ -107,7 +107,7 @@ fn draw(panel: &Panel, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>
         .axis_desc_style(("sans-serif", 16))
         .x_desc(&panel.x)
         .y_desc(y_name)
-        .x_label_formatter(&|x| format!("{x:.0}"))
+        .x_label_formatter(&|x| format!("{}", (10.0 * x).round() / 10.0))
         .y_label_formatter(&label)
         .draw()?;
     for (curve, points) in panel.curves.iter().zip(curves).filter(|(_, points)| !points.is_empty()) {

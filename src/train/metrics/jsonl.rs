@@ -1,12 +1,13 @@
 //! `metrics.jsonl`: one JSON object a line.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::data::{LeftOut, Why};
 use crate::error::{Error, Result};
+use crate::files::{Log, write_whole};
 
 /// Which phase of training a line belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,11 +52,11 @@ pub struct TrainLine {
 }
 
 /// A validation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ValidLine {
     /// Optimizer steps done.
     pub step: u64,
-    /// Mean loss over the validation data; `null` in the file if it is not finite.
+    /// Mean loss over the utterances that have one; `null` in the file if none has, or it is not finite.
     #[serde(deserialize_with = "number_or_null")]
     pub valid_loss: f64,
     /// Word error rate, a fraction (fine-tuning).
@@ -67,6 +68,18 @@ pub struct ValidLine {
     /// Masked accuracy, a fraction (pre-training).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
+    /// Utterances that the rates are of.
+    #[serde(default)]
+    pub utterances: usize,
+    /// Utterances that the loss is of, where it is of others than the rates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_utterances: Option<usize>,
+    /// What neither includes, the first few.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
+    /// How many recordings are left out for which reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out_reasons: BTreeMap<Why, usize>,
 }
 
 /// Any line of the file.
@@ -125,36 +138,28 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<Line>> {
 
 /// The file, open for more lines.
 #[derive(Debug)]
-pub(super) struct Journal {
-    path: PathBuf,
-    file: File,
-}
+pub(super) struct Journal(Log);
 
 impl Journal {
     /// Opens `path` and drops what is there of steps after `step`.
-    pub(super) fn open(path: PathBuf, step: u64) -> Result<Self> {
-        let failed = |error: std::io::Error| Error::file(&path, format!("cannot write the metrics: {error}"));
+    pub(super) fn open(path: &Path, step: u64) -> Result<Self> {
         let mut kept = Vec::new();
         if step > 0 {
-            for line in read(&path)?.iter().filter(|line| line.step() <= step) {
+            for line in read(path)?.iter().filter(|line| line.step() <= step) {
                 match line {
                     Line::Train(line) => push(&mut kept, line),
                     Line::Valid(line) => push(&mut kept, line),
                 }
             }
         }
-        let aside = path.with_extension("jsonl.new");
-        std::fs::write(&aside, kept).and_then(|()| std::fs::rename(&aside, &path)).map_err(failed)?;
-        let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
-        Ok(Self { path, file })
+        write_whole(path, &kept)?;
+        Ok(Self(Log::open(path)?))
     }
 
     pub(super) fn append(&mut self, line: &impl Serialize) -> Result<()> {
         let mut bytes = Vec::new();
         push(&mut bytes, line);
-        self.file
-            .write_all(&bytes)
-            .map_err(|error| Error::file(&self.path, format!("cannot write the metrics: {error}")))
+        self.0.append(&bytes)
     }
 }
 
@@ -193,11 +198,29 @@ pub(super) mod tests {
             json,
             r#"{"step":10,"phase":"pretrain","loss":9.0,"accuracy":0.25,"grad_norm":1.5,"lr":0.001,"audio_seconds":64.0,"step_ms":250.5,"gpu_bytes":1073741824}"#
         );
-        let valid = ValidLine { step: 3, valid_loss: 1.5, wer: Some(0.5), cer: Some(0.25), accuracy: None };
+        let valid = ValidLine {
+            step: 3,
+            valid_loss: 1.5,
+            wer: Some(0.5),
+            cer: Some(0.25),
+            utterances: 7,
+            left_out: vec![LeftOut {
+                audio_filepath: "a.wav".into(),
+                origin: "m.jsonl:3".into(),
+                reason: "is empty".into(),
+            }],
+            left_out_reasons: BTreeMap::from([(Why::Unreadable, 1)]),
+            ..ValidLine::default()
+        };
+        let json = serde_json::to_string(&valid).unwrap();
         assert_eq!(
-            serde_json::to_string(&valid).unwrap(),
-            r#"{"step":3,"valid_loss":1.5,"wer":0.5,"cer":0.25}"#
+            json,
+            r#"{"step":3,"valid_loss":1.5,"wer":0.5,"cer":0.25,"utterances":7,"left_out":[{"audio_filepath":"a.wav","origin":"m.jsonl:3","reason":"is empty"}],"left_out_reasons":{"unreadable":1}}"#
         );
+        assert_eq!(serde_json::from_str::<ValidLine>(&json).unwrap(), valid);
+        // As earlier versions wrote it.
+        let old: ValidLine = serde_json::from_str(r#"{"step":3,"valid_loss":1.5,"wer":0.5}"#).unwrap();
+        assert_eq!(old, ValidLine { step: 3, valid_loss: 1.5, wer: Some(0.5), ..ValidLine::default() });
     }
 
     #[test]
@@ -229,7 +252,7 @@ pub(super) mod tests {
             for content in [bytes, text.into_bytes()] {
                 std::fs::write(&path, content).unwrap();
                 let _ = read(&path);
-                let _ = Journal::open(path.clone(), 3);
+                let _ = Journal::open(&path, 3);
             }
         }
     }

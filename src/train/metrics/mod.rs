@@ -30,7 +30,7 @@ impl MetricsWriter {
     /// When a file there cannot be read or written.
     pub fn open(folder: impl AsRef<Path>, step: u64) -> Result<Self> {
         let folder = folder.as_ref().to_path_buf();
-        let journal = Journal::open(folder.join("metrics.jsonl"), step)?;
+        let journal = Journal::open(&folder.join("metrics.jsonl"), step)?;
         let mut events = EventWriter::create(&folder)?;
         if step > 0 {
             events.restart(step + 1)?;
@@ -64,6 +64,7 @@ impl MetricsWriter {
     pub fn valid(&mut self, line: &ValidLine) -> Result<()> {
         self.journal.append(line)?;
         let mut scalars = vec![("valid/loss", line.valid_loss)];
+        scalars.retain(|(_, loss)| !loss.is_nan());
         let optional = [("valid/wer", line.wer), ("valid/cer", line.cer), ("valid/accuracy", line.accuracy)];
         scalars.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
         self.events.scalars(line.step, &scalars)
@@ -86,7 +87,7 @@ mod tests {
     fn a_resumed_run_forgets_what_came_after_its_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
         let train = |step| TrainLine { step, ..jsonl::tests::train_line() };
-        let valid = ValidLine { step: 20, valid_loss: 2.0, wer: Some(0.5), cer: None, accuracy: None };
+        let valid = ValidLine { step: 20, valid_loss: 2.0, wer: Some(0.5), ..ValidLine::default() };
         let mut metrics = MetricsWriter::open(folder.path(), 0).unwrap();
         for step in [10, 20, 30] {
             metrics.train(&train(step)).unwrap();

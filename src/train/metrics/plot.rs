@@ -7,6 +7,7 @@ use plotters::style::RGBColor;
 use super::chart::{self, COLORS, Curve, Panel, Points};
 use super::{Line, Phase};
 use crate::error::{Error, Result};
+use crate::files::write_whole;
 
 /// At most so many points a curve; more are averaged in groups of neighbours.
 const POINTS: usize = 600;
@@ -22,7 +23,7 @@ pub fn plot_loss(lines: &[Line], path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let svg = chart::svg(&[panel(lines)], (900, 520))
         .map_err(|error| Error::file(path, format!("cannot draw the losses: {error}")))?;
-    std::fs::write(path, svg).map_err(|error| Error::file(path, format!("cannot write the plot: {error}")))
+    write_whole(path, svg.as_bytes())
 }
 
 fn panel(lines: &[Line]) -> Panel {
@@ -104,7 +105,7 @@ mod tests {
     }
 
     fn valid(step: u64, valid_loss: f64) -> Line {
-        Line::Valid(ValidLine { step, valid_loss, wer: None, cer: None, accuracy: None })
+        Line::Valid(ValidLine { step, valid_loss, ..ValidLine::default() })
     }
 
     #[test]

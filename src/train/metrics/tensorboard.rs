@@ -5,20 +5,16 @@
 //! file_version = 3 (text), summary = 5 of values = 1 of tag = 1 (text) and simple_value = 2 (float),
 //! session_log = 7 of status = 1 (varint).
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use web_time::{SystemTime, UNIX_EPOCH};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::files::Log;
 
 /// An open `events.out.tfevents.*` file.
 #[derive(Debug)]
-pub struct EventWriter {
-    path: PathBuf,
-    file: File,
-}
+pub struct EventWriter(Log);
 
 impl EventWriter {
     /// Begins a new file in `folder`.
@@ -26,12 +22,17 @@ impl EventWriter {
     /// # Errors
     /// When the file cannot be written.
     pub fn create(folder: impl AsRef<Path>) -> Result<Self> {
-        let name = format!("events.out.tfevents.{}.{}.polymix", now() as u64, std::process::id());
-        let path = folder.as_ref().join(name);
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        let file =
-            file.map_err(|error| Error::file(&path, format!("cannot create the event file: {error}")))?;
-        let mut writer = Self { path, file };
+        // What another writer of the same second and number left may end in the middle of a record.
+        let process = std::process::id();
+        let mut second = now() as u64;
+        let log = loop {
+            let name = format!("events.out.tfevents.{second}.{process}.polymix");
+            match Log::create(&folder.as_ref().join(name))? {
+                Some(log) => break log,
+                None => second += 1,
+            }
+        };
+        let mut writer = Self(log);
         writer.write(&event(0, &field(3, b"brain.Event:2")))?;
         Ok(writer)
     }
@@ -63,10 +64,7 @@ impl EventWriter {
     }
 
     fn write(&mut self, data: &[u8]) -> Result<()> {
-        let record = record(data);
-        self.file
-            .write_all(&record)
-            .map_err(|error| Error::file(&self.path, format!("cannot write the event file: {error}")))
+        self.0.append(&record(data))
     }
 }
 
@@ -174,7 +172,7 @@ mod tests {
         let mut writer = EventWriter::create(folder.path()).unwrap();
         writer.restart(300).unwrap();
         writer.scalars(300, &[("a", 1.0), ("bc", -2.5)]).unwrap();
-        let records = records(&std::fs::read(&writer.path).unwrap());
+        let records = records(&std::fs::read(writer.0.path()).unwrap());
         // Each begins with the tag of wall_time and its 8 bytes.
         let contents: Vec<&[u8]> = records.iter().map(|record| &record[9..]).collect();
         assert!(records.iter().all(|record| record[0] == 0x09));

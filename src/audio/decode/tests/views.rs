@@ -1,0 +1,119 @@
+//! Parts, channels and places of recordings.
+
+use std::sync::Arc;
+
+use super::*;
+
+fn span(bytes: &[u8], start: f64, seconds: Option<f64>) -> Result<Audio> {
+    Recording { span: Some(Span { start, seconds }), ..memory(bytes) }.read()
+}
+
+/// A wave that repeats nowhere.
+fn chirp(samples: usize) -> Vec<i16> {
+    (0..samples).map(|i| (9000.0 * ((i as f64).powf(1.4) * 0.01).sin()) as i16).collect()
+}
+
+#[test]
+fn parts_are_what_a_cut_of_the_whole_is() {
+    let plain = wav(1, 16_000, &pcm16(&chirp(16_000)));
+    let whole = heard(&plain).samples;
+    for (start, end) in [(0usize, 160usize), (1, 2), (4000, 12_000), (15_999, 16_000)] {
+        let part = span(&plain, start as f64 / 16e3, Some((end - start) as f64 / 16e3)).expect("a part");
+        assert_eq!(part.samples, whole[start..end], "{start} to {end}");
+    }
+    assert_eq!(span(&plain, 0.75, None).expect("the rest").samples, whole[12_000..]);
+    // Where the rate changes, the part's ends are not the whole's, but what is between them.
+    let inner = |bytes: &[u8], exact: f32| {
+        let whole = heard(bytes).samples;
+        let part = span(bytes, 0.1, Some(0.15)).expect("a part").samples;
+        assert_eq!(part.len(), 2400);
+        let error = (100..2300).map(|i| (part[i] - whole[1600 + i]).abs()).fold(0.0, f32::max);
+        assert!(error <= exact, "{error}");
+    };
+    let stereo: Vec<i16> = chirp(22_050).iter().flat_map(|&x| [x, x / 2]).collect();
+    inner(&wav(2, 44_100, &pcm16(&stereo)), 0.0);
+    inner(FLAC, 0.0);
+    inner(OPUS, 1e-6);
+    inner(M4A, 0.0);
+    inner(OGG, 1e-6);
+}
+
+#[test]
+fn parts_that_are_not_there_are_named() {
+    let plain = wav(1, 16_000, &pcm16(&chirp(16_000)));
+    for bytes in [&plain[..], FLAC, OGG, OPUS, M4A] {
+        for (start, seconds) in [(1.5, Some(0.5)), (0.2, Some(9.0)), (1.0, None)] {
+            let message = span(bytes, start, seconds).expect_err("no such part").to_string();
+            assert!(message.contains("is not there") && message.contains(" from "), "{message}");
+            let recording = Recording { span: Some(Span { start, seconds }), ..memory(bytes) };
+            assert!(recording.duration().is_err());
+        }
+    }
+    let recording = Recording { span: Some(Span { start: 0.25, seconds: Some(0.5) }), ..memory(&plain) };
+    assert_eq!(recording.duration().expect("a header"), 0.5);
+    // Manifests round to two digits.
+    assert_eq!(span(&plain, 0.5, Some(0.505)).expect("a part").samples.len(), 8000);
+}
+
+#[test]
+fn a_channel_can_be_taken() {
+    let pairs: Vec<i16> = chirp(400).iter().flat_map(|&x| [x, x / 3]).collect();
+    let stereo = wav(2, 16_000, &pcm16(&pairs));
+    let only = |channel| Recording { channel: Channel::Only(channel), ..memory(&stereo) }.read();
+    let (left, right) = (only(1).expect("left").samples, only(2).expect("right").samples);
+    let mean: Vec<f32> = left.iter().zip(&right).map(|(l, r)| (l + r) * 0.5).collect();
+    assert_eq!(heard(&stereo).samples, mean);
+    assert_eq!(left, heard(&wav(1, 16_000, &pcm16(&chirp(400)))).samples);
+    for channel in [0, 3] {
+        let message = only(channel).expect_err("no such channel").to_string();
+        assert!(
+            message.contains("has 2 channels") && message.contains(&format!("channel {channel}")),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn channels_that_cancel_are_noticed() {
+    let stereo = |share: f64| {
+        let pairs: Vec<i16> = chirp(4000).iter().flat_map(|&x| [x, (f64::from(x) * share) as i16]).collect();
+        wav(2, 16_000, &pcm16(&pairs))
+    };
+    assert!(refused(&stereo(-1.0)).contains("--channel 1"));
+    assert!(refused(&stereo(-0.96)).contains("--channel 1"));
+    let weak = heard(&stereo(-0.8));
+    assert!(weak.notes[0].contains("mostly cancel"), "{:?}", weak.notes);
+    for share in [1.0, 0.0, -0.2] {
+        assert!(heard(&stereo(share)).notes.is_empty(), "{share}");
+    }
+    // Silence may cancel, and a channel alone cannot.
+    assert_eq!(heard(&wav(2, 16_000, &pcm16(&[0; 800]))).samples, [0.0; 400]);
+    let left = Recording { channel: Channel::Only(1), ..memory(&stereo(-1.0)) };
+    assert_eq!(left.read().expect("left").samples.len(), 4000);
+}
+
+#[test]
+fn files_members_and_pipes_are_one() {
+    let folder = TempDir::new().expect("a folder");
+    let bytes = wav(1, 16_000, &pcm16(&SAMPLES));
+    let archive = file(&folder, "a.tar", &[&[1; 512][..], &bytes, &[2; 300]].concat());
+    let length = bytes.len() as u64;
+    let member = |start, bytes| Recording {
+        place: Place::Member { archive: archive.clone(), name: "x.wav".into(), start, bytes },
+        span: None,
+        channel: Channel::Mix,
+    };
+    assert_eq!(member(512, length).read().expect("a member").samples, expected());
+    assert_eq!(member(512, length).duration().expect("a member"), 6.0 / 16_000.0);
+    let message = member(512, 4000).read().expect_err("too long").to_string();
+    assert!(message.contains("a.tar/x.wav") && message.contains("cut short"), "{message}");
+    assert_eq!(
+        Recording::named(file(&folder, "a.wav", &bytes)).expect("a file").read().expect("").samples,
+        expected()
+    );
+    let piped = read_pipe(bytes.as_slice()).expect("audio");
+    let place = Place::Memory { name: "standard input".into(), bytes: Arc::from(piped) };
+    assert_eq!(Recording { place, ..memory(&[]) }.read().expect("audio").samples, expected());
+    // What is no audio is not read on.
+    assert!(read_pipe(std::io::repeat(0)).expect_err("zeros").contains("not audio"));
+}

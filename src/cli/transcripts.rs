@@ -1,0 +1,112 @@
+//! Transcripts on their way out: to stdout one after another, or to a file each.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::arguments::Format;
+use super::output::{print, to_json};
+use crate::error::{Error, Result};
+use crate::files::{make_folder, write_whole};
+use crate::text::{Word, cues, srt, vtt};
+
+/// What was heard in a recording: an element of what `--json` prints.
+#[derive(Debug, Serialize)]
+pub(super) struct Transcript {
+    pub audio_filepath: String,
+    pub text: String,
+    pub words: Vec<Word>,
+    pub audio_seconds: f64,
+    pub seconds: f64,
+    /// With `--stream`, what was heard by when.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partials: Vec<Partial>,
+}
+
+/// The text after a chunk that changed it.
+#[derive(Debug, Serialize)]
+pub(super) struct Partial {
+    pub audio_seconds: f64,
+    pub text: String,
+}
+
+/// Takes transcripts as they come. Whatever ends the command, what was written is whole: lines, or a document.
+pub(super) struct Sink<'a> {
+    format: Format,
+    folder: Option<&'a Path>,
+    /// Elements of the document on stdout, while it is open.
+    open: Option<usize>,
+}
+
+impl<'a> Sink<'a> {
+    /// Writes in `format` to stdout, or to files in `folder`, which is made where it is missing.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, or subtitles of more than one of `recordings` would go to stdout.
+    pub fn new(format: Format, folder: Option<&'a Path>, recordings: usize) -> Result<Self> {
+        match folder {
+            Some(folder) => make_folder(folder)?,
+            None if recordings > 1 && matches!(format, Format::Srt | Format::Vtt) => {
+                return Err(Error::usage(format!(
+                    "subtitles are of one recording, and here are {recordings}; give --out DIR for a file each"
+                )));
+            }
+            None => {}
+        }
+        Ok(Self { format, folder, open: (folder.is_none() && format == Format::Json).then_some(0) })
+    }
+
+    /// Writes the next transcript; files have the name `stem`.
+    ///
+    /// # Errors
+    /// When stdout or the file cannot be written.
+    pub fn write(&mut self, stem: &str, transcript: &Transcript) -> Result<()> {
+        if let Some(folder) = self.folder {
+            let (ending, text) = self.file(transcript)?;
+            let path: PathBuf = folder.join(format!("{stem}.{ending}"));
+            return write_whole(&path, text.as_bytes());
+        }
+        match &mut self.open {
+            // Whole lines, so that a bar on the same terminal does not hide a part of them.
+            Some(written) => {
+                let element = to_json(transcript)?.replace('\n', "\n  ");
+                let begin = if *written == 0 { "[\n  " } else { ", " };
+                *written += 1;
+                print(format!("{begin}{element}"))
+            }
+            None if self.format == Format::Txt => {
+                print(format!("{}\t{}", transcript.audio_filepath, transcript.text))
+            }
+            None => print(self.file(transcript)?.1),
+        }
+    }
+
+    /// The ending and text of a file of one transcript.
+    fn file(&self, transcript: &Transcript) -> Result<(&'static str, String)> {
+        Ok(match self.format {
+            Format::Txt => ("txt", format!("{}\n", transcript.text)),
+            Format::Json => ("json", to_json(&[transcript])? + "\n"),
+            Format::Srt => ("srt", srt(&cues(&transcript.words))),
+            Format::Vtt => ("vtt", vtt(&cues(&transcript.words))),
+        })
+    }
+
+    /// Ends the document.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub fn close(&mut self) -> Result<()> {
+        match self.open.take() {
+            Some(0) => print("[]"),
+            Some(_) => print("]"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Sink<'_> {
+    /// The command fails; what it wrote is a document all the same.
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}

@@ -1,0 +1,24 @@
+//! How files come to be: whole or not at all.
+//!
+//! Everything that is written goes through this room. A file or folder is made aside, under its name with `.partial`
+//! at the end, flushed to the disk and put in its place by one rename, so that a process that is killed at any moment
+//! leaves the old or the new one, whole. What it leaves aside is taken over by the next one that writes there, or
+//! removed by [`clean`].
+//!
+//! Links are followed: what they point to is written, and they stay. Devices and pipes are written through.
+
+mod folder;
+mod log;
+mod operation;
+mod place;
+mod refusal;
+#[cfg(test)]
+mod tests;
+mod whole;
+
+pub use folder::{NewFolder, clean, make_folder, remove_file, remove_folder, standing};
+pub use log::Log;
+#[doc(hidden)]
+pub use operation::{Fault, Operation, inject};
+pub(crate) use refusal::refused;
+pub use whole::{NewFile, write_whole};

@@ -1,0 +1,66 @@
+//! The model card of a run.
+
+use super::metrics::Phase;
+use super::run::Run;
+
+impl Run<'_> {
+    /// The model card: what it was trained on, what its score is of, what neither includes.
+    pub(super) fn card(&self) -> String {
+        let phase = match self.task.phase() {
+            Phase::Pretrain => "BEST-RQ pre-training",
+            Phase::Finetune => "CTC fine-tuning",
+        };
+        let best = match (self.state.best, &self.state.best_of) {
+            (Some(best), of) => {
+                let score = match self.task.phase() {
+                    Phase::Pretrain => format!("validation loss {best:.4}"),
+                    Phase::Finetune => format!("validation WER {:.2} %", 100.0 * best),
+                };
+                of.as_ref().map_or(score.clone(), |of| format!("{score} at step {}, {}", of.step, of.of()))
+            }
+            (None, _) => "not validated".to_owned(),
+        };
+        let left_out = self.train_named.all();
+        let mut lists = String::new();
+        let validation = self.state.best_of.iter().flat_map(|of| &of.left_out);
+        let training = left_out.iter().map(|(_, one)| one);
+        for (what, count, list) in [
+            (
+                "the score",
+                self.state.best_of.as_ref().map_or(0, |of| of.left_out_reasons.values().sum()),
+                validation.collect::<Vec<_>>(),
+            ),
+            ("training", left_out.len(), training.take(10).collect()),
+        ] {
+            if !list.is_empty() {
+                lists += &format!("\nLeft out of {what}, {count} in all:\n\n");
+                list.iter().for_each(|one| lists += &format!("* {one}\n"));
+            }
+        }
+        let capabilities = self.stepper.executor.gpu().capabilities();
+        format!(
+            "# polymix model\n\n\
+             A Conformer of {layers} layers, width {width}, mixer {mixer}, with {parameters} trainable \
+             parameters, after {phase}.\n\n\
+             | | |\n|---|---|\n\
+             | data | {examples} examples, {hours:.2} hours; left out: {left_out} |\n\
+             | steps | {step} of {steps} |\n\
+             | result | {best} |\n\
+             | seed | {seed} |\n\
+             | adapter | {backend} {adapter} |\n\
+             | command | `{command}` |\n{lists}",
+            layers = self.recipe.model.layers,
+            width = self.recipe.model.d_model,
+            mixer = self.recipe.model.mixer.label(),
+            parameters = self.stepper.parameters.trainable(),
+            examples = self.train.examples.list.len(),
+            hours = self.train.examples.hours(),
+            step = self.state.step,
+            steps = self.steps,
+            seed = self.state.seed,
+            backend = capabilities.backend,
+            adapter = capabilities.adapter,
+            command = self.command,
+        )
+    }
+}

@@ -1,0 +1,144 @@
+//! From sources to batches: lengths, examples, statistics.
+
+use std::sync::Arc;
+
+use super::named::Named;
+use super::run::{Progress, Source};
+use super::setup::Request;
+use super::start::Start;
+use super::stop;
+use crate::audio::{Augmentation, Normalization, Padding, Preprocessor, Stats};
+use crate::data::{
+    BatchSize, BucketConfig, Corpus, ExampleConfig, Examples, Exclusions, Identity, Lengths, LoaderConfig,
+    Order, statistics,
+};
+use crate::error::{Error, Result};
+use crate::models::PreprocessorConfig;
+use crate::recipe::{AugmentationConfig, DataConfig, Normalization as Wanted};
+
+/// How a phase reads audio.
+pub(super) struct Data<'a> {
+    pub request: &'a Request,
+    pub config: &'a DataConfig,
+    pub silence: f64,
+    pub padding: Padding,
+    pub augmentation: Option<&'a AugmentationConfig>,
+}
+
+impl Data<'_> {
+    /// The examples of a corpus; what it lacks is named.
+    fn list(&self, corpus: Arc<Corpus>, named: &mut Named, progress: &mut dyn Progress) -> Result<Listed> {
+        let config = ExampleConfig {
+            min_seconds: self.config.min_seconds,
+            max_seconds: Some(self.config.max_seconds),
+            window_seconds: self.config.window_seconds,
+            string_seconds: self.config.string_seconds,
+            string_gap_seconds: self.config.string_gap_seconds,
+        };
+        stop::check()?;
+        progress.begin("lengths", corpus.utterances.len() as u64);
+        let mut lengths = Lengths::measure(&corpus, self.request.strict, &mut |done, _| {
+            progress.advance(done as u64);
+            stop::check()
+        })?;
+        named.say_differing(std::mem::take(&mut lengths.differing));
+        let examples = Examples::build(&corpus, &lengths, &config, self.request.recipe.run.seed)?;
+        named.say_all(&examples.left_out);
+        let identity = Identity::of(&corpus, &lengths);
+        Ok(Listed { corpus, identity, examples })
+    }
+
+    fn loader(&self, preprocessor: &PreprocessorConfig, order: Order) -> LoaderConfig {
+        let batch = match (self.config.batch_utterances, self.config.batch_seconds) {
+            (Some(utterances), _) => BatchSize::Utterances(utterances),
+            (None, seconds) => BatchSize::Seconds(seconds.unwrap_or(60.0)),
+        };
+        let (buckets, group_by_length) = (self.config.buckets, self.config.group_by_length);
+        let buckets = BucketConfig { batch, buckets, group_by_length };
+        let seed = self.request.recipe.run.seed;
+        let mut config = LoaderConfig::new(preprocessor.preprocessor(), buckets, order, seed);
+        config.strict = self.request.strict;
+        if let (Order::Shuffled, Some(wanted)) = (order, self.augmentation) {
+            config.augmentation = Some(augmentation(wanted));
+        }
+        config
+    }
+
+    /// Training data, and how audio becomes features: as `start` says, else by the statistics of these data.
+    pub fn train(
+        &self,
+        corpus: Arc<Corpus>,
+        start: &Start,
+        named: &mut Named,
+        progress: &mut dyn Progress,
+    ) -> Result<(Source, PreprocessorConfig)> {
+        let Listed { corpus, identity, examples } = self.list(corpus, named, progress)?;
+        progress.message(&format!(
+            "{} examples, {:.2} hours; left out: {}",
+            examples.list.len(),
+            examples.hours(),
+            examples.left_out
+        ));
+        let known = start.preprocessor().map(|config| config.normalization.clone());
+        let normalization = match (known, self.request.recipe.features.normalization) {
+            (Some(known), _) => known,
+            (None, Wanted::Sentence) => Normalization::Sentence,
+            (None, Wanted::Global) => {
+                let identity = Normalization::Global(Stats::identity());
+                let plain = Preprocessor::new(self.silence, identity, self.padding);
+                progress.begin("statistics", examples.list.len() as u64);
+                let (strict, mut left_out) = (self.request.strict, Exclusions::default());
+                let stats = statistics(&corpus, &examples, &plain, strict, &mut left_out, &mut |done, _| {
+                    progress.advance(done as u64);
+                    stop::check()
+                });
+                named.say_all(&left_out);
+                Normalization::Global(stats?)
+            }
+        };
+        let preprocessor = PreprocessorConfig {
+            sampling_rate: crate::audio::SAMPLE_RATE,
+            silence: self.silence,
+            normalization,
+            padding: self.padding,
+        };
+        let config = self.loader(&preprocessor, Order::Shuffled);
+        Ok((Source::new(corpus, identity, examples, config), preprocessor))
+    }
+
+    /// What there is of validation data, if they were asked for.
+    pub fn valid(&self, named: &mut Named, progress: &mut dyn Progress) -> Result<Option<Listed>> {
+        if self.request.valid.is_empty() {
+            return Ok(None);
+        }
+        let corpus = Arc::new(Corpus::load(&self.request.valid)?);
+        let listed = self.list(corpus, named, progress).map_err(|error| match error {
+            Error::Invalid(message) => Error::invalid(format!("the validation data: {message}")),
+            other => other,
+        });
+        listed.map(Some)
+    }
+
+    /// Batches of validation data.
+    pub fn valid_source(&self, listed: Listed, preprocessor: &PreprocessorConfig) -> Source {
+        let Listed { corpus, identity, examples } = listed;
+        Source::new(corpus, identity, examples, self.loader(preprocessor, Order::Sorted))
+    }
+}
+
+/// The examples of a corpus.
+pub(super) struct Listed {
+    pub corpus: Arc<Corpus>,
+    identity: Identity,
+    examples: Examples,
+}
+
+fn augmentation(config: &AugmentationConfig) -> Augmentation {
+    Augmentation {
+        speeds: config.speeds.clone(),
+        bands: config.notch_bands,
+        chunks: config.zero_chunks,
+        chunk_samples: config.chunk_samples,
+        ..Augmentation::default()
+    }
+}

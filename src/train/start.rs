@@ -1,0 +1,339 @@
+//! Where a run begins: anew, from a checkpoint, or from a saved model; and what these fix.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::checkpoint::{Checkpoint, State};
+use super::lock::RunLock;
+use super::metrics::Phase;
+use super::setup::Request;
+use crate::audio::Normalization;
+use crate::data::{Corpus, Identity};
+use crate::error::{Error, Result};
+use crate::graph::Parameter;
+use crate::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
+use crate::recipe::{
+    Difference, Head, ModelConfig, Normalization as Wanted, Recipe, VocabularySource, listed,
+};
+use crate::text::{Vocabulary, normalize};
+use crate::weights::Weights;
+
+/// What a run starts from, checked against the request.
+pub(super) struct Start {
+    /// Held as long as the run goes on.
+    pub _lock: RunLock,
+    pub checkpoint: Option<Checkpoint>,
+    pub init: Option<SavedModel>,
+    /// Whether the head of `init` is of use.
+    pub keeps_head: bool,
+    /// Keys that may change when a run is resumed, and have.
+    changed: Vec<Difference>,
+}
+
+impl Start {
+    /// # Errors
+    /// When another process has the run, it holds what was not asked for, or the recipe contradicts what a checkpoint
+    /// or model fixes, key by key.
+    pub fn new(request: &Request, phase: Phase) -> Result<Self> {
+        let lock = RunLock::take(&request.out)?;
+        if !request.resume && request.out.join("checkpoints").is_dir() {
+            let message = "holds a run already; go on with --resume, or give another --out";
+            return Err(Error::file(&request.out, message));
+        }
+        let mut start =
+            Self { _lock: lock, checkpoint: None, init: None, keeps_head: false, changed: Vec::new() };
+        if request.resume {
+            Checkpoint::clean(&request.out)?;
+            start.checkpoint = Checkpoint::newest(&request.out)?;
+            match &mut start.checkpoint {
+                None => tracing::warn!(
+                    "{}: there is no checkpoint to resume from; the run begins anew",
+                    request.out.display()
+                ),
+                Some(checkpoint) => {
+                    complete(&mut checkpoint.state, &request.out)?;
+                    start.changed = resumable(&checkpoint.state, request, phase)?;
+                }
+            }
+        }
+        if let (None, Some(path)) = (&start.checkpoint, &request.init) {
+            let model = SavedModel::load(path)?;
+            start.keeps_head = initial(path, &model, &request.recipe, phase)?;
+            start.init = Some(model);
+        }
+        Ok(start)
+    }
+
+    /// How audio becomes features, where that is fixed already.
+    pub fn preprocessor(&self) -> Option<&PreprocessorConfig> {
+        let resumed = self.checkpoint.as_ref().map(|checkpoint| &checkpoint.state.preprocessor);
+        resumed.or(self.init.as_ref().map(|model| &model.preprocessor))
+    }
+
+    /// The alphabet of the run.
+    ///
+    /// # Errors
+    /// When a training text has characters that a fixed alphabet lacks; the message names them.
+    pub fn vocabulary(&self, corpus: &Corpus, recipe: &Recipe) -> Result<Vocabulary> {
+        let fixed = match (&self.checkpoint, &self.init) {
+            (Some(checkpoint), _) => checkpoint.state.vocabulary.as_ref(),
+            (None, Some(model)) if self.keeps_head => model.vocabulary.as_ref(),
+            _ => None,
+        };
+        let (vocabulary, remedy) = match (fixed, recipe.finetune.vocabulary) {
+            (Some(fixed), _) if self.checkpoint.is_some() => {
+                (fixed.clone(), "a resumed run keeps its alphabet; correct the texts, or begin a new run")
+            }
+            (Some(fixed), _) => (
+                fixed.clone(),
+                "the model that --init names keeps its alphabet; correct the texts, or set finetune.new_head = true \
+                 for a new head",
+            ),
+            (None, VocabularySource::English) => (
+                Vocabulary::english(),
+                "correct the texts, or train with finetune.vocabulary = \"transcripts\"",
+            ),
+            (None, VocabularySource::Transcripts) => (Vocabulary::from_transcripts(corpus.texts()?)?, ""),
+        };
+        let known: BTreeSet<char> =
+            (1..vocabulary.len() as u32).filter_map(|id| vocabulary.token(id)?.chars().next()).collect();
+        let mut lacking: BTreeMap<char, usize> = BTreeMap::new();
+        let mut first = None;
+        for utterance in &corpus.utterances {
+            let text = normalize(utterance.text.as_deref().unwrap_or_default());
+            let foreign: BTreeSet<char> =
+                text.chars().filter(|character| !known.contains(character)).collect();
+            if !foreign.is_empty() {
+                first.get_or_insert((&utterance.origin, text));
+            }
+            foreign.into_iter().for_each(|character| *lacking.entry(character).or_default() += 1);
+        }
+        let Some((origin, text)) = first else { return Ok(vocabulary) };
+        let counts: Vec<String> =
+            lacking.iter().map(|(character, texts)| format!("{character:?} in {texts}")).collect();
+        Err(Error::file(
+            origin,
+            format!(
+                "the text {text:?} has characters outside the vocabulary of {}; in all texts: {}; {remedy}",
+                vocabulary.len() - 1,
+                counts.join(", ")
+            ),
+        ))
+    }
+
+    /// Compares the training data with those of the checkpoint, and tells where to go on: whether the position in
+    /// them still means the same. `news` is told what differs.
+    ///
+    /// # Errors
+    /// When the recordings are others, and that was not asked for.
+    pub fn same_batches(
+        &self,
+        now: &Identity,
+        request: &Request,
+        news: &mut dyn FnMut(String),
+    ) -> Result<bool> {
+        let Some(before) = self.checkpoint.as_ref().and_then(|checkpoint| checkpoint.state.corpus) else {
+            return Ok(true);
+        };
+        let told =
+            |identity: &Identity| format!("{} recordings, {:.3} s", identity.recordings, identity.seconds);
+        let mut same = true;
+        if before.audio != now.audio {
+            let differs = format!("the training data are {} (were {})", told(now), told(&before));
+            if !request.other_data {
+                return Err(Error::file(
+                    &request.out,
+                    format!("{differs}; give the run's own, or go on with these by --other-data"),
+                ));
+            }
+            news(format!("{differs}; the run goes on with them from the next epoch"));
+            same = false;
+        } else if before.texts != now.texts {
+            news("training texts are others than before; the run goes on with them".to_owned());
+        }
+        if !self.changed.is_empty() {
+            news(format!("the run goes on with {}", listed(&self.changed)));
+        }
+        if self.changed.iter().any(|change| of_batches(&change.key)) {
+            news("what makes batches has changed: they begin with the next epoch".to_owned());
+            same = false;
+        }
+        Ok(same)
+    }
+}
+
+/// Fills what a checkpoint of an earlier version lacks from what its run wrote beside it.
+fn complete(state: &mut State, run: &Path) -> Result<()> {
+    if state.recipe.is_some() && state.phase.is_some() {
+        return Ok(());
+    }
+    tracing::warn!(
+        "the checkpoint of step {} is of an earlier version: what fixes the run is taken from recipe.toml and last in \
+         {}, and its training data are not compared",
+        state.step,
+        run.display()
+    );
+    let recipe = Recipe::load::<&str>(run.join("recipe.toml"), &[])?;
+    state.recipe = Some(recipe.to_json());
+    let read = |name: &str| {
+        let path = run.join("last").join(name);
+        std::fs::read_to_string(&path).map_err(|e| {
+            Error::file(
+                &path,
+                format!("cannot be read ({e}); without it the run cannot be resumed by this version"),
+            )
+        })
+    };
+    let config = SavedConfig::from_json(&read("config.json")?)?;
+    state.phase = Some(match config.kind {
+        ModelKind::BestRq { .. } => Phase::Pretrain,
+        ModelKind::Ctc(_) => Phase::Finetune,
+    });
+    if state.phase == Some(Phase::Finetune) {
+        state.vocabulary = Some(Vocabulary::from_json(&read("vocab.json")?)?);
+    }
+    Ok(())
+}
+
+fn name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Pretrain => "pretrain",
+        Phase::Finetune => "finetune",
+    }
+}
+
+/// Whether the order of batches follows from the key.
+fn of_batches(key: &str) -> bool {
+    let of = |section: &str| key.strip_prefix(section).is_some_and(|rest| rest.starts_with(".data."));
+    of("pretrain") || of("finetune") || key.starts_with("finetune.augmentation.")
+}
+
+/// The keys that differ from the checkpoint's and may.
+///
+/// # Errors
+/// When the run is of the other phase, or a key that it fixes differs; all of them are named.
+fn resumable(state: &State, request: &Request, phase: Phase) -> Result<Vec<Difference>> {
+    if let Some(began) = state.phase.filter(|&began| began != phase) {
+        let message = format!("is a run of `polymix {}`; resume it with that", name(began));
+        return Err(Error::usage(format!("{}: {message}", request.out.display())));
+    }
+    let recipe = &request.recipe;
+    let before = state.recipe.as_ref().map(Recipe::from_json).transpose().map_err(|error| {
+        let message =
+            format!("the recipe in the checkpoint of step {} is not understood: {error}", state.step);
+        Error::file(&request.out, message)
+    })?;
+    let Some(before) = before else { return Ok(Vec::new()) };
+    let architecture = recipe.model.architecture_differences(&before.model);
+    let fixes = |key: &str| {
+        let own: &[&str] = match phase {
+            Phase::Pretrain => &["pretrain.codes", "pretrain.code_dim"],
+            Phase::Finetune => {
+                &["finetune.head", "finetune.head_width", "finetune.vocabulary", "finetune.new_head"]
+            }
+        };
+        key == "run.seed" || key.starts_with("features.") || own.contains(&key)
+    };
+    let other = match phase {
+        Phase::Pretrain => "finetune.",
+        Phase::Finetune => "pretrain.",
+    };
+    let all = recipe.differences(&before).into_iter().filter(|one| !one.key.starts_with(other));
+    let (mut fixed, free): (Vec<_>, Vec<_>) = all.partition(|one| fixes(&one.key));
+    fixed.extend(architecture);
+    if fixed.is_empty() {
+        return Ok(free);
+    }
+    Err(Error::usage(format!(
+        "{}: the recipe has {}; a run keeps these: give them as they were, or begin a new run with another --out",
+        request.out.display(),
+        listed(&fixed)
+    )))
+}
+
+/// Checks that the encoder of `model` can start the recipe's; whether its head can, too.
+fn initial(path: &Path, model: &SavedModel, recipe: &Recipe, phase: Phase) -> Result<bool> {
+    let refuse = |differences: &[Difference], remedy: &str| {
+        let (path, listed) = (path.display(), listed(differences));
+        Err(Error::usage(format!("--init {path}: the recipe has {listed} in that model; {remedy}")))
+    };
+    let (adaptable, mut differing): (Vec<_>, Vec<_>) =
+        recipe.model.architecture_differences(&model.config.model).into_iter().partition(|one| {
+            one.key.strip_prefix("model.").is_some_and(|key| ModelConfig::ADAPTABLE.contains(&key))
+        });
+    let kind = |kind: Wanted| format!("{kind:?}").to_lowercase();
+    let normalization = match model.preprocessor.normalization {
+        Normalization::Global(_) => Wanted::Global,
+        Normalization::Sentence => Wanted::Sentence,
+    };
+    if recipe.features.normalization != normalization {
+        differing.push(Difference {
+            key: "features.normalization".to_owned(),
+            before: kind(normalization),
+            now: kind(recipe.features.normalization),
+        });
+    }
+    if !differing.is_empty() {
+        return refuse(
+            &differing,
+            "its weights are of no use there: give the recipe that it was trained with",
+        );
+    }
+    for difference in adaptable.iter().filter(|one| one.key != "model.initialization") {
+        tracing::warn!(
+            "--init {}: {difference} in that model; its weights start it nonetheless",
+            path.display()
+        );
+    }
+    let head = match (&model.config.kind, phase) {
+        (ModelKind::Ctc(head), Phase::Finetune) if !recipe.finetune.new_head => head,
+        (ModelKind::BestRq { codes, code_dim }, Phase::Pretrain) => {
+            return Ok((*codes, *code_dim) == (recipe.pretrain.codes, recipe.pretrain.code_dim));
+        }
+        _ => return Ok(false),
+    };
+    if (model.preprocessor.silence - recipe.features.silence).abs() > 1e-9 {
+        tracing::warn!(
+            "--init {}: features.silence = {} (was {}) in that model",
+            path.display(),
+            recipe.features.silence,
+            model.preprocessor.silence
+        );
+    }
+    let wanted = CtcHead::new(&recipe.finetune, head.vocabulary);
+    let mut differing = Vec::new();
+    let label = |head: Head| format!("{head:?}").to_lowercase();
+    if wanted.head != head.head {
+        let (before, now) = (label(head.head), label(wanted.head));
+        differing.push(Difference { key: "finetune.head".to_owned(), before, now });
+    } else if wanted.head == Head::Mlp && wanted.width != head.width {
+        let (before, now) = (head.width.to_string(), wanted.width.to_string());
+        differing.push(Difference { key: "finetune.head_width".to_owned(), before, now });
+    }
+    match differing.is_empty() {
+        true => Ok(true),
+        false => refuse(&differing, "give it as it was, or set finetune.new_head = true for a new head"),
+    }
+}
+
+/// What of a saved model starts the new one: all of it, or front-end and encoder.
+///
+/// # Errors
+/// When one of their parameters is missing, or has another shape; it is named.
+pub(super) fn initial_weights<'a>(
+    model: &SavedModel,
+    keeps_head: bool,
+    parameters: impl Iterator<Item = &'a Parameter>,
+) -> Result<Weights> {
+    let mut weights = Weights::default();
+    for parameter in parameters {
+        let name = &parameter.name;
+        if keeps_head || name.starts_with("frontend.") || name.starts_with("encoder.") {
+            let values = model.weights.values(parameter).map_err(|error| {
+                Error::usage(format!("--init: {error}; give the recipe that the model was trained with"))
+            })?;
+            weights.insert(name, parameter.shape.clone(), values.to_vec())?;
+        }
+    }
+    Ok(weights)
+}

@@ -1,0 +1,223 @@
+//! Validation: a score, of how many utterances it is, and what it does not include.
+
+use std::collections::BTreeMap;
+
+use pollster::block_on;
+use serde::{Deserialize, Serialize};
+
+use super::metrics::{MetricsWriter, Phase, ValidLine};
+use super::run::{Progress, Run, Source};
+use super::stop;
+use super::task::{BatchShape, Row, Totals};
+use crate::data::{Batch, BatchIndex, Exclusions, Hash, LeftOut, Why, counted};
+use crate::error::{Error, Result};
+use crate::text::evaluate;
+
+/// So many recordings that are left out are listed beside a score.
+const LISTED: usize = 10;
+
+/// What a score is of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scored {
+    /// The step of the validation.
+    pub step: u64,
+    /// Utterances in the score.
+    pub utterances: usize,
+    /// A hash of their names and texts.
+    pub set: u64,
+    /// How many recordings are left out for which reason.
+    pub left_out_reasons: BTreeMap<Why, usize>,
+    /// The first few of them.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Scored {
+    /// As `of 12 utterances; left out: 1 unreadable`.
+    pub fn of(&self) -> String {
+        let utterances = if self.utterances == 1 { "utterance" } else { "utterances" };
+        let of = format!("of {} {utterances}", self.utterances);
+        match self.left_out_reasons.is_empty() {
+            true => of,
+            false => format!("{of}; left out: {}", counted(&self.left_out_reasons)),
+        }
+    }
+}
+
+/// What one pass over the validation data gave.
+struct Pass {
+    totals: Totals,
+    left_out: Exclusions,
+    /// Hashes of the utterances of the rates and of the loss.
+    sets: [Hash; 2],
+}
+
+/// Why a row is in no mean, or not in the loss.
+pub(super) fn excluded(source: &Source, batch: &Batch, row: usize, judged: Row) -> Option<(Why, LeftOut)> {
+    let utterance = &source.corpus.utterances[batch.ids[row]?];
+    match judged {
+        Row::Empty | Row::Whole => None,
+        Row::Impossible { needs, frames } => {
+            let copied = source.config.augmentation.is_some() && row >= batch.utterances / 2;
+            let reason = format!(
+                "its text needs {needs} encoder frames of 40 ms, and {} has {frames}; correct the text, or add \
+                 features.silence",
+                if copied { "an augmented copy" } else { "it" }
+            );
+            Some((Why::Impossible, LeftOut::new(utterance, reason)))
+        }
+        Row::Foreign => {
+            let reason = "its text has characters that the vocabulary lacks; they are errors in the rates";
+            Some((Why::OutsideVocabulary, LeftOut::new(utterance, reason)))
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Checks that something of the validation data can be scored.
+    pub(super) fn check_validation(&mut self) -> Result<()> {
+        let Some(source) = &self.valid else { return Ok(()) };
+        let mut left_out = source.examples.left_out.clone();
+        let mut loader = source.start(BatchIndex::default())?;
+        while let Some(batch) = loader.next() {
+            stop::check()?;
+            let batch = batch?;
+            for (row, judged) in self.task.rows(&batch).into_iter().enumerate() {
+                if matches!(judged, Row::Whole | Row::Foreign) {
+                    return Ok(());
+                }
+                if let Some((why, one)) = excluded(source, &batch, row, judged) {
+                    left_out.add(why, one);
+                }
+            }
+        }
+        left_out.extend(loader.left_out());
+        let first = left_out.iter().next().map(|(_, first)| format!("; the first: {first}"));
+        Err(Error::invalid(format!(
+            "nothing of the validation data can be scored: {left_out}{}; correct --valid",
+            first.unwrap_or_default()
+        )))
+    }
+
+    /// One pass over the validation data; `None` when a stop is asked for.
+    fn pass(&mut self) -> Result<Option<Pass>> {
+        let Some(source) = &self.valid else { return Ok(None) };
+        let mut loader = source.start(BatchIndex::default())?;
+        let (totals, left_out) = (Totals::default(), source.examples.left_out.clone());
+        let mut pass = Pass { totals, left_out, sets: Default::default() };
+        let mut number = 0;
+        while let Some(batch) = loader.next() {
+            if stop::interrupted() {
+                return Ok(None);
+            }
+            let batch = batch?;
+            let rows = self.task.rows(&batch);
+            for (row, &judged) in rows.iter().enumerate() {
+                if let Some((why, left_out)) = excluded(source, &batch, row, judged) {
+                    pass.left_out.add(why, left_out);
+                }
+                let Some(id) = batch.ids[row] else { continue };
+                let of = [matches!(judged, Row::Whole | Row::Foreign), judged == Row::Whole];
+                for (set, _) in pass.sets.iter_mut().zip(of).filter(|(_, of)| *of) {
+                    set.add_utterance(&source.corpus.utterances[id]);
+                }
+            }
+            // Masks differ between batches, and are the same at every validation.
+            let (feeds, decisions) = self.task.feeds(&batch, number, 0, false)?;
+            let results = block_on(self.stepper.validate(BatchShape::of(&batch), &feeds))?;
+            self.task.observe(&mut pass.totals, &batch, decisions, &results)?;
+            number += 1;
+        }
+        pass.left_out.extend(loader.left_out());
+        self.valid_named.say_all(&pass.left_out);
+        self.valid_named.say_differing(loader.take_differing());
+        Ok(Some(pass))
+    }
+
+    /// Validates, and saves `best` where it is the best so far; `false` when a stop is asked for meanwhile.
+    pub(super) fn validate(
+        &mut self,
+        metrics: &mut MetricsWriter,
+        progress: &mut dyn Progress,
+    ) -> Result<bool> {
+        let Some(Pass { totals, left_out, sets: [set, loss_set] }) = self.pass()? else { return Ok(false) };
+        let (step, listed) = (self.state.step, left_out.iter().take(LISTED));
+        let scored = Scored {
+            step,
+            utterances: totals.rows,
+            set: set.0,
+            left_out: listed.map(|(_, one)| one.clone()).collect(),
+            left_out_reasons: left_out.counts(),
+        };
+        let mean = |sum: f64| if totals.weight > 0.0 { sum / totals.weight } else { f64::NAN };
+        let rates = (!totals.scores.is_empty()).then(|| evaluate(&totals.scores));
+        let line = ValidLine {
+            step,
+            valid_loss: mean(totals.loss),
+            wer: rates.as_ref().and_then(|rates| rates.wer),
+            cer: rates.as_ref().and_then(|rates| rates.cer),
+            accuracy: Some(mean(totals.correct))
+                .filter(|accuracy| self.task.phase() == Phase::Pretrain && accuracy.is_finite()),
+            utterances: totals.rows,
+            loss_utterances: (totals.loss_rows != totals.rows).then_some(totals.loss_rows),
+            left_out: scored.left_out.clone(),
+            left_out_reasons: scored.left_out_reasons.clone(),
+        };
+        metrics.valid(&line)?;
+        progress.valid(&line);
+        self.state.validation_due = false;
+        // The rates follow the losses of one set of utterances, never a loss of nothing.
+        if totals.loss_rows > 0 {
+            if self.state.valid_set.is_some_and(|before| before != loss_set.0) {
+                self.schedule.forget();
+            }
+            self.state.valid_set = Some(loss_set.0);
+            self.schedule.observe(line.valid_loss);
+        }
+        let score = match self.task.phase() {
+            Phase::Pretrain => line.valid_loss,
+            Phase::Finetune => line.wer.unwrap_or(f64::NAN),
+        };
+        if self.is_best(score, &scored) {
+            (self.state.best, self.state.best_of) = (Some(score), Some(scored));
+            self.save_model("best", self.weights()?)?;
+        }
+        Ok(true)
+    }
+
+    /// Whether `score` takes the place of the best so far. Scores of other utterances are not compared.
+    fn is_best(&self, score: f64, scored: &Scored) -> bool {
+        if scored.utterances == 0 {
+            tracing::warn!(
+                "nothing of the validation data could be scored at step {}; best stays",
+                scored.step
+            );
+        }
+        if scored.utterances == 0 || !score.is_finite() {
+            return false;
+        }
+        match (self.state.best, &self.state.best_of) {
+            (None, _) => true,
+            (Some(best), Some(of)) if of.set == scored.set => score < best,
+            (Some(_), Some(of)) if of.utterances > scored.utterances => {
+                tracing::warn!(
+                    "the validation of step {} is {}, that of the best was {}: they are not compared, best stays",
+                    scored.step,
+                    scored.of(),
+                    of.of()
+                );
+                false
+            }
+            (Some(_), of) => {
+                let before = of.as_ref().map_or("of unknown utterances".to_owned(), Scored::of);
+                tracing::warn!(
+                    "the validation of step {} is {}, that of the best was {before}: they are not compared, best \
+                     begins anew",
+                    scored.step,
+                    scored.of()
+                );
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Containers and codecs. Each file is read whole, its length asked, and a part of it read.
+
+use polymix::audio::{Recording, Span};
+use polymix::error::Result;
+
+use super::harness::{Target, scratch};
+
+/// Tries a kind of audio, given under a file name.
+fn hear(name: &str, file: &str, seeds: Vec<Vec<u8>>, tokens: &[&[u8]], share: u64) {
+    let folder = scratch();
+    let path = folder.path().join(file);
+    let target = Target {
+        name,
+        seeds,
+        tokens,
+        parse: &mut |bytes| {
+            std::fs::write(&path, bytes).unwrap();
+            let recording = Recording::file(&path);
+            let whole = recording.read();
+            let _ = recording.duration();
+            let part = Recording { span: Some(Span { start: 0.01, seconds: Some(0.02) }), ..recording };
+            let part = part.read();
+            heard(whole).map(|samples| 4 * samples.max(heard(part).unwrap_or(0)))
+        },
+        share,
+    };
+    target.run();
+}
+
+fn heard(audio: Result<polymix::audio::Audio>) -> Result<usize> {
+    let audio = audio?;
+    assert!(audio.samples.iter().all(|sample| sample.is_finite()), "samples that are not finite");
+    Ok(audio.samples.len())
+}
+
+/// A RIFF chunk with its pad byte.
+fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    let mut bytes = [&name[..], &(content.len() as u32).to_le_bytes(), content].concat();
+    bytes.resize(bytes.len().next_multiple_of(2), 0);
+    bytes
+}
+
+fn riff(chunks: &[Vec<u8>]) -> Vec<u8> {
+    chunk(b"RIFF", &[b"WAVE".to_vec(), chunks.concat()].concat())
+}
+
+/// The content of a `fmt ` chunk.
+fn format(tag: u16, channels: u16, rate: u32, bits: u16, extension: &[u8]) -> Vec<u8> {
+    let frame = channels * bits.div_ceil(8);
+    let mut bytes = [&tag.to_le_bytes()[..], &channels.to_le_bytes(), &rate.to_le_bytes()].concat();
+    bytes.extend((rate * u32::from(frame)).to_le_bytes());
+    bytes.extend(frame.to_le_bytes());
+    bytes.extend(bits.to_le_bytes());
+    if !extension.is_empty() {
+        bytes.extend((extension.len() as u16).to_le_bytes());
+        bytes.extend(extension);
+    }
+    bytes
+}
+
+/// Bytes that sound like something.
+fn ramp(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|i| (i * 37 % 251) as u8).collect()
+}
+
+#[test]
+fn wav() {
+    let data = |bytes: usize| chunk(b"data", &ramp(bytes));
+    let plain = |tag, channels, rate, bits: u16| {
+        let bytes = 400 * usize::from(channels) * usize::from(bits.div_ceil(8));
+        riff(&[chunk(b"fmt ", &format(tag, channels, rate, bits, &[])), data(bytes)])
+    };
+    let floats: Vec<u8> = (0..400).flat_map(|i| (i as f32 * 0.05).sin().to_le_bytes()).collect();
+    let seeds = vec![
+        plain(1, 1, 16_000, 16),
+        plain(1, 1, 8_000, 8),
+        plain(1, 2, 48_000, 24),
+        plain(1, 2, 44_100, 32),
+        riff(&[chunk(b"fmt ", &format(3, 1, 16_000, 32, &[])), chunk(b"data", &floats)]),
+    ];
+    let tokens: [&[u8]; 12] = [
+        b"RIFF",
+        b"RF64",
+        b"WAVE",
+        b"fmt ",
+        b"data",
+        b"LIST",
+        b"ds64",
+        b"fact",
+        b"\xFE\xFF",
+        b"\x06\0",
+        b"\x07\0",
+        b"\x11\0",
+    ];
+    hear("wav", "a.wav", seeds, &tokens, 1);
+}
+
+#[test]
+fn flac() {
+    let tone = include_bytes!("../../src/audio/fixtures/tone.flac").to_vec();
+    let tagged = [&b"ID3\x03\0\0\0\0\0\x0A"[..], &[0; 10], &tone].concat();
+    let tokens: [&[u8]; 5] = [b"fLaC", b"ID3", b"TAG", b"\xFF\xF8", b"\xFF\xF9"];
+    hear("flac", "a.flac", vec![tone, tagged], &tokens, 4);
+}
+
+#[test]
+fn ogg() {
+    let tone = include_bytes!("../../src/audio/fixtures/tone.ogg").to_vec();
+    let tokens: [&[u8]; 6] = [b"OggS", b"\x01vorbis", b"\x03vorbis", b"\x05vorbis", b"OpusHead", b"BCV"];
+    hear("ogg", "a.ogg", vec![tone], &tokens, 8);
+}
+
+/// Frames of MPEG-1 layer III, 128 kbit/s at 44.1 kHz, whose side information says that they are silent.
+fn silent_frames(count: usize) -> Vec<u8> {
+    let mut frame = vec![0xFF, 0xFB, 0x90, 0x64];
+    frame.resize(417, 0);
+    frame.repeat(count)
+}
+
+#[test]
+fn mp3() {
+    let tagged = [&b"ID3\x03\0\0\0\0\0\x0A"[..], &[0; 10], &silent_frames(6)].concat();
+    let tokens: [&[u8]; 6] =
+        [b"\xFF\xFB\x90\x64", b"\xFF\xF3\x40\xC4", b"ID3", b"TAG", b"Xing", b"LAME3.100"];
+    hear("mp3", "a.mp3", vec![silent_frames(8), tagged], &tokens, 4);
+}

@@ -1,0 +1,132 @@
+// Audio that is still coming in: pushed by the page, or by a Capture.
+
+import { aborted, badAudio, callbackOf, guarded, signalOf, tell, until } from "./errors.js";
+import { samplesOf } from "./audio.js";
+
+export class PolymixStream {
+  #remote;
+  #stream;
+  #told;
+  #text = "";
+  /** What every later call rejects with. */
+  #failure = null;
+  /** Whether the page was told that no more audio comes, or ended the stream itself. */
+  #over = false;
+  #pushed = Promise.resolve();
+  #finishing = null;
+  #capture = null;
+  #release;
+
+  constructor(remote, stream, told, signal, released) {
+    this.#remote = remote;
+    this.#stream = stream;
+    this.#told = told;
+    const unwatch = remote.watch((error) => this.fail(error));
+    const abort = () => {
+      this.#over = true;
+      this.fail(aborted(signal));
+    };
+    signal?.addEventListener("abort", abort);
+    this.#release = () => {
+      unwatch();
+      released();
+      signal?.removeEventListener("abort", abort);
+    };
+  }
+
+  static callbacks(options) {
+    return Object.fromEntries(["onPartial", "onError", "onEnd"].map((name) => [name, callbackOf(options, name)]));
+  }
+
+  get text() {
+    return this.#text;
+  }
+
+  push(samples) {
+    return guarded(() => {
+      if (this.#failure) throw this.#failure;
+      if (this.#finishing) throw badAudio("the stream has ended; open another");
+      return this.#push(samplesOf(samples));
+    });
+  }
+
+  async #push(samples) {
+    const heard = await this.#call("push", { samples }, [samples.buffer]);
+    if (heard && heard.text !== this.#text) {
+      this.#text = heard.text;
+      tell(this.#told.onPartial, heard);
+    }
+    return heard;
+  }
+
+  finish(options) {
+    this.#finishing ??= guarded(() => this.#finish());
+    return guarded(() => until(this.#finishing, signalOf(options ?? {})));
+  }
+
+  async #finish() {
+    if (this.#failure) throw this.#failure;
+    this.#over = true;
+    await this.#capture?.close();
+    await this.#pushed;
+    const heard = await this.#call("finish");
+    this.#text = heard.text;
+    this.#release();
+    return heard;
+  }
+
+  cancel() {
+    return guarded(async () => {
+      this.#over = true;
+      this.#failure ??= badAudio("the stream was cancelled; open another");
+      await this.#closed();
+    });
+  }
+
+  /** Ends the stream because of `error`: the page is told at once, and so is every later call. */
+  fail(error) {
+    if (this.#failure) return;
+    this.#failure = error;
+    this.#trouble(error, true);
+    this.#closed();
+  }
+
+  /** Gives back what the stream holds. */
+  async #closed() {
+    this.#release();
+    await this.#capture?.close();
+    await this.#remote.call("closeStream", { stream: this.#stream }).catch(() => {});
+  }
+
+  #trouble(error, end) {
+    if (this.#over) return;
+    this.#over = end;
+    if (end) this.#capture?.close();
+    tell(this.#told.onError, error);
+    if (end) tell(this.#told.onEnd, error);
+  }
+
+  /** Pushes what `capture` hears until the end. */
+  async follow(capture, onAudio, ...signals) {
+    this.#capture = capture;
+    if (this.#failure) throw this.#failure;
+    const heard = (samples) => {
+      const copy = onAudio && samples.slice();
+      this.#pushed = this.#push(samples).then(
+        () => {},
+        (error) => this.fail(error),
+      );
+      if (copy) tell(onAudio, copy, capture.sampleRate);
+    };
+    await capture.start(heard, (error, end) => this.#trouble(error, end), ...signals);
+  }
+
+  async #call(name, args, transfer) {
+    try {
+      return await this.#remote.call(name, { stream: this.#stream, ...args }, { transfer });
+    } catch (error) {
+      if (error.code !== "bad-audio") this.fail(error);
+      throw this.#failure ?? error;
+    }
+  }
+}
