@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,33 +70,13 @@ impl Recording {
         Self { place: Place::File(path.into()), span: None, channel: Channel::Mix }
     }
 
-    /// What a command line names: `-` is standard input. Standard input and pipes are read to their end here, since
-    /// they cannot be read twice.
-    ///
-    /// # Errors
-    /// When a pipe cannot be read, brings no audio or does not end.
-    pub fn named(path: impl Into<PathBuf>) -> Result<Self> {
-        let path = path.into();
-        if path.as_os_str() == "-" {
-            return Self::stdin();
-        }
-        if !fs::metadata(&path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
-            return Ok(Self::file(path));
-        }
-        let unreadable = |error| Error::file(&path, format!("cannot be read: {error}"));
-        Self::pipe(path.display().to_string(), fs::File::open(&path).map_err(unreadable)?)
-    }
-
     /// Standard input, read to its end.
     ///
     /// # Errors
     /// When it cannot be read, brings no audio or does not end.
     pub fn stdin() -> Result<Self> {
-        Self::pipe("standard input".into(), io::stdin().lock())
-    }
-
-    fn pipe(name: String, pipe: impl io::Read) -> Result<Self> {
-        let bytes = decode::read_pipe(pipe).map_err(|message| Error::file(&name, message))?;
+        let name = "standard input".to_owned();
+        let bytes = decode::read_pipe(io::stdin().lock()).map_err(|message| Error::file(&name, message))?;
         let place = Place::Memory { name, bytes: bytes.into() };
         Ok(Self { place, span: None, channel: Channel::Mix })
     }

@@ -40,8 +40,11 @@ pub(super) fn gather(
         let source = &sources[0];
         let found = if is_list(source) {
             Corpus::survey(sources).map(|(corpus, wrong)| (corpus.utterances, wrong))
+        } else if source.as_os_str() == "-" {
+            Recording::stdin().map(|recording| (vec![alone(recording, source)], Vec::new()))
         } else {
-            Recording::named(source).map(|recording| (vec![alone(recording, source)], Vec::new()))
+            // Pipes are read when it is their turn.
+            Ok((vec![alone(Recording::file(source), source)], Vec::new()))
         };
         match found {
             Ok((found, wrong)) => {
