@@ -48,7 +48,7 @@ impl Shape {
         self.0[..self.rank().saturating_sub(1)].iter().product()
     }
 
-    /// Elements between neighbours along each axis.
+    /// Elements between neighbors along each axis.
     pub fn strides(&self) -> Vec<usize> {
         let mut strides = vec![1; self.rank()];
         for axis in (0..self.rank().saturating_sub(1)).rev() {

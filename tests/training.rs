@@ -162,8 +162,8 @@ fn resumes(compute: &str) {
     polymix::train::finetune(gpu.clone(), &broken, &mut Quiet::default()).unwrap();
     // As a run that was killed after its checkpoint of step 4 leaves it: a later checkpoint half written.
     std::fs::remove_dir_all(broken.out.join("checkpoints/7")).unwrap();
-    std::fs::create_dir_all(broken.out.join("checkpoints/7.partial")).unwrap();
-    std::fs::write(broken.out.join("checkpoints/7.partial/model.safetensors"), b"cut").unwrap();
+    std::fs::create_dir_all(broken.out.join("checkpoints/7.polymix-partial")).unwrap();
+    std::fs::write(broken.out.join("checkpoints/7.polymix-partial/model.safetensors"), b"cut").unwrap();
     (broken.limit_steps, broken.resume) = (None, true);
     let outcome = polymix::train::finetune(gpu.clone(), &broken, &mut Quiet::default()).unwrap();
     assert!(outcome.finished);

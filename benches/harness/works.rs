@@ -110,7 +110,7 @@ impl Product {
     }
 }
 
-/// Rows and columns of what is normalised.
+/// Rows and columns of what is normalized.
 pub const ROWS: [usize; 2] = [4000, 256];
 
 /// LayerNorm over the last axis.

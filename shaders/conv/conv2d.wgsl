@@ -1,4 +1,4 @@
-// Convolution 3×3 with stride 2×2 and reflect padding 1; one invocation takes 8 neighbouring positions
+// Convolution 3×3 with stride 2×2 and reflect padding 1; one invocation takes 8 neighboring positions
 // of the output and 8 of its channels, so that every element that is loaded serves 8 products.
 //   y[b, t, f, o] = bias[o] + Σ_{i, j, c} weight[i, j, c, o] · x[b, reflect(2t + i − 1), reflect(2f + j − 1), c]
 #import shared/grid

@@ -1,4 +1,4 @@
-// Depthwise convolution over time; one invocation takes 8 neighbouring frames of a channel and slides
+// Depthwise convolution over time; one invocation takes 8 neighboring frames of a channel and slides
 // their inputs through registers.
 //   y[b, t, c] = bias[c] + Σ_k weight[c, k] · x[b, t + k − left, c], x = 0 outside 0 .. lengths[b]
 #import shared/grid

@@ -1,4 +1,4 @@
-// Gradient of the depthwise convolution's input; one invocation takes 8 neighbouring frames of a channel.
+// Gradient of the depthwise convolution's input; one invocation takes 8 neighboring frames of a channel.
 //   dx[b, s, c] = Σ_k weight[c, k] · dy[b, s − k + left, c] for s < lengths[b], else 0
 #import shared/grid
 

@@ -1,5 +1,5 @@
 // First level of the depthwise convolution's weight gradient; one invocation sums a chunk of an utterance's
-// frames for 8 neighbouring taps of a channel, and slides x through registers.
+// frames for 8 neighboring taps of a channel, and slides x through registers.
 //   partial[chunk, k, c] = Σ_{t in chunk} dy[b, t, c] · x[b, t + k − left, c], x = 0 outside 0 .. lengths[b]
 //   partial[chunk, kernel, c] = Σ_{t in chunk} dy[b, t, c]
 #import shared/grid

@@ -1,5 +1,5 @@
 // Depthwise convolution over time for channels that four divides, and its gradient: one invocation takes 16
-// neighbouring frames of four channels and slides their inputs through registers, four taps a pass.
+// neighboring frames of four channels and slides their inputs through registers, four taps a pass.
 //   y[b, t, c] = bias[c] + Σ_k weight[k, c] · x[b, t + k − left, c], x = 0 outside 0 .. lengths[b]
 //   BACKWARD: y[b, t, c] = Σ_k weight[kernel − 1 − k, c] · x[b, t + k − left, c] in 0 .. lengths[b], else 0
 #import shared/grid

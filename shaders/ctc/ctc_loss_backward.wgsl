@@ -1,4 +1,4 @@
-// Weighs each utterance's gradient by that of its loss; one invocation takes four neighbours.
+// Weighs each utterance's gradient by that of its loss; one invocation takes four neighbors.
 //   dlogits[b, t, v] = dloss[b] · gradient[b, t, v]
 #import shared/grid
 

@@ -1,4 +1,4 @@
-// Sets every element to one value; one invocation takes four neighbours.
+// Sets every element to one value; one invocation takes four neighbors.
 //   y = value
 #import shared/grid
 

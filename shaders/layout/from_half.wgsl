@@ -1,4 +1,4 @@
-// Widens four neighbours from halves, two a word.
+// Widens four neighbors from halves, two a word.
 //   y = f32(x)
 #import shared/grid
 

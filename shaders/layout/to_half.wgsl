@@ -1,4 +1,4 @@
-// Rounds four neighbours to halves, two a word; what is larger than the largest half becomes that.
+// Rounds four neighbors to halves, two a word; what is larger than the largest half becomes that.
 //   y = f16(x)
 #import shared/grid
 

@@ -1,4 +1,4 @@
-// Applies an activation to every element; one invocation takes four neighbours.
+// Applies an activation to every element; one invocation takes four neighbors.
 //   y = f(x)
 #import shared/grid
 #import shared/activation

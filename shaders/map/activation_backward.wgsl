@@ -1,4 +1,4 @@
-// Gradient of an activation; one invocation takes four neighbours.
+// Gradient of an activation; one invocation takes four neighbors.
 //   dx = f'(x) ∘ dy
 #import shared/grid
 #import shared/activation

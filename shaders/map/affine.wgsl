@@ -1,4 +1,4 @@
-// Scales and shifts every element; one invocation takes four neighbours.
+// Scales and shifts every element; one invocation takes four neighbors.
 //   y = scale·x + shift
 #import shared/grid
 

@@ -1,4 +1,4 @@
-// Combines two tensors of one shape element by element; one invocation takes four neighbours.
+// Combines two tensors of one shape element by element; one invocation takes four neighbors.
 //   y = a ∘ b
 #import shared/grid
 #import shared/binary

@@ -1,4 +1,4 @@
-// Normalises the rows of a mask; one workgroup a row, a lane sums a run of frames.
+// Normalizes the rows of a mask; one workgroup a row, a lane sums a run of frames.
 //   weight_t = mask_t / Σ_s mask_s;  CAUSAL: weight_t = 1 / Σ_{s ≤ t} mask_s;  0 where the sum is 0
 #import shared/grid
 

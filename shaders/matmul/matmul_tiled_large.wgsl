@@ -22,7 +22,7 @@
 const TILE: u32 = 128u;
 const DEPTH: u32 = 8u;
 const QUADS: u32 = 32u; // TILE / 4
-const STRIDE: u32 = 33u; // QUADS + 1: neighbouring k fall into different banks
+const STRIDE: u32 = 33u; // QUADS + 1: neighboring k fall into different banks
 const SLICE: u32 = 264u; // DEPTH · STRIDE
 
 var<workgroup> slice_a: array<vec4<f32>, SLICE>; // [DEPTH, STRIDE] of 4 rows

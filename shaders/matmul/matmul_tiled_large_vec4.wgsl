@@ -134,7 +134,7 @@ fn main(
     let left = tile.column;
     let base_a = batch * params.batch_stride_a;
     let base_b = batch * params.batch_stride_b;
-    // 32 neighbours own 4 by 8 blocks, so that they read few different ones.
+    // 32 neighbors own 4 by 8 blocks, so that they read few different ones.
     let y = thread / 64u * 4u + thread % 32u / 8u;
     let x = thread / 32u % 2u * 8u + thread % 8u;
 

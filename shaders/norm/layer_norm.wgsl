@@ -1,4 +1,4 @@
-// Normalises every row; one workgroup a row.
+// Normalizes every row; one workgroup a row.
 //   y = (x − mean)·rstd ∘ weight + bias,  rstd = 1/√(variance + eps)
 #import shared/grid
 #import shared/row

@@ -1,4 +1,4 @@
-// Gradients of layer normalisation with respect to weight and bias, summed over chunks of rows;
+// Gradients of layer normalization with respect to weight and bias, summed over chunks of rows;
 // one invocation an element of one chunk.
 //   dweight = Σ dy ∘ (x − mean)·rstd,  dbias = Σ dy
 #import shared/grid

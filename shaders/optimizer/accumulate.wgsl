@@ -1,4 +1,4 @@
-// Adds in place; one invocation takes four neighbours.
+// Adds in place; one invocation takes four neighbors.
 //   total ← total + x
 #import shared/grid
 

@@ -1,4 +1,4 @@
-// One step of AdamW in place; one invocation takes four neighbours. Nothing changes where stats.nonfinite is set.
+// One step of AdamW in place; one invocation takes four neighbors. Nothing changes where stats.nonfinite is set.
 //   g = scale·gradient,  m ← β1·m + (1−β1)·g,  v ← β2·v + (1−β2)·g²
 //   p ← p − lr·decay·p − lr·(m / correction1) / (√(v / correction2) + ε)
 #import shared/grid

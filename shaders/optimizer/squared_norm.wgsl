@@ -1,4 +1,4 @@
-// Partial sums of squares; a workgroup takes a block of neighbours, its lanes interleaved.
+// Partial sums of squares; a workgroup takes a block of neighbors, its lanes interleaved.
 //   parts[g, l] = Σ_j x[g, j, l]²
 #import shared/grid
 

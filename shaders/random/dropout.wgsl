@@ -1,4 +1,4 @@
-// Drops elements at random; one invocation takes TURNS groups of four neighbours, WIDTH groups
+// Drops elements at random; one invocation takes TURNS groups of four neighbors, WIDTH groups
 // apart, so that it mixes its key once for all of them.
 //   y[i] = x[i]·scale where the 16-bit half i % 4 of philox(i / 4, key) < threshold, else 0;
 //   key = mix(seed, step, micro-batch, stream)

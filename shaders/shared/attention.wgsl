@@ -170,7 +170,7 @@ fn product(s: Block, rows: mat4x4<f32>, other: Block) -> Block {
     return Block(s.a + x * other.a, s.b + x * other.b, s.c + x * other.c, s.d + x * other.d);
 }
 
-// Of eight neighbouring rows those that four rows r meet at each of four others j: matrix j has the rows 3 + j − r.
+// Of eight neighboring rows those that four rows r meet at each of four others j: matrix j has the rows 3 + j − r.
 fn diagonals(x: mat4x4<f32>, y: mat4x4<f32>) -> Block {
     return Block(
         mat4x4<f32>(x[3], x[2], x[1], x[0]),

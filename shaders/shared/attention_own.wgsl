@@ -1,4 +1,4 @@
-// Every invocation reads what it multiplies with itself; neighbours read the same, which caches answer.
+// Every invocation reads what it multiplies with itself; neighbors read the same, which caches answer.
 override WIDTH: u32 = 32u;
 
 // Waits until all have kept their weights, which others read.

@@ -1,4 +1,4 @@
-// Four neighbouring columns at a time, loaded as two words of 64 bits: a software driver loads for one invocation after
+// Four neighboring columns at a time, loaded as two words of 64 bits: a software driver loads for one invocation after
 // the other, number by number. A head's number of columns is a multiple of four.
 alias Element = vec2<u64>;
 

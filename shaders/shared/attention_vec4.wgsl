@@ -1,4 +1,4 @@
-// Four neighbouring columns at a time; a head's number of columns is a multiple of four.
+// Four neighboring columns at a time; a head's number of columns is a multiple of four.
 alias Element = vec4<f32>;
 
 // The elements of the columns 4 · quad .. 4 · quad + 4 of the head that starts at column `at`.

@@ -1,4 +1,4 @@
-// What an invocation takes: four neighbouring columns.
+// What an invocation takes: four neighboring columns.
 alias Columns = vec4<f32>;
 
 fn factor(x: Columns, kind: u32) -> Columns {

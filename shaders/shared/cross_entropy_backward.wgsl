@@ -35,9 +35,9 @@ fn main(
         return;
     }
     let scale = dloss[0] / f32(rows);
-    let normaliser = logsumexp[row];
+    let normalizer = logsumexp[row];
     for (var c = lane; c < params.columns; c += WIDTH) {
         let hit = select(Element(), Element(1.0), columns_of(c) == Index(wanted));
-        dlogits[start + c] = (exp(logits[start + c] - normaliser) - hit) * scale;
+        dlogits[start + c] = (exp(logits[start + c] - normalizer) - hit) * scale;
     }
 }

@@ -1,4 +1,4 @@
-// Four neighbours at a time; the rows' length is a multiple of four.
+// Four neighbors at a time; the rows' length is a multiple of four.
 alias Element = vec4<f32>;
 alias Index = vec4<u32>;
 const PARTS: u32 = 4u;

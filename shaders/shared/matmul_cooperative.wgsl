@@ -9,7 +9,7 @@ override WIDTH: u32 = 256u; // 8 subgroups
 const TILE: u32 = 8u * SIZE;
 const DEPTH: u32 = 2u * SIZE;
 const QUADS: u32 = TILE * DEPTH / 4u; // of four elements in a slice
-// From row to row of a slice, in fours: two more than its elements, so that neighbouring rows fall into different banks.
+// From row to row of a slice, in fours: two more than its elements, so that neighboring rows fall into different banks.
 const ALONG_K: u32 = DEPTH / 4u + 2u;
 const ACROSS_K: u32 = TILE / 4u + 2u;
 const SLICE: u32 = TILE * ALONG_K; // more than DEPTH · ACROSS_K

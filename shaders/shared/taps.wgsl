@@ -1,4 +1,4 @@
-// Four neighbouring channels of sequences in time, four neighbouring frames a matrix: column i is frame i.
+// Four neighboring channels of sequences in time, four neighboring frames a matrix: column i is frame i.
 
 // Σ_j w[j] ∘ x[i + j] for frames i of four, x the frames of `near` and, behind them, of `far`.
 fn taps(near: mat4x4<f32>, far: mat4x4<f32>, w: mat4x4<f32>) -> mat4x4<f32> {

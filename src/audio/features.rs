@@ -27,10 +27,10 @@ pub fn frame_count(samples: usize) -> usize {
     samples / HOP + 1
 }
 
-/// Energies (or normalised energies) of one utterance.
+/// Energies (or normalized energies) of one utterance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features {
-    /// `[frames, 80]`, row-major, in dB before normalisation.
+    /// `[frames, 80]`, row-major, in dB before normalization.
     pub data: Vec<f32>,
     /// Number of frames, 10 ms each.
     pub frames: usize,

@@ -1,4 +1,4 @@
-//! From sound to features: decoding, resampling, log-mel energies, normalisation, padding, augmentation.
+//! From sound to features: decoding, resampling, log-mel energies, normalization, padding, augmentation.
 //!
 //! Everything here runs on the CPU and knows no tensor. Waves are `f32` slices at 16 kHz, mono, in
 //! [-1, 1]; features are row-major `[frames, 80]`. File formats and augmentation need the `cli`

@@ -42,7 +42,7 @@ impl Stats {
     pub fn check(&self) -> Result<()> {
         if self.mean.len() != BANDS || self.std.len() != BANDS {
             return Err(Error::invalid(format!(
-                "normalisation has {} means and {} deviations; {BANDS} bands need {BANDS} of each",
+                "normalization has {} means and {} deviations; {BANDS} bands need {BANDS} of each",
                 self.mean.len(),
                 self.std.len()
             )));
@@ -51,14 +51,14 @@ impl Stats {
         let bad = (0..BANDS).find(|band| !sound(band));
         match bad {
             Some(band) => Err(Error::invalid(format!(
-                "normalisation of band {band} has mean {} and deviation {}; compute the statistics again",
+                "normalization of band {band} has mean {} and deviation {}; compute the statistics again",
                 self.mean[band], self.std[band]
             ))),
             None => Ok(()),
         }
     }
 
-    /// Normalises in place: x ← (x − mean) / std.
+    /// Normalizes in place: x ← (x − mean) / std.
     pub fn apply(&self, features: &mut Features) {
         for frame in features.data.chunks_exact_mut(BANDS) {
             for ((x, mean), std) in frame.iter_mut().zip(&self.mean).zip(&self.std) {
@@ -69,7 +69,7 @@ impl Stats {
 }
 
 impl Normalization {
-    /// Normalises in place; `Sentence` takes its statistics from the first `valid` frames.
+    /// Normalizes in place; `Sentence` takes its statistics from the first `valid` frames.
     pub fn apply(&self, features: &mut Features, valid: usize) {
         match self {
             Self::Global(stats) => stats.apply(features),
@@ -143,7 +143,7 @@ mod tests {
     use safetensors::SafeTensors;
 
     #[test]
-    fn global_normalisation_equals_the_golden_one() {
+    fn global_normalization_equals_the_golden_one() {
         let Some(bytes) = golden::bytes("common_b3") else { return };
         let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
         let stats = Stats {

@@ -1,4 +1,4 @@
-//! From a wave to the encoder's input: silence, energies, normalisation, padding.
+//! From a wave to the encoder's input: silence, energies, normalization, padding.
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ pub struct PaddedBatch {
     pub utterances: usize,
     /// Frames F of a row.
     pub frames: usize,
-    /// `[B, F, 80]`, normalised.
+    /// `[B, F, 80]`, normalized.
     pub features: Vec<f32>,
     /// `[B]`: an utterance is valid in the first ⌈length / 4⌉ encoder frames.
     pub lengths: Vec<u32>,
@@ -53,7 +53,7 @@ pub struct PaddedBatch {
 pub struct Preprocessor {
     /// Silence added at both ends, in seconds.
     pub silence: f64,
-    /// Normalisation of the energies.
+    /// Normalization of the energies.
     pub normalization: Normalization,
     /// Padding of batches.
     pub padding: Padding,
@@ -106,7 +106,7 @@ impl Preprocessor {
         if self.padding == Padding::Causal { 0 } else { left_pad(frames) }
     }
 
-    /// The normalised features of a wave alone, `[frames, 80]`, before any padding of frames.
+    /// The normalized features of a wave alone, `[frames, 80]`, before any padding of frames.
     pub fn features(&self, samples: &[f32]) -> Features {
         let mut features = self.energies(samples);
         let valid = features.frames;
@@ -138,7 +138,7 @@ impl Preprocessor {
         Ok(batch)
     }
 
-    /// Writes normalised features into row `row` of a batch, padded by their own length.
+    /// Writes normalized features into row `row` of a batch, padded by their own length.
     ///
     /// # Errors
     /// When they do not fit.

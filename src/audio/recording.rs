@@ -1,13 +1,13 @@
 //! Where a recording's samples are: a file or a part of one, and which of its channels.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::decode::{self, Audio};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A recording: its bytes, the part that counts, and the channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +36,9 @@ pub enum Place {
         /// The member's length in bytes.
         bytes: u64,
     },
-    /// Bytes in memory: standard input, or a column of a table.
+    /// Standard input, which can be read once.
+    Stdin,
+    /// Bytes in memory: a column of a table.
     Memory {
         /// What to call it in messages.
         name: String,
@@ -70,22 +72,25 @@ impl Recording {
         Self { place: Place::File(path.into()), span: None, channel: Channel::Mix }
     }
 
-    /// Standard input, read to its end.
-    ///
-    /// # Errors
-    /// When it cannot be read, brings no audio or does not end.
-    pub fn stdin() -> Result<Self> {
-        let name = "standard input".to_owned();
-        let bytes = decode::read_pipe(io::stdin().lock()).map_err(|message| Error::file(&name, message))?;
-        let place = Place::Memory { name, bytes: bytes.into() };
-        Ok(Self { place, span: None, channel: Channel::Mix })
+    /// Standard input, its channels averaged.
+    pub fn stdin() -> Self {
+        Self { place: Place::Stdin, span: None, channel: Channel::Mix }
     }
 
-    /// The file or archive that holds the samples; `None` for bytes in memory.
+    /// The name under which the samples are stored: of the file, or of the archive's member.
+    pub fn stored_name(&self) -> Cow<'_, str> {
+        match &self.place {
+            Place::File(path) => path.to_string_lossy(),
+            Place::Member { name, .. } | Place::Memory { name, .. } => Cow::Borrowed(name),
+            Place::Stdin => Cow::Borrowed("stdin"),
+        }
+    }
+
+    /// The file or archive that holds the samples; `None` for standard input and bytes in memory.
     pub fn path(&self) -> Option<&Path> {
         match &self.place {
             Place::File(path) | Place::Member { archive: path, .. } => Some(path),
-            Place::Memory { .. } => None,
+            Place::Stdin | Place::Memory { .. } => None,
         }
     }
 
@@ -120,6 +125,7 @@ impl fmt::Display for Recording {
         match &self.place {
             Place::File(path) => write!(f, "{}", path.display())?,
             Place::Member { archive, name, .. } => write!(f, "{}/{name}", archive.display())?,
+            Place::Stdin => f.write_str("standard input")?,
             Place::Memory { name, .. } => f.write_str(name)?,
         }
         match self.span {

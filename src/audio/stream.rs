@@ -23,11 +23,11 @@ impl FeatureStream {
     /// Before the first sample.
     ///
     /// # Errors
-    /// When padding or normalisation need the whole utterance.
+    /// When padding or normalization need the whole utterance.
     pub fn new(preprocessor: &Preprocessor) -> Result<Self> {
         let Normalization::Global(stats) = &preprocessor.normalization else {
             return Err(Error::invalid(
-                "the model normalises by the whole utterance, which a stream does not have; train one with \
+                "the model normalizes by the whole utterance, which a stream does not have; train one with \
                  features.normalization = \"global\"",
             ));
         };
@@ -55,7 +55,7 @@ impl FeatureStream {
         self.take(frame_count(self.first + self.held.len()))
     }
 
-    /// Frames up to number `end`, normalised; samples that no later frame needs are dropped.
+    /// Frames up to number `end`, normalized; samples that no later frame needs are dropped.
     fn take(&mut self, end: usize) -> Features {
         let end = end.max(self.frames);
         let mut features = self.log_mel.frames(&self.held, self.first, self.frames..end);

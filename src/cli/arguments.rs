@@ -91,7 +91,7 @@ pub(super) struct Training {
     /// The recipe, a TOML file
     #[arg(value_name = "RECIPE.toml")]
     pub recipe: PathBuf,
-    /// Training data: *.jsonl, *.csv, a LibriSpeech tree or a folder of audio; may be repeated
+    /// Training data: manifests, archives, folders of audio; may be repeated
     #[arg(long, required = true, value_name = "SRC")]
     pub data: Vec<PathBuf>,
     /// Folder of the run

@@ -143,7 +143,7 @@ fn summary(report: &Report) -> String {
     let unread =
         report.left_out.iter().map(|LeftOut { audio_filepath, origin, reason }| match audio_filepath {
             name if name.is_empty() => format!("{origin}: {reason}"),
-            _ => format!("{reason} ({origin})"),
+            _ => format!("{audio_filepath}: {reason} ({origin})"),
         });
     list(&mut text, "could not be read", unread.collect());
     for (kind, title) in KINDS {

@@ -13,7 +13,7 @@ use super::output::{percent, print, print_json};
 use super::progress::Reporter;
 use super::sources::{Ahead, about, choose_channel};
 use crate::audio::{Place, Recording, SAMPLE_RATE};
-use crate::data::{Corpus, LeftOut, Utterance};
+use crate::data::{Corpus, LeftOut, TOLERANCE_SECONDS, Utterance};
 use crate::error::{Error, Result};
 use crate::models::{Recognizer, SavedModel};
 use crate::text::{Evaluation, Outside, Score, evaluate, score};
@@ -25,8 +25,6 @@ const TOGETHER: usize = 600 * SAMPLE_RATE as usize;
 const WORST: usize = 5;
 /// Recordings that the table names as left out; `--json` names all.
 const NAMED: usize = 20;
-/// Seconds by which a file and a manifest that rounds may differ.
-const TOLERANCE: f64 = 0.1;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -145,7 +143,7 @@ pub(super) fn score_corpus(
         for ((at, audio), found) in audios.iter().zip(block_on(recognizer.recognize(&waves))?) {
             audio_seconds += audio.seconds();
             if let Some(stated) = utterances[*at].duration
-                && (stated - audio.seconds()).abs() > TOLERANCE
+                && (stated - audio.seconds()).abs() > TOLERANCE_SECONDS
             {
                 disagreeing += 1;
                 if disagreeing <= NAMED {
@@ -215,6 +213,7 @@ fn guess(utterance: &Utterance) -> f64 {
             Place::File(path) => path.metadata().map_or(0, |file| file.len()),
             Place::Member { bytes, .. } => *bytes,
             Place::Memory { bytes, .. } => bytes.len() as u64,
+            Place::Stdin => 0,
         };
         bytes as f64 / f64::from(2 * SAMPLE_RATE)
     })

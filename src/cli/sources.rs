@@ -41,7 +41,7 @@ pub(super) fn gather(
         let found = if is_list(source) {
             Corpus::survey(sources).map(|(corpus, wrong)| (corpus.utterances, wrong))
         } else if source.as_os_str() == "-" {
-            Recording::stdin().map(|recording| (vec![alone(recording, source)], Vec::new()))
+            Ok((vec![alone(Recording::stdin(), source)], Vec::new()))
         } else {
             // Pipes are read when it is their turn.
             Ok((vec![alone(Recording::file(source), source)], Vec::new()))
@@ -97,11 +97,8 @@ pub(super) fn about(utterance: &Utterance, error: Error) -> Error {
 /// A name for each recording: its file's stem, from the second of equal ones on with `#2`, `#3` and so forth.
 pub(super) fn stems(utterances: &[Utterance]) -> Vec<String> {
     let stem = |utterance: &Utterance| {
-        let path = match &utterance.audio.place {
-            Place::File(path) => path.as_path(),
-            Place::Member { name, .. } | Place::Memory { name, .. } => Path::new(name),
-        };
-        path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+        let name = utterance.audio.stored_name();
+        Path::new(&*name).file_stem().unwrap_or_default().to_string_lossy().into_owned()
     };
     let plain: BTreeSet<String> = utterances.iter().map(stem).collect();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
@@ -273,7 +270,8 @@ fn length(read: &Result<Audio>) -> usize {
 
 /// Whether the recording is neither in memory nor in a file that can be read at any time.
 fn is_pipe(recording: &Recording) -> bool {
-    recording.path().is_some_and(|path| path.metadata().is_ok_and(|file| !file.is_file()))
+    recording.place == Place::Stdin
+        || recording.path().is_some_and(|path| path.metadata().is_ok_and(|file| !file.is_file()))
 }
 
 impl Drop for Ahead {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::lengths::TOLERANCE_SECONDS;
 use super::number::number;
 use super::{Corpus, LeftOut, Utterance, parallel};
-use crate::audio::{Audio, Place, SAMPLE_RATE, STRIDE, frame_count};
+use crate::audio::{Audio, SAMPLE_RATE, STRIDE, frame_count};
 use crate::error::Error;
 use crate::text::normalize;
 
@@ -170,7 +170,7 @@ pub fn check(corpus: &Corpus, broken: &[Error], heard: impl Fn() + Sync) -> Repo
     for (utterance, result) in corpus.utterances.iter().zip(results) {
         match result {
             Ok(heard) => good.push((utterance, heard)),
-            Err(error) => report.left_out.push(LeftOut::new(utterance, error)),
+            Err(error) => report.left_out.push(LeftOut::refused(utterance, &error)),
         }
     }
     report.describe(&good);
@@ -290,10 +290,7 @@ fn frames_of(text: &str) -> usize {
 
 /// The ending of a recording's name.
 fn format(utterance: &Utterance) -> String {
-    let name = match &utterance.audio.place {
-        Place::File(path) => path.to_string_lossy().into_owned(),
-        Place::Member { name, .. } | Place::Memory { name, .. } => name.clone(),
-    };
+    let name = utterance.audio.stored_name();
     let file = name.rsplit('/').next().unwrap_or_default();
     file.rsplit_once('.')
         .map_or_else(|| "without an ending".to_owned(), |(_, ending)| ending.to_ascii_lowercase())

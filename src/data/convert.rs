@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use web_time::SystemTime;
 
 use flacenc::bitsink::ByteSink;
 use flacenc::component::BitRepr;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::number::number;
 use super::{Corpus, LeftOut, Utterance, parallel};
-use crate::audio::{Place, Recording, SAMPLE_RATE};
+use crate::audio::{Recording, SAMPLE_RATE};
 use crate::error::{Error, Result};
 use crate::files::{clean, write_whole};
 
@@ -137,12 +137,12 @@ pub fn convert<P: AsRef<Path>>(
                 );
                 lines.push('\n');
             }
-            Some(Err(error)) => converted.left_out.push(LeftOut::new(utterance, error)),
+            Some(Err(error)) => converted.left_out.push(LeftOut::refused(utterance, &error)),
             None => {}
         }
     }
     if converted.utterances == 0 {
-        let first = converted.left_out.first().map_or(String::new(), |left| format!(", for {}", left.reason));
+        let first = converted.left_out.first().map_or(String::new(), |left| format!(", for {left}"));
         return Err(Error::invalid(format!(
             "no recording can be read{first}; check the paths of the sources"
         )));
@@ -193,11 +193,8 @@ fn names(corpus: &Corpus) -> Vec<String> {
 
 fn name(utterance: &Utterance) -> String {
     const LONGEST: usize = 80;
-    let file = match &utterance.audio.place {
-        Place::File(path) => path.to_string_lossy().into_owned(),
-        Place::Member { name, .. } | Place::Memory { name, .. } => name.clone(),
-    };
-    let stem = Path::new(&file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let file = utterance.audio.stored_name();
+    let stem = Path::new(&*file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
     let stem: String = stem.trim_start_matches('.').chars().take(LONGEST).map(plain).collect();
     format!("{stem}-{:016x}.flac", number(&utterance.audio))

@@ -60,10 +60,12 @@ impl Hash {
         }
     }
 
-    /// Adds the name and the text of a recording.
+    /// Adds the name and the text of a recording of a set, whose order does not count.
     pub fn add_utterance(&mut self, utterance: &Utterance) {
-        self.add(name(utterance).as_bytes());
-        self.add(utterance.text.as_deref().unwrap_or_default().as_bytes());
+        let mut one = Self::default();
+        one.add(name(utterance).as_bytes());
+        one.add(utterance.text.as_deref().unwrap_or_default().as_bytes());
+        self.0 = self.0.wrapping_add(one.0);
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::left_out::LeftOut;
 use super::manifest::{Corpus, Utterance};
-use crate::audio::{Place, Recording};
+use crate::audio::Recording;
 use crate::error::{Error, Result};
 
 /// Seconds by which a manifest's duration may differ from the file's, either way, before it is named: what
 /// rounding to one decimal does.
-pub(super) const TOLERANCE_SECONDS: f64 = 0.1;
+pub const TOLERANCE_SECONDS: f64 = 0.1;
 
 /// Recordings whose length is read from one header to the next request to stop.
 const BLOCK: usize = 512;
@@ -90,13 +90,14 @@ fn length(utterance: &Utterance) -> Result<Length> {
     }
 }
 
-/// Whether the length can be read from a few bytes; the whole of an MP3 would have to be decoded for it.
+/// Endings of files whose first bytes tell their length; the whole of an MP3 would have to be decoded for it.
+const TELLING: [&str; 13] =
+    ["wav", "wave", "bwf", "rf64", "w64", "aif", "aiff", "aifc", "au", "snd", "sph", "nist", "flac"];
+
 fn tells_its_length(audio: &Recording) -> bool {
-    let name = match &audio.place {
-        Place::File(path) => path.extension().and_then(|ending| ending.to_str()),
-        Place::Member { name, .. } | Place::Memory { name, .. } => name.rsplit_once('.').map(|(_, end)| end),
-    };
-    matches!(name.map(str::to_ascii_lowercase).as_deref(), Some("wav" | "flac"))
+    let name = audio.stored_name();
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+    ending.is_some_and(|ending| TELLING.contains(&ending.as_str()))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::rng::{Rng, stream};
 /// Settings of a [`Loader`].
 #[derive(Clone)]
 pub struct LoaderConfig {
-    /// Silence, energies, normalisation, padding.
+    /// Silence, energies, normalization, padding.
     pub preprocessor: Preprocessor,
     /// Shapes of batches.
     pub buckets: BucketConfig,
@@ -112,7 +112,7 @@ pub struct Batch {
     pub utterances: usize,
     /// Frames F of a row, a multiple of 4.
     pub frames: usize,
-    /// `[B, F, 80]`, normalised and padded.
+    /// `[B, F, 80]`, normalized and padded.
     pub features: Vec<f32>,
     /// `[B]`: valid feature frames, the padding on the left included; 0 for an empty row.
     pub lengths: Vec<u32>,
@@ -356,7 +356,10 @@ impl BatchMaker {
         let filled = Filled { samples: Some(wave.len()), refused, differing };
         if self.config.features_last() {
             let features = preprocessor.features(&wave);
-            self.cache.offer(at, &features, wave.len());
+            // What is kept is not read again, and so would not be named again.
+            if filled.refused.is_empty() && filled.differing.is_empty() {
+                self.cache.offer(at, &features, wave.len());
+            }
             preprocessor.place(padded, rows[0], &features)?;
             return Ok(filled);
         }

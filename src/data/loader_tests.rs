@@ -195,7 +195,7 @@ fn bad_files_are_errors_or_counted() {
 }
 
 #[test]
-fn statistics_normalise_the_data_and_stop_on_request() {
+fn statistics_normalize_the_data_and_stop_on_request() {
     let (_folder, corpus) = data();
     let examples = examples(&corpus);
     let mut preprocessor = config(Order::Sorted).preprocessor;

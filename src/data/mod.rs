@@ -24,7 +24,7 @@ pub use cache::FeatureCache;
 pub use examples::{Example, ExampleConfig, Examples, Segment};
 pub use identity::{Hash, Identity};
 pub use left_out::{Exclusions, LeftOut, Why, counted};
-pub use lengths::Lengths;
+pub use lengths::{Lengths, TOLERANCE_SECONDS};
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use manifest::{Corpus, Utterance};
 use parallel::parallel;

@@ -15,6 +15,7 @@ pub(super) fn number(recording: &Recording) -> u64 {
             hash.add(&start.to_le_bytes());
         }
         Place::Memory { bytes, .. } => hash.add(bytes),
+        Place::Stdin => {}
     }
     hash.0
 }

@@ -1,4 +1,4 @@
-//! One pass over the training data for global normalisation.
+//! One pass over the training data for global normalization.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! How files come to be: whole or not at all.
 //!
-//! Everything that is written goes through this room. A file or folder is made aside, under its name with `.partial`
+//! Everything that is written goes through this room. A file or folder is made aside, under its name with `.polymix-partial`
 //! at the end, flushed to the disk and put in its place by one rename, so that a process that is killed at any moment
 //! leaves the old or the new one, whole. What it leaves aside is taken over by the next one that writes there, or
 //! removed by [`clean`].

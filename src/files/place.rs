@@ -78,14 +78,14 @@ pub(super) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Where what will be `path` is made.
+/// Where what will be `path` is made, and no name that a user gives a copy.
 pub(super) fn aside(path: &Path) -> PathBuf {
-    beside(path, ".partial")
+    beside(path, ".polymix-partial")
 }
 
 /// Where the old `path` stands for the moment in which the new one takes its name.
 pub(super) fn old(path: &Path) -> PathBuf {
-    beside(path, ".old")
+    beside(path, ".polymix-old")
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

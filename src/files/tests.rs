@@ -45,11 +45,11 @@ fn files_are_replaced_whole_and_their_folders_made() {
     write_whole(&path, b"two").unwrap();
     let mut unfinished = NewFile::create(&path).unwrap();
     unfinished.write_all(b"three").unwrap();
-    assert_eq!(names(path.parent().unwrap()), ["c.json", "c.json.partial"]);
+    assert_eq!(names(path.parent().unwrap()), ["c.json", "c.json.polymix-partial"]);
     drop(unfinished);
     assert_eq!((text(&path).as_str(), names(path.parent().unwrap())), ("two", vec!["c.json".to_owned()]));
     // What a killed process left is longer than what is written.
-    std::fs::write(folder.path().join("a/b/c.json.partial"), "a long rest of it").unwrap();
+    std::fs::write(folder.path().join("a/b/c.json.polymix-partial"), "a long rest of it").unwrap();
     write_whole(&path, b"four").unwrap();
     assert_eq!((text(&path).as_str(), names(path.parent().unwrap())), ("four", vec!["c.json".to_owned()]));
 }
@@ -61,7 +61,7 @@ fn a_file_has_one_writer() {
     let first = NewFile::create(&path).unwrap();
     refused_with(write_whole(&path, b"second"), &["another process"]);
     clean(&path).unwrap();
-    assert_eq!(names(folder.path()), ["a.partial"], "another writer's is not cleaned");
+    assert_eq!(names(folder.path()), ["a.polymix-partial"], "another writer's is not cleaned");
     first.finish().unwrap();
     write_whole(&path, b"second").unwrap();
     let first = NewFolder::create(&folder.path().join("b")).unwrap();
@@ -78,7 +78,7 @@ fn folders_are_replaced_whole() {
     let path = folder.path().join("x/v1.2");
     save(&path, "one").unwrap();
     std::fs::write(path.join("other"), "goes with the old one").unwrap();
-    std::fs::create_dir_all(folder.path().join("x/v1.2.partial/deep")).unwrap();
+    std::fs::create_dir_all(folder.path().join("x/v1.2.polymix-partial/deep")).unwrap();
     save(&path, "two").unwrap();
     assert_eq!((text(&path.join("a")).as_str(), names(&path)), ("two", vec!["a".to_owned()]));
     drop(NewFolder::create(&path).unwrap());
@@ -97,13 +97,13 @@ fn what_killed_processes_leave_is_mended() {
         std::fs::create_dir_all(at(name)).unwrap();
         std::fs::write(at(name).join("a"), content).unwrap();
     };
-    made("best.old", "old");
-    made("best.partial", "new");
-    assert_eq!(standing(&at("best")), at("best.old"));
+    made("best.polymix-old", "old");
+    made("best.polymix-partial", "new");
+    assert_eq!(standing(&at("best")), at("best.polymix-old"));
     clean(&at("best")).unwrap();
     assert_eq!((names(folder.path()), text(&at("best/a")).as_str()), (vec!["best".to_owned()], "old"));
-    made("best.old", "older");
-    std::fs::write(at("file.partial"), "").unwrap();
+    made("best.polymix-old", "older");
+    std::fs::write(at("file.polymix-partial"), "").unwrap();
     assert_eq!(standing(&at("best")), at("best"));
     clean(&at("best")).unwrap();
     clean(&at("file")).unwrap();
@@ -139,9 +139,9 @@ fn the_remedy_is_that_of_the_reason() {
     refused_with(save(Path::new("/"), ""), &["cannot be replaced"]);
     refused_with(save(Path::new("."), ""), &["start it elsewhere"]);
     assert_eq!(text(&at("file")), "years of work");
-    std::fs::create_dir(at("taken.partial")).unwrap();
-    refused_with(write_whole(&at("taken"), b""), &["taken.partial: is in the way"]);
-    assert_eq!(names(folder.path()), ["file", "taken.partial"]);
+    std::fs::create_dir(at("taken.polymix-partial")).unwrap();
+    refused_with(write_whole(&at("taken"), b""), &["taken.polymix-partial: is in the way"]);
+    assert_eq!(names(folder.path()), ["file", "taken.polymix-partial"]);
     for (kind, remedy) in [
         (std::io::ErrorKind::StorageFull, "free space"),
         (std::io::ErrorKind::PermissionDenied, "let this user write in"),

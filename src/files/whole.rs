@@ -165,18 +165,22 @@ const READER: Duration = Duration::from_secs(10);
 
 /// Opens a device or pipe as it is.
 fn open_stream(path: &Path) -> io::Result<File> {
+    // Opening a pipe that nobody reads would wait for ever. The pipe stays open until it is opened again, or its reader
+    // would see its end in between.
     #[cfg(unix)]
-    {
+    let _probe = {
         use rustix::fs::{CWD, Mode, OFlags, openat};
         use rustix::io::Errno;
-        // Opening a pipe that nobody reads would wait for ever.
         let begun = web_time::Instant::now();
-        while let Err(Errno::NXIO) = openat(CWD, path, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
-            if begun.elapsed() > READER {
-                return Err(io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads it"));
+        loop {
+            match openat(CWD, path, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
+                Err(Errno::NXIO) if begun.elapsed() > READER => {
+                    return Err(io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads it"));
+                }
+                Err(Errno::NXIO) => std::thread::sleep(Duration::from_millis(20)),
+                opened => break opened,
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
-    }
+    };
     operation::open(path, OpenOptions::new().append(true))
 }

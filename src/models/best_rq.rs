@@ -53,7 +53,7 @@ impl BestRq {
 
     /// The code of every row of stacked clean features: [rows, 4·bands] → u32 [rows].
     ///
-    /// The quantizer is frozen: a Xavier-uniform projection and a codebook of l2-normalised rows; the code
+    /// The quantizer is frozen: a Xavier-uniform projection and a codebook of l2-normalized rows; the code
     /// is the nearest by cosine.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ pub struct PreprocessorConfig {
     pub sampling_rate: u32,
     /// Seconds of silence added at both ends.
     pub silence: f64,
-    /// Normalisation, with its statistics.
+    /// Normalization, with its statistics.
     pub normalization: Normalization,
     /// Padding.
     pub padding: Padding,

@@ -16,7 +16,7 @@ pub trait Mixer: Debug + Send + Sync {
     /// frames apart.
     fn wants_positions(&self) -> bool;
 
-    /// [batch, time, d] → [batch, time, d]; the operand is normalised, the residual is added by the layer.
+    /// [batch, time, d] → [batch, time, d]; the operand is normalized, the residual is added by the layer.
     ///
     /// # Errors
     /// When x does not fit.

@@ -1,4 +1,4 @@
-//! Layer normalisation with a learned scale and shift.
+//! Layer normalization with a learned scale and shift.
 
 use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};

@@ -32,9 +32,11 @@ fn nothing_is_the_papers_system() {
     assert_eq!((recipe.pretrain.steps, recipe.pretrain.codes), (200_000, 8192));
     assert_eq!(recipe.pretrain.optimizer.schedule, ScheduleConfig::Noam { warmup: 25_000 });
     assert_eq!(recipe.finetune.duration(), Duration::Epochs(30));
-    assert_eq!(recipe.finetune.data.batch_size(100.0), 6);
-    assert_eq!(recipe.pretrain.data.batch_size(4.0), 350);
-    assert_eq!(recipe.pretrain.data.batch_size(1e9), 1);
+    assert_eq!(recipe.finetune.data.batch_utterances, Some(6));
+    assert_eq!(
+        (recipe.pretrain.data.batch_utterances, recipe.pretrain.data.batch_seconds),
+        (None, Some(1400.0))
+    );
 }
 
 #[test]

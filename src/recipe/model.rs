@@ -232,7 +232,7 @@ pub enum Compute {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureConfig {
-    /// Over what the log-mel bands are normalised.
+    /// Over what the log-mel bands are normalized.
     pub normalization: Normalization,
     /// Seconds of silence added at both ends of every labelled or transcribed clip; pre-training adds none.
     pub silence: f64,
@@ -244,7 +244,7 @@ impl Default for FeatureConfig {
     }
 }
 
-/// Over what the log-mel bands are normalised.
+/// Over what the log-mel bands are normalized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Normalization {

@@ -16,7 +16,7 @@ pub struct PretrainConfig {
     pub mask_probability: f64,
     /// Feature frames (10 ms) that one start masks; a multiple of 4.
     pub mask_frames: usize,
-    /// Standard deviation of the noise that replaces masked frames, in normalised units.
+    /// Standard deviation of the noise that replaces masked frames, in normalized units.
     pub noise_std: f64,
     /// Replaces `model.dropout` in this phase.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -197,15 +197,6 @@ impl Default for DataConfig {
     }
 }
 
-impl DataConfig {
-    /// Utterances in a batch of the bucket that is padded to `seconds`: at least 1.
-    pub fn batch_size(&self, seconds: f64) -> usize {
-        let by_seconds = self.batch_seconds.map(|total| (total / seconds.max(1e-3)) as usize);
-        let size = self.batch_utterances.or(by_seconds).unwrap_or(1);
-        size.max(1)
-    }
-}
-
 /// AdamW (decoupled weight decay) with one learning rate for the encoder and one for what stands on it.
 ///
 /// A recipe may write `lr` for both rates.
@@ -222,7 +213,7 @@ pub struct OptimizerConfig {
     pub eps: f64,
     /// Decoupled weight decay, multiplied by the learning rate.
     pub weight_decay: f64,
-    /// Whether weight decay applies to biases and normalisation weights too.
+    /// Whether weight decay applies to biases and normalization weights too.
     pub decay_biases_and_norms: bool,
     /// Largest global norm of the gradient.
     pub clip: f64,

@@ -20,7 +20,7 @@ pub struct Timing {
     pub duration: f64,
 }
 
-/// A recognised word.
+/// A recognized word.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Word {
     /// The word.

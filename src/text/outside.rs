@@ -18,25 +18,24 @@ pub struct Outside {
 impl Outside {
     /// Counts the characters of `texts` that `vocabulary` lacks.
     pub fn of<S: AsRef<str>>(vocabulary: &Vocabulary, texts: impl IntoIterator<Item = S>) -> Self {
-        let mut known = BTreeSet::new();
+        // What recognition writes is compared in lower case, so the case of the tokens is no difference.
+        let mut lower = BTreeSet::new();
         let tokens = (0..vocabulary.len() as u32).filter(|&id| id != Vocabulary::BLANK);
         for token in tokens.filter_map(|id| vocabulary.token(id)) {
-            known.extend(token.chars().flat_map(char::to_lowercase));
+            lower.extend(token.chars().flat_map(char::to_lowercase));
         }
         let mut outside = Self::default();
         for text in texts {
-            let text = normalize(text.as_ref());
-            let unknown = text.chars().filter(|character| !known.contains(character));
-            let before = outside.total();
-            unknown.for_each(|character| *outside.characters.entry(character).or_default() += 1);
-            outside.utterances += usize::from(outside.total() > before);
+            let mut any = false;
+            for character in normalize(text.as_ref()).chars() {
+                if !lower.contains(&character) && !vocabulary.writes(character) {
+                    *outside.characters.entry(character).or_default() += 1;
+                    any = true;
+                }
+            }
+            outside.utterances += usize::from(any);
         }
         outside
-    }
-
-    /// All their occurrences.
-    fn total(&self) -> usize {
-        self.characters.values().sum()
     }
 
     /// The text without these characters. Spaces stay, since words lie between them.

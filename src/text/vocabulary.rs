@@ -92,6 +92,11 @@ impl Vocabulary {
         Ok(ids)
     }
 
+    /// Whether [`Vocabulary::encode`] can write `character`, whole or in its parts.
+    pub fn writes(&self, character: char) -> bool {
+        self.ids.contains_key(&character) || decompose(character).all(|part| self.ids.contains_key(&part))
+    }
+
     /// The text of `ids`, composed; blanks, and ids that are no token, write nothing.
     pub fn decode(&self, ids: &[u32]) -> String {
         let text: String =

@@ -181,7 +181,13 @@ impl Run<'_> {
             }
             let validates = self.valid.is_some() && (step.is_multiple_of(validate_every) || last);
             if validates {
+                let before = (self.schedule.state(), self.state.valid_set);
                 self.validated(&mut metrics, progress)?;
+                // A run without --limit-steps does not validate here, and one that goes on gives the same bits.
+                if !step.is_multiple_of(validate_every) && step != self.steps {
+                    self.schedule.restore(before.0);
+                    self.state.valid_set = before.1;
+                }
             }
             let stopped = stop::interrupted();
             if step.is_multiple_of(run.checkpoint_every) || last || stopped {
@@ -292,10 +298,8 @@ impl Run<'_> {
     /// Names what `batch` lacks, and those of its clips that teach nothing.
     fn name(&mut self, loader: &mut Loader, batch: &Batch) {
         // They only grow.
-        if loader.left_out().len() > self.train_left_out {
-            self.train_left_out = loader.left_out().len();
-            self.train_named.say_all(loader.left_out());
-        }
+        let said = std::mem::replace(&mut self.train_left_out, loader.left_out().len());
+        loader.left_out().iter().skip(said).for_each(|(why, one)| self.train_named.say(why, one));
         self.train_named.say_differing(loader.take_differing());
         for (row, judged) in self.task.rows(batch).into_iter().enumerate() {
             if let Some((why, left_out)) = excluded(&self.train, batch, row, judged) {

@@ -123,6 +123,9 @@ pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
         let vocabulary = start.vocabulary(&corpus, recipe)?;
         // Before the statistics, which may take long.
         let valid = data.valid(&mut plan.valid_named, progress)?;
+        if let Some(valid) = &valid {
+            valid.corpus.texts()?;
+        }
         let (train, preprocessor) = data.train(corpus.clone(), &start, &mut plan.train_named, progress)?;
         let valid = valid.map(|listed| data.valid_source(listed, &preprocessor));
         let mut capacity = longest(&vocabulary, &corpus)?;
@@ -232,7 +235,8 @@ impl Plan<'_> {
                 stepper.parameters.fill(&stepper.executor, Some(&checkpoint.values), seed)?;
                 stepper.parameters.restore_moments(&stepper.executor, &checkpoint.moments)?;
                 stepper.set_totals(state.totals)?;
-                if let Some(scale) = state.loss_scale {
+                // A run that goes on in f32 has none.
+                if let (Some(scale), Some(_)) = (state.loss_scale, LossScale::of(recipe.model.compute)) {
                     stepper.set_loss_scale(scale)?;
                 }
                 schedule.restore(state.schedule);

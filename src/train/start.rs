@@ -95,14 +95,12 @@ impl Start {
             ),
             (None, VocabularySource::Transcripts) => (Vocabulary::from_transcripts(corpus.texts()?)?, ""),
         };
-        let known: BTreeSet<char> =
-            (1..vocabulary.len() as u32).filter_map(|id| vocabulary.token(id)?.chars().next()).collect();
         let mut lacking: BTreeMap<char, usize> = BTreeMap::new();
         let mut first = None;
         for utterance in &corpus.utterances {
             let text = normalize(utterance.text.as_deref().unwrap_or_default());
             let foreign: BTreeSet<char> =
-                text.chars().filter(|character| !known.contains(character)).collect();
+                text.chars().filter(|&character| !vocabulary.writes(character)).collect();
             if !foreign.is_empty() {
                 first.get_or_insert((&utterance.origin, text));
             }
@@ -132,24 +130,24 @@ impl Start {
         request: &Request,
         news: &mut dyn FnMut(String),
     ) -> Result<bool> {
-        let Some(before) = self.checkpoint.as_ref().and_then(|checkpoint| checkpoint.state.corpus) else {
-            return Ok(true);
-        };
         let told =
             |identity: &Identity| format!("{} recordings, {:.3} s", identity.recordings, identity.seconds);
         let mut same = true;
-        if before.audio != now.audio {
-            let differs = format!("the training data are {} (were {})", told(now), told(&before));
-            if !request.other_data {
-                return Err(Error::file(
-                    &request.out,
-                    format!("{differs}; give the run's own, or go on with these by --other-data"),
-                ));
+        // A checkpoint of an earlier version does not know its data.
+        if let Some(before) = self.checkpoint.as_ref().and_then(|checkpoint| checkpoint.state.corpus) {
+            if before.audio != now.audio {
+                let differs = format!("the training data are {} (were {})", told(now), told(&before));
+                if !request.other_data {
+                    return Err(Error::file(
+                        &request.out,
+                        format!("{differs}; give the run's own, or go on with these by --other-data"),
+                    ));
+                }
+                news(format!("{differs}; the run goes on with them from the next epoch"));
+                same = false;
+            } else if before.texts != now.texts {
+                news("training texts are others than before; the run goes on with them".to_owned());
             }
-            news(format!("{differs}; the run goes on with them from the next epoch"));
-            same = false;
-        } else if before.texts != now.texts {
-            news("training texts are others than before; the run goes on with them".to_owned());
         }
         if !self.changed.is_empty() {
             news(format!("the run goes on with {}", listed(&self.changed)));

@@ -141,13 +141,19 @@ impl Run<'_> {
         progress: &mut dyn Progress,
     ) -> Result<bool> {
         let Some(Pass { totals, left_out, sets: [set, loss_set] }) = self.pass()? else { return Ok(false) };
-        let (step, listed) = (self.state.step, left_out.iter().take(LISTED));
+        let step = self.state.step;
+        let list = |left_out: &Exclusions| left_out.iter().take(LISTED).map(|(_, one)| one.clone()).collect();
+        // The rates have recordings that the loss has not.
+        let mut of_rates = Exclusions::default();
+        left_out.iter().filter(|(why, _)| *why != Why::OutsideVocabulary).for_each(|(why, one)| {
+            of_rates.add(why, one.clone());
+        });
         let scored = Scored {
             step,
             utterances: totals.rows,
             set: set.0,
-            left_out: listed.map(|(_, one)| one.clone()).collect(),
-            left_out_reasons: left_out.counts(),
+            left_out: list(&of_rates),
+            left_out_reasons: of_rates.counts(),
         };
         let mean = |sum: f64| if totals.weight > 0.0 { sum / totals.weight } else { f64::NAN };
         let rates = (!totals.scores.is_empty()).then(|| evaluate(&totals.scores));
@@ -160,8 +166,8 @@ impl Run<'_> {
                 .filter(|accuracy| self.task.phase() == Phase::Pretrain && accuracy.is_finite()),
             utterances: totals.rows,
             loss_utterances: (totals.loss_rows != totals.rows).then_some(totals.loss_rows),
-            left_out: scored.left_out.clone(),
-            left_out_reasons: scored.left_out_reasons.clone(),
+            left_out: list(&left_out),
+            left_out_reasons: left_out.counts(),
         };
         metrics.valid(&line)?;
         progress.valid(&line);

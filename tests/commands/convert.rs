@@ -50,7 +50,7 @@ fn what_halves_do_not_hold_is_named() {
         fails(code, &arguments.each_ref().map(String::as_str), parts);
     };
     refused(1, text(&at("out")), "f16", &["model.safetensors", &name, "100000", "f32"]);
-    assert!(!at("out").exists() && !at("out.partial").exists());
+    assert!(!at("out").exists() && !at("out.polymix-partial").exists());
     refused(2, text(&at("out")), "f8", &["f8"]);
     std::fs::create_dir(at("taken")).unwrap();
     std::fs::write(at("taken/thesis.tex"), "").unwrap();

@@ -100,7 +100,7 @@ fn bad_audio_and_bad_places_are_named() {
         let mut arguments = vec!["encode", text(&model), "--out", text(out)];
         arguments.extend(audio.iter().map(|path| text(path)));
         fails(1, &[&arguments, extra].concat(), parts);
-        assert!(!at("o.safetensors.partial").exists());
+        assert!(!at("o.safetensors.polymix-partial").exists());
         out.is_file()
     };
     assert!(!encode(&[&bad, &good], &out, &["--strict"], &["bad.wav", "sample 100"]));

@@ -71,7 +71,7 @@ fn same(run: &Path, whole: &BTreeMap<String, Vec<u8>>, what: &str) {
 fn leftovers(folder: &Path) -> Vec<String> {
     let left = |name: &String| {
         let name = name.trim_end_matches('/');
-        name.ends_with(".partial") || name.ends_with(".old")
+        name.ends_with(".polymix-partial") || name.ends_with(".polymix-old")
     };
     tree(folder).into_keys().filter(left).collect()
 }

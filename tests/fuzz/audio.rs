@@ -6,7 +6,19 @@ use polymix::error::Result;
 use super::harness::{Target, scratch};
 
 /// Tries a kind of audio, given under a file name.
-fn hear(name: &str, file: &str, seeds: Vec<Vec<u8>>, tokens: &[&[u8]], share: u64) {
+pub fn hear(name: &str, file: &str, seeds: Vec<Vec<u8>>, tokens: &[&[u8]], share: u64) {
+    hear_as(name, file, seeds, tokens, share, &<[u8]>::to_vec);
+}
+
+/// As [`hear`]; what is mutated is what `pack` makes a file of.
+pub fn hear_as(
+    name: &str,
+    file: &str,
+    seeds: Vec<Vec<u8>>,
+    tokens: &[&[u8]],
+    share: u64,
+    pack: &dyn Fn(&[u8]) -> Vec<u8>,
+) {
     let folder = scratch();
     let path = folder.path().join(file);
     let target = Target {
@@ -14,7 +26,7 @@ fn hear(name: &str, file: &str, seeds: Vec<Vec<u8>>, tokens: &[&[u8]], share: u6
         seeds,
         tokens,
         parse: &mut |bytes| {
-            std::fs::write(&path, bytes).unwrap();
+            std::fs::write(&path, pack(bytes)).unwrap();
             let recording = Recording::file(&path);
             let whole = recording.read();
             let _ = recording.duration();
@@ -34,18 +46,18 @@ fn heard(audio: Result<polymix::audio::Audio>) -> Result<usize> {
 }
 
 /// A RIFF chunk with its pad byte.
-fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+pub fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
     let mut bytes = [&name[..], &(content.len() as u32).to_le_bytes(), content].concat();
     bytes.resize(bytes.len().next_multiple_of(2), 0);
     bytes
 }
 
-fn riff(chunks: &[Vec<u8>]) -> Vec<u8> {
+pub fn riff(chunks: &[Vec<u8>]) -> Vec<u8> {
     chunk(b"RIFF", &[b"WAVE".to_vec(), chunks.concat()].concat())
 }
 
 /// The content of a `fmt ` chunk.
-fn format(tag: u16, channels: u16, rate: u32, bits: u16, extension: &[u8]) -> Vec<u8> {
+pub fn format(tag: u16, channels: u16, rate: u32, bits: u16, extension: &[u8]) -> Vec<u8> {
     let frame = channels * bits.div_ceil(8);
     let mut bytes = [&tag.to_le_bytes()[..], &channels.to_le_bytes(), &rate.to_le_bytes()].concat();
     bytes.extend((rate * u32::from(frame)).to_le_bytes());
@@ -59,7 +71,7 @@ fn format(tag: u16, channels: u16, rate: u32, bits: u16, extension: &[u8]) -> Ve
 }
 
 /// Bytes that sound like something.
-fn ramp(bytes: usize) -> Vec<u8> {
+pub fn ramp(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|i| (i * 37 % 251) as u8).collect()
 }
 
@@ -70,6 +82,10 @@ fn wav() {
         let bytes = 400 * usize::from(channels) * usize::from(bits.div_ceil(8));
         riff(&[chunk(b"fmt ", &format(tag, channels, rate, bits, &[])), data(bytes)])
     };
+    // 20 valid bits of 24, the mask of channels, the GUID of PCM.
+    let extension =
+        [&20_u16.to_le_bytes()[..], &4_u32.to_le_bytes(), b"\x01\0\0\0\0\0\x10\0\x80\0\0\xAA\0\x38\x9B\x71"]
+            .concat();
     let floats: Vec<u8> = (0..400).flat_map(|i| (i as f32 * 0.05).sin().to_le_bytes()).collect();
     let seeds = vec![
         plain(1, 1, 16_000, 16),
@@ -77,6 +93,11 @@ fn wav() {
         plain(1, 2, 48_000, 24),
         plain(1, 2, 44_100, 32),
         riff(&[chunk(b"fmt ", &format(3, 1, 16_000, 32, &[])), chunk(b"data", &floats)]),
+        riff(&[
+            chunk(b"LIST", b"INFOx"),
+            chunk(b"fmt ", &format(0xFFFE, 1, 16_000, 24, &extension)),
+            data(1200),
+        ]),
     ];
     let tokens: [&[u8]; 12] = [
         b"RIFF",

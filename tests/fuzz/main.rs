@@ -7,6 +7,7 @@
 
 mod allocator;
 mod audio;
+mod containers;
 mod harness;
 mod manifests;
 mod models;

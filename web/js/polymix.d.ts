@@ -146,7 +146,7 @@ export interface Tensor {
 }
 
 /**
- * `features` (normalised log-mel energies, a frame every 10 ms), `frontend`, `layer.0`, `layer.1`, …, `encoder` and
+ * `features` (normalized log-mel energies, a frame every 10 ms), `frontend`, `layer.0`, `layer.1`, …, `encoder` and
  * `logits` (a frame every 40 ms), as `polymix encode` writes them.
  */
 export type Encoded = Record<string, Tensor>;

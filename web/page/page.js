@@ -298,10 +298,10 @@ function paintWave(canvas) {
   });
 }
 
-/** Black, violet, orange, yellow: lightness rises all the way, so that it reads without colour too. */
+/** Black, violet, orange, yellow: lightness rises all the way, so that it reads without color too. */
 const STOPS = [[0, 0, 4], [51, 16, 104], [136, 34, 106], [212, 72, 66], [251, 155, 6], [252, 255, 164]];
 
-/** 256 colours, as the words of an image. */
+/** 256 colors, as the words of an image. */
 const COLOURS = Uint32Array.from({ length: 256 }, (_, i) => {
   const place = (i / 256) * (STOPS.length - 1);
   const [low, high] = [STOPS[Math.floor(place)], STOPS[Math.floor(place) + 1]];

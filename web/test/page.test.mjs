@@ -77,7 +77,7 @@ test("a sample, by keyboard alone, keeps the focus", async () => {
       return new Set(new Uint32Array(data.buffer)).size;
     }),
   );
-  assert.ok(painted[0] > 1 && painted[1] > 50, `colours: ${painted}`);
+  assert.ok(painted[0] > 1 && painted[1] > 50, `colors: ${painted}`);
   assert.match(await page.locator("#knows").textContent(), /single English words, as a few voices/);
   await page.screenshot({ path: join(OUT, "page.png"), fullPage: true });
   await quiet(page);

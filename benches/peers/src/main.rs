@@ -100,7 +100,7 @@ fn compare() -> Result<()> {
     for product in &products {
         pairs.push((product.work()?, peer::product(&device, product)));
     }
-    pairs.push((works::layer_norm()?, peer::normalised(&device)));
+    pairs.push((works::layer_norm()?, peer::normalized(&device)));
     pairs.push((works::softmax()?, peer::softened(&device)));
     pairs.push((works::depthwise()?, peer::depthwise(&device)));
     pairs.push((works::attention(false)?, peer::attended(&device, false)));

@@ -95,7 +95,7 @@ pub fn product<'a>(device: &Device, product: &Product) -> Contender<'a> {
 }
 
 /// LayerNorm over the last axis.
-pub fn normalised<'a>(device: &Device) -> Contender<'a> {
+pub fn normalized<'a>(device: &Device) -> Contender<'a> {
     let device = device.clone();
     let x = noise(&device, ROWS);
     let [weight, bias] = [0, 1].map(|_| noise(&device, [ROWS[1]]));

@@ -23,7 +23,8 @@ use content::Kind;
 use guard::guard;
 use mp4::Edit;
 use part::Part;
-pub(super) use part::read_pipe;
+#[cfg(test)]
+use part::read_pipe;
 use pcm::Payload;
 use sink::Sink;
 
@@ -34,15 +35,15 @@ const FORMATS: &str = "WAV, AIFF, AU, SPHERE, CAF, FLAC, MP3, AAC, ALAC, OGG Vor
 const LIBRARIES: &str = "the decoding library (symphonia or ropus)";
 
 /// Endings of the names of files that are read.
-const ENDINGS: [&str; 34] = [
+const ENDINGS: [&str; 33] = [
     "wav", "wave", "bwf", "rf64", "w64", "aif", "aiff", "aifc", "afc", "au", "snd", "caf", "sph", "sphere",
-    "nist", "flac", "fla", "mp1", "mp2", "mp3", "mpga", "ogg", "oga", "opus", "spx", "m4a", "m4b", "mp4",
-    "aac", "adts", "mka", "webm", "3gp", "m4r",
+    "nist", "flac", "fla", "mp1", "mp2", "mp3", "mpga", "ogg", "oga", "opus", "m4a", "m4b", "mp4", "aac",
+    "adts", "mka", "webm", "3gp", "m4r",
 ];
 /// Endings of the names of other audio.
-const OTHER_ENDINGS: [&str; 24] = [
+const OTHER_ENDINGS: [&str; 25] = [
     "wma", "asf", "amr", "awb", "ape", "wv", "tta", "mpc", "shn", "dsf", "dff", "ra", "rm", "ac3", "eac3",
-    "dts", "gsm", "voc", "mid", "midi", "vox", "raw", "pcm", "qcp",
+    "dts", "gsm", "voc", "mid", "midi", "vox", "raw", "pcm", "qcp", "spx",
 ];
 
 /// The message of an error, before the name of its file is known: it goes on from that name.

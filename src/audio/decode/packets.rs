@@ -50,7 +50,13 @@ pub(super) fn read(part: &mut Part, kind: Kind, edit: Edit, sink: &mut Sink, who
             }
             let run = stream(part, kind, edit, sink, whole)?;
             match counted {
-                Some((expected, _)) if whole && expected != run.decoded => {
+                Some((expected, _)) if whole && expected < run.decoded => {
+                    return Err(format!(
+                        "is damaged: its header says {expected} samples, it holds {}; export it again",
+                        run.decoded
+                    ));
+                }
+                Some((expected, _)) if whole && expected > run.decoded => {
                     return Err(format!(
                         "is cut short: its header says {expected} samples, it holds {}; fetch it again",
                         run.decoded

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use symphonia::core::io::MediaSource;
 
 use super::Outcome;
-use super::content;
+use super::{content, mpeg};
 use crate::audio::recording::Place;
 
 /// The most bytes that a pipe may bring; its audio is held in memory.
@@ -57,6 +57,7 @@ impl Part {
                 }
                 Ok(Self::new(Box::new(BufReader::with_capacity(1 << 16, file)), *start, *bytes))
             }
+            Place::Stdin => Ok(Self::memory(read_pipe(io::stdin().lock())?.into())),
             Place::Memory { bytes, .. } => Ok(Self::memory(bytes.clone())),
         }
     }
@@ -129,7 +130,11 @@ pub(in crate::audio) fn read_pipe(mut pipe: impl Read) -> Outcome<Vec<u8>> {
     let mut bytes = Vec::new();
     pipe.by_ref().take(BEGINNING).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 == BEGINNING {
-        content::tell(&mut Part::memory(bytes.as_slice().into()))?;
+        let mut beginning = Part::memory(bytes.as_slice().into());
+        // A tag with pictures may be longer than what is looked at here.
+        if mpeg::after_id3(&mut beginning, 0)? <= BEGINNING / 2 {
+            content::tell(&mut beginning)?;
+        }
         pipe.by_ref().take(MOST_PIPED - BEGINNING).read_to_end(&mut bytes).map_err(unreadable)?;
     }
     if bytes.len() as u64 == MOST_PIPED {

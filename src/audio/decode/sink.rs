@@ -184,16 +184,19 @@ impl Sink {
         let [channel_power, mix_power] = self.power;
         if self.channel == Channel::Mix && channel_power > SILENT * self.kept as f64 {
             let share = (mix_power / channel_power).sqrt();
-            if share < CANCELLED {
+            // What unrelated channels leave of each other does not count: 1/√channels.
+            let beside_unrelated =
+                share * (f64::from(u32::try_from(channels).unwrap_or(u32::MAX)) / 2.0).sqrt();
+            if beside_unrelated < CANCELLED {
                 return Err(format!(
-                    "has {channels} channels that cancel each other out when averaged (opposite phase): take one \
-                     with --channel 1, or \"channel\": 1 in the manifest"
+                    "has {channels} channels that cancel each other out when averaged (opposite phase): take one, \
+                     with --channel 1 or \"channel\": 1 in a manifest"
                 ));
             }
-            if share < WEAKENED {
+            if beside_unrelated < WEAKENED {
                 self.notes.push(format!(
                     "its {channels} channels mostly cancel each other out when averaged, to {:.0} % of their \
-                     amplitude; --channel 1 takes one alone",
+                     amplitude; take one, with --channel 1 or \"channel\": 1 in a manifest",
                     100.0 * share
                 ));
             }

@@ -20,8 +20,8 @@ type Members = HashMap<String, (u64, u64)>;
 pub(super) struct Shards {
     /// Archives that were named beside the manifest.
     named: BTreeMap<u64, PathBuf>,
-    /// Archives that were looked into.
-    opened: BTreeMap<u64, (PathBuf, Members)>,
+    /// Archives that were looked into, by their manifest's folder and their number.
+    opened: BTreeMap<(PathBuf, u64), (PathBuf, Members)>,
     used: BTreeSet<u64>,
 }
 
@@ -77,7 +77,8 @@ impl Shards {
     /// Looks into the archive `number`, once.
     fn open(&mut self, line: &Object<'_>, manifest: &Path, number: u64) -> Result<()> {
         self.used.insert(number);
-        if self.opened.contains_key(&number) {
+        let key = (super::folder_of(manifest).to_path_buf(), number);
+        if self.opened.contains_key(&key) {
             return Ok(());
         }
         let tar = self.path(manifest, number).ok_or_else(|| {
@@ -91,14 +92,14 @@ impl Shards {
             members.insert(member.name, (member.start, member.bytes));
             Ok(())
         })?;
-        self.opened.insert(number, (tar, members));
+        self.opened.insert(key, (tar, members));
         Ok(())
     }
 
     /// Where the audio of a line is.
     fn find(&mut self, line: &Object<'_>, manifest: &Path, number: u64, name: &str) -> Result<Place> {
         self.open(line, manifest, number)?;
-        let (tar, members) = &self.opened[&number];
+        let (tar, members) = &self.opened[&(super::folder_of(manifest).to_path_buf(), number)];
         let (stored, &(start, bytes)) = members
             .get_key_value(name)
             .or_else(|| members.get_key_value(without_part(name)?.as_str()))

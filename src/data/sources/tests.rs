@@ -562,7 +562,7 @@ fn large_manifests_are_loaded_fast() {
         let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default().to_owned();
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1000.0
     };
-    let (before, begun) = (resident(), std::time::Instant::now());
+    let (before, begun) = (resident(), web_time::Instant::now());
     let corpus = Corpus::load(&[&path]).expect("a manifest");
     let (seconds, megabytes) = (begun.elapsed().as_secs_f64(), resident() - before);
     println!("{} utterances in {seconds:.2} s and {megabytes:.0} MB", corpus.utterances.len());

@@ -17,7 +17,7 @@ use crate::models::{ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
 use crate::recipe::{MixerSpec, ModelConfig};
 use crate::weights::Weights;
 
-/// Statistics of the input normalisation.
+/// Statistics of the input normalization.
 const STATISTICS: [&str; 2] = ["normalize.glob_mean", "normalize.glob_std"];
 /// Ends of the names of tensors that SpeechBrain computes again: tables and frequencies of positions.
 const COMPUTED: [&str; 2] = [".pe", ".inv_freq"];

@@ -29,7 +29,7 @@ use crate::shape::{DType, Spec};
 ///
 /// Each frame's maximum is taken out of the forward and backward variables, which are pairs of a whole number
 /// and a rest, so that nothing is lost over thousands of frames; what was taken out is summed in two floats;
-/// posteriors are normalised in every frame. The utterances are tiled such that the forward variables of a
+/// posteriors are normalized in every frame. The utterances are tiled such that the forward variables of a
 /// tile can be bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CtcLoss {

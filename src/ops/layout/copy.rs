@@ -16,12 +16,12 @@ pub struct Copy;
 pub(super) struct Place {
     /// The element of its first corner.
     pub first: usize,
-    /// Elements between neighbours along each axis.
+    /// Elements between neighbors along each axis.
     pub strides: [usize; 4],
 }
 
 impl Place {
-    /// Whether all rows start at a multiple of four and run over neighbours.
+    /// Whether all rows start at a multiple of four and run over neighbors.
     fn fits_vectors(&self) -> bool {
         let [lead @ .., last] = self.strides;
         last == 1 && self.first.is_multiple_of(4) && lead.iter().all(|stride| stride.is_multiple_of(4))

@@ -3,7 +3,7 @@
 use crate::shader::Kernel;
 
 /// The kernel for rows of `columns` numbers and the elements of a row in its terms: `four` reads four
-/// neighbours at once and takes rows whose length divides by four, `scalar` takes the others.
+/// neighbors at once and takes rows whose length divides by four, `scalar` takes the others.
 pub(crate) fn by_four(
     columns: usize,
     four: &'static Kernel,

@@ -1,4 +1,4 @@
-//! Layer normalisation over the last axis.
+//! Layer normalization over the last axis.
 
 use ndarray::{Array2, Axis};
 
@@ -195,7 +195,7 @@ impl Op for LayerNormBackward {
 }
 
 impl Tensor {
-    /// Layer normalisation of x `[.., n]` over its last axis, with weight `[n]` and bias `[n]`:
+    /// Layer normalization of x `[.., n]` over its last axis, with weight `[n]` and bias `[n]`:
     /// (x − mean)/√(variance + eps) ∘ weight + bias.
     ///
     /// # Errors

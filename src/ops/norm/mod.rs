@@ -1,4 +1,4 @@
-//! Normalisation over the last axis: layer normalisation, softmax and its logarithm.
+//! Normalization over the last axis: layer normalization, softmax and its logarithm.
 
 mod layer_norm;
 mod softmax;

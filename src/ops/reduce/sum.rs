@@ -1,4 +1,4 @@
-//! Sums over one run of neighbouring axes.
+//! Sums over one run of neighboring axes.
 
 use std::ops::Range;
 

@@ -4,7 +4,7 @@ use plotters::prelude::*;
 
 const GRID: RGBColor = RGBColor(225, 225, 225);
 
-/// Colours of curves that are told apart by colour alone.
+/// Colors of curves that are told apart by color alone.
 pub(crate) const COLORS: [RGBColor; 12] = [
     RGBColor(33, 102, 172),
     RGBColor(214, 96, 37),

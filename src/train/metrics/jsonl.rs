@@ -74,7 +74,7 @@ pub struct ValidLine {
     /// Utterances that the loss is of, where it is of others than the rates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_utterances: Option<usize>,
-    /// What neither includes, the first few.
+    /// What the loss or the rates do not include, the first few.
     #[serde(default)]
     pub left_out: Vec<LeftOut>,
     /// How many recordings are left out for which reason.

@@ -9,7 +9,7 @@ use super::{Line, Phase};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 
-/// At most so many points a curve; more are averaged in groups of neighbours.
+/// At most so many points a curve; more are averaged in groups of neighbors.
 const POINTS: usize = 600;
 const RAW: RGBColor = RGBColor(166, 189, 219);
 
@@ -66,7 +66,7 @@ fn panel(lines: &[Line]) -> Panel {
     }
 }
 
-/// Means of groups of neighbours, at most [`POINTS`].
+/// Means of groups of neighbors, at most [`POINTS`].
 fn thin_out(points: &[(f64, f64)]) -> Points {
     let group = points.len().div_ceil(POINTS).max(1);
     let mean = |group: &[(f64, f64)]| {

@@ -75,6 +75,12 @@ pub(in crate::audio::decode) fn parse(part: &mut Part) -> Outcome<Payload> {
     let bytes_a_second = f64::from(rate) * unit as f64 / per_unit as f64;
     let size = extent(size, open, start, part.length(), bytes_a_second)?;
     let mut pcm = Pcm::new(rate, channels, coding, vec![(start, size)])?;
+    if block == 1 && !open && frames > pcm.frames() {
+        return Err(format!(
+            "is cut short: its header says {frames} samples, it holds {}; fetch it again",
+            pcm.frames()
+        ));
+    }
     pcm.limit = Some(frames).filter(|&frames| frames > 0 && !open && block == 1);
     Ok(Payload::Pcm(pcm))
 }

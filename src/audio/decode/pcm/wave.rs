@@ -62,6 +62,8 @@ pub(in crate::audio::decode) fn parse(part: &mut Part) -> Outcome<Payload> {
                 let mut open = piped || is_open(declared);
                 if let Some((bytes, _)) = large.filter(|_| declared == u32::MAX) {
                     (size, open) = (bytes, bytes == 0);
+                } else if piped && is_open(declared) {
+                    size = u64::MAX;
                 }
                 // A file that is as long as it says is not cut short.
                 let excess = begin.saturating_add(size).saturating_sub(part.length());
