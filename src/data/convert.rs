@@ -137,7 +137,7 @@ pub fn convert<P: AsRef<Path>>(
                 );
                 lines.push('\n');
             }
-            Some(Err(error)) => converted.left_out.push(LeftOut::refused(utterance, &error)),
+            Some(Err(error)) => converted.left_out.push(LeftOut::refused(utterance, error)),
             None => {}
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::operation;
 use super::place::{Place, aside, old, parent, resolve};
 use super::refusal::{kept, refused, taken};
-use super::whole::is_named;
+use super::whole::{is_named, try_lock};
 use crate::error::{Error, Result};
 
 /// A folder under way, which takes its name, and the place of what had it, in [`finish`](Self::finish). Dropped
@@ -233,7 +233,7 @@ enum Lock {
 
 fn lock(path: &Path) -> Lock {
     let Ok(file) = File::open(path) else { return Lock::Unknown };
-    match file.try_lock() {
+    match try_lock(&file) {
         Err(std::fs::TryLockError::WouldBlock) => Lock::Taken,
         Err(std::fs::TryLockError::Error(_)) => Lock::Unknown,
         Ok(()) if is_named(&file, path) => Lock::Held(file),

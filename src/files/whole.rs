@@ -134,7 +134,7 @@ fn open_alone(path: &Path) -> io::Result<Option<File>> {
     // What another process has just finished has another name by now: then this is opened anew.
     for _ in 0..100 {
         let file = operation::open(path, &options)?;
-        match file.try_lock() {
+        match try_lock(&file) {
             Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
             // A file system without locks is written without.
             Err(std::fs::TryLockError::Error(_)) => return Ok(Some(file)),
@@ -143,6 +143,20 @@ fn open_alone(path: &Path) -> io::Result<Option<File>> {
         }
     }
     Ok(None)
+}
+
+/// Locks the file, if nobody has it for longer than a moment: a process that is being started has its parent's locks.
+pub(super) fn try_lock(file: &File) -> Result<(), std::fs::TryLockError> {
+    const MOMENT: Duration = Duration::from_millis(500);
+    let begun = web_time::Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(std::fs::TryLockError::WouldBlock) if begun.elapsed() < MOMENT => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            tried => return tried,
+        }
+    }
 }
 
 /// Whether the open `file` is the one that `path` names.

@@ -230,7 +230,7 @@ fn sealed_pages(bytes: &[u8]) -> Vec<u8> {
         let Some(page) = bytes.get_mut(start..end) else { break };
         page[22..26].fill(0);
         let crc = page.iter().fold(0_u32, |crc, &byte| {
-            (0..8).fold(crc ^ (u32::from(byte) << 24), |crc, _| (crc << 1) ^ (crc >> 31) * 0x04C1_1DB7)
+            (0..8).fold(crc ^ (u32::from(byte) << 24), |crc, _| (crc << 1) ^ ((crc >> 31) * 0x04C1_1DB7))
         });
         page[22..26].copy_from_slice(&crc.to_le_bytes());
     }

@@ -197,11 +197,10 @@ fn works_in_place(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| step.kernel.name.contains(" in place of ") || adds_in_c(&step.overrides))
 }
 
-/// All that a run of the plan depends on.
-fn signature(plan: &Plan) -> (String, Vec<Vec<(&'static str, u64)>>, Vec<u8>) {
-    let bits = |&(name, value): &(&'static str, f64)| (name, value.to_bits());
-    let overrides = plan.steps.iter().map(|step| step.overrides.iter().map(bits).collect()).collect();
-    (plan.dump(), overrides, plan.uniforms.clone())
+/// All that a run of the plan depends on, as text.
+fn signature(plan: &Plan) -> String {
+    let overrides: Vec<_> = plan.steps.iter().map(|step| &step.overrides).collect();
+    format!("{}{overrides:?}{:?}", plan.dump(), plan.uniforms)
 }
 
 /// Checks `op`: its kernel against its definition; where `differentiable` of its outputs (the first ones)
