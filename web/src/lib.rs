@@ -10,9 +10,7 @@ use js_sys::{Array, Float32Array, Reflect};
 use polymix::Error;
 use polymix::audio::{BANDS, Preprocessor, Resampler, SAMPLE_RATE, check_waveform, resample};
 use polymix::gpu::{Gpu, Selection};
-use polymix::models::{
-    DeviceModel, Extractor, Recognized, Recognizer, SavedModel, StreamRecognizer, check_wave,
-};
+use polymix::models::{DeviceModel, Extractor, Recognized, Recognizer, SavedModel, StreamRecognizer};
 use polymix::weights::WeightsReader;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -21,6 +19,9 @@ type Result<T> = std::result::Result<T, JsValue>;
 
 /// Rates that audio comes in; a resampler for others would be a mistake's.
 const RATES: std::ops::RangeInclusive<f64> = 1000.0..=768_000.0;
+
+/// Samples of one frame at 16 kHz.
+const SHORTEST: usize = 400;
 
 /// What the last panic said.
 static PANIC: Mutex<String> = Mutex::new(String::new());
@@ -79,7 +80,13 @@ fn wave(samples: &[f32], rate: f64) -> Result<Vec<f32>> {
     let rate = rate_in_hertz(rate)?;
     check_waveform(samples).map_err(bad_audio)?;
     let wave = resample(samples, rate, SAMPLE_RATE).map_err(bad_audio)?;
-    check_wave(&wave).map_err(|error| failure("bad-audio", &format!("the audio {error}")))?;
+    if wave.len() < SHORTEST {
+        let message = format!(
+            "the audio holds {:.1} ms, too little for one frame of 25 ms; give a longer clip",
+            1e3 * samples.len() as f64 / f64::from(rate)
+        );
+        return Err(failure("bad-audio", &message));
+    }
     Ok(wave)
 }
 
