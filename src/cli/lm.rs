@@ -46,8 +46,9 @@ pub(super) fn run(command: &Lm, global: &Global) -> Result<()> {
     }
 }
 
+/// Describes what was written, where it can be read again: a device or pipe cannot.
 fn described(path: &Path) -> Result<()> {
-    print(Info::of(path)?.table())
+    if path.is_file() { print(Info::of(path)?.table()) } else { Ok(()) }
 }
 
 impl Info {

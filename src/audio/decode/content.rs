@@ -87,9 +87,9 @@ pub(super) fn tell(part: &mut Part) -> Outcome<Kind> {
         beginning.get(offset..).is_some_and(|rest| rest.starts_with(bytes))
     };
     if let Some((_, _, name)) = OTHERS.iter().find(is) {
-        let remedy =
-            if name.contains(": ") { "" } else { ": convert it to WAV or FLAC, with ffmpeg for example" };
-        return Err(format!("is {name}, which is not read{remedy}"));
+        let (name, remedy) =
+            name.split_once(": ").unwrap_or((name, "convert it to WAV or FLAC, with ffmpeg for example"));
+        return Err(format!("is {name}, which is not read: {remedy}"));
     }
     let text = beginning.trim_ascii_start();
     if text.first() == Some(&b'<') {

@@ -35,10 +35,10 @@ const FORMATS: &str = "WAV, AIFF, AU, SPHERE, CAF, FLAC, MP3, AAC, ALAC, OGG Vor
 const LIBRARIES: &str = "the decoding library (symphonia or ropus)";
 
 /// Endings of the names of files that are read.
-const ENDINGS: [&str; 33] = [
+const ENDINGS: [&str; 34] = [
     "wav", "wave", "bwf", "rf64", "w64", "aif", "aiff", "aifc", "afc", "au", "snd", "caf", "sph", "sphere",
     "nist", "flac", "fla", "mp1", "mp2", "mp3", "mpga", "ogg", "oga", "opus", "m4a", "m4b", "mp4", "aac",
-    "adts", "mka", "webm", "3gp", "m4r",
+    "adts", "mka", "mkv", "webm", "3gp", "m4r",
 ];
 /// Endings of the names of other audio.
 const OTHER_ENDINGS: [&str; 25] = [
