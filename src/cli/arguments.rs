@@ -327,7 +327,7 @@ pub(super) enum TensorType {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Import {
-    /// A BEST-RQ checkpoint of SpeechBrain
+    /// A BEST-RQ checkpoint of SpeechBrain, pre-trained or fine-tuned
     Speechbrain(ImportSpeechbrain),
 }
 
@@ -339,6 +339,10 @@ pub(super) struct ImportSpeechbrain {
     /// The recipe's values, a flat JSON object
     #[arg(value_name = "HPARAMS.json")]
     pub hyper_parameters: PathBuf,
+    /// Tokens of a fine-tuned model: its label_encoder.txt, SentencePiece model or tokenizer.json; by default the one beside the
+    /// weights
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
     /// Folder of the model
     #[arg(long, value_name = "MODEL")]
     pub out: PathBuf,

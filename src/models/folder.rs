@@ -1,4 +1,5 @@
-//! MODEL folders: `config.json`, `model.safetensors`, `vocab.json`, `preprocessor_config.json`, `README.md`.
+//! MODEL folders: `config.json`, `model.safetensors`, `vocab.json`, `tokenizer.json`, `preprocessor_config.json`,
+//! `README.md`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +8,18 @@ use serde::Serialize;
 use super::saved::{SavedModel, within};
 use crate::error::{Error, Result};
 use crate::files::{NewFolder, standing};
+use crate::text::{Pieces, Vocabulary};
 use crate::weights::{Precision, Weights};
 
 /// The files of a MODEL folder.
-const FILES: [&str; 5] =
-    ["config.json", "model.safetensors", "preprocessor_config.json", "vocab.json", "README.md"];
+const FILES: [&str; 6] = [
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "vocab.json",
+    "tokenizer.json",
+    "README.md",
+];
 
 /// Reads a text file of a folder.
 fn read(folder: &Path, name: &str) -> Result<String> {
@@ -51,7 +59,15 @@ impl SavedModel {
         let path = folder.join("model.safetensors");
         let bytes = std::fs::read(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e})")))?;
         let weights = within(&path, Weights::parse(&bytes))?;
-        Self::from_files(&folder, &config, &preprocessor, vocabulary.as_deref(), weights)
+        let mut model = Self::from_files(&folder, &config, &preprocessor, vocabulary.as_deref(), weights)?;
+        if folder.join("tokenizer.json").is_file()
+            && model.vocabulary.as_ref().is_some_and(Vocabulary::has_pieces)
+        {
+            let pieces = Pieces::parse(read(&folder, "tokenizer.json")?.as_bytes());
+            let joined = model.vocabulary.take().map(|vocabulary| vocabulary.with_pieces(pieces?));
+            model.vocabulary = within(&folder.join("tokenizer.json"), joined.transpose())?;
+        }
+        Ok(model)
     }
 
     /// Checks that nothing but a model would be lost if one were saved as `folder`.
@@ -91,6 +107,9 @@ impl SavedModel {
         new.write("model.safetensors", &self.weights.serialize(precision)?)?;
         if let Some(vocabulary) = &self.vocabulary {
             new.write("vocab.json", vocabulary.to_json().as_bytes())?;
+            if let Some(pieces) = vocabulary.pieces() {
+                new.write("tokenizer.json", &json(&pieces.to_value())?)?;
+            }
         }
         new.write("README.md", card.as_bytes())?;
         new.finish()

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Vocabulary, compose};
+use super::Vocabulary;
 use crate::error::{Error, Result};
 
 /// Seconds from one encoder frame to the next: a hop of 10 ms, subsampled by 4.
@@ -82,13 +82,20 @@ pub fn words(
     };
     let runs: Vec<Run> = runs(frames).collect();
     let is_space = |run: &Run| vocabulary.token(run.id).is_none_or(|token| token.trim().is_empty());
-    let groups = runs.split(is_space).filter(|group| !group.is_empty());
-    let word = |group: &[Run]| {
+    let begins =
+        |run: &Run| vocabulary.has_pieces() && vocabulary.token(run.id).is_some_and(|t| t.starts_with('▁'));
+    let groups = runs.split(is_space).flat_map(|words| words.chunk_by(|_, next| !begins(next)));
+    let text = |group: &[Run]| {
+        let ids: Vec<u32> = group.iter().map(|run| run.id).collect();
+        vocabulary.decode(&ids)
+    };
+    let groups = groups.map(|group| (text(group), group)).filter(|(text, _)| !text.is_empty());
+    let word = |(word, group): (String, &[Run])| {
         let probabilities = group.iter().flat_map(|run| &probabilities[run.frames.clone()]);
         let (sum, count) =
             probabilities.fold((0.0, 0.0), |(sum, count), &p| (sum + f64::from(p), count + 1.0));
         Word {
-            word: compose(&group.iter().filter_map(|run| vocabulary.token(run.id)).collect::<String>()),
+            word,
             start: seconds(group[0].frames.start),
             end: seconds(group[group.len() - 1].frames.end),
             confidence: sum / count,

@@ -265,6 +265,7 @@ impl Plan<'_> {
                     phase: None,
                     recipe: None,
                     vocabulary: None,
+                    tokenizer: None,
                     corpus: None,
                     valid: None,
                     best_of: None,
@@ -288,6 +289,7 @@ impl Plan<'_> {
             (state.best, state.best_of) = (None, None);
         }
         (state.phase, state.recipe) = (Some(self.phase), Some(recipe.to_json()));
+        state.tokenizer = vocabulary.as_ref().and_then(|vocabulary| Some(vocabulary.pieces()?.to_value()));
         (state.vocabulary, state.corpus) = (vocabulary.clone(), Some(train.identity));
         state.valid = validated.or(state.valid);
         progress.message(&format!("{} trainable parameters", stepper.parameters.trainable()));

@@ -9,7 +9,9 @@ mod decode;
 mod encode;
 mod evaluate;
 mod import;
+mod recognizers;
 mod runs;
+mod subwords;
 mod transcribe;
 
 use std::path::{Path, PathBuf};
