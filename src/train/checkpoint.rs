@@ -161,10 +161,7 @@ impl Checkpoint {
 
     /// Reads the checkpoint `folder`.
     fn read(folder: &Path) -> Result<Self> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e})")))
-        };
+        let read = |name: &str| files::read(&folder.join(name));
         let weights = |name: &str| {
             let path = folder.join(name);
             let weights = within(&path, Weights::parse(&read(name)?))?;
@@ -190,13 +187,11 @@ pub(super) fn finite(weights: &Weights) -> Result<()> {
 /// Whole checkpoints by step.
 fn list(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let folder = run.join("checkpoints");
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Error::file(&folder, format!("cannot be read ({e})"))),
-    };
+    if files::about(&folder)?.is_none() {
+        return Ok(Vec::new());
+    }
     let step = |path: PathBuf| Some((path.file_name()?.to_str()?.parse::<u64>().ok()?, path));
-    let mut whole: Vec<(u64, PathBuf)> = entries.filter_map(|entry| step(entry.ok()?.path())).collect();
+    let mut whole: Vec<(u64, PathBuf)> = files::entries(&folder)?.into_iter().filter_map(step).collect();
     whole.sort();
     Ok(whole)
 }

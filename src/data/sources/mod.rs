@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use crate::audio::{Recording, is_audio_name};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
+use crate::files::{about, is_file};
 
 pub(super) use found::Found;
 use lines::Lines;
@@ -68,11 +69,12 @@ impl Format {
     fn of(source: Source<'_>) -> Result<Self> {
         let path = source.path;
         if source.bytes.is_none() {
-            if path.is_dir() {
-                return Ok(if path.join(kaldi::RECORDINGS).is_file() { Self::Kaldi } else { Self::Folder });
-            }
-            if !path.exists() {
+            let Some(there) = about(path)? else {
                 return Err(Error::file(path, format!("does not exist; {KINDS}")));
+            };
+            if there.is_dir() {
+                let is_kaldi = is_file(&path.join(kaldi::RECORDINGS))?;
+                return Ok(if is_kaldi { Self::Kaldi } else { Self::Folder });
             }
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
@@ -163,7 +165,7 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
             },
             Format::Parquet => parquet::read(path, source.bytes, found),
             Format::Kaldi => {
-                let open = |path: &Path| path.is_file().then(|| Lines::open(path)).transpose();
+                let open = |path: &Path| is_file(path)?.then(|| Lines::open(path)).transpose();
                 kaldi::read(path, open, found)
             }
             Format::Folder => folder::read(path, found),
@@ -182,7 +184,7 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
 fn lhotse_recordings(source: Source<'_>, found: &mut Found) -> Result<()> {
     let mut recordings = lhotse::Recordings::default();
     recordings.read(&mut source.lines()?, found)?;
-    match lhotse::partner(source.path) {
+    match lhotse::partner(source.path)? {
         Some(supervisions) => recordings.supervisions(&mut Lines::open(&supervisions)?, found),
         None => recordings.unlabelled(found),
     }
@@ -200,7 +202,7 @@ fn lhotse_supervisions<'a>(
         recordings.read(&mut given.lines()?, found)?;
     }
     if !any {
-        let partner = lhotse::partner(source.path).ok_or_else(|| lhotse::without_recordings(source.path))?;
+        let partner = lhotse::partner(source.path)?.ok_or_else(|| lhotse::without_recordings(source.path))?;
         recordings.read(&mut Lines::open(&partner)?, found)?;
     }
     recordings.supervisions(&mut source.lines()?, found)
@@ -209,7 +211,7 @@ fn lhotse_supervisions<'a>(
 /// The lines of a file beside `path`, where it is there.
 fn beside(path: &Path, name: &str) -> Result<Option<Lines<'static>>> {
     let path = path.with_file_name(name);
-    path.is_file().then(|| Lines::open(&path)).transpose()
+    is_file(&path)?.then(|| Lines::open(&path)).transpose()
 }
 
 fn folder_of(path: &Path) -> &Path {
