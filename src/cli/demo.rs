@@ -73,6 +73,7 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
         init: init.map(Path::to_path_buf),
         resume: false,
         other_data: false,
+        channel: None,
         limit_steps: global.limit_steps,
         strict: true,
     };

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use web_time::Instant;
 
 use super::saved::{SavedModel, within};
 use crate::error::{Error, Result};
@@ -46,6 +47,7 @@ impl SavedModel {
     /// # Errors
     /// When a file is missing, damaged or does not fit the others.
     pub fn load(folder: &Path) -> Result<Self> {
+        let begun = Instant::now();
         let folder = Self::folder(folder)?;
         let config = read(&folder, "config.json")?;
         let preprocessor = read(&folder, "preprocessor_config.json")?;
@@ -55,7 +57,14 @@ impl SavedModel {
         };
         let path = folder.join("model.safetensors");
         let weights = within(&path, Weights::parse(&files::read(&path)?))?;
-        Self::from_files(&folder, &config, &preprocessor, vocabulary.as_deref(), weights)
+        let model = Self::from_files(&folder, &config, &preprocessor, vocabulary.as_deref(), weights)?;
+        tracing::debug!(
+            "read the model {}: {} tensors in {:.1} ms",
+            folder.display(),
+            model.weights.len(),
+            begun.elapsed().as_secs_f64() * 1e3
+        );
+        Ok(model)
     }
 
     /// Checks that nothing but a model would be lost if one were saved as `folder`.
@@ -88,6 +97,7 @@ impl SavedModel {
     /// # Errors
     /// When a value does not fit the precision, the disk is full or the folder cannot be written.
     pub fn save(&self, folder: &Path, precision: Precision, card: &str) -> Result<()> {
+        let begun = Instant::now();
         let mut new = NewFolder::create(folder)?;
         new.write("config.json", &json(&self.config)?)?;
         new.write("preprocessor_config.json", &json(&self.preprocessor)?)?;
@@ -96,6 +106,12 @@ impl SavedModel {
             new.write("vocab.json", vocabulary.to_json().as_bytes())?;
         }
         new.write("README.md", card.as_bytes())?;
-        new.finish()
+        new.finish()?;
+        tracing::debug!(
+            "wrote the model {} in {:.1} ms",
+            folder.display(),
+            begun.elapsed().as_secs_f64() * 1e3
+        );
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::lines::Lines;
-use super::{Found, folder_of};
+use super::{Found, folder_of, is_list_name};
 use crate::audio::{Recording, is_audio_name, looks_like_audio};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
@@ -135,12 +135,7 @@ pub(super) fn manifests(folder: &Path) -> String {
     if list(folder, &mut BTreeSet::new(), &mut files, &mut Found::default()).is_err() {
         return String::new();
     }
-    let is_manifest = |path: &&PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
-        [".jsonl", ".json", ".csv", ".tsv", ".tar", ".parquet"].iter().any(|ending| name.ends_with(ending))
-    };
-    let names: Vec<_> =
-        files.iter().filter(is_manifest).take(NAMED).map(|path| path.display().to_string()).collect();
+    let manifests = files.iter().filter(|path| is_list_name(path));
+    let names: Vec<_> = manifests.take(NAMED).map(|path| path.display().to_string()).collect();
     if names.is_empty() { String::new() } else { format!(" but {}: name these", names.join(", ")) }
 }

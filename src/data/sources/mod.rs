@@ -20,6 +20,8 @@ mod webdataset;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use web_time::Instant;
+
 use crate::audio::{Recording, is_audio_name};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
@@ -30,6 +32,24 @@ use lines::Lines;
 
 const KINDS: &str = "give a manifest (*.jsonl, *.csv, *.tsv, *.tar, *.parquet, of NeMo, lhotse, SpeechBrain, \
                      Common Voice, WebDataset or Hugging Face), a Kaldi or LibriSpeech folder, or a folder of audio";
+
+/// The endings of files that list recordings or hold several, behind which `.gz` may stand.
+const LISTS: [&str; 8] = ["jsonl", "json", "ndjson", "csv", "tsv", "tar", "tgz", "parquet"];
+
+/// The name of a file in lower case, without the ending of gzip.
+fn bare_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    name.strip_suffix(".gz").unwrap_or(&name).to_owned()
+}
+
+fn ending(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(_, ending)| ending)
+}
+
+/// Whether a file's name is that of a list of recordings, not of audio.
+pub(crate) fn is_list_name(path: &Path) -> bool {
+    LISTS.contains(&ending(&bare_name(path)))
+}
 
 /// What a source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,15 +97,14 @@ impl Format {
                 return Ok(if is_kaldi { Self::Kaldi } else { Self::Folder });
             }
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let bare = name.strip_suffix(".gz").unwrap_or(&name);
-        match bare.rsplit_once('.').map_or("", |(_, ending)| ending) {
+        let name = bare_name(path);
+        match ending(&name) {
             "jsonl" | "json" | "ndjson" => Self::of_json(source),
             "csv" => Ok(Self::SpeechBrain),
             "tsv" => Ok(Self::CommonVoice),
             "tar" | "tgz" => Ok(Self::Tar),
             "parquet" => Ok(Self::Parquet),
-            _ if bare == kaldi::RECORDINGS => {
+            _ if name == kaldi::RECORDINGS => {
                 Err(Error::file(path, "is a part of a Kaldi folder; give the folder"))
             }
             _ if source.bytes.is_none() && is_audio_name(path) => Ok(Self::Audio),
@@ -145,7 +164,7 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
     let mut shards = nemo::Shards::new(tars)?;
     let has_supervisions = of(Format::LhotseSupervisions).next().is_some();
     for &(source, format) in &formats {
-        let (path, before) = (source.path, found.count());
+        let (path, before, begun) = (source.path, found.count(), Instant::now());
         let read = match format {
             Format::Nemo | Format::NemoTarred => nemo::read(&mut source.lines()?, &mut shards, found),
             // They are read with what belongs to them.
@@ -172,6 +191,12 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
             Format::Audio => found.add(Ok(Utterance::new(Recording::file(path), path.display().to_string()))),
         };
         found.keep(read)?;
+        tracing::debug!(
+            "read {} as {format:?}: {} recordings or faults in {:.1} ms",
+            path.display(),
+            found.count() - before,
+            begun.elapsed().as_secs_f64() * 1e3
+        );
         if found.count() == before {
             let others = if format == Format::Folder { folder::manifests(path) } else { String::new() };
             let message = format!("holds no recording{others}; {KINDS}");
