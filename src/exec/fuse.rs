@@ -1,9 +1,9 @@
 //! Operations that a plan computes together.
 
+use super::options::Compute;
 use super::plan::keep_needed;
 use crate::graph::{Node, Tensor, Value};
 use crate::ops::Epilogue;
-use crate::recipe::Compute;
 
 /// Puts products of halves in the place of others where `compute` asks for it.
 pub(super) fn multiply_as(compute: Compute, nodes: &mut [Node]) {
@@ -53,7 +53,7 @@ pub(super) fn fuse(values: &[Value], nodes: &mut Vec<Node>, outputs: &[(&str, &T
 
 #[cfg(test)]
 mod tests {
-    use crate::exec::Plan;
+    use crate::exec::{Plan, PlanOptions};
     use crate::gpu::Capabilities;
     use crate::graph::{Graph, Tensor};
     use crate::ops::map::ActivationKind;
@@ -62,8 +62,8 @@ mod tests {
 
     /// The names of the kernels of a plan.
     fn kernels(graph: &Graph, outputs: &[(&str, &Tensor)]) -> Vec<&'static str> {
-        let plan = Plan::compile(graph, outputs, &Capabilities::assumed()).unwrap();
-        plan.steps.iter().map(|step| step.kernel.name.split(',').next().unwrap()).collect()
+        let plan = Plan::compile(graph, outputs, PlanOptions::default(), &Capabilities::assumed()).unwrap();
+        plan.dispatches.iter().map(|one| one.kernel.name.split(',').next().unwrap()).collect()
     }
 
     const PRODUCT: &str = "matmul/matmul_tiled";
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_product_takes_the_activation_behind_it() {
-        // The kernels of activate(activate(a·b)) and of what `read` picks of the steps.
+        // The kernels of activate(activate(a·b)) and of what `read` picks of the dispatches.
         let of = |read: &[usize]| {
             let graph = Graph::new();
             let [a, b] = ["a", "b"].map(|name| graph.input(name, Spec::f32([8, 8])));
@@ -100,9 +100,10 @@ mod tests {
         let product = a.matmul(&b).unwrap().dropout(0.5, 7, &rng).unwrap().scale(0.5).unwrap();
         let sum = before.add(&product).unwrap();
         assert_eq!(kernels(&graph, &[("sum", &sum)]), ["map/affine", PRODUCT]);
-        let plan = Plan::compile(&graph, &[("sum", &sum)], &Capabilities::assumed()).unwrap();
-        let step = plan.steps.last().unwrap();
-        let is_read = |index: usize| step.bindings[index] == step.bindings[1];
+        let plan = Plan::compile(&graph, &[("sum", &sum)], PlanOptions::default(), &Capabilities::assumed())
+            .unwrap();
+        let last = plan.dispatches.last().unwrap();
+        let is_read = |index: usize| last.bindings[index] == last.bindings[1];
         assert_eq!([2, 3, 4].map(is_read), [true, false, true], "rng is read, the sum is made in place");
 
         // Sums of what is broadcast, of what is read again and of a second summand are their own.

@@ -3,6 +3,7 @@
 mod executor;
 mod fuse;
 mod memory;
+mod options;
 mod plan;
 #[cfg(feature = "autograd")]
 mod recompute;
@@ -14,6 +15,7 @@ mod saved;
 mod store;
 
 pub use executor::{Executor, KernelTime, Loaded};
-pub use plan::{Place, Plan, Region, Step};
-pub use recorder::{Memory, Operand, Recorder};
+pub use options::{Compute, PlanOptions, Recompute, SavedActivations};
+pub use plan::{Place, Plan, Region};
+pub use recorder::{Dispatch, Memory, Operand, Recorder};
 pub use store::{Entry, Store};

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::fuse::{fuse, multiply_as};
 use super::memory::{Lifetime, pack};
+use super::options::PlanOptions;
+#[cfg(feature = "autograd")]
+use super::options::SavedActivations;
 use super::recorder::{Dispatch, Memory, Operand, Recorder};
 use crate::error::{Error, Result};
 use crate::gpu::Capabilities;
-use crate::graph::{Graph, Node, Source, Tensor, Value, ValueId, roots};
-#[cfg(feature = "autograd")]
-use crate::recipe::SavedActivations;
-use crate::shader::Kernel;
+use crate::graph::{Graph, Node, Tensor, Value, ValueId, ValueSource, roots};
 use crate::shape::Spec;
 
 /// The buffer that a region lies in.
@@ -35,36 +35,6 @@ pub struct Region {
     pub bytes: u64,
 }
 
-/// One dispatch.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// The kernel.
-    pub kernel: &'static Kernel,
-    /// Its override constants.
-    pub overrides: Vec<(&'static str, f64)>,
-    /// Its storage bindings.
-    pub bindings: Vec<Region>,
-    /// Where its parameters start in [`Plan::uniforms`].
-    pub params: u32,
-    /// Workgroups along each axis.
-    pub groups: [u32; 3],
-    /// Path of the layer that asked for it.
-    pub path: String,
-    /// Estimated operations plus bytes moved.
-    pub work: f64,
-    /// Operations of its products; see [`Plan::flops`].
-    pub flops: u64,
-}
-
-impl Step {
-    /// Bytes that it binds, each counted once: what it moves if it reads and writes nothing twice.
-    pub fn bytes(&self) -> u64 {
-        let known = |index: usize| self.bindings[..index].contains(&self.bindings[index]);
-        let new = (0..self.bindings.len()).filter(|&index| !known(index));
-        new.map(|index| self.bindings[index].bytes).sum()
-    }
-}
-
 /// A value that is fed or read.
 #[derive(Debug, Clone)]
 pub struct Port {
@@ -80,7 +50,7 @@ pub struct Port {
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// The dispatches in order.
-    pub steps: Vec<Step>,
+    pub dispatches: Vec<Dispatch>,
     /// Bytes of every slot.
     pub slots: Vec<u64>,
     /// Names of the store's entries that the plan reads or writes.
@@ -106,15 +76,20 @@ impl Plan {
     ///
     /// # Errors
     /// When an operation cannot be dispatched within the device's limits.
-    pub fn compile(graph: &Graph, outputs: &[(&str, &Tensor)], capabilities: &Capabilities) -> Result<Self> {
+    pub fn compile(
+        graph: &Graph,
+        outputs: &[(&str, &Tensor)],
+        options: PlanOptions,
+        capabilities: &Capabilities,
+    ) -> Result<Self> {
         let (values, mut nodes) = graph.snapshot();
         keep_needed(&values, &mut nodes, outputs);
-        multiply_as(graph.compute(), &mut nodes);
+        multiply_as(options.compute, &mut nodes);
         fuse(&values, &mut nodes, outputs);
         #[cfg(feature = "autograd")]
-        let (values, nodes) = super::recompute::recompute(graph.recompute(), values, nodes, outputs);
+        let (values, nodes) = super::recompute::recompute(options.recompute, values, nodes, outputs);
         #[cfg(feature = "autograd")]
-        let (values, nodes) = match graph.saved_activations() {
+        let (values, nodes) = match options.saved_activations {
             SavedActivations::F32 => (values, nodes),
             SavedActivations::F16 => super::saved::save_halves(values, nodes, outputs),
         };
@@ -128,7 +103,7 @@ impl Plan {
 
     /// Estimated operations plus bytes moved by a run.
     pub fn work(&self) -> f64 {
-        self.steps.iter().map(|step| step.work).sum()
+        self.dispatches.iter().map(|dispatch| dispatch.work).sum()
     }
 
     /// Operations of the products of a run, two a multiply-add, exactly and on every device alike: 2·m·n·k of
@@ -136,22 +111,22 @@ impl Plan {
     /// sums of attention, the quantizer's cosines. Element-wise work, reductions, norms and recurrences are not
     /// counted. A training plan has those of forward and backward.
     pub fn flops(&self) -> u64 {
-        self.steps.iter().map(|step| step.flops).sum()
+        self.dispatches.iter().map(|dispatch| dispatch.flops).sum()
     }
 
     /// The plan as text: a line a dispatch, then the memory.
     pub fn dump(&self) -> String {
         let mut text = String::new();
-        for (index, step) in self.steps.iter().enumerate() {
-            let _ = write!(text, "{index:4} {:32} {:?}", step.kernel.name, step.groups);
-            for (binding, region) in step.kernel.bindings.iter().zip(&step.bindings) {
+        for (index, dispatch) in self.dispatches.iter().enumerate() {
+            let _ = write!(text, "{index:4} {:32} {:?}", dispatch.kernel.name, dispatch.groups);
+            for (binding, region) in dispatch.kernel.bindings.iter().zip(&dispatch.bindings) {
                 let place = match region.place {
                     Place::Slot(slot) => format!("#{slot}"),
                     Place::Stored(entry) => self.stored[entry].0.clone(),
                 };
                 let _ = write!(text, " {}={place}+{}[{}]", binding.name, region.offset, region.bytes);
             }
-            let _ = writeln!(text, "  {}", step.path);
+            let _ = writeln!(text, "  {}", dispatch.path);
         }
         text + &self.dump_memory()
     }
@@ -162,7 +137,7 @@ impl Plan {
         let _ = writeln!(
             text,
             "{} dispatches; {} bytes in {} slots, {:.3} times the {} that are held at once in {}:",
-            self.steps.len(),
+            self.dispatches.len(),
             self.peak_bytes(),
             self.slots.len(),
             self.peak_bytes() as f64 / self.lower_bound.max(1) as f64,
@@ -183,7 +158,7 @@ pub(super) fn keep_needed(values: &[Value], nodes: &mut Vec<Node>, outputs: &[(&
     let mut named = vec![false; values.len()];
     outputs.iter().for_each(|(_, tensor)| wanted[tensor.id()] = true);
     for (id, value) in values.iter().enumerate() {
-        let stored = matches!(value.source, Source::Stored(_) | Source::Constant(..));
+        let stored = matches!(value.source, ValueSource::Stored(_) | ValueSource::Constant(..));
         named[roots[id]] |= stored || value.store.is_some();
     }
     let mut needed = vec![false; nodes.len()];
@@ -218,7 +193,7 @@ fn work_in_place(
         for (output, &id) in node.outputs.iter().enumerate() {
             let fits = |&&input: &&usize| {
                 let memory = operands[input];
-                values[memory].source == Source::Node
+                values[memory].source == ValueSource::Node
                     && !names.contains_key(&memory)
                     && last_use[memory] == index
                     && operands.iter().filter(|&&other| other == memory).count() == 1
@@ -250,7 +225,7 @@ struct Compiler<'a> {
     lifetimes: Vec<Lifetime>,
     numbers: HashMap<ValueId, usize>,
     /// The dispatches and their nodes; scratch is bound by its number in `lifetimes`.
-    dispatches: Vec<(usize, Dispatch)>,
+    dispatches: Vec<(usize, Dispatch<Operand>)>,
 }
 
 impl<'a> Compiler<'a> {
@@ -264,7 +239,7 @@ impl<'a> Compiler<'a> {
         let mut names = HashMap::new();
         for (id, value) in values.iter().enumerate() {
             let own = match &value.source {
-                Source::Stored(name) | Source::Constant(name, _) => Some(name),
+                ValueSource::Stored(name) | ValueSource::Constant(name, _) => Some(name),
                 _ => value.store.as_ref(),
             };
             if let Some(name) = own {
@@ -301,15 +276,15 @@ impl<'a> Compiler<'a> {
         let mut inputs = Vec::new();
         for (id, value) in self.values.iter().enumerate().filter(|(id, _)| used[*id]) {
             match &value.source {
-                Source::Input(name) => {
+                ValueSource::Input(name) => {
                     let number = self.number(id);
                     self.lifetimes[number].fed = true;
                     inputs.push((name.clone(), id));
                 }
-                Source::Constant(name, elements) => {
+                ValueSource::Constant(name, elements) => {
                     self.plan.constants.push((name.clone(), value.spec.clone(), elements.clone()));
                 }
-                Source::Stored(_) | Source::Node => {}
+                ValueSource::Stored(_) | ValueSource::Node => {}
             }
         }
         for index in 0..self.nodes.len() {
@@ -340,9 +315,10 @@ impl<'a> Compiler<'a> {
             |&id: &ValueId| Operand::whole(Memory::Value(self.roots[id]), self.values[id].spec.clone());
         let inputs: Vec<Operand> = node.inputs.iter().map(operand).collect();
         let outputs: Vec<Operand> = node.outputs.iter().map(operand).collect();
-        let mut recorder = Recorder::new(self.capabilities);
+        let mut recorder = Recorder::new(self.capabilities, std::mem::take(&mut self.plan.uniforms));
         node.op.record(&mut recorder, &inputs, &outputs)?;
-        let Recorder { dispatches, scratch, .. } = recorder;
+        let Recorder { dispatches, scratch, uniforms, .. } = recorder;
+        self.plan.uniforms = uniforms;
         let first = self.lifetimes.len();
         let scratch =
             scratch.into_iter().map(|bytes| Lifetime { bytes: rounded(bytes), ..Lifetime::default() });
@@ -360,12 +336,13 @@ impl<'a> Compiler<'a> {
                 };
                 self.lifetimes[lifetime].bind(number, binding.write);
             }
+            dispatch.path.clone_from(&node.path);
             self.dispatches.push((index, dispatch));
         }
         Ok(())
     }
 
-    /// Packs what was noted and turns dispatches into steps.
+    /// Packs what was noted and binds dispatches to it.
     fn place(mut self, inputs: &[(String, ValueId)]) -> Result<Plan> {
         let packing = pack(&self.lifetimes);
         self.plan.held = self.held(packing.peak);
@@ -393,25 +370,12 @@ impl<'a> Compiler<'a> {
             let region = region(plan, Memory::Value(*id), 0, spec.bytes());
             plan.inputs.push(Port { name: name.clone(), spec, region });
         }
-        for (index, dispatch) in &self.dispatches {
+        for (_, dispatch) in &self.dispatches {
             let bindings = dispatch.bindings.iter();
             let bindings = bindings.map(|one| region(plan, one.memory, one.offset, one.bytes)).collect();
-            let params = plan.uniforms.len() as u32;
-            plan.uniforms.extend(&dispatch.params);
-            let alignment = self.capabilities.uniform_alignment as usize;
-            plan.uniforms.resize(plan.uniforms.len().next_multiple_of(alignment), 0);
-            let mut step = Step {
-                kernel: dispatch.kernel,
-                overrides: dispatch.overrides.clone(),
-                bindings,
-                params,
-                groups: dispatch.groups,
-                path: self.nodes[*index].path.clone(),
-                work: dispatch.operations(),
-                flops: dispatch.flops,
-            };
-            step.work += step.bytes() as f64;
-            plan.steps.push(step);
+            let mut dispatch = dispatch.binding(bindings);
+            dispatch.work = dispatch.work.max(dispatch.flops as f64) + dispatch.bytes() as f64;
+            plan.dispatches.push(dispatch);
         }
         for (name, tensor) in self.outputs {
             let region = region(plan, Memory::Value(self.roots[tensor.id()]), 0, tensor.spec().bytes());
@@ -435,7 +399,7 @@ impl<'a> Compiler<'a> {
         for (number, lifetime) in self.lifetimes.iter().enumerate().filter(|(_, one)| one.covers(at)) {
             let value = values.get(&number).map(|&id| (&self.values[id].source, makers.get(&id)));
             let label = match value {
-                Some((Source::Input(name), _)) => format!("input {name}"),
+                Some((ValueSource::Input(name), _)) => format!("input {name}"),
                 Some((_, Some(node))) => format!("{} of {}", node.op.name(), unnumbered(&node.path)),
                 _ => "scratch".to_owned(),
             };

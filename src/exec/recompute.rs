@@ -5,9 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::options::Recompute;
 use super::plan::keep_needed;
-use crate::graph::{Node, Source, Tensor, Value, ValueId, roots};
-use crate::recipe::Recompute;
+use crate::graph::{Node, Tensor, Value, ValueId, ValueSource, roots};
 
 /// Which values are computed again.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -114,7 +114,7 @@ impl Walk<'_> {
         }
         let Some(node) = self.makers.get(&id).map(|&maker| &self.nodes[maker]) else { return false };
         let root = self.roots[id];
-        if node.derivative || self.values[root].source != Source::Node || self.kept.contains(&root) {
+        if node.derivative || self.values[root].source != ValueSource::Node || self.kept.contains(&root) {
             return false;
         }
         match self.rule {
@@ -130,7 +130,7 @@ impl Walk<'_> {
     /// Whether `id` is in memory at node `at`, or can be computed again there.
     fn is_there(&self, id: ValueId, at: usize) -> bool {
         let root = self.roots[id];
-        self.values[root].source != Source::Node
+        self.values[root].source != ValueSource::Node
             || self.is_small(id)
             || self.last_use.get(&root).is_some_and(|&last| last >= at)
             || self.is_copied(id, at)

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::plan::Region;
 use crate::error::{Error, Result};
 use crate::gpu::Capabilities;
 use crate::graph::ValueId;
@@ -69,24 +70,42 @@ impl Operand {
     }
 }
 
-/// One dispatch as plain data.
+/// One dispatch as plain data. It binds [`Operand`]s while an operation is recorded, and [`Region`]s in a plan.
 #[derive(Debug, Clone)]
-pub(super) struct Dispatch {
+pub struct Dispatch<Binding = Region> {
+    /// The kernel.
     pub kernel: &'static Kernel,
+    /// Its override constants.
     pub overrides: Vec<(&'static str, f64)>,
-    pub params: Vec<u8>,
-    pub bindings: Vec<Operand>,
+    /// Its storage bindings.
+    pub bindings: Vec<Binding>,
+    /// Where its parameters start in [`super::Plan::uniforms`].
+    pub params: u32,
+    /// Workgroups along each axis.
     pub groups: [u32; 3],
-    /// Estimated operations.
-    pub operations: f64,
-    /// Operations of its products.
+    /// Path of the layer that asked for it.
+    pub path: String,
+    /// Estimated operations; in a plan, plus bytes moved.
+    pub work: f64,
+    /// Operations of its products; see [`super::Plan::flops`].
     pub flops: u64,
 }
 
+impl<Binding> Dispatch<Binding> {
+    /// The same dispatch with other bindings.
+    pub(super) fn binding<Other>(&self, bindings: Vec<Other>) -> Dispatch<Other> {
+        let Self { kernel, params, groups, work, flops, .. } = *self;
+        let (overrides, path) = (self.overrides.clone(), self.path.clone());
+        Dispatch { kernel, overrides, bindings, params, groups, path, work, flops }
+    }
+}
+
 impl Dispatch {
-    /// Estimated operations, those of its products among them.
-    pub fn operations(&self) -> f64 {
-        self.operations.max(self.flops as f64)
+    /// Bytes that it binds, each counted once: what it moves if it reads and writes nothing twice.
+    pub fn bytes(&self) -> u64 {
+        let known = |index: usize| self.bindings[..index].contains(&self.bindings[index]);
+        let new = (0..self.bindings.len()).filter(|&index| !known(index));
+        new.map(|index| self.bindings[index].bytes).sum()
     }
 }
 
@@ -94,13 +113,15 @@ impl Dispatch {
 #[derive(Debug)]
 pub struct Recorder<'a> {
     capabilities: &'a Capabilities,
-    pub(super) dispatches: Vec<Dispatch>,
+    pub(super) dispatches: Vec<Dispatch<Operand>>,
     pub(super) scratch: Vec<u64>,
+    /// The parameters of all dispatches of the plan so far.
+    pub(super) uniforms: Vec<u8>,
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(capabilities: &'a Capabilities) -> Self {
-        Self { capabilities, dispatches: Vec::new(), scratch: Vec::new() }
+    pub(super) fn new(capabilities: &'a Capabilities, uniforms: Vec<u8>) -> Self {
+        Self { capabilities, dispatches: Vec::new(), scratch: Vec::new(), uniforms }
     }
 
     /// What the device can do.
@@ -206,13 +227,18 @@ impl<'a> Recorder<'a> {
         if let Some(memory) = of(true).find(|written| of(false).any(|read| read == *written)) {
             return refuse(format!("reads and writes {memory:?} in one dispatch"));
         }
+        let start = self.uniforms.len() as u32;
+        self.uniforms.extend(bytemuck::bytes_of(params));
+        let aligned = self.uniforms.len().next_multiple_of(limits.uniform_alignment as usize);
+        self.uniforms.resize(aligned, 0);
         self.dispatches.push(Dispatch {
             kernel,
             overrides: overrides.to_vec(),
-            params: bytemuck::bytes_of(params).to_vec(),
             bindings: bindings.into_iter().cloned().collect(),
+            params: start,
             groups,
-            operations: 0.0,
+            path: String::new(),
+            work: 0.0,
             flops: 0,
         });
         Ok(())
@@ -222,7 +248,7 @@ impl<'a> Recorder<'a> {
     /// work by themselves; this is for dispatches that do more.
     pub fn work(&mut self, operations: f64) {
         if let Some(dispatch) = self.dispatches.last_mut() {
-            dispatch.operations += operations;
+            dispatch.work += operations;
         }
     }
 

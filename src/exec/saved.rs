@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::plan::keep_needed;
-use crate::graph::{Node, Source, Tensor, Value, ValueId, roots};
+use crate::graph::{Node, Tensor, Value, ValueId, ValueSource, roots};
 use crate::ops::layout::{FromHalf, Reshape, ToHalf};
 use crate::ops::{Alias, NodeOp};
 use crate::shape::{DType, Spec};
@@ -86,7 +86,7 @@ impl Walk {
     /// Adds a node of one operand and one result beside another, and gives the result.
     fn add(&mut self, op: Arc<NodeOp>, input: ValueId, spec: Spec, beside: &Node) -> ValueId {
         let output = self.values.len();
-        self.values.push(Value { spec, source: Source::Node, store: None });
+        self.values.push(Value { spec, source: ValueSource::Node, store: None });
         self.done.push(Node { op, inputs: vec![input], outputs: vec![output], ..beside.clone() });
         output
     }

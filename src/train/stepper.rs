@@ -10,7 +10,7 @@ use super::schedule::Rates;
 use super::task::{BatchShape, Feed, Feeds, LossGraph, Results, Task};
 use crate::autograd::gradients;
 use crate::error::{Error, Result};
-use crate::exec::{Executor, Loaded, Plan};
+use crate::exec::{Executor, Loaded, Plan, PlanOptions};
 use crate::gpu::Capabilities;
 use crate::graph::{Graph, Tensor};
 use crate::ops::optimizer::{Accumulate, AdamW, GradientScale, GrowLossScale, SquaredNorm};
@@ -76,7 +76,12 @@ impl Stepper {
     pub async fn prepare(&mut self, task: &dyn Task, shape: BatchShape, more: bool) -> Result<()> {
         if !self.plans.contains_key(&(shape, more)) {
             let plan = training_plan(task, shape, more, self.executor.gpu().capabilities())?;
-            tracing::debug!(?shape, peak_bytes = plan.peak_bytes(), dispatches = plan.steps.len(), "planned");
+            tracing::debug!(
+                ?shape,
+                peak_bytes = plan.peak_bytes(),
+                dispatches = plan.dispatches.len(),
+                "planned"
+            );
             let loaded = self.executor.load(plan).await?;
             self.plans.insert((shape, more), loaded);
         }
@@ -92,7 +97,8 @@ impl Stepper {
             let LossGraph { graph, loss, count, outputs } = task.graph(shape, false)?;
             let mut named = vec![("loss", &loss), ("count", &count)];
             named.extend(outputs.iter().map(|(name, tensor)| (*name, tensor)));
-            let plan = Plan::compile(&graph, &named, self.executor.gpu().capabilities())?;
+            let plan =
+                Plan::compile(&graph, &named, task.plan_options(), self.executor.gpu().capabilities())?;
             let loaded = self.executor.load(plan).await?;
             self.validation.insert(shape, loaded);
         }
@@ -212,6 +218,7 @@ pub fn training_plan(
     more: bool,
     capabilities: &Capabilities,
 ) -> Result<Plan> {
+    let options = task.plan_options();
     let LossGraph { graph, loss, count, .. } = task.graph(shape, true)?;
     let parameters: Vec<(String, Tensor)> = graph
         .parameters()
@@ -220,7 +227,7 @@ pub fn training_plan(
         .map(|(parameter, tensor)| (parameter.name, tensor))
         .collect();
     let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
-    let seed = match LossScale::of(graph.compute()) {
+    let seed = match LossScale::of(options.compute) {
         Some(_) => LossScale::stored(&graph).slice(0, 0, 1)?,
         None => graph.fill([1], 1.0)?,
     };
@@ -236,7 +243,7 @@ pub fn training_plan(
     }
     let totals = graph.stored(LOSS_TOTALS, Spec::f32([2]));
     totals.apply(Accumulate, &[&Tensor::concat(&[&loss, &count], 0)?])?;
-    Plan::compile(&graph, &[], capabilities)
+    Plan::compile(&graph, &[], options, capabilities)
 }
 
 /// Writes those of `feeds` that the plan reads.
@@ -292,5 +299,5 @@ pub fn update_plan(
     if let Some(state) = &loss_scale {
         state.apply(GrowLossScale { growth_interval: GROWTH_INTERVAL }, &[&stats])?;
     }
-    Plan::compile(&graph, &[], capabilities)
+    Plan::compile(&graph, &[], PlanOptions::default(), capabilities)
 }
