@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::plan::{Place, Plan, Port, Region};
+use super::dispatch::{Place, Region};
+use super::plan::{Plan, Port};
 use super::store::Store;
 use crate::error::{Error, Result};
 use crate::gpu::{BindGroup, Buffer, Gpu, Launch, Pipeline};
