@@ -123,6 +123,7 @@ fn request(recipe: Recipe, out: PathBuf) -> Request {
         init: None,
         resume: false,
         other_data: false,
+        channel: None,
         limit_steps: None,
         strict: true,
     }

@@ -105,6 +105,9 @@ pub(super) struct Training {
     /// Goes on with other training data than the run was begun with
     #[arg(long, requires = "resume")]
     pub other_data: bool,
+    /// The channel to hear of files with several, over the data's own
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
     /// Makes a bad file an error
     #[arg(long)]
     pub strict: bool,
@@ -359,6 +362,9 @@ pub(super) struct DataCheck {
     /// Manifests, folders or archives
     #[arg(required = true, value_name = "SRC")]
     pub sources: Vec<PathBuf>,
+    /// The channel to hear of files with several, over the data's own
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
     /// Prints one JSON document
     #[arg(long)]
     pub json: bool,
@@ -378,6 +384,9 @@ pub(super) struct DataConvert {
     /// Folder for manifest.jsonl and audio/; what an earlier run has written there is kept
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// The channel to hear of files with several, over the data's own
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
     /// Prints one JSON document
     #[arg(long)]
     pub json: bool,

@@ -1,11 +1,10 @@
 //! `polymix import`
 
-use std::path::Path;
-
 use super::arguments::{Global, Import, ImportSpeechbrain};
 use super::output::{print, table, thousands};
 use super::train::command_line;
 use crate::error::{Error, Result};
+use crate::files::read;
 use crate::models::speechbrain::{self, HyperParameters};
 use crate::models::{SavedModel, within};
 use crate::weights::{Precision, Weights};
@@ -37,10 +36,6 @@ fn import(command: &ImportSpeechbrain) -> Result<()> {
         ["parameters".to_owned(), format!("{} trainable", thousands(count))],
         ["model".to_owned(), out.display().to_string()],
     ]))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read ({e})")))
 }
 
 /// The model's README.

@@ -10,6 +10,7 @@ use super::setup::Request;
 use crate::audio::Normalization;
 use crate::data::{Corpus, Identity};
 use crate::error::{Error, Result};
+use crate::files::read_text;
 use crate::graph::Parameter;
 use crate::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
 use crate::recipe::{
@@ -173,15 +174,7 @@ fn complete(state: &mut State, run: &Path) -> Result<()> {
     );
     let recipe = Recipe::load::<&str>(run.join("recipe.toml"), &[])?;
     state.recipe = Some(recipe.to_json());
-    let read = |name: &str| {
-        let path = run.join("last").join(name);
-        std::fs::read_to_string(&path).map_err(|e| {
-            Error::file(
-                &path,
-                format!("cannot be read ({e}); without it the run cannot be resumed by this version"),
-            )
-        })
-    };
+    let read = |name: &str| read_text(&run.join("last").join(name));
     let config = SavedConfig::from_json(&read("config.json")?)?;
     state.phase = Some(match config.kind {
         ModelKind::BestRq { .. } => Phase::Pretrain,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use web_time::Instant;
 
 use super::loss_scale::{GROWTH_INTERVAL, LOSS_SCALE, LossScale};
 use super::parameters::{Group, Kind, ParameterSet};
@@ -86,14 +87,10 @@ impl Stepper {
     /// When the model cannot be built within the device's limits, or memory is out.
     pub async fn prepare(&mut self, task: &dyn Task, shape: BatchShape, more: bool) -> Result<()> {
         if !self.plans.contains_key(&(shape, more)) {
+            let begun = Instant::now();
             let plan = training_plan(task, shape, more, self.executor.gpu().capabilities())?;
-            tracing::debug!(
-                ?shape,
-                peak_bytes = plan.peak_bytes(),
-                dispatches = plan.dispatches.len(),
-                "planned"
-            );
-            let loaded = self.executor.load(plan).await?;
+            let loaded =
+                self.load(plan, if more { "further training" } else { "training" }, shape, begun).await?;
             self.plans.insert((shape, more), loaded);
         }
         Ok(())
@@ -105,15 +102,28 @@ impl Stepper {
     /// When the model cannot be built within the device's limits, or memory is out.
     pub async fn prepare_validation(&mut self, task: &dyn Task, shape: BatchShape) -> Result<()> {
         if !self.validation.contains_key(&shape) {
+            let begun = Instant::now();
             let LossGraph { graph, loss, count, outputs } = task.graph(shape, false)?;
             let mut named = vec![("loss", &loss), ("count", &count)];
             named.extend(outputs.iter().map(|(name, tensor)| (*name, tensor)));
             let plan =
                 Plan::compile(&graph, &named, task.plan_options(), self.executor.gpu().capabilities())?;
-            let loaded = self.executor.load(plan).await?;
+            let loaded = self.load(plan, "validation", shape, begun).await?;
             self.validation.insert(shape, loaded);
         }
         Ok(())
+    }
+
+    async fn load(&mut self, plan: Plan, what: &str, shape: BatchShape, begun: Instant) -> Result<Loaded> {
+        let (dispatches, bytes) = (plan.dispatches.len(), plan.peak_bytes());
+        let loaded = self.executor.load(plan).await?;
+        tracing::debug!(
+            "compiled the {what} plan of {} × {} frames in {:.1} ms: {dispatches} dispatches, {bytes} bytes",
+            shape.utterances,
+            shape.frames,
+            begun.elapsed().as_secs_f64() * 1e3
+        );
+        Ok(loaded)
     }
 
     /// Gradient of one micro-batch of a prepared shape, added to that of the step's earlier ones if `more`.
