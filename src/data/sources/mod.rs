@@ -114,7 +114,7 @@ impl Format {
 
     fn of_json(source: Source<'_>) -> Result<Self> {
         let mut lines = source.lines()?;
-        let Some((_, first)) = lines.next_filled()? else { return Ok(Self::Nemo) };
+        let Some((_, first)) = lines.next_filled(&mut Found::default())? else { return Ok(Self::Nemo) };
         // A line that is wrong is named when it is read.
         let Ok(fields) = json::parse(source.path, 1, first) else { return Ok(Self::Nemo) };
         let has = |key: &str| fields.get(key).is_some_and(|value| !value.is_null());
@@ -163,6 +163,13 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
     let tars = of(Format::Tar).map(|source| source.path).filter(|_| is_tarred);
     let mut shards = nemo::Shards::new(tars)?;
     let has_supervisions = of(Format::LhotseSupervisions).next().is_some();
+    // Recordings that are given are read once, for all supervisions.
+    let mut recordings = lhotse::Recordings::default();
+    for source in of(Format::LhotseRecordings).filter(|_| has_supervisions) {
+        let read = recordings.read(&mut source.lines()?, found);
+        found.keep(read)?;
+    }
+    let given = of(Format::LhotseRecordings).next().map(|_| &recordings);
     for &(source, format) in &formats {
         let (path, before, begun) = (source.path, found.count(), Instant::now());
         let read = match format {
@@ -171,7 +178,7 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
             Format::Tar if is_tarred => continue,
             Format::LhotseRecordings if has_supervisions => continue,
             Format::LhotseRecordings => lhotse_recordings(source, found),
-            Format::LhotseSupervisions => lhotse_supervisions(source, of(Format::LhotseRecordings), found),
+            Format::LhotseSupervisions => lhotse_supervisions(source, given, found),
             Format::LhotseCuts => lhotse::cuts(&mut source.lines()?, found),
             Format::SpeechBrain => speechbrain::read(&mut source.lines()?, found),
             Format::CommonVoice => {
@@ -215,21 +222,17 @@ fn lhotse_recordings(source: Source<'_>, found: &mut Found) -> Result<()> {
     }
 }
 
-fn lhotse_supervisions<'a>(
+fn lhotse_supervisions(
     source: Source<'_>,
-    given: impl Iterator<Item = Source<'a>>,
+    given: Option<&lhotse::Recordings>,
     found: &mut Found,
 ) -> Result<()> {
+    if let Some(given) = given {
+        return given.supervisions(&mut source.lines()?, found);
+    }
+    let partner = lhotse::partner(source.path)?.ok_or_else(|| lhotse::without_recordings(source.path))?;
     let mut recordings = lhotse::Recordings::default();
-    let mut any = false;
-    for given in given {
-        any = true;
-        recordings.read(&mut given.lines()?, found)?;
-    }
-    if !any {
-        let partner = lhotse::partner(source.path)?.ok_or_else(|| lhotse::without_recordings(source.path))?;
-        recordings.read(&mut Lines::open(&partner)?, found)?;
-    }
+    recordings.read(&mut Lines::open(&partner)?, found)?;
     recordings.supervisions(&mut source.lines()?, found)
 }
 
