@@ -25,7 +25,7 @@ use web_time::Instant;
 use crate::audio::{Recording, is_audio_name};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
-use crate::files::{about, is_file};
+use crate::files::{about, is_file, unreadable};
 
 pub(super) use found::Found;
 use lines::Lines;
@@ -90,7 +90,12 @@ impl Format {
         let path = source.path;
         if source.bytes.is_none() {
             let Some(there) = about(path)? else {
-                return Err(Error::file(path, format!("does not exist; {KINDS}")));
+                let error = std::io::ErrorKind::NotFound.into();
+                // Who has lost a whole folder needs no list of formats.
+                return Err(match folder_of(path).as_os_str().is_empty() || folder_of(path).exists() {
+                    true => Error::file(path, format!("does not exist; {KINDS}")),
+                    false => unreadable(path, &error),
+                });
             };
             if there.is_dir() {
                 let is_kaldi = is_file(&path.join(kaldi::RECORDINGS))?;
