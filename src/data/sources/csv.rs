@@ -60,7 +60,7 @@ pub(super) fn next(lines: &mut Lines<'_>, found: &mut Found) -> Result<Option<Re
             }
         }
         if quote.is_none() && !whole {
-            (record, field, was_quoted, whole) = (None, String::new(), false, true);
+            (record, field, was_quoted, whole, length) = (None, String::new(), false, true, 0);
         } else if quote.is_none() || length > LONGEST {
             break;
         }

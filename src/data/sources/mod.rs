@@ -119,8 +119,9 @@ impl Format {
 
     fn of_json(source: Source<'_>) -> Result<Self> {
         let mut lines = source.lines()?;
-        let Some((_, first)) = lines.next_filled(&mut Found::default())? else { return Ok(Self::Nemo) };
         // A line that is wrong is named when it is read.
+        let mut unsaid = Found::keeping_errors();
+        let Some((_, first)) = lines.next_filled(&mut unsaid)? else { return Ok(Self::Nemo) };
         let Ok(fields) = json::parse(source.path, 1, first) else { return Ok(Self::Nemo) };
         let has = |key: &str| fields.get(key).is_some_and(|value| !value.is_null());
         let is_cut =
