@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use web_time::Instant;
 
 use super::loss_scale::{GROWTH_INTERVAL, LOSS_SCALE, LossScale};
 use super::parameters::{Group, Kind, ParameterSet};
@@ -10,7 +11,7 @@ use super::schedule::Rates;
 use super::task::{BatchShape, Feed, Feeds, LossGraph, Results, Task};
 use crate::autograd::gradients;
 use crate::error::{Error, Result};
-use crate::exec::{Executor, Loaded, Plan};
+use crate::exec::{Executor, Loaded, Plan, PlanOptions};
 use crate::gpu::Capabilities;
 use crate::graph::{Graph, Tensor};
 use crate::ops::optimizer::{Accumulate, AdamW, GradientScale, GrowLossScale, SquaredNorm};
@@ -75,9 +76,10 @@ impl Stepper {
     /// When the model cannot be built within the device's limits, or memory is out.
     pub async fn prepare(&mut self, task: &dyn Task, shape: BatchShape, more: bool) -> Result<()> {
         if !self.plans.contains_key(&(shape, more)) {
+            let begun = Instant::now();
             let plan = training_plan(task, shape, more, self.executor.gpu().capabilities())?;
-            tracing::debug!(?shape, peak_bytes = plan.peak_bytes(), dispatches = plan.steps.len(), "planned");
-            let loaded = self.executor.load(plan).await?;
+            let loaded =
+                self.load(plan, if more { "further training" } else { "training" }, shape, begun).await?;
             self.plans.insert((shape, more), loaded);
         }
         Ok(())
@@ -89,14 +91,28 @@ impl Stepper {
     /// When the model cannot be built within the device's limits, or memory is out.
     pub async fn prepare_validation(&mut self, task: &dyn Task, shape: BatchShape) -> Result<()> {
         if !self.validation.contains_key(&shape) {
+            let begun = Instant::now();
             let LossGraph { graph, loss, count, outputs } = task.graph(shape, false)?;
             let mut named = vec![("loss", &loss), ("count", &count)];
             named.extend(outputs.iter().map(|(name, tensor)| (*name, tensor)));
-            let plan = Plan::compile(&graph, &named, self.executor.gpu().capabilities())?;
-            let loaded = self.executor.load(plan).await?;
+            let plan =
+                Plan::compile(&graph, &named, task.plan_options(), self.executor.gpu().capabilities())?;
+            let loaded = self.load(plan, "validation", shape, begun).await?;
             self.validation.insert(shape, loaded);
         }
         Ok(())
+    }
+
+    async fn load(&mut self, plan: Plan, what: &str, shape: BatchShape, begun: Instant) -> Result<Loaded> {
+        let (dispatches, bytes) = (plan.dispatches.len(), plan.peak_bytes());
+        let loaded = self.executor.load(plan).await?;
+        tracing::debug!(
+            "compiled the {what} plan of {} × {} frames in {:.1} ms: {dispatches} dispatches, {bytes} bytes",
+            shape.utterances,
+            shape.frames,
+            begun.elapsed().as_secs_f64() * 1e3
+        );
+        Ok(loaded)
     }
 
     /// Gradient of one micro-batch of a prepared shape, added to that of the step's earlier ones if `more`.
@@ -212,6 +228,7 @@ pub fn training_plan(
     more: bool,
     capabilities: &Capabilities,
 ) -> Result<Plan> {
+    let options = task.plan_options();
     let LossGraph { graph, loss, count, .. } = task.graph(shape, true)?;
     let parameters: Vec<(String, Tensor)> = graph
         .parameters()
@@ -220,7 +237,7 @@ pub fn training_plan(
         .map(|(parameter, tensor)| (parameter.name, tensor))
         .collect();
     let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
-    let seed = match LossScale::of(graph.compute()) {
+    let seed = match LossScale::of(options.compute) {
         Some(_) => LossScale::stored(&graph).slice(0, 0, 1)?,
         None => graph.fill([1], 1.0)?,
     };
@@ -236,7 +253,7 @@ pub fn training_plan(
     }
     let totals = graph.stored(LOSS_TOTALS, Spec::f32([2]));
     totals.apply(Accumulate, &[&Tensor::concat(&[&loss, &count], 0)?])?;
-    Plan::compile(&graph, &[], capabilities)
+    Plan::compile(&graph, &[], options, capabilities)
 }
 
 /// Writes those of `feeds` that the plan reads.
@@ -292,5 +309,5 @@ pub fn update_plan(
     if let Some(state) = &loss_scale {
         state.apply(GrowLossScale { growth_interval: GROWTH_INTERVAL }, &[&stats])?;
     }
-    Plan::compile(&graph, &[], capabilities)
+    Plan::compile(&graph, &[], PlanOptions::default(), capabilities)
 }

@@ -1,12 +1,12 @@
 //! Lines of a text file, plain or gzip, one at a time.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{Error, Result};
+use crate::files::{self, not_read, unreadable};
 
 /// No line of a manifest is longer: what has longer ones is something else, and would fill the memory.
 const LONGEST: usize = 16 << 20;
@@ -26,9 +26,7 @@ impl Lines<'static> {
     /// # Errors
     /// When it cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
-        let unreadable = |error: std::io::Error| Error::file(path, format!("cannot be read: {error}"));
-        let file = File::open(path).map_err(unreadable)?;
-        Self::new(path, BufReader::with_capacity(1 << 16, file)).map_err(unreadable)
+        Self::new(path, BufReader::with_capacity(1 << 16, files::open(path)?))
     }
 }
 
@@ -39,11 +37,10 @@ impl<'a> Lines<'a> {
     /// As for [`Lines::open`].
     pub fn of_bytes(name: &Path, bytes: &'a [u8]) -> Result<Self> {
         Self::new(name, Cursor::new(bytes))
-            .map_err(|error| Error::file(name, format!("cannot be read: {error}")))
     }
 
-    fn new(name: &Path, mut reader: impl BufRead + 'a) -> std::io::Result<Self> {
-        let packed = reader.fill_buf()?.starts_with(&GZIP);
+    fn new(name: &Path, mut reader: impl BufRead + 'a) -> Result<Self> {
+        let packed = reader.fill_buf().map_err(|error| unreadable(name, &error))?.starts_with(&GZIP);
         let reader: Box<dyn BufRead + 'a> = match packed {
             true => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(reader))),
             false => Box::new(reader),
@@ -66,9 +63,7 @@ impl<'a> Lines<'a> {
         let read = limited.read_until(b'\n', &mut self.buffer);
         self.line += 1;
         let (name, line) = (&self.name, self.line);
-        let read = read.map_err(|error| {
-            Error::line(name, line, format!("cannot be read ({error}); is the file whole?"))
-        })?;
+        let read = read.map_err(|error| Error::line(name, line, not_read(None, &error)))?;
         if read == 0 {
             return Ok(None);
         }

@@ -20,15 +20,36 @@ mod webdataset;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use web_time::Instant;
+
 use crate::audio::{Recording, is_audio_name};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
+use crate::files::{about, is_file};
 
 pub(super) use found::Found;
 use lines::Lines;
 
 const KINDS: &str = "give a manifest (*.jsonl, *.csv, *.tsv, *.tar, *.parquet, of NeMo, lhotse, SpeechBrain, \
                      Common Voice, WebDataset or Hugging Face), a Kaldi or LibriSpeech folder, or a folder of audio";
+
+/// The endings of files that list recordings or hold several, behind which `.gz` may stand.
+const LISTS: [&str; 8] = ["jsonl", "json", "ndjson", "csv", "tsv", "tar", "tgz", "parquet"];
+
+/// The name of a file in lower case, without the ending of gzip.
+fn bare_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    name.strip_suffix(".gz").unwrap_or(&name).to_owned()
+}
+
+fn ending(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(_, ending)| ending)
+}
+
+/// Whether a file's name is that of a list of recordings, not of audio.
+pub(crate) fn is_list_name(path: &Path) -> bool {
+    LISTS.contains(&ending(&bare_name(path)))
+}
 
 /// What a source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,22 +89,22 @@ impl Format {
     fn of(source: Source<'_>) -> Result<Self> {
         let path = source.path;
         if source.bytes.is_none() {
-            if path.is_dir() {
-                return Ok(if path.join(kaldi::RECORDINGS).is_file() { Self::Kaldi } else { Self::Folder });
-            }
-            if !path.exists() {
+            let Some(there) = about(path)? else {
                 return Err(Error::file(path, format!("does not exist; {KINDS}")));
+            };
+            if there.is_dir() {
+                let is_kaldi = is_file(&path.join(kaldi::RECORDINGS))?;
+                return Ok(if is_kaldi { Self::Kaldi } else { Self::Folder });
             }
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let bare = name.strip_suffix(".gz").unwrap_or(&name);
-        match bare.rsplit_once('.').map_or("", |(_, ending)| ending) {
+        let name = bare_name(path);
+        match ending(&name) {
             "jsonl" | "json" | "ndjson" => Self::of_json(source),
             "csv" => Ok(Self::SpeechBrain),
             "tsv" => Ok(Self::CommonVoice),
             "tar" | "tgz" => Ok(Self::Tar),
             "parquet" => Ok(Self::Parquet),
-            _ if bare == kaldi::RECORDINGS => {
+            _ if name == kaldi::RECORDINGS => {
                 Err(Error::file(path, "is a part of a Kaldi folder; give the folder"))
             }
             _ if source.bytes.is_none() && is_audio_name(path) => Ok(Self::Audio),
@@ -143,7 +164,7 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
     let mut shards = nemo::Shards::new(tars)?;
     let has_supervisions = of(Format::LhotseSupervisions).next().is_some();
     for &(source, format) in &formats {
-        let (path, before) = (source.path, found.count());
+        let (path, before, begun) = (source.path, found.count(), Instant::now());
         let read = match format {
             Format::Nemo | Format::NemoTarred => nemo::read(&mut source.lines()?, &mut shards, found),
             // They are read with what belongs to them.
@@ -163,13 +184,19 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
             },
             Format::Parquet => parquet::read(path, source.bytes, found),
             Format::Kaldi => {
-                let open = |path: &Path| path.is_file().then(|| Lines::open(path)).transpose();
+                let open = |path: &Path| is_file(path)?.then(|| Lines::open(path)).transpose();
                 kaldi::read(path, open, found)
             }
             Format::Folder => folder::read(path, found),
             Format::Audio => found.add(Ok(Utterance::new(Recording::file(path), path.display().to_string()))),
         };
         found.keep(read)?;
+        tracing::debug!(
+            "read {} as {format:?}: {} recordings or faults in {:.1} ms",
+            path.display(),
+            found.count() - before,
+            begun.elapsed().as_secs_f64() * 1e3
+        );
         if found.count() == before {
             let others = if format == Format::Folder { folder::manifests(path) } else { String::new() };
             let message = format!("holds no recording{others}; {KINDS}");
@@ -182,7 +209,7 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
 fn lhotse_recordings(source: Source<'_>, found: &mut Found) -> Result<()> {
     let mut recordings = lhotse::Recordings::default();
     recordings.read(&mut source.lines()?, found)?;
-    match lhotse::partner(source.path) {
+    match lhotse::partner(source.path)? {
         Some(supervisions) => recordings.supervisions(&mut Lines::open(&supervisions)?, found),
         None => recordings.unlabelled(found),
     }
@@ -200,7 +227,7 @@ fn lhotse_supervisions<'a>(
         recordings.read(&mut given.lines()?, found)?;
     }
     if !any {
-        let partner = lhotse::partner(source.path).ok_or_else(|| lhotse::without_recordings(source.path))?;
+        let partner = lhotse::partner(source.path)?.ok_or_else(|| lhotse::without_recordings(source.path))?;
         recordings.read(&mut Lines::open(&partner)?, found)?;
     }
     recordings.supervisions(&mut source.lines()?, found)
@@ -209,7 +236,7 @@ fn lhotse_supervisions<'a>(
 /// The lines of a file beside `path`, where it is there.
 fn beside(path: &Path, name: &str) -> Result<Option<Lines<'static>>> {
     let path = path.with_file_name(name);
-    path.is_file().then(|| Lines::open(&path)).transpose()
+    is_file(&path)?.then(|| Lines::open(&path)).transpose()
 }
 
 fn folder_of(path: &Path) -> &Path {

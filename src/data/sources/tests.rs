@@ -613,3 +613,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_ending_of_a_list_has_a_format() {
+    for ending in LISTS {
+        for name in [format!("a.{ending}"), format!("A.{}.GZ", ending.to_uppercase())] {
+            let path = Path::new(&name);
+            assert!(is_list_name(path) && Format::of(Source { path, bytes: Some(b"") }).is_ok(), "{name}");
+        }
+    }
+    for name in ["a.wav", "a", "a.gz", "jsonl", "a.jsonl.wav"] {
+        assert!(!is_list_name(Path::new(name)), "{name}");
+    }
+}
