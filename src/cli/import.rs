@@ -6,6 +6,7 @@ use super::arguments::{Global, Import, ImportSpeechbrain};
 use super::output::{print, table, thousands};
 use super::train::command_line;
 use crate::error::{Error, Result};
+use crate::files::read;
 use crate::models::speechbrain::{self, HyperParameters};
 use crate::models::{SavedModel, within};
 use crate::weights::{Precision, Weights};
@@ -31,7 +32,10 @@ fn import(command: &ImportSpeechbrain) -> Result<()> {
             let message = "holds a pre-trained encoder, which writes no tokens; leave --tokens out";
             return Err(Error::file(weights, message));
         }
-        None => within(weights, speechbrain::import(&tensors, &values))?,
+        None => {
+            within(hyper_parameters, values.quantizer())?;
+            within(weights, speechbrain::import(&tensors, &values))?
+        }
         Some(outputs) => {
             let file = tokens.clone().or_else(|| beside(weights)).ok_or_else(|| {
                 Error::file(
@@ -50,7 +54,7 @@ fn import(command: &ImportSpeechbrain) -> Result<()> {
     let encoder = &model.config.model;
     let mut rows = vec![
         ["encoder".to_owned(), format!("{} layers of width {}", encoder.layers, encoder.d_model)],
-        ["mixer".to_owned(), encoder.mixer.for_layer(0).to_owned()],
+        ["mixer".to_owned(), encoder.mixer.for_layer(0).to_string()],
         ["parameters".to_owned(), format!("{} trainable", thousands(count))],
     ];
     rows.extend(model.vocabulary.as_ref().map(|vocabulary| {
@@ -65,10 +69,6 @@ fn import(command: &ImportSpeechbrain) -> Result<()> {
 fn beside(weights: &Path) -> Option<PathBuf> {
     const NAMES: [&str; 4] = ["label_encoder.txt", "tokenizer.model", "tokenizer.ckpt", "tokenizer.json"];
     NAMES.into_iter().map(|name| weights.with_file_name(name)).find(|path| path.is_file())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read ({e})")))
 }
 
 /// The model's README.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::recipe::{Activation, FinetuneConfig, ModelConfig, Padding, PretrainConfig};
+use crate::recipe::{FinetuneConfig, ModelConfig, ModelOptions, Nonlinearity, PaddedFrames, PretrainConfig};
 
 /// What a checkpoint's tensors do not tell of themselves, and what their shapes are checked against.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +12,7 @@ pub struct HyperParameters {
     pub(super) attention_type: String,
     /// The encoder; its mixer is told by the attention type and the tensors.
     pub(super) model: ModelConfig,
+    pub(super) options: ModelOptions,
     /// `cb_vocab`; a recognizer does not need it.
     codes: Option<usize>,
     /// `cb_dim`; a recognizer does not need it.
@@ -225,13 +226,18 @@ impl HyperParameters {
                 None => defaults.summary_local,
             },
             activation: read.activation()?,
-            dropout: read.probability(["dropout", "transformer_dropout"], defaults.dropout)?,
-            layer_drop: read.probability(["layerdrop_prob", "encoder_layerdrop"], defaults.layer_drop)?,
             channels: read.channels()?,
-            padding: Padding::Reference,
+            padding: PaddedFrames::Reference,
             ..defaults
         };
         model.validate()?;
+        let defaults = ModelOptions::default();
+        let options = ModelOptions {
+            dropout: read.probability(["dropout", "transformer_dropout"], defaults.dropout)?,
+            layer_drop: read.probability(["layerdrop_prob", "encoder_layerdrop"], defaults.layer_drop)?,
+            ..defaults
+        };
+        options.validate()?;
         let (codes, code_dim) = (read.whole_if_given("cb_vocab")?, read.whole_if_given("cb_dim")?);
         let defaults = PretrainConfig::default();
         PretrainConfig {
@@ -245,14 +251,14 @@ impl HyperParameters {
         let head_dropout =
             read.probability(["dnn_dropout", "dnn_dropout"], FinetuneConfig::default().head_dropout)?;
         FinetuneConfig { head_dropout, ..FinetuneConfig::default() }.validate()?;
-        Ok(Self { attention_type, model, codes, code_dim, outputs, head_dropout })
+        Ok(Self { attention_type, model, options, codes, code_dim, outputs, head_dropout })
     }
 
     /// Codes of the quantizer and their width.
     ///
     /// # Errors
     /// When one of them was not given.
-    pub(super) fn quantizer(&self) -> Result<(usize, usize)> {
+    pub fn quantizer(&self) -> Result<(usize, usize)> {
         Ok((self.codes.ok_or_else(|| missing("cb_vocab"))?, self.code_dim.ok_or_else(|| missing("cb_dim"))?))
     }
 
@@ -337,14 +343,14 @@ impl<'a> Reader<'a> {
     }
 
     /// The non-linearity of the Conformer's modules; a class's name may have its module before it.
-    fn activation(&self) -> Result<Activation> {
+    fn activation(&self) -> Result<Nonlinearity> {
         let key =
             if self.given("conformer_activation").is_some() { "conformer_activation" } else { "activation" };
         let name = self.text(key)?;
         let class = name.rsplit(['.', ':']).next().unwrap_or(name);
         match class.to_ascii_lowercase().as_str() {
-            "gelu" => Ok(Activation::Gelu),
-            "swish" | "silu" => Ok(Activation::Silu),
+            "gelu" => Ok(Nonlinearity::Gelu),
+            "swish" | "silu" => Ok(Nonlinearity::Silu),
             _ => Err(Error::invalid(format!("{key} is {name:?}; GELU and Swish can be imported"))),
         }
     }

@@ -129,10 +129,10 @@ fn fitting(
 ) -> Result<(SavedConfig, Vec<Origin>)> {
     let mut best: Option<(usize, SavedConfig, Vec<Origin>)> = None;
     for mixer in names::mixers(&hyper_parameters.attention_type)? {
-        let model =
-            ModelConfig { mixer: MixerSpec::Every(mixer.to_owned()), ..hyper_parameters.model.clone() };
+        let model = ModelConfig { mixer: MixerSpec::Every(mixer), ..hyper_parameters.model.clone() };
         model.validate()?;
-        let config = SavedConfig { kind: kind.clone(), model, bands: BANDS };
+        let config =
+            SavedConfig { kind: kind.clone(), model, options: hyper_parameters.options, bands: BANDS };
         let origins = origins(&config)?;
         let fits = |origin: &&Origin| {
             tensors.get(&origin.tensor).is_some_and(|(shape, _)| shape.dims() == origin.dims)
