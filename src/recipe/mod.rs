@@ -7,6 +7,8 @@ mod base;
 mod difference;
 #[cfg(feature = "cli")]
 mod file;
+#[cfg(feature = "cli")]
+pub(crate) use file::{line, one_line};
 mod model;
 mod phase;
 mod validate;
