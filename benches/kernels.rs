@@ -14,12 +14,11 @@ use harness::peaks::Peaks;
 use harness::works::{self, Product};
 use harness::{Case, Contender, Work, race, table};
 use polymix::Result;
-use polymix::exec::{Operand, Recorder};
+use polymix::exec::{Compute, Operand, Recorder};
 use polymix::gpu::{Capabilities, Gpu, Tier};
 use polymix::graph::Graph;
 use polymix::ops::matmul::MatMul;
 use polymix::ops::{Array, Op};
-use polymix::recipe::Compute;
 use polymix::shader::Kernel;
 use polymix::shader::matmul::{
     matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_u64, matmul_subgroup_vec4,

@@ -2,6 +2,7 @@
 
 use polymix::Result;
 use polymix::autograd::gradients;
+use polymix::exec::{Compute, PlanOptions};
 use polymix::gpu::Tier;
 use polymix::graph::{Graph, Scope, Tensor};
 use polymix::nn::{Context, FeedForward, Mode};
@@ -10,7 +11,7 @@ use polymix::ops::map::ActivationKind;
 use polymix::ops::matmul::MatMul;
 use polymix::ops::optimizer::AdamW;
 use polymix::ops::pom::PomAggregate;
-use polymix::recipe::{Compute, Initialization, Padding};
+use polymix::recipe::{Initialization, PaddedFrames};
 use polymix::shape::Spec;
 use polymix::train::{Feed, Feeds};
 
@@ -27,6 +28,8 @@ pub struct Work {
     pub outputs: Vec<Tensor>,
     /// Data of its inputs; what is stored is noise.
     pub feeds: Feeds,
+    /// How it is planned.
+    pub options: PlanOptions,
 }
 
 impl Work {
@@ -34,7 +37,14 @@ impl Work {
     pub fn new(name: &str, shape: impl Into<String>, outputs: &[Tensor]) -> Self {
         let graph = outputs[0].graph().clone();
         let (name, shape) = (name.to_owned(), shape.into());
-        Self { name, shape, graph, outputs: outputs.to_vec(), feeds: Feeds::new() }
+        Self {
+            name,
+            shape,
+            graph,
+            outputs: outputs.to_vec(),
+            feeds: Feeds::new(),
+            options: PlanOptions::default(),
+        }
     }
 
     fn fed(self, feeds: Feeds) -> Self {
@@ -132,9 +142,9 @@ impl Product {
     /// The product as the library computes it.
     pub fn work(&self) -> Result<Work> {
         let graph = Graph::new();
-        graph.set_compute(self.compute);
         let (a, b) = factors(&graph, self.batch, self.sizes, self.op);
-        Ok(Work::new(self.name, self.shape(), &[a.apply(self.op, &[&b])?]))
+        let work = Work::new(self.name, self.shape(), &[a.apply(self.op, &[&b])?]);
+        Ok(Work { options: PlanOptions { compute: self.compute, ..PlanOptions::default() }, ..work })
     }
 }
 
@@ -228,7 +238,7 @@ pub fn feed_forward() -> Result<Work> {
 }
 
 fn inference(scope: &Scope, batch: usize, time: usize) -> Context {
-    Context::new(scope, batch, time, Mode::Inference, Padding::Masked)
+    Context::new(scope, batch, time, Mode::Inference, PaddedFrames::Masked)
 }
 
 /// The Polynomial Mixer's means of products.
@@ -255,7 +265,7 @@ pub fn dropout() -> Result<Work> {
     let scope = graph.root();
     let x = stored(&graph, "x", [rows, hidden]);
     let mode = Mode::Training { dropout: 0.1, layer_drop: 0.0 };
-    let ctx = Context::new(&scope, 1, rows, mode, Padding::Masked);
+    let ctx = Context::new(&scope, 1, rows, mode, PaddedFrames::Masked);
     let work = Work::new("dropout", format!("[{rows}, {hidden}]"), &[ctx.dropout(&scope, "dropout", &x)?]);
     Ok(work.fed(vec![("rng".to_owned(), Feed::U32(vec![0, 1, 0]))]))
 }

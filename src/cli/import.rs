@@ -32,7 +32,7 @@ fn import(command: &ImportSpeechbrain) -> Result<()> {
     let encoder = &model.config.model;
     print(table(&[
         ["encoder".to_owned(), format!("{} layers of width {}", encoder.layers, encoder.d_model)],
-        ["mixer".to_owned(), encoder.mixer.for_layer(0).to_owned()],
+        ["mixer".to_owned(), encoder.mixer.for_layer(0).to_string()],
         ["parameters".to_owned(), format!("{} trainable", thousands(count))],
         ["model".to_owned(), out.display().to_string()],
     ]))

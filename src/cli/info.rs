@@ -9,7 +9,7 @@ use crate::audio::{Normalization, Padding};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::models::{ModelKind, SavedModel};
-use crate::recipe::Head;
+use crate::recipe::{Head, ModelTable};
 use crate::text::Vocabulary;
 
 /// Describes a model.
@@ -52,7 +52,8 @@ pub(super) fn run(command: &Info, global: &Global) -> Result<()> {
         ),
     ]);
     rows.extend(card(&command.model)?);
-    let config = toml::to_string(&model.config.model)
+    let table_of_model = ModelTable { model: model.config.model.clone(), options: model.config.options };
+    let config = toml::to_string(&table_of_model)
         .map_err(|error| Error::invalid(format!("the configuration is no TOML: {error}")))?;
     print(format!("{}\n\n[model]\n{config}", table(&rows)))
 }

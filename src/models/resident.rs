@@ -104,7 +104,7 @@ impl Resident {
     /// # Errors
     /// When the model does not fit the device's limits.
     pub fn plan(&self, rows: usize, frames: usize) -> Result<Plan> {
-        let graph = Graph::of(&self.config.model);
+        let graph = Graph::new();
         let scope = graph.root();
         let padding = self.config.model.padding;
         let ctx = Context::new(&scope, rows, frames_after(frames), Mode::Inference, padding);
@@ -112,7 +112,7 @@ impl Resident {
         let outputs = (self.forward)(&scope, &ctx, &features)?;
         let outputs: Vec<(&str, &Tensor)> =
             outputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        Plan::compile(&graph, &outputs, self.executor.gpu().capabilities())
+        Plan::compile(&graph, &outputs, self.config.options.plan, self.executor.gpu().capabilities())
     }
 
     /// Runs the model on a batch; [`Resident::read`] reads what it computed.
@@ -129,7 +129,7 @@ impl Resident {
                 if self.plans.len() == MOST_PLANS {
                     self.plans.remove(0);
                 }
-                let (dispatches, bytes) = (plan.steps.len(), plan.peak_bytes());
+                let (dispatches, bytes) = (plan.dispatches.len(), plan.peak_bytes());
                 let loaded = self.executor.load(plan).await?;
                 tracing::debug!(
                     "compiled the plan of {} × {} frames in {:.1} ms: {dispatches} dispatches, {bytes} bytes",

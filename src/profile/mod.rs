@@ -5,7 +5,6 @@ mod measure;
 mod memory;
 mod report;
 
-use clap::ValueEnum;
 use serde::Serialize;
 
 pub use cost::{Card, Cost, KernelCost, Link, RanksCost, StepCost, names as gpu_names};
@@ -16,12 +15,12 @@ pub use report::{LeftOut, Report, Row};
 use crate::audio::{BANDS, HOP, SAMPLE_RATE};
 use crate::data::{Batch, BatchIndex};
 use crate::error::{Error, Result};
-use crate::exec::{Plan, Step};
+use crate::exec::{Dispatch, Plan};
 use crate::gpu::{Capabilities, Tier};
 use crate::graph::{Graph, Tensor};
 use crate::models::Encoder;
-use crate::nn::{Context, Mode as ContextMode};
-use crate::recipe::{ModelConfig, OptimizerConfig, Recipe};
+use crate::nn::{Context, Mode};
+use crate::recipe::{MixerKind, ModelConfig, OptimizerConfig, Recipe};
 use crate::rng::{Rng, stream};
 use crate::shape::Spec;
 use crate::text::Vocabulary;
@@ -31,23 +30,32 @@ use crate::train::{
 };
 
 /// The mixers of the paper's figure.
-pub const FIGURE: [&str; 5] = ["pom", "summary-mixing", "regular-mha", "rope-mha", "relpos-mha"];
+pub const FIGURE: [MixerKind; 5] = [
+    MixerKind::Pom,
+    MixerKind::SummaryMixing,
+    MixerKind::RegularMha,
+    MixerKind::RopeMha,
+    MixerKind::RelposMha,
+];
 
 /// What one run computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Forward of front-end and encoder in inference mode
+pub enum Workload {
+    /// Forward of front-end and encoder in inference mode.
     Infer,
-    /// Forward of the BEST-RQ loss in training mode; nothing is kept for a backward pass
+    /// Forward of the BEST-RQ loss in training mode; nothing is kept for a backward pass.
     Forward,
-    /// Forward and backward of the BEST-RQ loss
+    /// Forward and backward of the BEST-RQ loss.
     Train,
-    /// Forward and backward of the CTC loss
+    /// Forward and backward of the CTC loss.
     Finetune,
 }
 
-impl Mode {
+impl Workload {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Infer, Self::Forward, Self::Train, Self::Finetune];
+
     /// As it is written on the command line and in `profile.csv`.
     pub fn name(self) -> &'static str {
         match self {
@@ -87,8 +95,8 @@ impl Subject {
     /// The paper's base model around `mixer`, with `overrides` (`table.key=value`) set over it.
     ///
     /// # Errors
-    /// [`Error::Usage`] when the mixer is unknown or a value does not do.
-    pub fn base<S: AsRef<str>>(mixer: &str, overrides: &[S]) -> Result<Self> {
+    /// [`Error::Usage`] when a value does not do.
+    pub fn base<S: AsRef<str>>(mixer: MixerKind, overrides: &[S]) -> Result<Self> {
         let recipe = Recipe { model: ModelConfig::base(mixer), ..Recipe::default() };
         let name = format!("the base model around {mixer}");
         Ok(Self::new(Recipe::parse(&name, &recipe.to_toml(), overrides)?))
@@ -103,7 +111,7 @@ pub struct Point {
     /// Utterances.
     pub batch: usize,
     /// What is computed.
-    pub mode: Mode,
+    pub mode: Workload,
 }
 
 impl Point {
@@ -154,7 +162,7 @@ pub struct Estimate {
     pub largest_buffer: u64,
     /// Dispatches of a run.
     pub dispatches: usize,
-    /// Bytes that they bind, as of [`crate::exec::Step::bytes`].
+    /// Bytes that they bind, as of [`Dispatch::bytes`].
     pub bound_bytes: u64,
 }
 
@@ -170,19 +178,23 @@ pub struct Planned {
 }
 
 impl Subject {
-    fn optimizer(&self, mode: Mode) -> &OptimizerConfig {
-        if mode == Mode::Finetune { &self.recipe.finetune.optimizer } else { &self.recipe.pretrain.optimizer }
+    fn optimizer(&self, mode: Workload) -> &OptimizerConfig {
+        if mode == Workload::Finetune {
+            &self.recipe.finetune.optimizer
+        } else {
+            &self.recipe.pretrain.optimizer
+        }
     }
 
     fn task(&self, point: Point) -> Box<dyn Task> {
-        let Recipe { model, pretrain, finetune, run, .. } = self.recipe.clone();
+        let Recipe { model, options, pretrain, finetune, run, .. } = self.recipe.clone();
         let seed = run.seed;
         match point.mode {
-            Mode::Finetune => {
+            Workload::Finetune => {
                 let (vocabulary, capacity) = (Vocabulary::english(), point.characters());
-                Box::new(Finetune { model, config: finetune, vocabulary, capacity, seed })
+                Box::new(Finetune { model, options, config: finetune, vocabulary, capacity, seed })
             }
-            _ => Box::new(Pretrain { model, config: pretrain, seed }),
+            _ => Box::new(Pretrain { model, options, config: pretrain, seed }),
         }
     }
 
@@ -193,20 +205,24 @@ impl Subject {
     pub fn plan(&self, point: Point, capabilities: &Capabilities) -> Result<Planned> {
         let (task, optimizer) = (self.task(point), self.optimizer(point.mode));
         let trained = ParameterSet::of(&*task, optimizer, capabilities.max_binding)?;
+        let options = self.recipe.options.plan;
         let (shape, trainable) = (point.shape(), trained.trainable());
         let mut update = None;
         let (plan, parameters) = match point.mode {
-            Mode::Infer => {
+            Workload::Infer => {
                 let (graph, encoded) = self.inference(shape)?;
                 let own = graph.parameters().into_iter().map(|(parameter, _)| parameter).collect();
-                let plan = Plan::compile(&graph, &[("encoded", &encoded)], capabilities)?;
+                let plan = Plan::compile(&graph, &[("encoded", &encoded)], options, capabilities)?;
                 (plan, ParameterSet::new(own, optimizer, capabilities.max_binding))
             }
-            Mode::Forward => {
+            Workload::Forward => {
                 let LossGraph { graph, loss, count, .. } = task.graph(shape, true)?;
-                (Plan::compile(&graph, &[("loss", &loss), ("count", &count)], capabilities)?, trained)
+                (
+                    Plan::compile(&graph, &[("loss", &loss), ("count", &count)], options, capabilities)?,
+                    trained,
+                )
             }
-            Mode::Train | Mode::Finetune => {
+            Workload::Train | Workload::Finetune => {
                 update = Some(update_plan(&trained, optimizer, capabilities)?);
                 (training_plan(&*task, shape, false, capabilities)?, trained)
             }
@@ -215,7 +231,7 @@ impl Subject {
         let slots = pool(&plans);
         let kinds = point.mode.kinds().len();
         let fixed: Vec<u64> = constants(&plan).chain(plans.iter().map(|plan| uniforms(plan))).collect();
-        let totals = match (point.mode.updates(), LossScale::of(self.recipe.model.compute)) {
+        let totals = match (point.mode.updates(), LossScale::of(self.recipe.options.plan.compute)) {
             (false, _) => 0,
             (true, None) => TOTALS,
             (true, Some(_)) => TOTALS + ARENA,
@@ -227,8 +243,8 @@ impl Subject {
             slot_bytes: plan.peak_bytes(),
             lower_bound_bytes: plan.lower_bound,
             largest_buffer: slots.iter().chain(&fixed).copied().max().unwrap_or(0),
-            dispatches: plan.steps.len(),
-            bound_bytes: plan.steps.iter().map(Step::bytes).sum(),
+            dispatches: plan.dispatches.len(),
+            bound_bytes: plan.dispatches.iter().map(Dispatch::bytes).sum(),
         };
         Ok(Planned { plan, estimate, update, task, parameters })
     }
@@ -236,11 +252,11 @@ impl Subject {
     /// The graph of the encoder and its output.
     fn inference(&self, shape: BatchShape) -> Result<(Graph, Tensor)> {
         let model = &self.recipe.model;
-        let graph = Graph::of(model);
+        let graph = Graph::new();
         let scope = graph.root();
-        let ctx = Context::new(&scope, shape.utterances, shape.time(), ContextMode::Inference, model.padding);
+        let ctx = Context::new(&scope, shape.utterances, shape.time(), Mode::Inference, model.padding);
         let features = scope.input("features", Spec::f32([shape.utterances, shape.frames, BANDS]));
-        let encoded = Encoder::new(model, BANDS)?.forward(&scope, &ctx, &features)?;
+        let encoded = Encoder::new(model, BANDS).forward(&scope, &ctx, &features)?;
         Ok((graph, encoded.output))
     }
 }
@@ -333,7 +349,7 @@ mod tests {
     #[test]
     fn lengths_make_whole_encoder_frames() {
         for (seconds, frames) in [(0.1, 12), (1.1, 112), (10.0, 1004), (80.0, 8004)] {
-            let point = Point { seconds, batch: 3, mode: Mode::Finetune };
+            let point = Point { seconds, batch: 3, mode: Workload::Finetune };
             assert_eq!(point.shape(), BatchShape { utterances: 3, frames });
             assert!(point.characters() <= point.shape().time().max(2) / 2);
         }

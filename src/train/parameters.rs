@@ -6,9 +6,9 @@ use std::thread;
 
 use super::task::{BatchShape, Task};
 use crate::error::Result;
-use crate::exec::Executor;
+use crate::exec::{Compute, Executor};
 use crate::graph::Parameter;
-use crate::recipe::{Compute, OptimizerConfig};
+use crate::recipe::OptimizerConfig;
 use crate::shape::{Shape, Spec};
 use crate::weights::Weights;
 
@@ -114,7 +114,7 @@ impl ParameterSet {
     pub fn of(task: &dyn Task, config: &OptimizerConfig, max_binding: u64) -> Result<Self> {
         let smallest = task.graph(BatchShape { utterances: 1, frames: 16 }, true)?;
         let parameters = smallest.graph.parameters().into_iter().map(|(parameter, _)| parameter).collect();
-        Ok(Self { compute: smallest.graph.compute(), ..Self::new(parameters, config, max_binding) })
+        Ok(Self { compute: task.plan_options().compute, ..Self::new(parameters, config, max_binding) })
     }
 
     /// Makes room for these kinds of every parameter in the executor's store.

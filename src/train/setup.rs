@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::exec::Executor;
 use crate::gpu::Gpu;
 use crate::models::PreprocessorConfig;
-use crate::recipe::{Duration, ModelConfig, OptimizerConfig, Padding, Recipe};
+use crate::recipe::{Duration, ModelConfig, OptimizerConfig, PaddedFrames, Recipe};
 use crate::text::Vocabulary;
 
 /// What a user asks for.
@@ -56,9 +56,9 @@ pub struct Request {
 
 fn audio_padding(model: &ModelConfig, reference: AudioPadding) -> AudioPadding {
     match (model.padding, model.causal_chunk) {
-        (Padding::Reference, _) => reference,
-        (Padding::Masked, None) => AudioPadding::Masked,
-        (Padding::Masked, Some(_)) => AudioPadding::Causal,
+        (PaddedFrames::Reference, _) => reference,
+        (PaddedFrames::Masked, None) => AudioPadding::Masked,
+        (PaddedFrames::Masked, Some(_)) => AudioPadding::Causal,
     }
 }
 
@@ -72,7 +72,12 @@ pub fn pretrain(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
         let start = Start::new(request, Phase::Pretrain)?;
         let recipe = &request.recipe;
         let config = &recipe.pretrain;
-        let task = Pretrain { model: recipe.model.clone(), config: config.clone(), seed: recipe.run.seed };
+        let task = Pretrain {
+            model: recipe.model.clone(),
+            options: recipe.options,
+            config: config.clone(),
+            seed: recipe.run.seed,
+        };
         let mut plan = Plan {
             request,
             phase: Phase::Pretrain,
@@ -146,6 +151,7 @@ pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
         }
         let task = Finetune {
             model: recipe.model.clone(),
+            options: recipe.options,
             config: config.clone(),
             vocabulary: vocabulary.clone(),
             capacity: capacity.next_multiple_of(8).max(8),
@@ -238,7 +244,8 @@ impl Plan<'_> {
                 stepper.parameters.restore_moments(&stepper.executor, &checkpoint.moments)?;
                 stepper.set_totals(state.totals)?;
                 // A run that goes on in f32 has none.
-                if let (Some(scale), Some(_)) = (state.loss_scale, LossScale::of(recipe.model.compute)) {
+                if let (Some(scale), Some(_)) = (state.loss_scale, LossScale::of(recipe.options.plan.compute))
+                {
                     stepper.set_loss_scale(scale)?;
                 }
                 schedule.restore(state.schedule);
@@ -258,7 +265,7 @@ impl Plan<'_> {
                     next: BatchIndex::default(),
                     seed,
                     schedule: schedule.state(),
-                    loss_scale: LossScale::of(recipe.model.compute),
+                    loss_scale: LossScale::of(recipe.options.plan.compute),
                     totals: StepTotals::default(),
                     since_log: SinceLog::default(),
                     best: None,

@@ -215,7 +215,7 @@ fn resumable(state: &State, request: &Request, phase: Phase) -> Result<Vec<Diffe
         Error::file(&request.out, message)
     })?;
     let Some(before) = before else { return Ok(Vec::new()) };
-    let architecture = recipe.model.architecture_differences(&before.model);
+    let architecture = recipe.model.differences(&before.model);
     let fixes = |key: &str| {
         let own: &[&str] = match phase {
             Phase::Pretrain => &["pretrain.codes", "pretrain.code_dim"],
@@ -249,7 +249,7 @@ fn initial(path: &Path, model: &SavedModel, recipe: &Recipe, phase: Phase) -> Re
         Err(Error::usage(format!("--init {path}: the recipe has {listed} in that model; {remedy}")))
     };
     let (adaptable, mut differing): (Vec<_>, Vec<_>) =
-        recipe.model.architecture_differences(&model.config.model).into_iter().partition(|one| {
+        recipe.model.differences(&model.config.model).into_iter().partition(|one| {
             one.key.strip_prefix("model.").is_some_and(|key| ModelConfig::ADAPTABLE.contains(&key))
         });
     let kind = |kind: Wanted| format!("{kind:?}").to_lowercase();

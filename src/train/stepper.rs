@@ -11,7 +11,7 @@ use super::schedule::Rates;
 use super::task::{BatchShape, Feed, Feeds, LossGraph, Results, Task};
 use crate::autograd::gradients;
 use crate::error::{Error, Result};
-use crate::exec::{Executor, Loaded, Plan};
+use crate::exec::{Executor, Loaded, Plan, PlanOptions};
 use crate::gpu::Capabilities;
 use crate::graph::{Graph, Tensor};
 use crate::ops::optimizer::{Accumulate, AdamW, GradientScale, GrowLossScale, SquaredNorm};
@@ -95,7 +95,8 @@ impl Stepper {
             let LossGraph { graph, loss, count, outputs } = task.graph(shape, false)?;
             let mut named = vec![("loss", &loss), ("count", &count)];
             named.extend(outputs.iter().map(|(name, tensor)| (*name, tensor)));
-            let plan = Plan::compile(&graph, &named, self.executor.gpu().capabilities())?;
+            let plan =
+                Plan::compile(&graph, &named, task.plan_options(), self.executor.gpu().capabilities())?;
             let loaded = self.load(plan, "validation", shape, begun).await?;
             self.validation.insert(shape, loaded);
         }
@@ -103,7 +104,7 @@ impl Stepper {
     }
 
     async fn load(&mut self, plan: Plan, what: &str, shape: BatchShape, begun: Instant) -> Result<Loaded> {
-        let (dispatches, bytes) = (plan.steps.len(), plan.peak_bytes());
+        let (dispatches, bytes) = (plan.dispatches.len(), plan.peak_bytes());
         let loaded = self.executor.load(plan).await?;
         tracing::debug!(
             "compiled the {what} plan of {} × {} frames in {:.1} ms: {dispatches} dispatches, {bytes} bytes",
@@ -227,6 +228,7 @@ pub fn training_plan(
     more: bool,
     capabilities: &Capabilities,
 ) -> Result<Plan> {
+    let options = task.plan_options();
     let LossGraph { graph, loss, count, .. } = task.graph(shape, true)?;
     let parameters: Vec<(String, Tensor)> = graph
         .parameters()
@@ -235,7 +237,7 @@ pub fn training_plan(
         .map(|(parameter, tensor)| (parameter.name, tensor))
         .collect();
     let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
-    let seed = match LossScale::of(graph.compute()) {
+    let seed = match LossScale::of(options.compute) {
         Some(_) => LossScale::stored(&graph).slice(0, 0, 1)?,
         None => graph.fill([1], 1.0)?,
     };
@@ -251,7 +253,7 @@ pub fn training_plan(
     }
     let totals = graph.stored(LOSS_TOTALS, Spec::f32([2]));
     totals.apply(Accumulate, &[&Tensor::concat(&[&loss, &count], 0)?])?;
-    Plan::compile(&graph, &[], capabilities)
+    Plan::compile(&graph, &[], options, capabilities)
 }
 
 /// Writes those of `feeds` that the plan reads.
@@ -307,5 +309,5 @@ pub fn update_plan(
     if let Some(state) = &loss_scale {
         state.apply(GrowLossScale { growth_interval: GROWTH_INTERVAL }, &[&stats])?;
     }
-    Plan::compile(&graph, &[], capabilities)
+    Plan::compile(&graph, &[], PlanOptions::default(), capabilities)
 }

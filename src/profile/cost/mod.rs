@@ -14,7 +14,7 @@ pub use card::{Card, names};
 pub use ranks::{Link, RanksCost, StepCost};
 
 use super::{Estimate, gib};
-use crate::exec::{KernelTime, Plan, Region, Step};
+use crate::exec::{Dispatch, KernelTime, Plan, Region};
 
 /// What a kernel, or a family of kernels, takes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,7 +25,7 @@ pub struct KernelCost {
     pub dispatches: usize,
     /// Operations of their products, as [`Plan::flops`].
     pub flops: u64,
-    /// Bytes that they bind, as [`Step::bytes`].
+    /// Bytes that they bind, as [`Dispatch::bytes`].
     pub bytes: u64,
     /// Milliseconds of all of them.
     pub modelled_ms: f64,
@@ -58,11 +58,11 @@ impl KernelCost {
         }
     }
 
-    fn add(&mut self, step: &Step, card: &Card) {
-        let time = Work::of(step).time(card);
+    fn add(&mut self, dispatch: &Dispatch, card: &Card) {
+        let time = Work::of(dispatch).time(card);
         self.dispatches += 1;
-        self.flops += step.flops;
-        self.bytes += step.bytes();
+        self.flops += dispatch.flops;
+        self.bytes += dispatch.bytes();
         self.modelled_ms += time.milliseconds();
         self.floor_ms += time.floor;
         self.products_ms += if time.products > time.memory { time.products } else { 0.0 };
@@ -95,7 +95,7 @@ pub struct Cost {
     /// By what share times on the card were seen to differ from those modelled at most, where some were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
-    /// A step of several ranks, where asked for.
+    /// A training step of several ranks, where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ranks: Option<RanksCost>,
 }
@@ -105,9 +105,9 @@ impl Cost {
     pub fn of(plan: &Plan, update: Option<&Plan>, card: &Card) -> Self {
         let by = |name: fn(&'static str) -> &'static str| {
             let mut all: BTreeMap<&str, KernelCost> = BTreeMap::new();
-            for step in &plan.steps {
-                let name = name(step.kernel.name);
-                all.entry(name).or_insert_with(|| KernelCost::new(name)).add(step, card);
+            for dispatch in &plan.dispatches {
+                let name = name(dispatch.kernel.name);
+                all.entry(name).or_insert_with(|| KernelCost::new(name)).add(dispatch, card);
             }
             let mut all: Vec<KernelCost> = all.into_values().collect();
             all.sort_by(|a, b| b.modelled_ms.total_cmp(&a.modelled_ms));
@@ -160,7 +160,7 @@ impl Card {
 
 /// Milliseconds of all dispatches.
 fn milliseconds(plan: &Plan, card: &Card) -> f64 {
-    plan.steps.iter().map(|step| Work::of(step).time(card).milliseconds()).sum()
+    plan.dispatches.iter().map(|dispatch| Work::of(dispatch).time(card).milliseconds()).sum()
 }
 
 fn family(kernel: &str) -> &str {
@@ -181,8 +181,8 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn of(step: &'a Step) -> Self {
-        let bound = step.kernel.bindings.iter().zip(&step.bindings);
+    fn of(dispatch: &'a Dispatch) -> Self {
+        let bound = dispatch.kernel.bindings.iter().zip(&dispatch.bindings);
         let mut read: Vec<Region> = Vec::new();
         for (_, region) in bound.filter(|(binding, _)| !binding.write) {
             if !read.contains(region) {
@@ -190,10 +190,10 @@ impl<'a> Work<'a> {
             }
         }
         Self {
-            kernel: step.kernel.name,
-            groups: step.groups.iter().map(|&axis| f64::from(axis)).product(),
-            flops: step.flops as f64,
-            bytes: step.bytes() as f64,
+            kernel: dispatch.kernel.name,
+            groups: dispatch.groups.iter().map(|&axis| f64::from(axis)).product(),
+            flops: dispatch.flops as f64,
+            bytes: dispatch.bytes() as f64,
             read: read.iter().map(|region| region.bytes as f64).sum(),
         }
     }

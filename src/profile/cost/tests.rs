@@ -1,7 +1,7 @@
 use super::*;
 use crate::exec::Place;
-use crate::profile::{Mode, Point, Subject};
-use crate::recipe::Recipe;
+use crate::profile::{Point, Subject, Workload};
+use crate::recipe::{MixerKind, Recipe};
 use crate::shader::Kernel;
 use crate::shader::map::activation;
 use crate::shader::matmul::matmul_tiled;
@@ -13,11 +13,11 @@ fn round() -> Card {
     Card::parse("round.toml", text).unwrap()
 }
 
-fn step(kernel: &'static Kernel, groups: [u32; 3], bytes: &[u64], flops: u64) -> Step {
+fn dispatch(kernel: &'static Kernel, groups: [u32; 3], bytes: &[u64], flops: u64) -> Dispatch {
     let regions = bytes.iter().enumerate();
     let bindings = regions.map(|(slot, &bytes)| Region { place: Place::Slot(slot), offset: 0, bytes });
     let (bindings, path) = (bindings.collect(), String::new());
-    Step { kernel, overrides: Vec::new(), bindings, params: 0, groups, path, work: 0.0, flops }
+    Dispatch { kernel, overrides: Vec::new(), bindings, params: 0, groups, path, work: 0.0, flops }
 }
 
 fn near(value: f64, wanted: f64) -> bool {
@@ -28,11 +28,11 @@ fn near(value: f64, wanted: f64) -> bool {
 fn a_small_plan_is_modelled_as_by_hand() {
     // 300 tiles of 2 MFLOP by 20 workgroups at once, each at 1e12 · 0.5 · 0.69 / 20 = 17.25 GFLOP/s: 15 rounds of
     // 2 / 17.25 ms and 8 µs; 8 MB at 50 GB/s would be 0.16 ms.
-    let product = step(&matmul_tiled::KERNEL, [30, 10, 1], &[4_000_000, 4_000_000], 600_000_000);
+    let product = dispatch(&matmul_tiled::KERNEL, [30, 10, 1], &[4_000_000, 4_000_000], 600_000_000);
     let products = 15.0 * (2.0 / 17.25 + 0.008);
     // 5 MB at 50 GB/s.
-    let activation = step(&activation::KERNEL, [7, 1, 1], &[2_500_000, 2_500_000], 0);
-    let plan = Plan { steps: vec![product, activation.clone(), activation], ..Plan::default() };
+    let activation = dispatch(&activation::KERNEL, [7, 1, 1], &[2_500_000, 2_500_000], 0);
+    let plan = Plan { dispatches: vec![product, activation.clone(), activation], ..Plan::default() };
     let mut cost = Cost::of(&plan, None, &round());
     assert!(near(cost.modelled_ms, products + 0.1 + 0.1 + 3.0 * 0.01), "{cost:?}");
     // 600 MFLOP at 1 TFLOP/s; 5 MB twice at 100 GB/s.
@@ -76,7 +76,7 @@ fn ranks_share_a_ring() {
 fn a_model_costs_what_its_plan_does() {
     let text = "[model]\nd_model = 16\nlayers = 1\nffn = 32\nkernel = 7\nchannels = [4, 4]\n[pretrain]\ncodes = 64\n";
     let subject = Subject::new(Recipe::parse("small", text, &[] as &[&str]).unwrap());
-    let point = Point { seconds: 1.0, batch: 2, mode: Mode::Train };
+    let point = Point { seconds: 1.0, batch: 2, mode: Workload::Train };
     let card = Card { memory_gib: 1.0, ..round() };
     let planned = subject.plan(point, &card.capabilities()).unwrap();
     let cost = planned.cost(&card);
@@ -90,7 +90,7 @@ fn a_model_costs_what_its_plan_does() {
     assert_eq!(step.gradient_bytes, 4 * planned.estimate.parameters as u64);
     assert_eq!((step.micro_batch_ms, Some(step.update_ms)), (cost.modelled_ms, cost.update_ms));
     assert!(step.update_ms > 0.01, "{step:?}");
-    let untrained = subject.step_cost(Point { mode: Mode::Infer, ..point }, &card).unwrap_err();
+    let untrained = subject.step_cost(Point { mode: Workload::Infer, ..point }, &card).unwrap_err();
     assert!(untrained.to_string().contains("infer trains nothing"), "{untrained}");
 
     assert_eq!(card.obstacle(&planned.estimate), None);
@@ -99,16 +99,16 @@ fn a_model_costs_what_its_plan_does() {
 }
 
 /// Milliseconds that an H100 was measured to take, RESULTS.md, commits ce83cab (f32) and 04a4224 (f16).
-const MEASURED: [(&str, Mode, &str, f64, f64); 9] = [
-    ("pom", Mode::Infer, "f32", 10.0, 16.0),
-    ("pom", Mode::Infer, "f32", 80.0, 82.8),
-    ("pom", Mode::Infer, "f16", 80.0, 47.3),
-    ("pom", Mode::Train, "f32", 10.0, 54.1),
-    ("pom", Mode::Train, "f32", 80.0, 309.4),
-    ("pom", Mode::Train, "f16", 80.0, 211.9),
-    ("summary-mixing", Mode::Train, "f32", 40.0, 176.8),
-    ("regular-mha", Mode::Infer, "f32", 80.0, 182.6),
-    ("relpos-mha", Mode::Infer, "f32", 80.0, 213.9),
+const MEASURED: [(MixerKind, Workload, &str, f64, f64); 9] = [
+    (MixerKind::Pom, Workload::Infer, "f32", 10.0, 16.0),
+    (MixerKind::Pom, Workload::Infer, "f32", 80.0, 82.8),
+    (MixerKind::Pom, Workload::Infer, "f16", 80.0, 47.3),
+    (MixerKind::Pom, Workload::Train, "f32", 10.0, 54.1),
+    (MixerKind::Pom, Workload::Train, "f32", 80.0, 309.4),
+    (MixerKind::Pom, Workload::Train, "f16", 80.0, 211.9),
+    (MixerKind::SummaryMixing, Workload::Train, "f32", 40.0, 176.8),
+    (MixerKind::RegularMha, Workload::Infer, "f32", 80.0, 182.6),
+    (MixerKind::RelposMha, Workload::Infer, "f32", 80.0, 213.9),
 ];
 
 /// The dispatches of these runs as they were planned at 02aa4d3, a line for equal ones: the run's number, how many, kernel,
@@ -143,8 +143,8 @@ fn print_dispatches() {
         let subject = Subject::base(mixer, &[format!("model.compute={compute:?}")]).unwrap();
         let planned = subject.plan(Point { seconds, batch: 6, mode }, &card.capabilities()).unwrap();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for step in &planned.plan.steps {
-            let Work { kernel, groups, flops, bytes, read } = Work::of(step);
+        for dispatch in &planned.plan.dispatches {
+            let Work { kernel, groups, flops, bytes, read } = Work::of(dispatch);
             *counts.entry(format!("{kernel}\t{groups}\t{flops}\t{bytes}\t{read}")).or_default() += 1;
         }
         counts.iter().for_each(|(work, count)| println!("{run}\t{count}\t{work}"));
