@@ -7,7 +7,7 @@ use web_time::Instant;
 use super::{CtcHead, EncoderInputs, ModelKind, PreprocessorConfig, SavedConfig, SavedModel, frames_after};
 use crate::audio::{PaddedBatch, Preprocessor};
 use crate::error::{Error, Result};
-use crate::exec::{Executor, Loaded, Plan, Store};
+use crate::exec::{Executor, Loaded, Plan, Store, arena_bytes};
 use crate::gpu::Gpu;
 use crate::graph::{Graph, Parameter, Scope, Tensor};
 use crate::nn::{Context, Mode};
@@ -203,7 +203,7 @@ fn place(gpu: &Gpu, store: &mut Store, parameters: &[Parameter]) -> Result<()> {
     let mut arenas: Vec<(Vec<(String, Spec)>, u64)> = Vec::new();
     for parameter in parameters {
         let spec = Spec::f32(parameter.shape.clone());
-        let bytes = spec.bytes().next_multiple_of(256);
+        let bytes = arena_bytes(&spec);
         match arenas.last_mut() {
             Some((parts, used)) if *used + bytes <= most => {
                 parts.push((parameter.name.clone(), spec));

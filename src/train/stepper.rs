@@ -11,7 +11,7 @@ use super::schedule::Rates;
 use super::task::{BatchShape, Feed, Feeds, LossGraph, Results, Task};
 use crate::autograd::gradients;
 use crate::error::{Error, Result};
-use crate::exec::{Executor, Loaded, Plan, PlanOptions};
+use crate::exec::{Compute, Executor, Loaded, Plan, PlanOptions, arena_bytes};
 use crate::gpu::Capabilities;
 use crate::graph::{Graph, Tensor};
 use crate::ops::optimizer::{Accumulate, AdamW, GradientScale, GrowLossScale, SquaredNorm};
@@ -57,16 +57,27 @@ impl Stepper {
         let gpu = executor.gpu().clone();
         let parameters = ParameterSet::of(task, config, gpu.capabilities().max_binding)?;
         parameters.allocate(&mut executor, &Kind::ALL)?;
-        executor.store.arena(&gpu, LOSS_TOTALS, &[(LOSS_TOTALS.into(), Spec::f32([2]))])?;
-        executor.store.arena(&gpu, UPDATE_TOTALS, &[(UPDATE_TOTALS.into(), Spec::f32([3]))])?;
+        for (name, spec) in Self::stored_beside(parameters.compute) {
+            executor.store.arena(&gpu, name, &[(name.into(), spec)])?;
+        }
         if let Some(LossScale { scale, finite_steps }) = LossScale::of(parameters.compute) {
-            executor.store.arena(&gpu, LOSS_SCALE, &[(LOSS_SCALE.into(), LossScale::spec())])?;
             executor.store.write(&gpu, LOSS_SCALE, &[scale, finite_steps])?;
         }
         let plan = update_plan(&parameters, config, gpu.capabilities())?;
         let update = executor.load(plan).await?;
         let (plans, validation) = (HashMap::new(), HashMap::new());
         Ok(Self { executor, parameters, config: config.clone(), plans, validation, update })
+    }
+
+    /// What the device sums up, and the scale of the loss, where there is one.
+    fn stored_beside(compute: Compute) -> impl Iterator<Item = (&'static str, Spec)> {
+        let scale = LossScale::of(compute).map(|_| (LOSS_SCALE, LossScale::spec()));
+        [(LOSS_TOTALS, Spec::f32([2])), (UPDATE_TOTALS, Spec::f32([3]))].into_iter().chain(scale)
+    }
+
+    /// Bytes that it holds on the device beside the parameters and what belongs to plans.
+    pub fn totals_bytes(compute: Compute) -> u64 {
+        Self::stored_beside(compute).map(|(_, spec)| arena_bytes(&spec)).sum()
     }
 
     /// Makes the plan of a batch shape, where the gradient is added to that of earlier micro-batches if

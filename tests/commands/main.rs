@@ -153,7 +153,7 @@ fn wrong_recipes_are_named_with_line_and_key() {
         let fixed = ["pretrain", text(&recipe), "--data", "nowhere", "--out", "nowhere"];
         fails(code, &[&fixed[..], extra].concat(), parts);
     };
-    run(&[], 1, &["r.toml", "cannot read"]);
+    run(&[], 1, &["r.toml", "cannot be read", "correct its name"]);
     std::fs::write(&recipe, "[pretrain]\nstesp = 3\n").unwrap();
     run(&[], 2, &["r.toml:2", "pretrain.stesp", "`steps`"]);
     std::fs::write(&recipe, RECIPE).unwrap();
