@@ -10,7 +10,7 @@ use super::setup::Request;
 use crate::audio::Normalization;
 use crate::data::{Corpus, Identity};
 use crate::error::{Error, Result};
-use crate::files::read_text;
+use crate::files::{self, read_text};
 use crate::graph::Parameter;
 use crate::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel, within};
 use crate::recipe::{
@@ -182,10 +182,7 @@ impl Start {
 
 /// The sub-words of a tokenizer's file.
 fn tokenizer(file: &Path) -> Result<Vocabulary> {
-    let bytes = std::fs::read(file).map_err(|e| {
-        Error::file(file, format!("cannot be read ({e}); correct finetune.vocabulary.tokenizer"))
-    })?;
-    within(file, Pieces::parse(&bytes).and_then(Vocabulary::from_pieces))
+    within(file, Pieces::parse(&files::read(file)?).and_then(Vocabulary::from_pieces))
 }
 
 /// Checks that a recipe that asks for sub-words asks for those of the run or model that training goes on from. Which
@@ -295,7 +292,11 @@ fn resumable(state: &State, request: &Request, phase: Phase) -> Result<Vec<Diffe
                 &["finetune.head", "finetune.head_width", "finetune.vocabulary", "finetune.new_head"]
             }
         };
-        key == "run.seed" || key.starts_with("features.") || own.contains(&key)
+        // Sub-words are a table in place of a name.
+        key == "run.seed"
+            || key.starts_with("finetune.vocabulary.") && phase == Phase::Finetune
+            || key.starts_with("features.")
+            || own.contains(&key)
     };
     let other = match phase {
         Phase::Pretrain => "finetune.",

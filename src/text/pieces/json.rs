@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::bpe::Merges;
 use super::sentencepiece::spans;
-use super::{BOUNDARY, MOST, Model, Pieces, Vocabulary, is_blank, is_mark};
+use super::{BOUNDARY, MOST, Model, Pieces, Vocabulary, compose, is_blank, is_mark};
 use crate::error::{Error, Result};
 
 /// What is read of a tokenizer; the rest prepares inputs of other models.
@@ -84,7 +84,7 @@ pub(super) fn read(text: &str) -> Result<Pieces> {
     let model = &file.model;
     let kind = model.kind.as_deref().unwrap_or(if model.merges.is_some() { "BPE" } else { "Unigram" });
     let affix = [&model.continuing_subword_prefix, &model.end_of_word_suffix].into_iter().flatten();
-    if let Some(affix) = affix.filter(|affix| !affix.is_empty()).next() {
+    if let Some(affix) = affix.into_iter().find(|affix| !affix.is_empty()) {
         return Err(Error::invalid(format!(
             "marks the parts of words with {affix:?}; only ▁ before words is read"
         )));
@@ -107,6 +107,7 @@ pub(super) fn read(text: &str) -> Result<Pieces> {
     if let Some(at) = scores.iter().position(|score: &f64| !score.is_finite()) {
         return Err(Error::invalid(format!("the score of the token {:?} is not finite", tokens[at])));
     }
+    tokens.iter_mut().for_each(|token| *token = compose(token));
     marks.extend(model.unk_id.and_then(|id| tokens.get(id).cloned()));
     // Added tokens may stand behind the others, or among them.
     for added in &file.added_tokens {
@@ -148,7 +149,7 @@ pub(super) fn read(text: &str) -> Result<Pieces> {
         _ => Model::Unigram(scores),
     };
     let own = tokens.clone();
-    let parts = |id: usize| !marks.contains(&own[id]) && !is_mark(&own[id]);
+    let parts = |id: usize| !marks.contains(&own[id]);
     Pieces::new(tokens, content, prepared.compatible, parts)
 }
 
@@ -233,8 +234,8 @@ fn merges(tokens: &[String], list: &[Merge]) -> Result<Merges> {
             Merge::Pair(left, right) => Some((left.as_str(), right.as_str())),
         };
         let known = pair.and_then(|(left, right)| {
-            let merged = ids.get(format!("{left}{right}").as_str())?;
-            Some(((*ids.get(left)?, *ids.get(right)?), *merged))
+            let known = |text: &str| ids.get(compose(text).as_str()).copied();
+            Some(((known(left)?, known(right)?), known(&format!("{left}{right}"))?))
         });
         let Some((pair, merged)) = known else {
             return Err(Error::invalid(format!("merge {rank} is of tokens that the vocabulary has not")));

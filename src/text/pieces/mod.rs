@@ -9,7 +9,7 @@ mod sentencepiece;
 mod train;
 mod unigram;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -84,9 +84,9 @@ impl Pieces {
         json::write(self)
     }
 
-    /// Of `tokens`, the blank first; texts are parted into those that `parts` says, by their ids.
+    /// Of composed `tokens`, the blank first; texts are parted into those that `parts` says by their ids, and are no marks.
     fn new(
-        mut tokens: Vec<String>,
+        tokens: Vec<String>,
         model: Model,
         compatible: bool,
         parts: impl Fn(usize) -> bool,
@@ -94,16 +94,16 @@ impl Pieces {
         if tokens.len() < 2 {
             return Err(Error::invalid("holds no sub-word"));
         }
-        let mut ids = HashMap::new();
-        for (id, token) in tokens.iter_mut().enumerate().skip(1) {
-            if !token.is_ascii() {
-                *token = compose(token);
-            }
+        let (mut ids, mut seen) = (HashMap::new(), HashSet::from([Vocabulary::BLANK_TOKEN]));
+        for (id, token) in tokens.iter().enumerate().skip(1) {
             if token.chars().count() > LONGEST {
                 return Err(Error::invalid(format!("token {id} has more than {LONGEST} characters")));
             }
-            if parts(id) && ids.insert(token.clone(), id as u32).is_some() {
+            if !seen.insert(token.as_str()) {
                 return Err(Error::invalid(format!("token {id}, {token:?}, is there twice")));
+            }
+            if parts(id) && !is_mark(token) {
+                ids.insert(token.clone(), id as u32);
             }
         }
         if !tokens.iter().skip(1).any(|token| token.starts_with(BOUNDARY)) {

@@ -1,7 +1,7 @@
 //! SentencePiece models, which are protocol buffers: pieces with scores, and how texts are prepared.
 
 use super::bpe::Merges;
-use super::{BOUNDARY, LONGEST, MOST, Model, Pieces, Vocabulary};
+use super::{BOUNDARY, LONGEST, MOST, Model, Pieces, Vocabulary, compose};
 use crate::error::{Error, Result};
 
 /// A field of a message.
@@ -135,7 +135,7 @@ fn piece(bytes: &[u8]) -> Result<Piece> {
     let mut message = Message(bytes);
     while let Some((field, value)) = message.field()? {
         match (field, value) {
-            (1, Value::Bytes(bytes)) => piece.text = text(bytes)?,
+            (1, Value::Bytes(bytes)) => piece.text = compose(&text(bytes)?),
             (2, Value::Float(score)) if score.is_finite() => piece.score = f64::from(score),
             (2, _) => return Err(damaged()),
             (3, Value::Number(1)) => piece.kind = Kind::Normal,
