@@ -173,7 +173,7 @@ fn models_that_cannot_be_read_are_errors() {
         "a size of a header alone"
     );
     assert!(message(&model(3, &UNIGRAM)).contains("whole words"));
-    assert!(message(&model(1, &[("▁a▁b", 0.0, 1), ("▁c▁", 0.0, 1)])).contains("▁c▁"));
+    assert!(message(&model(1, &[("▁a▁b", 0.0, 1), ("▁c▁", 0.0, 1)])).contains("▁a▁b"));
     assert!(message(&model(1, &[("▁a", 0.0, 1), ("▁a", 0.0, 1)])).contains("twice"));
     assert!(message(&model(1, &[("▁a", f32::NAN, 1)])).contains("damaged"));
     let rules =
