@@ -78,7 +78,7 @@ def fill(model):
         scale = 1.2 / max(parameter[0].numel(), 1) ** 0.5 if parameter.dim() > 1 else 0.2
         near_one = name.endswith("weight") and ("norm" in name or ".bn" in name or parameter.dim() == 1)
         if name.startswith("model.1."):
-            scale *= 6
+            scale *= 2
         parameter.data = wave(parameter.shape, phase, 0.3 if near_one else scale, 1.0 if near_one else 0.0)
 
 
