@@ -3,6 +3,7 @@
 use super::arguments::{Convert, Global, TensorType};
 use super::output::{print, table, thousands};
 use super::train::command_line;
+use crate::decode::Settings;
 use crate::error::{Error, Result};
 use crate::models::{SavedModel, within};
 use crate::weights::Precision;
@@ -27,6 +28,9 @@ pub(super) fn run(command: &Convert, global: &Global) -> Result<()> {
     let card = format!("{}\n\n{note}\n", card.trim_end());
     let tensors = folder.join("model.safetensors");
     within(&tensors, saved.save(out, precision, &card))?;
+    if let Some(settings) = Settings::of_model(&folder)? {
+        settings.save(out)?;
+    }
     let bytes = |path: &std::path::Path| {
         let length = std::fs::metadata(path).map(|file| file.len() as usize);
         length.map_err(|e| Error::file(path, format!("cannot be read ({e})")))
