@@ -7,10 +7,11 @@ use safetensors::tensor::Dtype;
 use serde::Serialize;
 
 use super::arguments::{Decode, Global};
-use super::decoding::{beside, cannot_read, text, within};
+use super::decoding::{beside, text, within};
 use super::output::{note, print, print_json};
 use crate::decode::{Alphabet, Emissions, Hypothesis, Settings};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// One tensor of what `--json` prints.
 #[derive(Debug, Serialize)]
@@ -40,7 +41,7 @@ pub(super) fn run(command: &Decode, global: &Global) -> Result<()> {
     let alphabet = within(&command.vocab, Alphabet::from_json(&text(&command.vocab)?))?;
     let decoding = &command.decoding;
     let decoder = decoding.decoder(alphabet, Settings::default(), command.n_best, global)?;
-    let file = std::fs::read(&command.emissions).map_err(|e| cannot_read(&command.emissions, &e))?;
+    let file = files::read(&command.emissions)?;
     let tensors = tensors(&command.emissions, &file, decoder.alphabet().len(), global)?;
     let work = |(name, values): &(String, Vec<f32>)| -> Result<Vec<Hypothesis>> {
         let emissions = Emissions::dense(values, decoder.alphabet().len(), decoder.token_prune());

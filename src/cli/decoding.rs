@@ -10,6 +10,7 @@ use super::output::note;
 use crate::decode::lm::LanguageModel;
 use crate::decode::{Alphabet, Decoder, HotWords, Kind, Resources, Settings};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::models::SavedModel;
 
 /// Items that wait for a core, for each of them.
@@ -157,14 +158,9 @@ impl Search {
     }
 }
 
-pub(super) fn cannot_read(path: &Path, error: &std::io::Error) -> Error {
-    Error::file(path, format!("cannot be read ({error})"))
-}
-
 /// The text of a file.
 pub(super) fn text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|e| cannot_read(path, &e))?;
-    String::from_utf8(bytes).map_err(|_| Error::file(path, "is no UTF-8 text; save it as UTF-8"))
+    String::from_utf8(files::read(path)?).map_err(|_| Error::file(path, "is no UTF-8 text; save it as UTF-8"))
 }
 
 pub(super) fn within<T>(path: &Path, result: Result<T>) -> Result<T> {

@@ -12,7 +12,6 @@ use super::decoding::beside;
 use super::hearing::{Listened, NAMED, hear_corpus};
 use super::output::{percent, print, print_json, table, thousands};
 use super::progress::Reporter;
-use super::sources::choose_channel;
 use crate::data::{Corpus, LeftOut};
 use crate::decode::{Decoder, Kind};
 use crate::error::{Error, Result};
@@ -95,7 +94,7 @@ pub(super) fn run(command: &Evaluate, global: &Global) -> Result<()> {
     let decoder = command.decoding.of_model(&command.model, &model, 1, global)?;
     let mut corpus = Corpus::load(&command.data)?;
     corpus.texts()?;
-    choose_channel(&mut corpus.utterances, command.channel);
+    corpus.choose_channel(command.channel);
     let device = Device::open(global)?;
     let mut recognizer = recognizer(&device, model, &command.model)?;
     if let Some(decoder) = decoder {

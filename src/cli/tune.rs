@@ -14,7 +14,6 @@ use super::evaluate::{nothing_heard, rate, recognizer};
 use super::hearing::{Listened, hear_corpus};
 use super::output::{note, percent, print, print_json, table};
 use super::progress::Reporter;
-use super::sources::choose_channel;
 use super::train::stop_on_interrupt;
 use crate::data::{Corpus, LeftOut};
 use crate::decode::{Alphabet, Decoder, Kind, Resources, Settings};
@@ -89,7 +88,7 @@ pub(super) fn run(command: &Tune, global: &Global) -> Result<()> {
     let resources = command.search.resources(&base)?;
     let mut corpus = Corpus::load(&command.data)?;
     corpus.texts()?;
-    choose_channel(&mut corpus.utterances, command.channel);
+    corpus.choose_channel(command.channel);
     let device = Device::open(global)?;
     let mut recognizer = recognizer(&device, model, &command.model)?;
     let alphabet = Alphabet::of(recognizer.vocabulary())?;

@@ -89,11 +89,10 @@ impl Settings {
     #[cfg(feature = "cli")]
     pub fn of_model(folder: &std::path::Path) -> Result<Option<Self>> {
         let path = folder.join(Self::FILE);
-        let json = match std::fs::read_to_string(&path) {
-            Ok(json) => json,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::file(&path, format!("cannot be read ({error})"))),
-        };
+        if !crate::files::is_file(&path)? {
+            return Ok(None);
+        }
+        let json = crate::files::read_text(&path)?;
         let mut settings = Self::from_json(&json).map_err(|error| Error::file(&path, error.to_string()))?;
         settings.lm = settings.lm.map(|lm| folder.join(lm));
         Ok(Some(settings))
@@ -107,7 +106,7 @@ impl Settings {
     #[cfg(feature = "cli")]
     pub fn save(&self, folder: &std::path::Path) -> Result<()> {
         let whole = |path: &std::path::Path| {
-            path.canonicalize().map_err(|e| Error::file(path, format!("cannot be read ({e})")))
+            path.canonicalize().map_err(|error| crate::files::unreadable(path, &error))
         };
         let mut settings = self.clone();
         if let Some(lm) = &self.lm {

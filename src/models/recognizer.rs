@@ -63,7 +63,7 @@ impl Recognizer {
     /// When it is no CTC model.
     pub fn of(placed: &DeviceModel) -> Result<Self> {
         let (head, vocabulary) = placed.ctc()?;
-        let encoder = Encoder::new(&placed.config.model, placed.config.bands)?;
+        let encoder = Encoder::new(&placed.config.model, placed.config.bands);
         let model = Arc::new(CtcModel::new(encoder, head));
         let decoder = Arc::new(Decoder::greedy(&vocabulary)?);
         let handover = Handover::of(decoder.token_prune(), vocabulary.len());

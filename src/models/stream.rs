@@ -72,7 +72,7 @@ impl StreamRecognizer {
             ));
         };
         let chunk = chunk.unwrap_or(trained).max(1);
-        let model = CtcModel::new(Encoder::new(&config.model, config.bands)?, head);
+        let model = CtcModel::new(Encoder::new(&config.model, config.bands), head);
         let preprocessor = placed.preprocessor.preprocessor();
         let features = FeatureStream::new(&preprocessor)?;
         let decoder = Arc::new(Decoder::greedy(&vocabulary)?);
@@ -236,7 +236,7 @@ impl StreamRecognizer {
 
     /// The plan for a chunk of `frames` encoder frames.
     fn plan(&self, frames: usize, first: bool) -> Result<Plan> {
-        let graph = Graph::of(&self.config.model);
+        let graph = Graph::new();
         let scope = graph.root();
         let ctx = Context::chunk(&scope, frames);
         let context = if first { 0 } else { STRIDE };
@@ -245,6 +245,6 @@ impl StreamRecognizer {
         let outputs = self.handover.outputs(&logits.reshape([frames, self.vocabulary.len()])?)?;
         let outputs: Vec<(&str, &Tensor)> =
             outputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        Plan::compile(&graph, &outputs, self.executor.gpu().capabilities())
+        Plan::compile(&graph, &outputs, self.config.options.plan, self.executor.gpu().capabilities())
     }
 }

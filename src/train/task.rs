@@ -2,7 +2,7 @@
 
 use crate::data::Batch;
 use crate::error::Result;
-use crate::exec::Executor;
+use crate::exec::{Executor, PlanOptions};
 use crate::graph::{Graph, Tensor};
 use crate::models::{EncoderInputs, ModelKind, frames_after};
 use crate::train::metrics::Phase;
@@ -95,6 +95,9 @@ pub trait Task: Send {
 
     /// What stands on the encoder.
     fn kind(&self) -> ModelKind;
+
+    /// How its plans compute.
+    fn plan_options(&self) -> PlanOptions;
 
     /// The loss for a batch shape, with dropout if `training`.
     ///

@@ -81,7 +81,7 @@ export interface DecoderOptions {
   scoreBoundary?: boolean | null;
   /** Added for each hot word without a weight of its own; 10. */
   hotWordWeight?: number | null;
-  /** Address of a language model: what `polymix lm` writes, or ARPA, plain or gzip. It is fetched once. */
+  /** Address of a language model as `polymix lm` writes it, plain or gzip; `polymix lm build` makes one of ARPA. It is fetched once. */
   lm?: string | URL | null;
   /** The words that count as known; those of the language model if not given. */
   words?: Iterable<string> | string | null;

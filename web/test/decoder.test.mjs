@@ -1,9 +1,9 @@
 // Beam search in Chromium: beside the command's, with a language model that is fetched, hot words, streams.
 
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "node:test";
+import { before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 
 import { DIST, OUT, clips, polymix, writeWav } from "./browser.mjs";
@@ -23,12 +23,19 @@ ngram 1=5
 \\end\\
 `;
 
+const LM = join(OUT, "search.lm");
+
+before(async () => {
+  await writeFile(`${LM}.arpa`, ARPA);
+  await polymix("lm", "build", `${LM}.arpa`, "--out", LM);
+});
+
 let fetched = 0;
-below("/lm/", (name) => {
+below("/lm/", async (name) => {
   fetched++;
-  if (name === "lm.arpa") return Buffer.from(ARPA);
-  if (name === "lm.arpa.gz") return gzipSync(ARPA);
-  return name === "bad" ? Buffer.from("no model at all") : null;
+  if (name === "lm") return readFile(LM);
+  if (name === "lm.gz") return gzipSync(await readFile(LM));
+  return name === "bad" ? Buffer.from(ARPA) : null;
 });
 
 const SEARCH = { beam: 50, beamPrune: -20, tokenPrune: -8 };
@@ -41,21 +48,20 @@ test("a search with a language model and several texts is the command's", async 
     async ({ name, search }) => {
       const audio = await clip(name);
       const seen = [];
-      const lm = new URL("/lm/lm.arpa", location.href);
+      const lm = new URL("/lm/lm", location.href);
       const options = { decoder: { ...search, alpha: 1.5, beta: -1, lm, nBest: 3 }, onProgress: (p) => seen.push(p) };
       const first = await asr.transcribe(audio, options);
       const again = await asr.transcribe(audio, options);
-      const packed = await asr.transcribe(audio, { decoder: { ...options.decoder, lm: "/lm/lm.arpa.gz" } });
+      const packed = await asr.transcribe(audio, { decoder: { ...options.decoder, lm: "/lm/lm.gz" } });
       const plain = await asr.transcribe(audio);
       const greedy = await asr.transcribe(audio, { decoder: { decoder: "greedy" } });
       return { first, again, packed, plain, greedy, seen, samples: Array.from(audio.getChannelData(0)), rate: audio.sampleRate };
     },
     { name, search: SEARCH },
   );
-  const [wav, lm] = [join(OUT, "search.wav"), join(OUT, "search.arpa")];
+  const wav = join(OUT, "search.wav");
   await writeWav(wav, found.samples, found.rate);
-  await writeFile(lm, ARPA);
-  const weights = ["--alpha", "1.5", "--beta", "-1", "--lm", lm, "--n-best", "3"];
+  const weights = ["--alpha", "1.5", "--beta", "-1", "--lm", LM, "--n-best", "3"];
   const [native] = JSON.parse(await polymix("transcribe", join(DIST, "model"), wav, "--json", ...OPTIONS, ...weights));
   const texts = (beams) => beams.map(({ text }) => text);
   assert.equal(found.first.beams.length, 3);
@@ -70,7 +76,7 @@ test("a search with a language model and several texts is the command's", async 
   assert.deepEqual(found.plain.words, found.greedy.words);
   // Two addresses, each fetched once, with progress.
   assert.equal(fetched, 2);
-  assert.deepEqual(found.seen.at(-1).loaded, ARPA.length);
+  assert.equal(found.seen.at(-1).loaded, (await readFile(LM)).length);
 });
 
 test("hot words change what is heard, in a clip and in a stream", async () => {
@@ -128,6 +134,6 @@ test("wrong options and files that are no language model are refused by name", a
   assertRefused(refusals.hot, "failed", /hotWords.*list/);
   assertRefused(refusals.weight, "failed", /hotWords.*1000/);
   assertRefused(refusals.list, "failed", /no object/);
-  assertRefused(refusals.file, "bad-model", /bad/);
+  assertRefused(refusals.file, "bad-model", /bad.*lm build/);
   assert.equal(typeof refusals.after, "string");
 });

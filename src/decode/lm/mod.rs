@@ -92,14 +92,6 @@ impl LanguageModel {
         Self::parse(arpa::read(source, name)?)
     }
 
-    /// Takes a model in the stored form, or the text of a plain ARPA file, which messages call `name`.
-    ///
-    /// # Errors
-    /// As of [`LanguageModel::parse`] and [`LanguageModel::read_arpa`].
-    pub fn read(bytes: Vec<u8>, name: &str) -> Result<Self> {
-        if stored::begins(&bytes) { Self::parse(bytes) } else { Self::read_arpa(&*bytes, name) }
-    }
-
     fn of(bytes: Bytes) -> Result<Self> {
         let layout = stored::read(&bytes)?;
         layout.verify(&bytes, false)?;
