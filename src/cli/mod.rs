@@ -15,6 +15,7 @@ mod lm;
 mod output;
 mod profile;
 mod progress;
+mod ranks;
 mod sources;
 mod train;
 mod transcribe;
