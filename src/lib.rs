@@ -24,6 +24,8 @@ pub mod ops;
 pub mod profile;
 pub mod recipe;
 pub mod rng;
+#[cfg(test)]
+mod rooms;
 pub mod shader;
 pub mod shape;
 pub mod text;

@@ -77,6 +77,7 @@ fn request(overrides: &[&str], out: PathBuf) -> Request {
         other_data: false,
         limit_steps: None,
         strict: true,
+        channel: None,
     }
 }
 
@@ -264,7 +265,12 @@ fn batches_that_give_nothing_leave_the_sequence_the_same() {
     let (one, two) = (run("one"), run("two"));
     let alone = tune(1, &one);
     let together = tune(2, &two);
-    assert!(!alone.left_out.is_empty());
+    // One that is planned and then cannot be read makes a batch of nothing.
+    assert!(
+        alone.left_out.iter().any(|(_, one)| one.audio_filepath.ends_with("cut.flac")),
+        "{}",
+        alone.left_out
+    );
     assert_eq!(alone.left_out.counts(), together.left_out.counts());
     assert_eq!(told(&one.out), told(&two.out));
     assert_eq!(weights(&one.out), weights(&two.out));

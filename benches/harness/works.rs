@@ -10,7 +10,7 @@ use polymix::ops::map::ActivationKind;
 use polymix::ops::matmul::MatMul;
 use polymix::ops::optimizer::AdamW;
 use polymix::ops::pom::PomAggregate;
-use polymix::recipe::{Initialization, Padding};
+use polymix::recipe::{Initialization, PaddedFrames};
 use polymix::shape::Spec;
 use polymix::train::{Feed, Feeds};
 
@@ -200,7 +200,7 @@ pub fn feed_forward() -> Result<Work> {
 }
 
 fn inference(scope: &Scope, batch: usize, time: usize) -> Context {
-    Context::new(scope, batch, time, Mode::Inference, Padding::Masked)
+    Context::new(scope, batch, time, Mode::Inference, PaddedFrames::Masked)
 }
 
 /// The Polynomial Mixer's means of products.
@@ -227,7 +227,7 @@ pub fn dropout() -> Result<Work> {
     let scope = graph.root();
     let x = stored(&graph, "x", [rows, hidden]);
     let mode = Mode::Training { dropout: 0.1, layer_drop: 0.0 };
-    let ctx = Context::new(&scope, 1, rows, mode, Padding::Masked);
+    let ctx = Context::new(&scope, 1, rows, mode, PaddedFrames::Masked);
     let work = Work::new("dropout", format!("[{rows}, {hidden}]"), &[ctx.dropout(&scope, "dropout", &x)?]);
     Ok(work.fed(vec![("rng".to_owned(), Feed::U32(vec![0, 1, 0]))]))
 }

@@ -9,7 +9,7 @@ use super::train::stop_on_interrupt;
 use crate::error::{Error, Result};
 use crate::gpu::Capabilities;
 use crate::profile::{FIGURE, LeftOut, News, Report, Row, Subject, Sweep, gib};
-use crate::recipe::{MIXERS, Recipe};
+use crate::recipe::Recipe;
 
 /// Plans or runs the models, prints a table and leaves the files.
 pub(super) fn run(command: &Profile, global: &Global) -> Result<()> {
@@ -47,24 +47,23 @@ pub(super) fn run(command: &Profile, global: &Global) -> Result<()> {
 /// What the command line asks for.
 fn sweep(command: &Profile, global: &Global) -> Result<Sweep> {
     let overrides = global.overrides();
-    let known = |name: &&str| MIXERS.contains(name);
     let mut subjects = Vec::new();
     match (&command.recipe, command.mixers.as_slice()) {
         (Some(recipe), []) => subjects.push(Subject::new(Recipe::load(recipe, &overrides)?)),
         (Some(recipe), mixers) => {
             for mixer in mixers {
-                let named = [overrides.as_slice(), &[format!("model.mixer={mixer:?}")]].concat();
+                let named = [overrides.as_slice(), &[format!("model.mixer={mixer}")]].concat();
                 subjects.push(Subject::new(Recipe::load(recipe, &named)?));
             }
         }
         (None, []) => {
-            for mixer in FIGURE.into_iter().filter(known) {
+            for mixer in FIGURE {
                 subjects.push(Subject::base(mixer, &overrides)?);
             }
         }
         (None, mixers) => {
             for mixer in mixers {
-                subjects.push(Subject::base(mixer, &overrides)?);
+                subjects.push(Subject::base(*mixer, &overrides)?);
             }
         }
     }

@@ -126,5 +126,6 @@ fn launched() -> bool {
     let several = |name: &str| {
         std::env::var(name).is_ok_and(|size| size.trim().parse::<usize>().is_ok_and(|size| size > 1))
     };
-    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"].into_iter().any(several)
+    let by_slurm = std::env::var_os("PMIX_RANK").is_some() && several("SLURM_STEP_NUM_TASKS");
+    by_slurm || ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"].into_iter().any(several)
 }

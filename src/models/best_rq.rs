@@ -41,9 +41,10 @@ pub struct PretrainLoss {
 }
 
 impl BestRq {
-    /// The model around `encoder` for features of `bands` mel bands.
-    pub fn new(encoder: Encoder, bands: usize, config: &PretrainConfig) -> Self {
-        Self { encoder, bands, codes: config.codes, code_dim: config.code_dim }
+    /// The model around `encoder` for features of `bands` mel bands, with a codebook of `codes` codes of `code_dim`
+    /// elements.
+    pub fn new(encoder: Encoder, bands: usize, codes: usize, code_dim: usize) -> Self {
+        Self { encoder, bands, codes, code_dim }
     }
 
     /// The encoder.
@@ -109,9 +110,9 @@ impl BestRq {
         features.apply(op, &[&mask, &ctx.rng])
     }
 
-    /// The inputs `selected` and `selected_count` for a batch of `ctx`'s shape.
-    pub fn inputs(scope: &Scope, ctx: &Context, config: &PretrainConfig) -> MaskedBatch {
-        let capacity = ctx.batch * most_masked(ctx.time * STRIDE, config);
+    /// The inputs `selected` and `selected_count`, with room for `most` masked frames of every utterance.
+    pub fn inputs(scope: &Scope, ctx: &Context, most: usize) -> MaskedBatch {
+        let capacity = ctx.batch * most;
         MaskedBatch {
             selected: scope.input("selected", Spec::u32([capacity])),
             count: scope.input("selected_count", Spec::u32([1])),

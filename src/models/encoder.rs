@@ -59,13 +59,9 @@ pub struct Encoded {
 
 impl Encoder {
     /// The encoder of `config` for features of `bands` mel bands.
-    ///
-    /// # Errors
-    /// When a mixer is unknown.
-    pub fn new(config: &ModelConfig, bands: usize) -> Result<Self> {
-        let layers =
-            (0..config.layers).map(|index| ConformerLayer::new(config, index)).collect::<Result<_>>()?;
-        Ok(Self { config: config.clone(), frontend: Frontend::new(config, bands), layers })
+    pub fn new(config: &ModelConfig, bands: usize) -> Self {
+        let layers = (0..config.layers).map(|index| ConformerLayer::new(config, index)).collect();
+        Self { config: config.clone(), frontend: Frontend::new(config, bands), layers }
     }
 
     /// Model width d.

@@ -8,7 +8,7 @@ use pollster::block_on;
 use web_time::Instant;
 
 use super::report::{LeftOut, Report, Row};
-use super::{Mode, Planned, Point, Subject, available, no_room, obstacle};
+use super::{Planned, Point, Subject, Workload, available, no_room, obstacle};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, KernelTime, Loaded};
 use crate::gpu::{Capabilities, Gpu};
@@ -24,7 +24,7 @@ pub struct Sweep {
     /// Utterances in a batch.
     pub batch: usize,
     /// What a run computes.
-    pub mode: Mode,
+    pub mode: Workload,
     /// Timed runs.
     pub repeat: usize,
     /// Whether every kernel is timed as well.
@@ -211,7 +211,7 @@ impl Sweep {
     fn feeds(&self, subject: &Subject, point: Point, task: &dyn Task) -> Result<Feeds> {
         let batch = point.batch();
         match point.mode {
-            Mode::Infer => Ok(common_feeds(&batch, subject.recipe.run.seed, 1, 0)),
+            Workload::Infer => Ok(common_feeds(&batch, subject.recipe.run.seed, 1, 0)),
             _ => Ok(task.feeds(&batch, 1, 0, true)?.0),
         }
     }

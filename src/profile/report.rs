@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::measure::{News, Sweep};
-use super::{Estimate, Mode, Point, Subject, gib};
+use super::{Estimate, Point, Subject, Workload, gib};
 use crate::error::{Error, Result};
 use crate::exec::KernelTime;
 use crate::files::write_whole;
@@ -25,7 +25,7 @@ pub struct Row {
     /// Utterances.
     pub batch: usize,
     /// What a run computes.
-    pub mode: Mode,
+    pub mode: Workload,
     /// Milliseconds of a run, the median; `None` where nothing ran, here and below.
     pub ms_median: Option<f64>,
     /// Of the fastest.
@@ -106,7 +106,7 @@ pub struct Report {
     /// The limits that the plans keep.
     pub limits: Limits,
     /// What a run computes.
-    pub mode: Mode,
+    pub mode: Workload,
     /// Utterances in a batch.
     pub batch: usize,
     /// By model, then by length.
@@ -204,10 +204,10 @@ impl Report {
     /// Time and memory by length, a curve a model; operations in place of time where nothing ran.
     fn panels(&self) -> [Panel; 2] {
         let what = match self.mode {
-            Mode::Infer => "forward",
-            Mode::Forward => "forward in training mode",
-            Mode::Train => "forward and backward, BEST-RQ",
-            Mode::Finetune => "forward and backward, CTC",
+            Workload::Infer => "forward",
+            Workload::Forward => "forward in training mode",
+            Workload::Train => "forward and backward, BEST-RQ",
+            Workload::Finetune => "forward and backward, CTC",
         };
         let panel = |title: String, y: &str, value: &dyn Fn(&Row) -> Option<f64>| Panel {
             title,

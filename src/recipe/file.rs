@@ -23,9 +23,7 @@ impl Recipe {
     /// remedy when it is no TOML, has an unknown key or a value that does not do.
     pub fn load<S: AsRef<str>>(path: impl AsRef<Path>, overrides: &[S]) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::file(path, format!("cannot read the recipe: {error}; give a TOML file"))
-        })?;
+        let text = crate::files::read_text(path)?;
         Self::parse(&path.display().to_string(), &text, overrides)
     }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::recipe::{Duration, MixerSpec, ModelConfig, ScheduleConfig};
+use crate::recipe::{Duration, MixerKind, MixerSpec, ModelConfig, ScheduleConfig};
 
 const NONE: [&str; 0] = [];
 
@@ -174,10 +174,11 @@ fn configurations_without_newer_keys_load() {
 #[test]
 fn mixers_by_layer() {
     let mixer = |text: &str| parse(&format!("[model]\nlayers = 3\nmixer = {text}")).model.mixer;
-    assert_eq!(mixer("'pom'").for_layer(2), "pom");
-    assert_eq!(mixer("['pom', 'pom', 'pom']").for_layer(1), "pom");
-    let split = MixerSpec::Split { lower: "a".to_owned(), upper: "b".to_owned(), split: 2 };
-    assert_eq!([0, 1, 2, 9].map(|layer| split.for_layer(layer)), ["a", "a", "b", "b"]);
+    assert_eq!(mixer("'pom'").for_layer(2), MixerKind::Pom);
+    assert_eq!(mixer("['pom', 'pom', 'pom']").for_layer(1), MixerKind::Pom);
+    let (lower, upper) = (MixerKind::Mamba, MixerKind::Pom);
+    let split = MixerSpec::Split { lower, upper, split: 2 };
+    assert_eq!([0, 1, 2, 9].map(|layer| split.for_layer(layer)), [lower, lower, upper, upper]);
 }
 
 #[test]

@@ -19,13 +19,13 @@ use super::start::{Start, initial_weights};
 use super::stepper::{StepTotals, Stepper};
 use super::stop;
 use super::task::Task;
-use crate::audio::Padding as AudioPadding;
-use crate::data::{BatchIndex, Corpus, Share};
+use crate::audio::{Channel, Padding as AudioPadding};
+use crate::data::{BatchIndex, Corpus, Share, Why};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::gpu::Gpu;
 use crate::models::PreprocessorConfig;
-use crate::recipe::{Duration, ModelConfig, OptimizerConfig, Padding, Recipe};
+use crate::recipe::{Duration, ModelConfig, OptimizerConfig, PaddedFrames, Recipe};
 use crate::text::Vocabulary;
 
 /// What a user asks for.
@@ -47,6 +47,8 @@ pub struct Request {
     pub resume: bool,
     /// Whether a resumed run may go on with other training data than it was begun with.
     pub other_data: bool,
+    /// The channel of files with several, over what the data say.
+    pub channel: Option<Channel>,
     /// Steps after which to stop.
     pub limit_steps: Option<u64>,
     /// Whether a bad file is an error.
@@ -55,9 +57,9 @@ pub struct Request {
 
 fn audio_padding(model: &ModelConfig, reference: AudioPadding) -> AudioPadding {
     match (model.padding, model.causal_chunk) {
-        (Padding::Reference, _) => reference,
-        (Padding::Masked, None) => AudioPadding::Masked,
-        (Padding::Masked, Some(_)) => AudioPadding::Causal,
+        (PaddedFrames::Reference, _) => reference,
+        (PaddedFrames::Masked, None) => AudioPadding::Masked,
+        (PaddedFrames::Masked, Some(_)) => AudioPadding::Causal,
     }
 }
 
@@ -86,7 +88,12 @@ pub fn pretrain_among(
         let start = start(ranks, request, Phase::Pretrain)?;
         let recipe = &request.recipe;
         let config = &recipe.pretrain;
-        let task = Pretrain { model: recipe.model.clone(), config: config.clone(), seed: recipe.run.seed };
+        let task = Pretrain {
+            model: recipe.model.clone(),
+            options: recipe.options,
+            config: config.clone(),
+            seed: recipe.run.seed,
+        };
         let mut plan = Plan {
             ranks,
             request,
@@ -100,7 +107,7 @@ pub fn pretrain_among(
         }
         let padding = audio_padding(&recipe.model, AudioPadding::ReferencePretrain);
         let data = Data { ranks, request, config: &config.data, silence: 0.0, padding, augmentation: None };
-        let corpus = Arc::new(Corpus::load(&request.data)?);
+        let corpus = data.load(&request.data)?;
         // Before the statistics, which may take long.
         let valid = data.valid(&mut plan.valid_named, progress)?;
         let (train, preprocessor) = data.train(corpus, &start, &mut plan.train_named, progress)?;
@@ -157,7 +164,7 @@ pub fn finetune_among(
             padding,
             augmentation,
         };
-        let corpus = Arc::new(Corpus::load(&request.data)?);
+        let corpus = data.load(&request.data)?;
         corpus.texts()?;
         let vocabulary = ranks.lead(|_| start.vocabulary(&corpus, recipe))?;
         // Before the statistics, which may take long.
@@ -183,6 +190,7 @@ pub fn finetune_among(
         }
         let task = Finetune {
             model: recipe.model.clone(),
+            options: recipe.options,
             config: config.clone(),
             vocabulary: vocabulary.clone(),
             capacity: capacity.next_multiple_of(8).max(8),
@@ -317,7 +325,9 @@ impl Plan<'_> {
                     stepper.parameters.restore_moments(&stepper.executor, &checkpoint.moments)?;
                     stepper.set_totals(state.totals)?;
                     // A run that goes on in f32 has none.
-                    if let (Some(scale), Some(_)) = (state.loss_scale, LossScale::of(recipe.model.compute)) {
+                    if let (Some(scale), Some(_)) =
+                        (state.loss_scale, LossScale::of(recipe.options.plan.compute))
+                    {
                         stepper.set_loss_scale(scale)?;
                     }
                     if !same_batches && state.next.batch > 0 {
@@ -336,7 +346,7 @@ impl Plan<'_> {
                         next: BatchIndex::default(),
                         seed,
                         schedule: schedule.state(),
-                        loss_scale: LossScale::of(recipe.model.compute),
+                        loss_scale: LossScale::of(recipe.options.plan.compute),
                         totals: StepTotals::default(),
                         since_log: SinceLog::default(),
                         best: None,
@@ -360,7 +370,15 @@ impl Plan<'_> {
             stepper.agreed(ranks, state.step)?;
         }
         let validated = valid.as_ref().map(|valid| valid.identity);
-        if let (Some(now), Some(before), Some(_)) = (validated, state.valid, state.best)
+        let gone = valid.as_ref().map_or(0, |valid| valid.examples.left_out.count(Why::Unreadable));
+        let missing =
+            gone > 0 && matches!((validated, state.valid), (Some(now), Some(before)) if now.lists(&before));
+        if missing && validated != state.valid {
+            tracing::warn!(
+                "{gone} of the validation recordings cannot be read that could be before: best stays until all that \
+                 it is of are scored again"
+            );
+        } else if let (Some(now), Some(before), Some(_)) = (validated, state.valid, state.best)
             && now != before
         {
             tracing::warn!(
@@ -375,7 +393,8 @@ impl Plan<'_> {
         }
         (state.phase, state.recipe) = (Some(self.phase), Some(recipe.to_json()));
         (state.vocabulary, state.corpus) = (vocabulary.clone(), Some(train.identity));
-        state.valid = validated.or(state.valid);
+        // What is missing comes back: they are compared with what they were when all was there.
+        state.valid = if missing { state.valid } else { validated.or(state.valid) };
         progress.message(&format!("{} trainable parameters", stepper.parameters.trainable()));
         let accumulation = self.optimizer.accumulation.max(1);
         let mut train = train;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Batch;
 use crate::error::Result;
-use crate::exec::Executor;
+use crate::exec::{Executor, PlanOptions};
 use crate::graph::{Graph, Tensor};
 use crate::models::{EncoderInputs, ModelKind, frames_after};
 use crate::train::metrics::Phase;
@@ -125,6 +125,9 @@ pub trait Task: Send {
 
     /// What stands on the encoder.
     fn kind(&self) -> ModelKind;
+
+    /// How its plans compute.
+    fn plan_options(&self) -> PlanOptions;
 
     /// The loss for a batch shape, with dropout if `training`.
     ///

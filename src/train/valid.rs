@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pollster::block_on;
 use serde::{Deserialize, Serialize};
+use web_time::Instant;
 
 use super::metrics::{MetricsWriter, Phase, ValidLine};
 use super::run::{Progress, Run, Source};
@@ -116,6 +117,7 @@ impl Run<'_> {
     /// order of batches, whoever computed them.
     fn pass(&mut self) -> Result<Option<Pass>> {
         let Some(source) = &self.valid else { return Ok(None) };
+        let begun = Instant::now();
         let mut loader = source.start(BatchIndex::default())?;
         let (totals, left_out) = (Totals::default(), source.examples.left_out.clone());
         let mut pass = Pass { totals, left_out, sets: Default::default() };
@@ -160,6 +162,7 @@ impl Run<'_> {
                 differing.extend(seen.differing);
             }
         }
+        tracing::debug!("validated {number} batches in {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
         unread.into_iter().for_each(|(why, one)| {
             pass.left_out.add(why, one);
         });

@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 
 use polymix::audio::{BANDS, Normalization, Padding, SAMPLE_RATE, Stats};
 use polymix::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
-use polymix::recipe::{FinetuneConfig, Head, ModelConfig};
+use polymix::recipe::{FinetuneConfig, Head, ModelConfig, ModelOptions};
 use polymix::text::Vocabulary;
 use polymix::weights::{Precision, Weights};
 
@@ -79,7 +79,7 @@ fn model() -> SavedModel {
     let model =
         ModelConfig { d_model: 8, layers: 1, ffn: 16, kernel: 3, channels: [4, 2], ..ModelConfig::default() };
     let kind = ModelKind::Ctc(CtcHead::new(&finetune, vocabulary.len()));
-    let config = SavedConfig { kind, model, bands: BANDS };
+    let config = SavedConfig { kind, model, options: ModelOptions::default(), bands: BANDS };
     let weights = drawn(&config);
     let preprocessor = PreprocessorConfig {
         sampling_rate: SAMPLE_RATE,
@@ -153,7 +153,7 @@ fn wrong_recipes_are_named_with_line_and_key() {
         let fixed = ["pretrain", text(&recipe), "--data", "nowhere", "--out", "nowhere"];
         fails(code, &[&fixed[..], extra].concat(), parts);
     };
-    run(&[], 1, &["r.toml", "cannot read"]);
+    run(&[], 1, &["r.toml", "cannot be read", "correct its name"]);
     std::fs::write(&recipe, "[pretrain]\nstesp = 3\n").unwrap();
     run(&[], 2, &["r.toml:2", "pretrain.stesp", "`steps`"]);
     std::fs::write(&recipe, RECIPE).unwrap();

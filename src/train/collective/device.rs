@@ -109,8 +109,8 @@ impl Stepper {
                 Ok(!ranks.leads())
             })?;
         }
-        let far = !(apart <= norm * MOST_DRIFT * MOST_DRIFT);
-        let far = ranks.all(drift && far)?;
+        let near = apart <= norm * MOST_DRIFT * MOST_DRIFT;
+        let far = ranks.all(drift && !near)?;
         match far.iter().position(|&far| far) {
             None => Ok(()),
             Some(rank) => Err(Error::invalid(format!(
