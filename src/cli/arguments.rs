@@ -320,6 +320,16 @@ pub(super) struct Profile {
     /// Time by kernel, with operations and bytes a second
     #[arg(long, conflicts_with = "dry_run")]
     pub kernels: bool,
+    /// Models the time on this card: h100, rtx4090, rx7900xtx, arc-b580, m4-max, or a TOML file. With --dry-run plans for
+    /// it, without an adapter; without, shows measured kernels beside it
+    #[arg(long, value_name = "NAME|FILE")]
+    pub gpu: Option<String>,
+    /// Models a training step of so many ranks, each with such a card and batch
+    #[arg(long, requires = "gpu", requires = "link", value_name = "N", value_parser = count)]
+    pub ranks: Option<usize>,
+    /// What joins the ranks, in 10⁹ bytes a second
+    #[arg(long, requires = "ranks", value_name = "GBPS", value_parser = link)]
+    pub link: Option<f64>,
     /// Writes every dispatch and what it binds to stderr
     #[arg(long, requires = "dry_run")]
     pub plan: bool,
@@ -430,6 +440,15 @@ fn count(text: &str) -> Result<usize, String> {
 /// Seconds.
 fn length(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|s| (0.1..=86_400.0).contains(s)).ok_or("give seconds from 0.1 to 86400".into())
+}
+
+/// Bytes a second, in 10⁹.
+fn link(text: &str) -> Result<f64, String> {
+    let range = 0.001..=1e6;
+    text.parse()
+        .ok()
+        .filter(|rate| range.contains(rate))
+        .ok_or("give 10⁹ bytes a second from 0.001 to 1000000".into())
 }
 
 impl Global {

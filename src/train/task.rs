@@ -47,9 +47,9 @@ pub type Feeds = Vec<(String, Feed)>;
 pub struct LossGraph {
     /// The graph.
     pub graph: Graph,
-    /// The loss, [1].
+    /// The loss, `[1]`.
     pub loss: Tensor,
-    /// What is counted beside it, [1]: correct masked frames, or targets that do not fit.
+    /// What is counted beside it, `[1]`: correct masked frames, or targets that do not fit.
     pub count: Tensor,
     /// Values that validation reads.
     pub outputs: Vec<(&'static str, Tensor)>,
