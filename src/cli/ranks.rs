@@ -56,6 +56,7 @@ pub(super) fn train(
 
 /// Trains as one process of an MPI job. On a machine with several devices of a kind each rank has the next.
 #[cfg(feature = "mpi")]
+#[allow(clippy::exit, reason = "rank 0 tells the error, and everything is closed")]
 fn by_mpi(request: &Request, several: &Several, global: &Global, phase: Phase) -> Result<Option<Outcome>> {
     let job = Mpi::join(terms(several), |text| report(text))?;
     let (mpi, local) = (job.ranks.clone(), job.ranks.local());

@@ -7,9 +7,10 @@
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ferrompi::{Communicator, Request, Source, Status, ThreadLevel};
+use web_time::Instant;
 
 use super::wire::{pack, unpack};
 use super::{Collective, Terms, Wire, of_rank, segment, silent};
