@@ -18,6 +18,7 @@ mod lm;
 mod output;
 mod profile;
 mod progress;
+mod ranks;
 mod sources;
 mod train;
 mod transcribe;
