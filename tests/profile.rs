@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use pollster::block_on;
+use polymix::exec::Plan;
 use polymix::gpu::{Capabilities, Gpu, Selection, Tier};
 use polymix::profile::{Planned, Point, Subject, Sweep, Workload, gib};
 use polymix::recipe::{MixerKind, Recipe};
@@ -145,15 +146,11 @@ fn shapes_share_their_memory() {
     for checkpoint in ["cheap", "layer"] {
         let subject = Subject::base(MixerKind::Pom, &[format!("model.checkpoint={checkpoint:?}")]).unwrap();
         for mode in [Workload::Infer, Workload::Train] {
-            let (mut pool, mut most) = (Vec::<u64>::new(), 0);
-            for (seconds, batch) in [(3.0, 120), (7.0, 50), (14.0, 25), (24.0, 14), (60.0, 5)] {
-                let plan = plan(&subject, seconds, batch, mode, &Capabilities::assumed()).plan;
-                let mut slots = plan.slots.clone();
-                slots.sort_unstable_by(|a, b| b.cmp(a));
-                pool.resize(pool.len().max(slots.len()), 0);
-                pool.iter_mut().zip(slots).for_each(|(buffer, slot)| *buffer = (*buffer).max(slot));
-                most = most.max(plan.peak_bytes());
-            }
+            let shapes = [(3.0, 120), (7.0, 50), (14.0, 25), (24.0, 14), (60.0, 5)];
+            let plans = shapes
+                .map(|(seconds, batch)| plan(&subject, seconds, batch, mode, &Capabilities::assumed()).plan);
+            let pool = Plan::pool_bytes(&plans);
+            let most = plans.iter().map(Plan::peak_bytes).max().unwrap();
             let ratio = pool.iter().sum::<u64>() as f64 / most as f64;
             println!("{checkpoint}, {mode:?}: {ratio:.3}");
             assert!(ratio <= 1.1, "{checkpoint}, {mode:?}: {ratio:.3}");

@@ -10,7 +10,7 @@ use super::passes::Draft;
 use super::plan::{Plan, Port};
 use super::recorder::{Memory, Operand, Recorder};
 use crate::error::{Error, Result};
-use crate::gpu::Capabilities;
+use crate::gpu::{Buffer, Capabilities};
 use crate::graph::{Graph, Node, Tensor, Value, ValueId, ValueSource, roots};
 
 impl Plan {
@@ -115,7 +115,7 @@ impl<'a> Compiler<'a> {
 
     /// The number of a root's lifetime.
     fn number(&mut self, root: ValueId) -> usize {
-        let bytes = rounded(self.values[root].spec.bytes());
+        let bytes = Buffer::size_for(self.values[root].spec.bytes());
         *self.numbers.entry(root).or_insert_with(|| {
             self.lifetimes.push(Lifetime { bytes, ..Lifetime::default() });
             self.lifetimes.len() - 1
@@ -133,8 +133,9 @@ impl<'a> Compiler<'a> {
         let Recorder { dispatches, scratch, uniforms, .. } = recorder;
         self.plan.uniforms = uniforms;
         let first = self.lifetimes.len();
-        let scratch =
-            scratch.into_iter().map(|bytes| Lifetime { bytes: rounded(bytes), ..Lifetime::default() });
+        let scratch = scratch
+            .into_iter()
+            .map(|bytes| Lifetime { bytes: Buffer::size_for(bytes), ..Lifetime::default() });
         self.lifetimes.extend(scratch);
         for mut dispatch in dispatches {
             let number = self.dispatches.len();
@@ -160,7 +161,7 @@ impl<'a> Compiler<'a> {
         let packing = pack(&self.lifetimes);
         self.plan.held = self.held(packing.peak);
         let region = |plan: &mut Plan, memory: Memory, offset: u64, bytes: u64| -> Region {
-            let bytes = rounded(bytes);
+            let bytes = Buffer::size_for(bytes);
             let slot = |number: usize| {
                 let (slot, start) = packing.places[number];
                 Region { place: Place::Slot(slot), offset: start + offset, bytes }
@@ -228,9 +229,4 @@ impl<'a> Compiler<'a> {
 fn unnumbered(path: &str) -> String {
     let field = |field: &str| if field.parse::<usize>().is_ok() { "*".to_owned() } else { field.to_owned() };
     path.split('.').map(field).collect::<Vec<_>>().join(".")
-}
-
-/// Bytes of memory for `bytes` of a value: bindings are neither empty nor end within four elements.
-fn rounded(bytes: u64) -> u64 {
-    bytes.max(16).next_multiple_of(16)
 }

@@ -134,13 +134,11 @@ impl Executor {
         }
         let variants: Vec<_> = plan.dispatches.iter().map(|one| (one.kernel, &one.overrides[..])).collect();
         let pipelines = self.gpu.pipelines(&variants).await?;
-        let uniforms = self.gpu.uniform("parameters", plan.uniforms.len() as u64)?;
+        let uniforms = self.gpu.uniform("parameters", plan.uniform_bytes())?;
         self.gpu.write(&uniforms, 0, &plan.uniforms)?;
 
-        let mut by_size: Vec<usize> = (0..plan.slots.len()).collect();
-        by_size.sort_by_key(|&slot| std::cmp::Reverse(plan.slots[slot]));
         let mut ranks = vec![0; plan.slots.len()];
-        for (rank, &slot) in by_size.iter().enumerate() {
+        for (rank, slot) in plan.slots_by_size().into_iter().enumerate() {
             ranks[slot] = rank;
             self.grow(rank, plan.slots[slot] + if self.fenced { FENCE } else { 0 })?;
         }

@@ -11,6 +11,7 @@ mod plan;
 mod recorder;
 #[cfg(feature = "autograd")]
 pub mod reference;
+mod session;
 mod store;
 
 pub use dispatch::{Dispatch, Place, Region};
@@ -18,4 +19,5 @@ pub use executor::{Executor, KernelTime, Loaded};
 pub use options::{Compute, PlanOptions, Recompute, SavedActivations};
 pub use plan::Plan;
 pub use recorder::{Memory, Operand, Recorder};
-pub use store::{Entry, Store};
+pub use session::Session;
+pub use store::{Entry, Store, arena_bytes, arena_elements};

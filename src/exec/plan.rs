@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::dispatch::{Dispatch, Place, Region};
+use super::store::arena_bytes;
+use crate::gpu::Buffer;
 use crate::shape::Spec;
 
 /// A value that is fed or read.
@@ -46,6 +48,34 @@ impl Plan {
     /// Bytes of all slots: what a run holds beside the persistent store.
     pub fn peak_bytes(&self) -> u64 {
         self.slots.iter().sum()
+    }
+
+    /// The slots, the largest first: the i-th of them is in the i-th buffer of the pool that all plans share.
+    pub fn slots_by_size(&self) -> Vec<usize> {
+        let mut slots: Vec<usize> = (0..self.slots.len()).collect();
+        slots.sort_by_key(|&slot| std::cmp::Reverse(self.slots[slot]));
+        slots
+    }
+
+    /// Bytes of every buffer of the pool that `plans` share.
+    pub fn pool_bytes<'a>(plans: impl IntoIterator<Item = &'a Self>) -> Vec<u64> {
+        let mut pool: Vec<u64> = Vec::new();
+        for plan in plans {
+            let slots = plan.slots_by_size();
+            pool.resize(pool.len().max(slots.len()), 0);
+            pool.iter_mut().zip(slots).for_each(|(buffer, slot)| *buffer = (*buffer).max(plan.slots[slot]));
+        }
+        pool
+    }
+
+    /// Bytes of the buffer of all dispatches' parameters.
+    pub fn uniform_bytes(&self) -> u64 {
+        Buffer::size_for(self.uniforms.len() as u64)
+    }
+
+    /// Bytes of each constant, which is an arena of its own.
+    pub fn constant_bytes(&self) -> impl Iterator<Item = u64> {
+        self.constants.iter().map(|(_, spec, _)| arena_bytes(spec))
     }
 
     /// Estimated operations plus bytes moved by a run.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::Staging;
 use crate::gpu::{Buffer, Gpu};
 use crate::shape::Spec;
 
@@ -27,7 +29,17 @@ pub struct Store {
 }
 
 /// Every entry of an arena starts at a multiple of this many elements, as bindings must.
-pub const ARENA_ALIGNMENT: usize = 64;
+const ARENA_ALIGNMENT: usize = 64;
+
+/// Elements that an entry of `elements` elements takes of an arena, the gap behind it included.
+pub fn arena_elements(elements: usize) -> usize {
+    elements.next_multiple_of(ARENA_ALIGNMENT)
+}
+
+/// Bytes that an entry takes of an arena, the gap behind it included.
+pub fn arena_bytes(spec: &Spec) -> u64 {
+    (arena_elements(spec.shape.elements()) * spec.dtype.bytes()) as u64
+}
 
 impl Store {
     /// A zeroed buffer that holds `parts` one after another, aligned, and is an entry `name` itself.
@@ -38,7 +50,7 @@ impl Store {
         let mut offset = 0;
         for (part, spec) in parts {
             self.insert(part, Entry { buffer: self.buffers.len(), offset, spec: spec.clone() })?;
-            offset += (spec.shape.elements().next_multiple_of(ARENA_ALIGNMENT) * spec.dtype.bytes()) as u64;
+            offset += arena_bytes(spec);
         }
         let spec = Spec::f32([offset as usize / 4]);
         if !parts.iter().any(|(part, _)| part == name) {
@@ -85,6 +97,33 @@ impl Store {
             return Err(Error::invalid(format!("{name} holds {wanted} bytes, {} were given", bytes.len())));
         }
         gpu.write(self.buffer(entry), entry.offset, bytes)
+    }
+
+    /// Reads the entry `name` from element `first` on through kept memory, as much as `out` holds.
+    ///
+    /// # Errors
+    /// When there is none or it is shorter, or the device fails.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn fetch(
+        &self,
+        gpu: &Gpu,
+        staging: &Staging,
+        name: &str,
+        first: usize,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let entry = self.entry(name)?;
+        gpu.fetch(staging, self.buffer(entry), entry.offset + 4 * first as u64, out)
+    }
+
+    /// Writes `data` over the entry `name` from element `first` on, through kept memory.
+    ///
+    /// # Errors
+    /// When there is none or it is shorter, or the device fails.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn put(&self, gpu: &Gpu, staging: &Staging, name: &str, first: usize, data: &[f32]) -> Result<()> {
+        let entry = self.entry(name)?;
+        gpu.put(staging, self.buffer(entry), entry.offset + 4 * first as u64, data)
     }
 
     /// The content of the entry `name`.

@@ -98,7 +98,7 @@ impl Graph {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A scope at the root, for the layers of [`crate::nn`].
+    /// A scope at the root, for layers.
     pub fn root(&self) -> Scope {
         Scope::new(self.clone(), String::new())
     }

@@ -25,8 +25,7 @@ use crate::rng::{Rng, stream};
 use crate::shape::Spec;
 use crate::text::Vocabulary;
 use crate::train::{
-    BatchShape, Finetune, Kind, LossGraph, LossScale, ParameterSet, Pretrain, Task, training_plan,
-    update_plan,
+    BatchShape, Finetune, Kind, LossGraph, ParameterSet, Pretrain, Stepper, Task, training_plan, update_plan,
 };
 
 /// The mixers of the paper's figure.
@@ -227,15 +226,11 @@ impl Subject {
                 (training_plan(&*task, shape, false, capabilities)?, trained)
             }
         };
-        let plans: Vec<&Plan> = std::iter::once(&plan).chain(&update).collect();
-        let slots = pool(&plans);
+        let plans = || std::iter::once(&plan).chain(&update);
+        let slots = Plan::pool_bytes(plans());
         let kinds = point.mode.kinds().len();
-        let fixed: Vec<u64> = constants(&plan).chain(plans.iter().map(|plan| uniforms(plan))).collect();
-        let totals = match (point.mode.updates(), LossScale::of(self.recipe.options.plan.compute)) {
-            (false, _) => 0,
-            (true, None) => TOTALS,
-            (true, Some(_)) => TOTALS + ARENA,
-        };
+        let fixed: Vec<u64> = plan.constant_bytes().chain(plans().map(Plan::uniform_bytes)).collect();
+        let totals = if point.mode.updates() { Stepper::totals_bytes(options.compute) } else { 0 };
         let estimate = Estimate {
             parameters: trainable,
             flops: plan.flops(),
@@ -259,33 +254,6 @@ impl Subject {
         let encoded = Encoder::new(model, BANDS).forward(&scope, &ctx, &features)?;
         Ok((graph, encoded.output))
     }
-}
-
-/// Bytes of the smallest arena of the store.
-const ARENA: u64 = 256;
-/// Bytes of the two arenas of a training run's totals.
-const TOTALS: u64 = 2 * ARENA;
-
-/// Bytes of the buffers that the plans' slots share: the i-th is as large as the i-th largest slot of any.
-fn pool(plans: &[&Plan]) -> Vec<u64> {
-    let mut pool: Vec<u64> = Vec::new();
-    for plan in plans {
-        let mut slots = plan.slots.clone();
-        slots.sort_unstable_by(|a, b| b.cmp(a));
-        pool.resize(pool.len().max(slots.len()), 0);
-        pool.iter_mut().zip(slots).for_each(|(buffer, slot)| *buffer = (*buffer).max(slot));
-    }
-    pool
-}
-
-/// Bytes of each of the plan's constants, an arena of its own.
-fn constants(plan: &Plan) -> impl Iterator<Item = u64> {
-    plan.constants.iter().map(|(_, spec, _)| spec.bytes().next_multiple_of(256))
-}
-
-/// Bytes of the parameters of the plan's dispatches.
-fn uniforms(plan: &Plan) -> u64 {
-    (plan.uniforms.len() as u64).max(16).next_multiple_of(16)
 }
 
 /// Why a run that needs `estimate` would fail on this device, as far as that is known beforehand. `available`: bytes

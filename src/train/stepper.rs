@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
+use super::collective::Exchange;
 use super::loss_scale::{GROWTH_INTERVAL, LOSS_SCALE, LossScale};
 use super::parameters::{Group, Kind, ParameterSet};
 use super::schedule::Rates;
 use super::task::{BatchShape, Feed, Feeds, LossGraph, Results, Task};
 use crate::autograd::gradients;
 use crate::error::{Error, Result};
-use crate::exec::{Executor, Loaded, Plan, PlanOptions};
+use crate::exec::{Compute, Executor, Loaded, Plan, PlanOptions, arena_bytes};
 use crate::gpu::Capabilities;
 use crate::graph::{Graph, Tensor};
 use crate::ops::optimizer::{Accumulate, AdamW, GradientScale, GrowLossScale, SquaredNorm};
@@ -30,6 +31,8 @@ pub struct Stepper {
     plans: HashMap<(BatchShape, bool), Loaded>,
     validation: HashMap<BatchShape, Loaded>,
     update: Loaded,
+    /// Memory of the exchange between ranks, where there are several.
+    pub(super) exchange: Option<Exchange>,
 }
 
 /// Sums over the steps since they were last taken.
@@ -45,28 +48,67 @@ pub struct StepTotals {
     pub non_finite: f64,
 }
 
-const LOSS_TOTALS: &str = "totals.loss";
-const UPDATE_TOTALS: &str = "totals.update";
+pub(super) const LOSS_TOTALS: &str = "totals.loss";
+pub(super) const UPDATE_TOTALS: &str = "totals.update";
+
+impl StepTotals {
+    /// Their bits, which a message keeps where they are not finite.
+    pub(super) fn to_bits(self) -> [u64; 4] {
+        [self.loss, self.count, self.grad_norm, self.non_finite].map(f64::to_bits)
+    }
+
+    /// The totals of these bits.
+    pub(super) fn from_bits(bits: [u64; 4]) -> Self {
+        let [loss, count, grad_norm, non_finite] = bits.map(f64::from_bits);
+        Self { loss, count, grad_norm, non_finite }
+    }
+}
 
 impl Stepper {
     /// Places the parameters on the device; their values are undefined until they are filled.
     ///
     /// # Errors
     /// When the model cannot be built or the device has no room.
-    pub async fn new(mut executor: Executor, task: &dyn Task, config: &OptimizerConfig) -> Result<Self> {
+    pub async fn new(executor: Executor, task: &dyn Task, config: &OptimizerConfig) -> Result<Self> {
+        let most = executor.gpu().capabilities().max_binding;
+        Self::bounded(executor, task, config, most).await
+    }
+
+    /// As [`Stepper::new`], with the parameters in parts of at most `most` bytes, as the least of several devices binds.
+    ///
+    /// # Errors
+    /// As [`Stepper::new`].
+    pub async fn bounded(
+        mut executor: Executor,
+        task: &dyn Task,
+        config: &OptimizerConfig,
+        most: u64,
+    ) -> Result<Self> {
         let gpu = executor.gpu().clone();
-        let parameters = ParameterSet::of(task, config, gpu.capabilities().max_binding)?;
+        let parameters = ParameterSet::of(task, config, most)?;
         parameters.allocate(&mut executor, &Kind::ALL)?;
-        executor.store.arena(&gpu, LOSS_TOTALS, &[(LOSS_TOTALS.into(), Spec::f32([2]))])?;
-        executor.store.arena(&gpu, UPDATE_TOTALS, &[(UPDATE_TOTALS.into(), Spec::f32([3]))])?;
+        for (name, spec) in Self::stored_beside(parameters.compute) {
+            executor.store.arena(&gpu, name, &[(name.into(), spec)])?;
+        }
         if let Some(LossScale { scale, finite_steps }) = LossScale::of(parameters.compute) {
-            executor.store.arena(&gpu, LOSS_SCALE, &[(LOSS_SCALE.into(), LossScale::spec())])?;
             executor.store.write(&gpu, LOSS_SCALE, &[scale, finite_steps])?;
         }
         let plan = update_plan(&parameters, config, gpu.capabilities())?;
         let update = executor.load(plan).await?;
         let (plans, validation) = (HashMap::new(), HashMap::new());
-        Ok(Self { executor, parameters, config: config.clone(), plans, validation, update })
+        let config = config.clone();
+        Ok(Self { executor, parameters, config, plans, validation, update, exchange: None })
+    }
+
+    /// What the device sums up, and the scale of the loss, where there is one.
+    fn stored_beside(compute: Compute) -> impl Iterator<Item = (&'static str, Spec)> {
+        let scale = LossScale::of(compute).map(|_| (LOSS_SCALE, LossScale::spec()));
+        [(LOSS_TOTALS, Spec::f32([2])), (UPDATE_TOTALS, Spec::f32([3]))].into_iter().chain(scale)
+    }
+
+    /// Bytes that it holds on the device beside the parameters and what belongs to plans.
+    pub fn totals_bytes(compute: Compute) -> u64 {
+        Self::stored_beside(compute).map(|(_, spec)| arena_bytes(&spec)).sum()
     }
 
     /// Makes the plan of a batch shape, where the gradient is added to that of earlier micro-batches if
