@@ -36,7 +36,7 @@ pub(super) fn run(command: &Lm, global: &Global) -> Result<()> {
                 counts.add_file(path)?;
             }
             let Trained { model, notes } = counts.train()?;
-            notes.iter().for_each(note);
+            notes.iter().filter(|_| !global.quiet).for_each(note);
             model.save(out)?;
             described(out)
         }

@@ -167,8 +167,12 @@ fn claim(folder: &Path, mark: &Mark) -> Result<()> {
             }
         };
     }
+    let held = match about(folder)? {
+        None => Vec::new(),
+        Some(there) if there.is_dir() => entries(folder)?,
+        Some(_) => return Err(Error::file(folder, "is no folder; give another --out")),
+    };
     clean(&path)?;
-    let held = if about(folder)?.is_some() { entries(folder)? } else { Vec::new() };
     if let Some(entry) = held.first() {
         let name = entry.file_name().unwrap_or_default().to_string_lossy();
         return Err(Error::file(

@@ -7,7 +7,7 @@ use crate::shader::Kernel;
 pub enum Place {
     /// A slot of the plan.
     Slot(usize),
-    /// An entry of the persistent store: an index of [`Plan::stored`].
+    /// An entry of the persistent store: an index of `[`Plan::stored`]`.
     Stored(usize),
 }
 
@@ -22,7 +22,7 @@ pub struct Region {
     pub bytes: u64,
 }
 
-/// One dispatch as plain data. It binds [`Operand`]s while an operation is recorded, and [`Region`]s in a plan.
+/// One dispatch as plain data. It binds `[`Operand`]`s while an operation is recorded, and [`Region`]s in a plan.
 #[derive(Debug, Clone)]
 pub struct Dispatch<Binding = Region> {
     /// The kernel.

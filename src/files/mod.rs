@@ -9,6 +9,7 @@
 //!
 //! What others have written is opened here as well, for one reason: whatever the system refuses is told with its remedy.
 
+mod claim;
 mod folder;
 mod log;
 mod operation;
@@ -19,6 +20,8 @@ mod refusal;
 mod tests;
 mod whole;
 
+pub(crate) use claim::{Claim, Owner};
+pub(crate) use folder::remove_if_empty;
 pub use folder::{NewFolder, clean, make_folder, remove_file, remove_folder, standing};
 pub use log::Log;
 #[doc(hidden)]

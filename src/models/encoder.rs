@@ -16,9 +16,9 @@ pub fn frames_after(frames: usize) -> usize {
 /// The inputs of a batch that follow from its shape and lengths.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncoderInputs {
-    /// Valid encoder frames of every row, [batch].
+    /// Valid encoder frames of every row, `[batch]`.
     pub lengths: Vec<u32>,
-    /// The encoder frames of every row, padded ones included, [batch]: what reference padding convolves.
+    /// The encoder frames of every row, padded ones included, `[batch]`: what reference padding convolves.
     pub full_lengths: Vec<u32>,
     /// 1 for a valid encoder frame, 0 for a padded one, [batch, time].
     pub valid: Vec<f32>,

@@ -40,7 +40,7 @@ impl ConformerLayer {
         self.mixer.wants_positions()
     }
 
-    /// [batch, time, d] → [batch, time, d]. With LayerDrop, the input `<path>.keep` (f32 [1], 1 or 0) says
+    /// [batch, time, d] → [batch, time, d]. With LayerDrop, the input `<path>.keep` (f32 `[1]`, 1 or 0) says
     /// whether the layer takes part.
     ///
     /// # Errors

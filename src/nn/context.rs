@@ -29,17 +29,17 @@ pub struct Context {
     pub batch: usize,
     /// Encoder frames of the longest row.
     pub time: usize,
-    /// Valid encoder frames of every row, u32 [batch].
+    /// Valid encoder frames of every row, u32 `[batch]`.
     pub lengths: Tensor,
     /// 1 for a valid encoder frame, 0 for a padded one, f32 [batch, time].
     pub valid: Tensor,
-    /// (seed, optimizer step, micro-batch), u32 [3].
+    /// (seed, optimizer step, micro-batch), u32 `[3]`.
     pub rng: Tensor,
     /// Training or not.
     pub mode: Mode,
     /// How padded frames are treated.
     pub padding: PaddedFrames,
-    /// For the next chunk of a stream, 1 / the number of frames up to its end, f32 [1]. What layers carry from
+    /// For the next chunk of a stream, 1 / the number of frames up to its end, f32 `[1]`. What layers carry from
     /// chunk to chunk is stored under [`state_name`].
     pub stream: Option<Tensor>,
 }

@@ -138,10 +138,10 @@ impl Checkpoint {
     }
 
     /// The newest checkpoint of `run` that can be read; `None` where there is none at all. One that is damaged is
-    /// named, and the one before is taken.
+    /// named, and the one before is taken; one that the system does not let this user read is not damaged.
     ///
     /// # Errors
-    /// When all are damaged.
+    /// When all are damaged, or the system refuses to read one.
     pub fn newest(run: &Path) -> Result<Option<Self>> {
         let mut damaged = None;
         for (_, folder) in list(run)?.into_iter().rev() {
@@ -153,6 +153,7 @@ impl Checkpoint {
                     return Ok(Some(checkpoint));
                 }
                 Err(error) => {
+                    reachable(&folder)?;
                     tracing::warn!("passed over for the checkpoint before: {error}");
                     damaged.get_or_insert(error);
                 }
@@ -181,6 +182,17 @@ impl Checkpoint {
             .map_err(|e| Error::file(&path, format!("is damaged, or of a loss that was not finite ({e})")))?;
         Ok(Self { state, values: weights("model.safetensors")?, moments: weights("optimizer.safetensors")? })
     }
+}
+
+/// # Errors
+/// When the system refuses to read a file of the checkpoint `folder` that is there.
+fn reachable(folder: &Path) -> Result<()> {
+    for name in ["state.json", "model.safetensors", "optimizer.safetensors"].map(|name| folder.join(name)) {
+        if files::about(&name)?.is_some() {
+            files::open(&name)?;
+        }
+    }
+    Ok(())
 }
 
 /// # Errors
@@ -262,6 +274,16 @@ mod tests {
         checkpoint(5).save(folder.path(), 1).unwrap();
         assert_eq!(newest().unwrap(), Some(5));
         assert_eq!(list(folder.path()).unwrap().len(), 1);
+        #[cfg(unix)]
+        {
+            // What the system refuses is there again when that is mended: later checkpoints are not given up for it.
+            checkpoint(7).save(folder.path(), 2).unwrap();
+            std::fs::rename(at(7).join("state.json"), at(7).join("away")).unwrap();
+            std::os::unix::fs::symlink("state.json", at(7).join("state.json")).unwrap();
+            let error = newest().unwrap_err().to_string();
+            assert!(error.contains("7/state.json") && error.contains("mend its links"), "{error}");
+            files::remove_folder(&at(7)).unwrap();
+        }
         std::fs::remove_file(at(5).join("state.json")).unwrap();
         let error = newest().unwrap_err().to_string();
         assert!(error.contains("state.json") && error.contains("--out"), "{error}");

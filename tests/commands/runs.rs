@@ -6,7 +6,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use super::{adapter, fails, polymix, text, tone, wav};
+use super::{adapter, command, fails, polymix, text, tone, wav};
 
 const RECIPE: &str = r#"
 [model]
@@ -441,4 +441,37 @@ fn a_run_that_diverged_goes_on_from_its_last_good_checkpoint() {
     let stderr = stderr(&output);
     assert!(stderr.contains("checkpoints/1") && stderr.contains("after step 0"), "{stderr}");
     assert_eq!(bench.lines("run").last().unwrap()["step"], 2);
+}
+
+#[test]
+fn a_run_says_what_it_reads_compiles_and_writes_and_keeps_its_channel() {
+    if !adapter() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.manifest("train.jsonl", &TRAIN);
+    bench.manifest("valid.jsonl", &VALID);
+    let names = ["train.jsonl", "valid.jsonl", "run"];
+    let arguments = bench.arguments("finetune", names, &["--quiet", "--channel", "1"]);
+    let output = command().env("POLYMIX_LOG", "debug").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = stderr(&output);
+    for part in [
+        "train.jsonl as Nemo: 4 recordings",
+        "lengths of 4 recordings, 4 by their files, in ",
+        "statistics of 4 examples in ",
+        "train-en-us-m3-00.flac channel 1: 0.60 s",
+        "compiled the training plan of 4 ",
+        "compiled the validation plan of ",
+        "batch 0 of epoch 1: 4 ",
+        "frames, waited for ",
+        "validated 1 batches in ",
+        "run/best in ",
+        "run/checkpoints/2 in ",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let more = ["--resume", "--set", "finetune.steps=3"];
+    bench.refused(1, "finetune", names, &more, &["--other-data"]);
+    bench.runs("finetune", names, &[&more[..], &["--channel", "1"]].concat());
 }

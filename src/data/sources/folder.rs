@@ -108,7 +108,7 @@ pub(super) fn librispeech(
     named: &mut BTreeSet<PathBuf>,
 ) -> Result<()> {
     let transcripts = lines.name().to_path_buf();
-    while let Some((line, content)) = lines.next_filled()? {
+    while let Some((line, content)) = lines.next_filled(found)? {
         let mut utterance = || -> Result<Utterance> {
             let (id, words) = content.trim().split_once(char::is_whitespace).ok_or_else(|| {
                 Error::line(&transcripts, line, "has no text after the utterance's ID; add its words")

@@ -46,7 +46,7 @@ impl Recordings {
     /// The first line that is wrong, unless `found` keeps errors.
     pub fn read(&mut self, lines: &mut Lines<'_>, found: &mut Found) -> Result<()> {
         let manifest = lines.name().to_path_buf();
-        while let Some((line, text)) = lines.next_filled()? {
+        while let Some((line, text)) = lines.next_filled(found)? {
             let added = json::parse(&manifest, line, text).and_then(|fields| {
                 let fields = Object::new(&manifest, line, &fields);
                 let (id, long) = recording(&fields, &manifest, line)?;
@@ -84,7 +84,7 @@ impl Recordings {
     /// The first line that is wrong, unless `found` keeps errors.
     pub fn supervisions(&self, lines: &mut Lines<'_>, found: &mut Found) -> Result<()> {
         let manifest = lines.name().to_path_buf();
-        while let Some((line, text)) = lines.next_filled()? {
+        while let Some((line, text)) = lines.next_filled(found)? {
             let utterance = json::parse(&manifest, line, text).and_then(|fields| {
                 let fields = Object::new(&manifest, line, &fields);
                 let id = fields.required("recording_id", "the id of its recording")?;
@@ -202,7 +202,7 @@ fn recording(fields: &Object<'_>, manifest: &Path, line: usize) -> Result<(Strin
 /// The first line that is wrong, unless `found` keeps errors.
 pub(super) fn cuts(lines: &mut Lines<'_>, found: &mut Found) -> Result<()> {
     let manifest = lines.name().to_path_buf();
-    while let Some((line, text)) = lines.next_filled()? {
+    while let Some((line, text)) = lines.next_filled(found)? {
         let utterances = json::parse(&manifest, line, text).and_then(|fields| cut(&fields, &manifest, line));
         for utterance in found.keep(utterances)?.unwrap_or_default() {
             found.add(Ok(utterance))?;

@@ -25,7 +25,7 @@ use web_time::Instant;
 use crate::audio::{Recording, is_audio_name};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
-use crate::files::{about, is_file};
+use crate::files::{about, is_file, unreadable};
 
 pub(super) use found::Found;
 use lines::Lines;
@@ -90,7 +90,12 @@ impl Format {
         let path = source.path;
         if source.bytes.is_none() {
             let Some(there) = about(path)? else {
-                return Err(Error::file(path, format!("does not exist; {KINDS}")));
+                let error = std::io::ErrorKind::NotFound.into();
+                // Who has lost a whole folder needs no list of formats.
+                return Err(match folder_of(path).as_os_str().is_empty() || folder_of(path).exists() {
+                    true => Error::file(path, format!("does not exist; {KINDS}")),
+                    false => unreadable(path, &error),
+                });
             };
             if there.is_dir() {
                 let is_kaldi = is_file(&path.join(kaldi::RECORDINGS))?;
@@ -114,8 +119,9 @@ impl Format {
 
     fn of_json(source: Source<'_>) -> Result<Self> {
         let mut lines = source.lines()?;
-        let Some((_, first)) = lines.next_filled()? else { return Ok(Self::Nemo) };
         // A line that is wrong is named when it is read.
+        let mut unsaid = Found::keeping_errors();
+        let Some((_, first)) = lines.next_filled(&mut unsaid)? else { return Ok(Self::Nemo) };
         let Ok(fields) = json::parse(source.path, 1, first) else { return Ok(Self::Nemo) };
         let has = |key: &str| fields.get(key).is_some_and(|value| !value.is_null());
         let is_cut =
@@ -163,6 +169,13 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
     let tars = of(Format::Tar).map(|source| source.path).filter(|_| is_tarred);
     let mut shards = nemo::Shards::new(tars)?;
     let has_supervisions = of(Format::LhotseSupervisions).next().is_some();
+    // Recordings that are given are read once, for all supervisions.
+    let mut recordings = lhotse::Recordings::default();
+    for source in of(Format::LhotseRecordings).filter(|_| has_supervisions) {
+        let read = recordings.read(&mut source.lines()?, found);
+        found.keep(read)?;
+    }
+    let given = of(Format::LhotseRecordings).next().map(|_| &recordings);
     for &(source, format) in &formats {
         let (path, before, begun) = (source.path, found.count(), Instant::now());
         let read = match format {
@@ -171,7 +184,7 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
             Format::Tar if is_tarred => continue,
             Format::LhotseRecordings if has_supervisions => continue,
             Format::LhotseRecordings => lhotse_recordings(source, found),
-            Format::LhotseSupervisions => lhotse_supervisions(source, of(Format::LhotseRecordings), found),
+            Format::LhotseSupervisions => lhotse_supervisions(source, given, found),
             Format::LhotseCuts => lhotse::cuts(&mut source.lines()?, found),
             Format::SpeechBrain => speechbrain::read(&mut source.lines()?, found),
             Format::CommonVoice => {
@@ -215,21 +228,17 @@ fn lhotse_recordings(source: Source<'_>, found: &mut Found) -> Result<()> {
     }
 }
 
-fn lhotse_supervisions<'a>(
+fn lhotse_supervisions(
     source: Source<'_>,
-    given: impl Iterator<Item = Source<'a>>,
+    given: Option<&lhotse::Recordings>,
     found: &mut Found,
 ) -> Result<()> {
+    if let Some(given) = given {
+        return given.supervisions(&mut source.lines()?, found);
+    }
+    let partner = lhotse::partner(source.path)?.ok_or_else(|| lhotse::without_recordings(source.path))?;
     let mut recordings = lhotse::Recordings::default();
-    let mut any = false;
-    for given in given {
-        any = true;
-        recordings.read(&mut given.lines()?, found)?;
-    }
-    if !any {
-        let partner = lhotse::partner(source.path)?.ok_or_else(|| lhotse::without_recordings(source.path))?;
-        recordings.read(&mut Lines::open(&partner)?, found)?;
-    }
+    recordings.read(&mut Lines::open(&partner)?, found)?;
     recordings.supervisions(&mut source.lines()?, found)
 }
 

@@ -143,7 +143,7 @@ fn without_part(name: &str) -> Option<String> {
 /// The first line that is wrong, unless `found` keeps errors.
 pub(super) fn read(lines: &mut Lines<'_>, shards: &mut Shards, found: &mut Found) -> Result<()> {
     let manifest = lines.name().to_path_buf();
-    while let Some((line, text)) = lines.next_filled()? {
+    while let Some((line, text)) = lines.next_filled(found)? {
         let utterance = utterance(&manifest, line, text, shards);
         found.add(utterance)?;
     }
