@@ -53,14 +53,24 @@ pub fn main() -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(Error::Interrupted)) if output::reader_is_gone() => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            match &error {
-                Error::DeviceLost(text) => report(format!("{text}, with --resume if a run was under way")),
-                _ => report(&error),
-            }
-            ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
+            tell(&error);
+            ExitCode::from(code(&error))
         }
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// Writes the error that ends the process.
+fn tell(error: &Error) {
+    match error {
+        Error::DeviceLost(text) => report(format!("{text}, with --resume if a run was under way")),
+        _ => report(error),
+    }
+}
+
+/// What the process ends with.
+fn code(error: &Error) -> u8 {
+    if matches!(error, Error::Usage(_)) { 2 } else { 1 }
 }
 
 /// Looking for GL adapters asks libwayland for a display, which complains on stderr where this is unset.

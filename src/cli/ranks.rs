@@ -10,6 +10,8 @@ use super::arguments::{Exchange, Global, Several};
 #[cfg(feature = "mpi")]
 use super::output::report;
 use super::progress::Reporter;
+#[cfg(feature = "mpi")]
+use super::{code, tell};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, equals};
 #[cfg(feature = "mpi")]
@@ -74,12 +76,14 @@ fn by_mpi(request: &Request, several: &Several, global: &Global, phase: Phase) -
         mpi.fail(error);
     }
     let leads = mpi.rank() == 0;
-    drop(job);
+    if let (Err(error), true) = (&done, leads) {
+        tell(error);
+    }
+    // All of them are here then: a launcher ends the others when the first one ends with an error.
+    drop((mpi, job));
     match done {
         Ok(outcome) => Ok(leads.then_some(outcome)),
-        Err(error) if leads => Err(error),
-        // Rank 0 has told it.
-        Err(error) => std::process::exit(if matches!(error, Error::Usage(_)) { 2 } else { 1 }),
+        Err(error) => std::process::exit(code(&error).into()),
     }
 }
 
