@@ -28,6 +28,7 @@ mod tune;
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
@@ -64,8 +65,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes the error that ends the process.
+/// Whether the error that ends the process is told, by it or by another rank.
+static TOLD: AtomicBool = AtomicBool::new(false);
+
+/// Writes the error that ends the process, once.
 fn tell(error: &Error) {
+    if TOLD.swap(true, Ordering::Relaxed) {
+        return;
+    }
     match error {
         Error::DeviceLost(text) => report(format!("{text}, with --resume if a run was under way")),
         _ => report(error),

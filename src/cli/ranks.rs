@@ -1,6 +1,8 @@
 //! Training on one device, or on several at once.
 
 use std::sync::Arc;
+#[cfg(feature = "mpi")]
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pollster::block_on;
@@ -11,7 +13,7 @@ use super::arguments::{Exchange, Global, Several};
 use super::output::report;
 use super::progress::Reporter;
 #[cfg(feature = "mpi")]
-use super::{code, tell};
+use super::{TOLD, tell};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, equals};
 #[cfg(feature = "mpi")]
@@ -58,7 +60,6 @@ pub(super) fn train(
 
 /// Trains as one process of an MPI job. On a machine with several devices of a kind each rank has the next.
 #[cfg(feature = "mpi")]
-#[allow(clippy::exit, reason = "rank 0 tells the error, and everything is closed")]
 fn by_mpi(request: &Request, several: &Several, global: &Global, phase: Phase) -> Result<Option<Outcome>> {
     let job = Mpi::join(terms(several), |text| report(text))?;
     let (mpi, local) = (job.ranks.clone(), job.ranks.local());
@@ -76,15 +77,14 @@ fn by_mpi(request: &Request, several: &Several, global: &Global, phase: Phase) -
         mpi.fail(error);
     }
     let leads = mpi.rank() == 0;
-    if let (Err(error), true) = (&done, leads) {
-        tell(error);
+    // Before any of them leaves: a launcher ends the others when the first one ends with an error.
+    match &done {
+        Err(error) if leads => tell(error),
+        Err(_) => TOLD.store(true, Ordering::Relaxed),
+        Ok(_) => {}
     }
-    // All of them are here then: a launcher ends the others when the first one ends with an error.
     drop((mpi, job));
-    match done {
-        Ok(outcome) => Ok(leads.then_some(outcome)),
-        Err(error) => std::process::exit(code(&error).into()),
-    }
+    done.map(|outcome| leads.then_some(outcome))
 }
 
 /// Trains as one rank, on the device of that name.
