@@ -7,7 +7,7 @@ use polymix::graph::{Graph, Scope, Tensor};
 use polymix::nn::{Context, FeedForward, Mode};
 use polymix::ops::attention::{Attention, Packing, Positions};
 use polymix::ops::map::ActivationKind;
-use polymix::ops::matmul::MatMul;
+use polymix::ops::matmul::{MatMul, PlannedMatMul};
 use polymix::ops::optimizer::AdamW;
 use polymix::ops::pom::PomAggregate;
 use polymix::recipe::{Initialization, Padding};
@@ -107,6 +107,15 @@ impl Product {
         let graph = Graph::new();
         let (a, b) = factors(&graph, self.batch, self.sizes, self.op);
         Ok(Work::new(self.name, self.shape(), &[a.apply(self.op, &[&b])?]))
+    }
+
+    /// The product of operands rounded to f16, as kernels with cooperative matrices compute it.
+    #[allow(dead_code)]
+    pub fn work_in_f16(&self) -> Result<Work> {
+        let graph = Graph::new();
+        let (a, b) = factors(&graph, self.batch, self.sizes, self.op);
+        let op = PlannedMatMul { f16_inputs: true, ..self.op.into() };
+        Ok(Work::new(self.name, self.shape(), &[a.apply(op, &[&b])?]))
     }
 }
 

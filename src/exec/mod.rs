@@ -12,8 +12,10 @@ pub mod reference;
 #[cfg(feature = "autograd")]
 mod saved;
 mod store;
+mod variant;
 
 pub use executor::{Executor, KernelTime, Loaded};
 pub use plan::{Place, Plan, Region, Step};
 pub use recorder::{Memory, Operand, Recorder};
 pub use store::{Entry, Store};
+pub use variant::{Choice, Constants, Work};

@@ -40,6 +40,8 @@ pub struct Region {
 pub struct Step {
     /// The kernel.
     pub kernel: &'static Kernel,
+    /// Variants that would be better, and the condition that each misses.
+    pub unmet: Vec<(&'static str, &'static str)>,
     /// Its override constants.
     pub overrides: Vec<(&'static str, f64)>,
     /// Its storage bindings.
@@ -402,6 +404,7 @@ impl<'a> Compiler<'a> {
             plan.uniforms.resize(plan.uniforms.len().next_multiple_of(alignment), 0);
             let mut step = Step {
                 kernel: dispatch.kernel,
+                unmet: dispatch.unmet.clone(),
                 overrides: dispatch.overrides.clone(),
                 bindings,
                 params,
