@@ -2,27 +2,33 @@
 //!
 //! `cargo bench --bench kernels`; `POLYMIX_DEVICE` names the adapter. Times are medians by the device's clock. The
 //! last column is the share of the roofline: the time that a copy of operands and results, or as many multiply-adds
-//! in registers, would take at least.
+//! in registers, would take at least. `cargo bench --bench kernels -- --model` times the base model's own products in
+//! f32 and f16 instead, as they are chosen; a software driver skips them.
 
 mod harness;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use harness::peaks::Peaks;
 use harness::works;
 use harness::{Case, Contender, Work, race, table};
 use polymix::Result;
-use polymix::exec::Plan;
-use polymix::gpu::{Capabilities, Tier};
+use polymix::exec::{Compute, Plan};
+use polymix::gpu::{Capabilities, Gpu, Tier};
 use polymix::shader::matmul::matmul;
 use polymix::shader::{Variant, Workgroup};
 
 /// Time for one comparison.
 const BUDGET: Duration = Duration::from_millis(1500);
+const MODEL_BUDGET: Duration = Duration::from_millis(300);
 
 fn main() -> Result<()> {
     let gpu = harness::device()?;
     let peaks = Peaks::measure(&gpu)?;
+    if std::env::args().any(|argument| argument == "--model") {
+        return model(&gpu, &peaks);
+    }
     let header = ["kernel", "shape", "ms", "GFLOP/s", "GB/s", "roofline"];
     let mut rows = Vec::new();
     for work in works::kernels()? {
@@ -39,7 +45,7 @@ fn main() -> Result<()> {
         let (mut names, mut cases) = (vec!["as chosen"], vec![Case::new(&gpu, &works[0])?]);
         for work in &works {
             for plan in plans(gpu.capabilities(), work)? {
-                let name = plan.steps[0].kernel.name;
+                let name = plan.dispatches[0].kernel.name;
                 if !names.contains(&name) {
                     names.push(name);
                     cases.push(Case::of(&gpu, work, plan)?);
@@ -58,6 +64,29 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// The model's own products, f32 beside f16.
+fn model(gpu: &Arc<Gpu>, peaks: &Peaks) -> Result<()> {
+    if gpu.capabilities().tier == Tier::Cpu {
+        eprintln!("skipped: the base model's products take minutes on a software driver");
+        return Ok(());
+    }
+    let header = ["product", "shape", "compute", "ms", "GFLOP/s", "GB/s", "roofline"];
+    let mut rows = Vec::new();
+    for compute in [Compute::F32, Compute::F16] {
+        for product in works::model_products(compute) {
+            let mut case = Case::new(gpu, &product.work()?)?;
+            let (flops, bytes) = (case.flops, case.bytes);
+            let time = race(&mut [Box::new(|| case.kernels())], MODEL_BUDGET)?[0];
+            let mut cells =
+                row(product.name.to_owned(), product.shape(), time, peaks.columns(flops, bytes, time));
+            cells.insert(2, format!("{compute:?}").to_lowercase());
+            rows.push(cells);
+        }
+    }
+    println!("{}", table(&header, &rows));
+    Ok(())
+}
+
 fn row(name: String, shape: String, milliseconds: f64, rates: Vec<String>) -> Vec<String> {
     [vec![name, shape, format!("{milliseconds:.3}")], rates].concat()
 }
@@ -70,7 +99,8 @@ fn plans(own: &Capabilities, work: &Work) -> Result<Vec<Plan>> {
         // Barriers between subgroups take a software driver minutes.
         let large =
             |variant: &Variant| matches!(variant.workgroup, Workgroup::Fixed(size) if size > own.subgroup);
-        let is_slow = |variant: &&Variant| variant.kernel.name == plan.steps[0].kernel.name && large(variant);
+        let is_slow =
+            |variant: &&Variant| variant.kernel.name == plan.dispatches[0].kernel.name && large(variant);
         if own.tier != Tier::Cpu || !matmul::VARIANTS.iter().copied().any(|variant| is_slow(&variant)) {
             plans.push(plan);
         }

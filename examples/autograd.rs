@@ -9,7 +9,7 @@ use ndarray::IxDyn;
 use pollster::block_on;
 use polymix::autograd::gradients;
 use polymix::error::{Error, Result};
-use polymix::exec::{Executor, Plan, reference};
+use polymix::exec::{Executor, Plan, PlanOptions, reference};
 use polymix::gpu::{Gpu, Selection};
 use polymix::graph::{Graph, Tensor};
 use polymix::nn::Linear;
@@ -45,7 +45,7 @@ fn main() -> Result<()> {
     let device = std::env::args().nth(1).unwrap_or_else(|| "auto".to_owned());
     let gpu = Arc::new(block_on(Gpu::new(&Selection { device, cache: None }))?);
     let named: Vec<(&str, &Tensor)> = results.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let plan = Plan::compile(&graph, &named, gpu.capabilities())?;
+    let plan = Plan::compile(&graph, &named, PlanOptions::default(), gpu.capabilities())?;
     print!("{} {}\n{}", gpu.capabilities().backend, gpu.capabilities().adapter, plan.dump());
 
     // 4. Parameters live in the executor's store, under their path names, across runs and plans.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Source, Tensor, ValueId};
+use crate::graph::{Graph, Tensor, ValueId, ValueSource};
 use crate::ops::Vjp;
 use crate::shape::DType;
 
@@ -67,7 +67,8 @@ fn walk(graph: &Graph, outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Resul
         }
         // A result's gradient is complete here and, unless asked for, never read again.
         for id in &node.outputs {
-            if !wrt.iter().any(|tensor| tensor.id() == *id) && matches!(values[*id].source, Source::Node) {
+            if !wrt.iter().any(|tensor| tensor.id() == *id) && matches!(values[*id].source, ValueSource::Node)
+            {
                 grads.remove(id);
             }
         }

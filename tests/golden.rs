@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ndarray::IxDyn;
 use polymix::autograd::gradients;
-use polymix::exec::{Executor, Plan, reference};
+use polymix::exec::{Executor, Plan, PlanOptions, reference};
 use polymix::gpu::{Gpu, Selection};
-use polymix::graph::{Graph, Source, Tensor};
+use polymix::graph::{Graph, Tensor, ValueSource};
 use polymix::nn::{ConformerLayer, Context, Frontend, Mode, mixer};
 use polymix::ops::Array;
 use polymix::ops::ctc::CtcLoss;
 use polymix::ops::optimizer::AdamW;
-use polymix::recipe::{ModelConfig, Padding};
+use polymix::recipe::{MixerKind, ModelConfig, PaddedFrames};
 use polymix::shape::{DType, Spec};
 use safetensors::{Dtype, SafeTensors};
 
@@ -79,7 +79,7 @@ impl Golden {
 
     /// The context of the file's batch, with `time` encoder frames.
     fn context(&self, graph: &Graph, batch: usize, time: usize) -> Context {
-        Context::new(&graph.root(), batch, time, Mode::Inference, Padding::Masked)
+        Context::new(&graph.root(), batch, time, Mode::Inference, PaddedFrames::Masked)
     }
 
     /// Checks `outputs` and, for the gradient `seed` at `of`, the gradients of x and of every parameter.
@@ -132,7 +132,7 @@ impl Golden {
         let f32s = |name: &str| self.tensor(name).iter().map(|&x| x as f32).collect::<Vec<f32>>();
         let named: Vec<(&str, &Tensor)> =
             outputs.iter().map(|(key, tensor)| (key.as_str(), tensor)).collect();
-        let plan = Plan::compile(graph, &named, gpu.capabilities()).unwrap();
+        let plan = Plan::compile(graph, &named, PlanOptions::default(), gpu.capabilities()).unwrap();
         let mut executor = Executor::new(gpu.clone());
         executor.fence();
         if !plan.stored.is_empty() {
@@ -144,7 +144,7 @@ impl Golden {
         let mut loaded = pollster::block_on(executor.load(plan)).unwrap();
         executor.poison(&loaded).unwrap();
         for value in graph.snapshot().0 {
-            let Source::Input(name) = &value.source else { continue };
+            let ValueSource::Input(name) = &value.source else { continue };
             if !executor.takes(&loaded, name) {
                 continue;
             }
@@ -197,7 +197,7 @@ fn polynomial_mixer(name: &'static str, degree: usize) {
     let graph = Graph::new();
     let x = golden.input(&graph, "x");
     let ctx = golden.context(&graph, x.dims()[0], x.dims()[1]);
-    let y = mixer("pom", &config(degree)).unwrap().forward(&graph.root(), &ctx, &x).unwrap();
+    let y = mixer(MixerKind::Pom, &config(degree)).forward(&graph.root(), &ctx, &x).unwrap();
     golden.check_layer(&graph, &x, &y, named(&[("y", &y)]));
 }
 
@@ -217,7 +217,7 @@ fn conformer_layer() {
     let graph = Graph::new();
     let x = golden.input(&graph, "x");
     let ctx = golden.context(&graph, x.dims()[0], x.dims()[1]);
-    let y = ConformerLayer::new(&config(2), 0).unwrap().forward(&graph.root(), &ctx, &x).unwrap();
+    let y = ConformerLayer::new(&config(2), 0).forward(&graph.root(), &ctx, &x).unwrap();
     golden.check_layer(&graph, &x, &y, named(&[("y", &y)]));
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use pollster::block_on;
 use polymix::audio::{BANDS, Normalization, Padding as AudioPadding, Preprocessor};
 use polymix::autograd::gradients;
-use polymix::exec::{Executor, Plan, reference};
+use polymix::exec::{Executor, Plan, PlanOptions, reference};
 use polymix::gpu::{Gpu, Selection};
-use polymix::graph::{Graph, Source, Tensor};
+use polymix::graph::{Graph, Tensor, ValueSource};
 use polymix::models::{CtcHead, CtcModel, Encoder, EncoderInputs, ModelKind, SavedConfig};
 use polymix::nn::{Context, Mode, mixer};
 use polymix::ops::Array;
-use polymix::recipe::{Head, MIXERS, MixerSpec, ModelConfig, Padding};
+use polymix::recipe::{Head, MixerKind, MixerSpec, ModelConfig, ModelOptions, PaddedFrames};
 use polymix::rng::Rng;
 use polymix::shape::Spec;
 
@@ -42,7 +42,7 @@ fn small(mixer: MixerSpec) -> ModelConfig {
         summary_hidden: 24,
         summary_local: 20,
         channels: [4, 4],
-        padding: Padding::Masked,
+        padding: PaddedFrames::Masked,
         ..ModelConfig::default()
     }
 }
@@ -59,13 +59,13 @@ fn distance<'a>(a: impl IntoIterator<Item = &'a f64>, b: impl IntoIterator<Item 
 /// Output of the mixer `name`, and gradients of its input and parameters for a gradient dy that arrives at the
 /// first `seeded` frames of the first row: by the definitions, in f64. x [rows, time, d]; `lengths` is what the
 /// mixer is told of the rows.
-fn mix(name: &str, x: &Array, lengths: &[usize], seeded: usize) -> Vec<Array> {
-    let config = small(MixerSpec::Every(name.into()));
+fn mix(name: MixerKind, x: &Array, lengths: &[usize], seeded: usize) -> Vec<Array> {
+    let config = small(MixerSpec::Every(name));
     let &[rows, time, d] = x.shape() else { panic!("x has shape {:?}", x.shape()) };
     let graph = Graph::new();
-    let ctx = Context::new(&graph.root(), rows, time, Mode::Inference, Padding::Masked);
+    let ctx = Context::new(&graph.root(), rows, time, Mode::Inference, PaddedFrames::Masked);
     let input = graph.input("x", Spec::f32([rows, time, d]));
-    let y = mixer(name, &config).unwrap().forward(&graph.root(), &ctx, &input).unwrap();
+    let y = mixer(name, &config).forward(&graph.root(), &ctx, &input).unwrap();
     let dy = graph.input("dy", y.spec().clone());
     let parameters = graph.parameters();
     let mut wrt = vec![&input];
@@ -103,7 +103,7 @@ fn no_mixer_lets_other_rows_or_padded_frames_in() {
     let mut rng = Rng::new(&[2]);
     // Padded frames hold values too.
     let batch = array(&[3, time, d], (0..3 * time * d).map(|_| rng.normal()).collect());
-    for &name in MIXERS {
+    for name in MixerKind::ALL {
         for length in [1, 5, 8, time] {
             let own = length * d;
             let alone = array(&[1, length, d], batch.iter().take(own).copied().collect());
@@ -134,7 +134,7 @@ fn logits(gpu: &Arc<Gpu>, config: &ModelConfig, waves: &[Vec<f32>], masked: bool
     let scope = graph.root();
     let ctx = Context::new(&scope, rows, time, Mode::Inference, config.padding);
     let head = CtcHead { head: Head::Linear, width: 16, dropout: 0.0, vocabulary: 29 };
-    let model = CtcModel::new(Encoder::new(config, BANDS).unwrap(), head);
+    let model = CtcModel::new(Encoder::new(config, BANDS), head);
     let features = scope.input("features", Spec::f32([rows, batch.frames, BANDS]));
     let (logits, _) = model.forward(&scope, &ctx, &features).unwrap();
     let mut executor = Executor::new(gpu.clone());
@@ -144,7 +144,8 @@ fn logits(gpu: &Arc<Gpu>, config: &ModelConfig, waves: &[Vec<f32>], masked: bool
         let values = parameter.init.draw(&parameter.name, &parameter.shape, 3);
         executor.store.write(gpu, &parameter.name, &values).unwrap();
     }
-    let plan = Plan::compile(&graph, &[("logits", &logits)], gpu.capabilities()).unwrap();
+    let plan =
+        Plan::compile(&graph, &[("logits", &logits)], PlanOptions::default(), gpu.capabilities()).unwrap();
     let mut loaded = block_on(executor.load(plan)).unwrap();
     let frames = if masked { batch.lengths.clone() } else { vec![batch.frames as u32; rows] };
     let inputs = EncoderInputs::new(&frames, batch.frames);
@@ -167,8 +168,8 @@ fn an_utterance_alone_and_in_a_batch_agree() {
     let waves: Vec<Vec<f32>> = [16_123, 30_000, 8_641]
         .map(|samples| (0..samples).map(|_| 0.1 * rng.normal() as f32).collect())
         .into();
-    let mut specs: Vec<MixerSpec> = MIXERS.iter().map(|&name| MixerSpec::Every(name.into())).collect();
-    specs.push(MixerSpec::PerLayer(MIXERS.iter().map(|&name| name.into()).collect()));
+    let mut specs: Vec<MixerSpec> = MixerKind::ALL.map(MixerSpec::Every).into();
+    specs.push(MixerSpec::PerLayer(MixerKind::ALL.into()));
     for spec in specs {
         let mut config = small(spec.clone());
         if let MixerSpec::PerLayer(names) = &spec {
@@ -196,36 +197,36 @@ fn an_utterance_alone_and_in_a_batch_agree() {
 fn places(spec: MixerSpec) -> bool {
     let graph = Graph::new();
     let scope = graph.root();
-    let ctx = Context::new(&scope, 1, 4, Mode::Inference, Padding::Masked);
+    let ctx = Context::new(&scope, 1, 4, Mode::Inference, PaddedFrames::Masked);
     let features = scope.input("features", Spec::f32([1, 16, BANDS]));
-    Encoder::new(&small(spec), BANDS).unwrap().forward(&scope, &ctx, &features).unwrap();
+    Encoder::new(&small(spec), BANDS).forward(&scope, &ctx, &features).unwrap();
     graph
         .snapshot()
         .0
         .iter()
-        .any(|value| matches!(&value.source, Source::Constant(name, _) if name == "positions.4x16"))
+        .any(|value| matches!(&value.source, ValueSource::Constant(name, _) if name == "positions.4x16"))
 }
 
 #[test]
 fn positions_are_absolute_where_a_mixer_wants_them() {
     // These place frames themselves.
-    let relative = ["rope-mha", "relpos-mha", "hyper-mixing", "mamba"];
-    for &name in MIXERS {
-        let wanted = mixer(name, &small(MixerSpec::Every(name.into()))).unwrap().wants_positions();
+    let relative = [MixerKind::RopeMha, MixerKind::RelposMha, MixerKind::HyperMixing, MixerKind::Mamba];
+    for name in MixerKind::ALL {
+        let wanted = mixer(name, &small(MixerSpec::Every(name))).wants_positions();
         assert_eq!(wanted, !relative.contains(&name), "{name}");
-        let own = wanted || ["hyper-mixing", "relpos-mha"].contains(&name);
-        assert_eq!(places(MixerSpec::Every(name.into())), own, "{name}");
-        assert!(places(MixerSpec::Split { lower: name.into(), upper: "pom".into(), split: 1 }), "{name}");
+        let own = wanted || [MixerKind::HyperMixing, MixerKind::RelposMha].contains(&name);
+        assert_eq!(places(MixerSpec::Every(name)), own, "{name}");
+        assert!(places(MixerSpec::Split { lower: name, upper: MixerKind::Pom, split: 1 }), "{name}");
     }
 }
 
 /// Bytes that a plan of a mixer over two rows holds beside its parameters, with all gradients or without.
-fn peak(gpu: &Gpu, name: &str, time: usize, training: bool) -> f64 {
+fn peak(gpu: &Gpu, name: MixerKind, time: usize, training: bool) -> f64 {
     let graph = Graph::new();
-    let ctx = Context::new(&graph.root(), 2, time, Mode::Inference, Padding::Masked);
+    let ctx = Context::new(&graph.root(), 2, time, Mode::Inference, PaddedFrames::Masked);
     let x = graph.input("x", Spec::f32([2, time, 16]));
-    let config = small(MixerSpec::Every(name.into()));
-    let y = mixer(name, &config).unwrap().forward(&graph.root(), &ctx, &x).unwrap();
+    let config = small(MixerSpec::Every(name));
+    let y = mixer(name, &config).forward(&graph.root(), &ctx, &x).unwrap();
     let mut outputs = vec![y.clone()];
     if training {
         let dy = graph.input("dy", y.spec().clone());
@@ -236,7 +237,7 @@ fn peak(gpu: &Gpu, name: &str, time: usize, training: bool) -> f64 {
     }
     let names: Vec<String> = (0..outputs.len()).map(|index| index.to_string()).collect();
     let outputs: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&outputs).collect();
-    let plan = Plan::compile(&graph, &outputs, gpu.capabilities()).unwrap();
+    let plan = Plan::compile(&graph, &outputs, PlanOptions::default(), gpu.capabilities()).unwrap();
     let largest = plan.slots.iter().copied().max().unwrap();
     assert!(largest < 4 * (time * time) as u64, "{name}: a buffer of {largest} bytes for {time} frames");
     plan.peak_bytes() as f64
@@ -246,7 +247,7 @@ fn peak(gpu: &Gpu, name: &str, time: usize, training: bool) -> f64 {
 #[test]
 fn memory_is_linear_in_the_frames() {
     let Some(gpu) = gpu() else { return };
-    for &name in MIXERS {
+    for name in MixerKind::ALL {
         for training in [false, true] {
             let [one, two] = [2048, 4096].map(|time| peak(&gpu, name, time, training));
             println!("{name}: {one} and {two} bytes");
@@ -258,29 +259,27 @@ fn memory_is_linear_in_the_frames() {
 #[test]
 fn base_models_have_their_published_sizes() {
     // Encoder and a Linear to 8192 codes, in millions.
-    let pom_of_degree_3 = ModelConfig { degree: 3, d_model: 440, ..ModelConfig::base("pom") };
+    let pom_of_degree_3 = ModelConfig { degree: 3, d_model: 440, ..ModelConfig::base(MixerKind::Pom) };
     let of_width = [
-        ("pom", 95.6),
-        ("pom-selective", 78.4),
-        ("pom-2way", 84.2),
-        ("pom-3way", 80.4),
-        ("relpos-mha", 94.03),
-        ("regular-mha", 90.05),
-        ("rope-mha", 90.03),
-        ("summary-mixing", 93.1),
-        ("hyper-mixing", 94.3),
-        ("fastformer", 93.9),
+        (MixerKind::Pom, 95.6),
+        (MixerKind::PomSelective, 78.4),
+        (MixerKind::Pom2Way, 84.2),
+        (MixerKind::Pom3Way, 80.4),
+        (MixerKind::RelposMha, 94.03),
+        (MixerKind::RegularMha, 90.05),
+        (MixerKind::RopeMha, 90.03),
+        (MixerKind::SummaryMixing, 93.1),
+        (MixerKind::HyperMixing, 94.3),
+        (MixerKind::FastFormer, 93.9),
     ]
     .map(|(name, published)| (ModelConfig::base(name), published));
     for (model, published) in of_width.into_iter().chain([(pom_of_degree_3, 96.4)]) {
         let name = model.mixer.label();
-        if !MIXERS.contains(&name.as_str()) {
-            continue;
-        }
         let ModelConfig { degree, d_model, .. } = model;
         model.validate().unwrap();
         let kind = ModelKind::BestRq { codes: 8192, code_dim: 16 };
-        let parameters = SavedConfig { kind, model, bands: BANDS }.parameters().unwrap();
+        let parameters =
+            SavedConfig { kind, model, options: ModelOptions::default(), bands: BANDS }.parameters().unwrap();
         let trained = parameters.iter().filter(|parameter| parameter.trainable);
         let millions = trained.map(|parameter| parameter.shape.elements()).sum::<usize>() as f64 / 1e6;
         println!("{name} of degree {degree}, width {d_model}: {millions:.3} M, published {published} M");

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use pollster::block_on;
+use polymix::exec::Plan;
 use polymix::gpu::{Capabilities, Gpu, Selection, Tier};
-use polymix::profile::{Mode, Planned, Point, Subject, Sweep, gib};
-use polymix::recipe::{MIXERS, Recipe};
+use polymix::profile::{Planned, Point, Subject, Sweep, Workload, gib};
+use polymix::recipe::{MixerKind, Recipe};
 
 /// A device of every tier, with the limits that every WebGPU device has.
 fn devices() -> [Capabilities; 3] {
@@ -16,23 +17,27 @@ fn devices() -> [Capabilities; 3] {
 }
 
 /// A model of few channels, so that frames are what is many.
-fn small(mixer: &str) -> Subject {
+fn small(mixer: MixerKind) -> Subject {
     let text = "[model]\nd_model = 16\nlayers = 2\nffn = 32\nkernel = 7\nheads = 4\nsummary_hidden = 24\n\
                 channels = [4, 4]\n[pretrain]\ncodes = 64\n[finetune]\nhead = \"linear\"\n";
-    Subject::new(Recipe::parse("small", text, &[format!("model.mixer={mixer:?}")]).unwrap())
+    Subject::new(Recipe::parse("small", text, &[format!("model.mixer={mixer}")]).unwrap())
 }
 
-fn plan(subject: &Subject, seconds: f64, batch: usize, mode: Mode, capabilities: &Capabilities) -> Planned {
+fn plan(
+    subject: &Subject,
+    seconds: f64,
+    batch: usize,
+    mode: Workload,
+    capabilities: &Capabilities,
+) -> Planned {
     subject.plan(Point { seconds, batch, mode }, capabilities).unwrap()
 }
 
-const MODES: [Mode; 4] = [Mode::Infer, Mode::Forward, Mode::Train, Mode::Finetune];
-
 #[test]
 fn models_grow_with_the_length() {
-    for &mixer in MIXERS {
+    for mixer in MixerKind::ALL {
         let subject = Subject::base(mixer, &[] as &[&str]).unwrap();
-        for mode in MODES {
+        for mode in Workload::ALL {
             for capabilities in devices() {
                 let of = |seconds| plan(&subject, seconds, 1, mode, &capabilities);
                 let [ten, forty, eighty] = [10.0, 40.0, 80.0].map(of);
@@ -45,7 +50,7 @@ fn models_grow_with_the_length() {
                 ] {
                     let [ten, forty, eighty] = [&ten, &forty, &eighty].map(|p| value(p) as f64);
                     let growth = eighty / forty;
-                    if name == "flops" && mixer.ends_with("-mha") {
+                    if name == "flops" && mixer.name().ends_with("-mha") {
                         // Pairs of frames: the products grow faster, and only they.
                         assert!(
                             (2.2..4.0).contains(&growth),
@@ -69,8 +74,8 @@ fn models_grow_with_the_length() {
 #[test]
 fn no_mixer_holds_a_pair_of_frames() {
     let (seconds, batch) = (80.0, 2);
-    for &mixer in MIXERS {
-        for mode in [Mode::Infer, Mode::Train] {
+    for mixer in MixerKind::ALL {
+        for mode in [Workload::Infer, Workload::Train] {
             for capabilities in devices() {
                 let planned = plan(&small(mixer), seconds, batch, mode, &capabilities);
                 let time = Point { seconds, batch, mode }.shape().time() as u64;
@@ -91,14 +96,14 @@ fn no_mixer_holds_a_pair_of_frames() {
 #[test]
 fn base_models_fit_in_memory() {
     for (checkpoint, saved, mode, most) in [
-        ("cheap", "f32", Mode::Infer, 1.0),
-        ("cheap", "f32", Mode::Train, 9.0),
-        ("cheap", "f16", Mode::Train, 5.5),
-        ("layer", "f32", Mode::Train, 2.5),
+        ("cheap", "f32", Workload::Infer, 1.0),
+        ("cheap", "f32", Workload::Train, 9.0),
+        ("cheap", "f16", Workload::Train, 5.5),
+        ("layer", "f32", Workload::Train, 2.5),
     ] {
         let settings =
             [format!("model.checkpoint={checkpoint:?}"), format!("model.saved_activations={saved:?}")];
-        let subject = Subject::base("pom", &settings).unwrap();
+        let subject = Subject::base(MixerKind::Pom, &settings).unwrap();
         for capabilities in devices() {
             let planned = plan(&subject, 80.0, 6, mode, &capabilities);
             let held = gib(planned.estimate.peak_bytes);
@@ -113,13 +118,17 @@ fn base_models_fit_in_memory() {
 /// follow each other, up to a sixth more.
 #[test]
 fn slots_are_packed() {
-    let runs =
-        [(Mode::Infer, 20.0, 1), (Mode::Infer, 10.0, 6), (Mode::Train, 80.0, 6), (Mode::Finetune, 15.0, 4)];
-    for &mixer in MIXERS {
+    let runs = [
+        (Workload::Infer, 20.0, 1),
+        (Workload::Infer, 10.0, 6),
+        (Workload::Train, 80.0, 6),
+        (Workload::Finetune, 15.0, 4),
+    ];
+    for mixer in MixerKind::ALL {
         for checkpoint in ["none", "cheap", "layer"] {
             let subject = Subject::base(mixer, &[format!("model.checkpoint={checkpoint:?}")]).unwrap();
             for (mode, seconds, batch) in runs {
-                let most = if mode == Mode::Infer { 1.17 } else { 1.05 };
+                let most = if mode == Workload::Infer { 1.17 } else { 1.05 };
                 let plan = plan(&subject, seconds, batch, mode, &Capabilities::assumed()).plan;
                 let ratio = plan.peak_bytes() as f64 / plan.lower_bound as f64;
                 let case = format!("{mixer}, {checkpoint}, {mode:?} of {batch} times {seconds} s");
@@ -135,17 +144,13 @@ fn slots_are_packed() {
 #[test]
 fn shapes_share_their_memory() {
     for checkpoint in ["cheap", "layer"] {
-        let subject = Subject::base("pom", &[format!("model.checkpoint={checkpoint:?}")]).unwrap();
-        for mode in [Mode::Infer, Mode::Train] {
-            let (mut pool, mut most) = (Vec::<u64>::new(), 0);
-            for (seconds, batch) in [(3.0, 120), (7.0, 50), (14.0, 25), (24.0, 14), (60.0, 5)] {
-                let plan = plan(&subject, seconds, batch, mode, &Capabilities::assumed()).plan;
-                let mut slots = plan.slots.clone();
-                slots.sort_unstable_by(|a, b| b.cmp(a));
-                pool.resize(pool.len().max(slots.len()), 0);
-                pool.iter_mut().zip(slots).for_each(|(buffer, slot)| *buffer = (*buffer).max(slot));
-                most = most.max(plan.peak_bytes());
-            }
+        let subject = Subject::base(MixerKind::Pom, &[format!("model.checkpoint={checkpoint:?}")]).unwrap();
+        for mode in [Workload::Infer, Workload::Train] {
+            let shapes = [(3.0, 120), (7.0, 50), (14.0, 25), (24.0, 14), (60.0, 5)];
+            let plans = shapes
+                .map(|(seconds, batch)| plan(&subject, seconds, batch, mode, &Capabilities::assumed()).plan);
+            let pool = Plan::pool_bytes(&plans);
+            let most = plans.iter().map(Plan::peak_bytes).max().unwrap();
             let ratio = pool.iter().sum::<u64>() as f64 / most as f64;
             println!("{checkpoint}, {mode:?}: {ratio:.3}");
             assert!(ratio <= 1.1, "{checkpoint}, {mode:?}: {ratio:.3}");
@@ -190,11 +195,11 @@ fn training(subject: &Subject, batch: u64, frames: u64) -> u64 {
 
 #[test]
 fn operations_are_those_of_the_formulas_on_every_device() {
-    let mixers = ["pom", "regular-mha", "rope-mha", "relpos-mha"];
+    let mixers = [MixerKind::Pom, MixerKind::RegularMha, MixerKind::RopeMha, MixerKind::RelposMha];
     let base = mixers.map(|mixer| Subject::base(mixer, &[] as &[&str]).unwrap());
     for subject in mixers.map(small).into_iter().chain(base) {
         let (seconds, batch) = (10.1, 2);
-        let frames = Point { seconds, batch, mode: Mode::Infer }.shape().frames as u64;
+        let frames = Point { seconds, batch, mode: Workload::Infer }.shape().frames as u64;
         for capabilities in devices() {
             // Where less can be bound, convolutions are split.
             for max_binding in [capabilities.max_binding, 20 << 20] {
@@ -202,8 +207,8 @@ fn operations_are_those_of_the_formulas_on_every_device() {
                 let flops = |mode| plan(&subject, seconds, batch, mode, &capabilities).plan.flops();
                 let case =
                     format!("{}, width {}, {capabilities:?}", subject.mixer, subject.recipe.model.d_model);
-                assert_eq!(flops(Mode::Infer), encoder(&subject, batch as u64, frames), "{case}");
-                assert_eq!(flops(Mode::Train), training(&subject, batch as u64, frames), "{case}");
+                assert_eq!(flops(Workload::Infer), encoder(&subject, batch as u64, frames), "{case}");
+                assert_eq!(flops(Workload::Train), training(&subject, batch as u64, frames), "{case}");
             }
         }
     }
@@ -227,20 +232,22 @@ fn gpu() -> Option<Arc<Gpu>> {
 #[test]
 fn runs_take_the_memory_that_plans_say() {
     let Some(gpu) = gpu() else { return };
-    for mode in MODES {
+    for mode in Workload::ALL {
         let sweep = Sweep {
-            subjects: MIXERS.iter().map(|mixer| small(mixer)).collect(),
+            subjects: MixerKind::ALL.map(small).into(),
             seconds: vec![0.7, 1.5],
             batch: 2,
             mode,
             repeat: 2,
             kernels: true,
             budget: None,
+            card: None,
+            link: None,
         };
         let planned = sweep.estimate(gpu.capabilities(), &mut |_| {}).unwrap();
         let measured = sweep.measure(&gpu, &mut |_| {}).unwrap();
         assert_eq!((planned.left_out.len(), measured.left_out.len()), (0, 0), "{:?}", measured.left_out);
-        assert_eq!(measured.rows.len(), 2 * MIXERS.len());
+        assert_eq!(measured.rows.len(), 2 * MixerKind::ALL.len());
         for (planned, measured) in planned.rows.iter().zip(&measured.rows) {
             let case = format!("{}, {} s, {mode:?}", measured.mixer, measured.seconds);
             assert_eq!(
@@ -251,7 +258,7 @@ fn runs_take_the_memory_that_plans_say() {
             let [min, median, max] =
                 [measured.ms_min, measured.ms_median, measured.ms_max].map(Option::unwrap);
             assert!(0.0 < min && min <= median && median <= max && measured.runs == 2, "{case}");
-            assert_eq!(measured.update_ms.is_some(), matches!(mode, Mode::Train | Mode::Finetune));
+            assert_eq!(measured.update_ms.is_some(), matches!(mode, Workload::Train | Workload::Finetune));
             if gpu.capabilities().timestamps {
                 let sum = measured.kernels.iter().map(|kernel| kernel.flops).sum::<u64>();
                 assert_eq!(sum, measured.flops, "{case}");
@@ -267,13 +274,15 @@ fn runs_take_the_memory_that_plans_say() {
 fn what_takes_too_long_is_left_out_and_named() {
     let Some(gpu) = gpu() else { return };
     let sweep = Sweep {
-        subjects: vec![small("pom")],
+        subjects: vec![small(MixerKind::Pom)],
         seconds: vec![0.7, 2000.0],
         batch: 1,
-        mode: Mode::Infer,
+        mode: Workload::Infer,
         repeat: 1,
         kernels: false,
         budget: Some(std::time::Duration::ZERO),
+        card: None,
+        link: None,
     };
     let report = sweep.measure(&gpu, &mut |_| {}).unwrap();
     assert!(report.rows.is_empty());
@@ -291,10 +300,12 @@ fn what_the_device_cannot_hold_is_left_out_and_named() {
         subjects: vec![Subject::new(Recipe::parse("huge", text, &[] as &[&str]).unwrap())],
         seconds: vec![1.0],
         batch: 1,
-        mode: Mode::Infer,
+        mode: Workload::Infer,
         repeat: 1,
         kernels: false,
         budget: None,
+        card: None,
+        link: None,
     };
     let mut told = Vec::new();
     let report = sweep

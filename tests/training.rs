@@ -13,7 +13,7 @@ use polymix::gpu::{Gpu, Selection};
 use polymix::graph::Tensor;
 use polymix::models::{ModelKind, SavedModel};
 use polymix::ops::Array;
-use polymix::recipe::{MIXERS, Recipe};
+use polymix::recipe::{MixerKind, Recipe};
 use polymix::rng::Rng;
 use polymix::shape::Spec;
 use polymix::train::metrics::{self, Line, TrainLine, ValidLine};
@@ -92,8 +92,8 @@ fn recipe(overrides: &[&str]) -> Recipe {
 
 /// Fine-tuning on texts of up to 8 characters.
 fn task(recipe: &Recipe, seed: u32) -> Finetune {
-    let (model, config) = (recipe.model.clone(), recipe.finetune.clone());
-    Finetune { model, config, vocabulary: polymix::text::Vocabulary::english(), capacity: 8, seed }
+    let (model, options, config) = (recipe.model.clone(), recipe.options, recipe.finetune.clone());
+    Finetune { model, options, config, vocabulary: polymix::text::Vocabulary::english(), capacity: 8, seed }
 }
 
 fn corpus(name: &str) -> PathBuf {
@@ -123,6 +123,7 @@ fn request(recipe: Recipe, out: PathBuf) -> Request {
         init: None,
         resume: false,
         other_data: false,
+        channel: None,
         limit_steps: None,
         strict: true,
     }
@@ -391,7 +392,7 @@ fn memory_stays_flat_over_varying_shapes() -> Result<()> {
 /// plan's bytes; dropout and LayerDrop included.
 fn gradient_bits(
     gpu: &Arc<Gpu>,
-    mixer: &str,
+    mixer: MixerKind,
     [checkpoint, saved]: [&str; 2],
     shape: BatchShape,
 ) -> (Vec<Vec<u32>>, u64) {
@@ -413,7 +414,7 @@ fn gradient_bits(
         std::iter::once(built.loss.clone()).chain(slopes.into_iter().flatten()).collect();
     let names: Vec<String> = (0..outputs.len()).map(|i| i.to_string()).collect();
     let named: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&outputs).collect();
-    let plan = Plan::compile(&built.graph, &named, gpu.capabilities()).unwrap();
+    let plan = Plan::compile(&built.graph, &named, task.plan_options(), gpu.capabilities()).unwrap();
     let bytes = plan.peak_bytes();
     let mut executor = Executor::new(gpu.clone());
     for (parameter, _) in &parameters {
@@ -444,7 +445,7 @@ fn gradient_bits(
 #[test]
 fn what_is_computed_again_has_the_same_bits() {
     let Some(gpu) = gpu() else { return };
-    for mixer in MIXERS {
+    for mixer in MixerKind::ALL {
         let shape = BatchShape { utterances: 3, frames: 64 };
         let of = |checkpoint| gradient_bits(&gpu, mixer, [checkpoint, "f32"], shape);
         let (kept, most) = of("none");
@@ -463,7 +464,7 @@ fn what_is_computed_again_has_the_same_bits() {
 fn saved_halves_take_less_memory() {
     let Some(gpu) = gpu() else { return };
     let shape = BatchShape { utterances: 6, frames: 256 };
-    for mixer in MIXERS {
+    for mixer in MixerKind::ALL {
         for checkpoint in ["none", "cheap", "layer"] {
             let of = |saved| gradient_bits(&gpu, mixer, [checkpoint, saved], shape);
             let ((whole, most), (halves, fewer)) = (of("f32"), of("f16"));
@@ -485,10 +486,10 @@ fn saved_halves_take_less_memory() {
 #[test]
 fn both_executors_take_the_same_step() {
     let gpu = gpu();
-    MIXERS.iter().for_each(|mixer| same_step(mixer, gpu.as_deref()));
+    MixerKind::ALL.into_iter().for_each(|mixer| same_step(mixer, gpu.as_deref()));
 }
 
-fn same_step(mixer: &str, gpu: Option<&Arc<Gpu>>) {
+fn same_step(mixer: MixerKind, gpu: Option<&Arc<Gpu>>) {
     let mixer = format!("model.mixer={mixer}");
     let sizes = [
         "model.d_model=8",
@@ -540,7 +541,7 @@ fn same_step(mixer: &str, gpu: Option<&Arc<Gpu>>) {
     let Some(gpu) = gpu else { return };
     let names: Vec<String> = (0..outputs.len()).map(|i| i.to_string()).collect();
     let named: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(outputs.iter().copied()).collect();
-    let plan = Plan::compile(&built.graph, &named, gpu.capabilities()).unwrap();
+    let plan = Plan::compile(&built.graph, &named, task.plan_options(), gpu.capabilities()).unwrap();
     let mut executor = Executor::new(gpu.clone());
     for (parameter, _) in &parameters {
         let part = (parameter.name.clone(), Spec::f32(parameter.shape.clone()));

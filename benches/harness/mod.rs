@@ -52,7 +52,7 @@ impl Case {
     pub fn plan(capabilities: &Capabilities, work: &Work) -> Result<Plan> {
         let names: Vec<String> = (0..work.outputs.len()).map(|index| format!("output {index}")).collect();
         let outputs: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&work.outputs).collect();
-        Plan::compile(&work.graph, &outputs, capabilities)
+        Plan::compile(&work.graph, &outputs, work.options, capabilities)
     }
 
     /// As [`Case::new`], of a plan of the work.
@@ -108,7 +108,7 @@ impl Case {
         self.executor.run(&mut self.loaded)?;
         let milliseconds = 1e3 * begun.elapsed().as_secs_f64();
         self.executor.gpu().wait()?;
-        Ok((milliseconds, self.loaded.plan().steps.len()))
+        Ok((milliseconds, self.loaded.plan().dispatches.len()))
     }
 }
 

@@ -6,12 +6,12 @@ use std::time::Instant;
 use pollster::block_on;
 use polymix::audio::BANDS;
 use polymix::data::{Batch, BatchIndex};
-use polymix::exec::Executor;
+use polymix::exec::{Executor, PlanOptions};
 use polymix::gpu::Gpu;
 use polymix::graph::Graph;
 use polymix::models::{Encoder, ModelKind};
 use polymix::nn::{Context, Linear, Mode};
-use polymix::recipe::{Initialization, ModelConfig, PretrainConfig};
+use polymix::recipe::{Initialization, ModelConfig, ModelOptions, PretrainConfig};
 use polymix::rng::Rng;
 use polymix::shape::Spec;
 use polymix::train::metrics::Phase;
@@ -36,17 +36,22 @@ impl Task for Classify {
         ModelKind::BestRq { codes: CLASSES, code_dim: 0 }
     }
 
+    fn plan_options(&self) -> PlanOptions {
+        PlanOptions::default()
+    }
+
     fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph> {
         let Self(model) = self;
+        let ModelOptions { dropout, layer_drop, .. } = ModelOptions::default();
         let (graph, rows) = (Graph::new(), shape.utterances * shape.time());
         let scope = graph.root();
         let mode = match training {
-            true => Mode::Training { dropout: model.dropout, layer_drop: model.layer_drop },
+            true => Mode::Training { dropout, layer_drop },
             false => Mode::Inference,
         };
         let ctx = Context::new(&scope, shape.utterances, shape.time(), mode, model.padding);
         let features = scope.input("features", Spec::f32([shape.utterances, shape.frames, BANDS]));
-        let encoded = Encoder::new(model, BANDS)?.forward(&scope, &ctx, &features)?;
+        let encoded = Encoder::new(model, BANDS).forward(&scope, &ctx, &features)?;
         let x = encoded.output.reshape([rows, model.d_model])?;
         let head = Linear::new(model.d_model, CLASSES, Initialization::Torch);
         let logits = head.forward(&scope.at("head"), &x)?;

@@ -14,7 +14,7 @@ pub const BANDS: usize = 80;
 /// Samples from one frame to the next (10 ms).
 pub const HOP: usize = 160;
 
-const WINDOW: usize = 400;
+pub(super) const WINDOW: usize = 400;
 /// Samples of a frame at and after its centre, and as many before it.
 pub(super) const LOOK_AHEAD: usize = WINDOW / 2;
 const BINS: usize = WINDOW / 2 + 1;

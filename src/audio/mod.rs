@@ -28,7 +28,7 @@ pub use preprocess::{PaddedBatch, Padding, Preprocessor, STRIDE, pad_silence};
 pub use recording::{Channel, Place, Recording, Span};
 pub use resample::{Resampler, resample};
 pub use stream::FeatureStream;
-pub use waveform::check_waveform;
+pub use waveform::{check_length, check_waveform};
 
 /// Loading the golden values that the tests compare with.
 #[cfg(test)]

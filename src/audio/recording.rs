@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use web_time::Instant;
+
 use super::decode::{self, Audio};
 use crate::error::Result;
 
@@ -100,7 +102,15 @@ impl Recording {
     /// As for [`read`](decode::read).
     pub fn read(&self) -> Result<Audio> {
         static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let begun = Instant::now();
         let audio = decode::read_recording(self)?;
+        tracing::debug!(
+            "read {self}: {:.2} s, channels: {}, {} Hz, in {:.1} ms",
+            audio.seconds(),
+            audio.channels,
+            audio.source_rate,
+            begun.elapsed().as_secs_f64() * 1e3
+        );
         for note in &audio.notes {
             let line = format!("{self}: {note}");
             if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(line.clone()) {

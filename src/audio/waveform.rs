@@ -1,5 +1,6 @@
 //! Whether samples can be sound.
 
+use super::features::WINDOW;
 use crate::error::{Error, Result};
 
 /// Float files may go over 1; nothing that was sound is this much over.
@@ -77,6 +78,20 @@ pub fn check_waveform(samples: &[f32]) -> Result<()> {
         .push(samples, 1)
         .and_then(|()| levels.check())
         .map_err(|message| Error::invalid(format!("the audio {message}")))
+}
+
+/// Checks that a wave at 16 kHz holds the window (25 ms) of one frame; `seconds` is its length at its own rate.
+///
+/// # Errors
+/// [`Error::Invalid`] with what it holds.
+pub fn check_length(wave: &[f32], seconds: f64) -> Result<()> {
+    if wave.len() >= WINDOW {
+        return Ok(());
+    }
+    let milliseconds = 1e3 * seconds;
+    Err(Error::invalid(format!(
+        "holds {milliseconds:.1} ms of audio, too little for one frame of 25 ms; leave it out, or give a longer clip"
+    )))
 }
 
 #[cfg(test)]

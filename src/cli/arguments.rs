@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::audio::Channel;
-use crate::profile::Mode;
+use crate::profile::Workload;
+use crate::recipe::MixerKind;
 
 /// Speech encoders on any GPU: pre-train, fine-tune, score, transcribe.
 #[derive(Debug, Parser)]
@@ -103,6 +105,9 @@ pub(super) struct Training {
     /// Goes on with other training data than the run was begun with
     #[arg(long, requires = "resume")]
     pub other_data: bool,
+    /// The channel to hear of files with several, over the data's own
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
     /// Makes a bad file an error
     #[arg(long)]
     pub strict: bool,
@@ -265,7 +270,7 @@ pub(super) struct Profile {
     pub recipe: Option<PathBuf>,
     /// Mixers, each in every layer [default: the recipe's own, or those of the paper's figure]
     #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
-    pub mixers: Vec<String>,
+    pub mixers: Vec<MixerKind>,
     /// Seconds of every utterance
     #[arg(long, value_delimiter = ',', default_value = "10,20,40,60,80", value_name = "S,S,…")]
     #[arg(value_parser = length)]
@@ -274,8 +279,8 @@ pub(super) struct Profile {
     #[arg(long, default_value = "1", value_name = "N", value_parser = count)]
     pub batch: usize,
     /// What a run computes
-    #[arg(long, value_enum, default_value_t = Mode::Infer)]
-    pub mode: Mode,
+    #[arg(long, value_enum, default_value_t = Workload::Infer)]
+    pub mode: Workload,
     /// Folder for profile.csv, profile.json and profile.svg
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -291,6 +296,16 @@ pub(super) struct Profile {
     /// Time by kernel, with operations and bytes a second
     #[arg(long, conflicts_with = "dry_run")]
     pub kernels: bool,
+    /// Models the time on this card: h100, rtx4090, rx7900xtx, arc-b580, m4-max, or a TOML file. With --dry-run plans for
+    /// it, without an adapter; without, shows measured kernels beside it
+    #[arg(long, value_name = "NAME|FILE")]
+    pub gpu: Option<String>,
+    /// Models a training step of so many ranks, each with such a card and batch
+    #[arg(long, requires = "gpu", requires = "link", value_name = "N", value_parser = count)]
+    pub ranks: Option<usize>,
+    /// What joins the ranks, in 10⁹ bytes a second
+    #[arg(long, requires = "ranks", value_name = "GBPS", value_parser = link)]
+    pub link: Option<f64>,
     /// Writes every dispatch and what it binds to stderr
     #[arg(long, requires = "dry_run")]
     pub plan: bool,
@@ -357,6 +372,9 @@ pub(super) struct DataCheck {
     /// Manifests, folders or archives
     #[arg(required = true, value_name = "SRC")]
     pub sources: Vec<PathBuf>,
+    /// The channel to hear of files with several, over the data's own
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
     /// Prints one JSON document
     #[arg(long)]
     pub json: bool,
@@ -376,6 +394,9 @@ pub(super) struct DataConvert {
     /// Folder for manifest.jsonl and audio/; what an earlier run has written there is kept
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// The channel to hear of files with several, over the data's own
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
     /// Prints one JSON document
     #[arg(long)]
     pub json: bool,
@@ -395,6 +416,15 @@ fn count(text: &str) -> Result<usize, String> {
 /// Seconds.
 fn length(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|s| (0.1..=86_400.0).contains(s)).ok_or("give seconds from 0.1 to 86400".into())
+}
+
+/// Bytes a second, in 10⁹.
+fn link(text: &str) -> Result<f64, String> {
+    let range = 0.001..=1e6;
+    text.parse()
+        .ok()
+        .filter(|rate| range.contains(rate))
+        .ok_or("give 10⁹ bytes a second from 0.001 to 1000000".into())
 }
 
 impl Global {
@@ -530,4 +560,22 @@ pub(super) struct LmInfo {
 /// A number that is none of infinity and NaN.
 fn number(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or("give a number".into())
+}
+
+impl ValueEnum for Workload {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Infer => "Forward of front-end and encoder in inference mode",
+            Self::Forward => {
+                "Forward of the BEST-RQ loss in training mode; nothing is kept for a backward pass"
+            }
+            Self::Train => "Forward and backward of the BEST-RQ loss",
+            Self::Finetune => "Forward and backward of the CTC loss",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
 }

@@ -3,7 +3,8 @@
 use super::arguments::{Convert, Global, TensorType};
 use super::output::{print, table, thousands};
 use super::train::command_line;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::files::{is_file, read_text, unreadable};
 use crate::models::{SavedModel, within};
 use crate::weights::Precision;
 
@@ -19,8 +20,7 @@ pub(super) fn run(command: &Convert, global: &Global) -> Result<()> {
         TensorType::F32 => (Precision::F32, "f32"),
     };
     let card = match folder.join("README.md") {
-        path if path.is_file() => std::fs::read_to_string(&path)
-            .map_err(|e| Error::file(&path, format!("cannot be read ({e}); mend or remove it")))?,
+        path if is_file(&path)? => read_text(&path)?,
         _ => "# polymix model\n".to_owned(),
     };
     let note = format!("Tensors in {name}, written by `{}`.", command_line());
@@ -28,8 +28,7 @@ pub(super) fn run(command: &Convert, global: &Global) -> Result<()> {
     let tensors = folder.join("model.safetensors");
     within(&tensors, saved.save(out, precision, &card))?;
     let bytes = |path: &std::path::Path| {
-        let length = std::fs::metadata(path).map(|file| file.len() as usize);
-        length.map_err(|e| Error::file(path, format!("cannot be read ({e})")))
+        std::fs::metadata(path).map(|file| file.len() as usize).map_err(|error| unreadable(path, &error))
     };
     print(table(&[
         ["model".to_owned(), out.display().to_string()],

@@ -41,7 +41,8 @@ fn told<T>(what: &str, total: usize, global: &Global, work: impl FnOnce(&(dyn Fn
 
 fn check(command: &DataCheck, global: &Global) -> Result<()> {
     global.note_without_recipe("data check");
-    let (corpus, broken) = Corpus::survey(&command.sources)?;
+    let (mut corpus, broken) = Corpus::survey(&command.sources)?;
+    corpus.choose_channel(command.channel);
     let report =
         told("reading", corpus.utterances.len(), global, |heard| check::check(&corpus, &broken, heard));
     if let Some(path) = &command.svg {
@@ -65,7 +66,8 @@ fn check(command: &DataCheck, global: &Global) -> Result<()> {
 
 fn convert(command: &DataConvert, global: &Global) -> Result<()> {
     global.note_without_recipe("data convert");
-    let corpus = Corpus::load(&command.sources)?;
+    let mut corpus = Corpus::load(&command.sources)?;
+    corpus.choose_channel(command.channel);
     let converted = told("converting", corpus.utterances.len(), global, |heard| {
         convert::convert(&corpus, &command.sources, &command.out, command.strict, heard)
     })?;

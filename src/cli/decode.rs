@@ -13,6 +13,7 @@ use super::output::{note, print, print_json};
 use crate::decode::lm::LanguageModel;
 use crate::decode::{Alphabet, Decoder, Emissions, HotWords, Hypothesis, Kind, Resources, Settings};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// One tensor of what `--json` prints.
 #[derive(Debug, Serialize)]
@@ -47,7 +48,7 @@ pub(super) fn run(command: &Decode, global: &Global) -> Result<()> {
     }
     let resources = decoding.resources(&settings)?;
     let decoder = Decoder::new(alphabet, settings, &resources)?;
-    let file = std::fs::read(&command.emissions).map_err(|e| cannot_read(&command.emissions, &e))?;
+    let file = files::read(&command.emissions)?;
     let tensors = tensors(&command.emissions, &file, decoder.alphabet().len(), global)?;
     let found = on_all_cores(&tensors, |(name, values)| -> Result<Vec<Hypothesis>> {
         let emissions = Emissions::dense(values, decoder.alphabet().len(), decoder.token_prune());
@@ -171,14 +172,9 @@ impl Decoding {
     }
 }
 
-fn cannot_read(path: &Path, error: &std::io::Error) -> Error {
-    Error::file(path, format!("cannot be read ({error})"))
-}
-
 /// The text of a file.
 fn text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|e| cannot_read(path, &e))?;
-    String::from_utf8(bytes).map_err(|_| Error::file(path, "is no UTF-8 text; save it as UTF-8"))
+    String::from_utf8(files::read(path)?).map_err(|_| Error::file(path, "is no UTF-8 text; save it as UTF-8"))
 }
 
 fn within<T>(path: &Path, result: Result<T>) -> Result<T> {

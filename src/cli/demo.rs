@@ -13,7 +13,7 @@ use super::progress::Reporter;
 use super::train::{command_line, stop_on_interrupt};
 use crate::data::{Corpus, LeftOut};
 use crate::error::{Error, Result};
-use crate::files::{make_folder, remove_file, remove_folder, write_whole};
+use crate::files::{entries, make_folder, remove_file, remove_folder, write_whole};
 use crate::models::SavedModel;
 use crate::recipe::Recipe;
 use crate::train::{self, Progress, Request};
@@ -73,6 +73,7 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
         init: init.map(Path::to_path_buf),
         resume: false,
         other_data: false,
+        channel: None,
         limit_steps: global.limit_steps,
         strict: true,
     };
@@ -157,10 +158,8 @@ fn corpus_folder() -> Result<PathBuf> {
 
 /// Makes room for new runs; only what the demo itself has made goes.
 fn clear(out: &Path) -> Result<()> {
-    let failed =
-        |error: std::io::Error| Error::file(out, format!("cannot be prepared ({error}); give another --out"));
     make_folder(out)?;
-    let empty = std::fs::read_dir(out).map_err(failed)?.next().is_none();
+    let empty = entries(out)?.is_empty();
     if !empty && !out.join(MARKER).is_file() {
         return Err(Error::file(out, "holds something else than a former demo; give another --out"));
     }

@@ -10,7 +10,7 @@ use super::sources::{Ahead, about, gather, stems};
 use super::train::stop_on_interrupt;
 use crate::error::{Error, Result};
 use crate::models::{Extractor, SavedModel};
-use crate::recipe::Padding;
+use crate::recipe::PaddedFrames;
 use crate::train::{Progress, interrupted};
 use crate::weights::TensorWriter;
 
@@ -26,8 +26,8 @@ pub(super) fn run(command: &Encode, global: &Global) -> Result<()> {
     }
     let device = Device::open(global)?;
     let padding = command.padding.map(|padding| match padding {
-        PaddingForm::Masked => Padding::Masked,
-        PaddingForm::Reference => Padding::Reference,
+        PaddingForm::Masked => PaddedFrames::Masked,
+        PaddingForm::Reference => PaddedFrames::Reference,
     });
     let mut extractor = Extractor::new(device.gpu.clone(), model, padding)?;
     let stems = stems(&utterances);

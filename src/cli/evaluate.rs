@@ -11,7 +11,7 @@ use super::adapter::Device;
 use super::arguments::{Decoder, Evaluate, Global};
 use super::output::{percent, print, print_json};
 use super::progress::Reporter;
-use super::sources::{Ahead, about, choose_channel};
+use super::sources::{Ahead, about};
 use crate::audio::{Place, Recording, SAMPLE_RATE};
 use crate::data::{Corpus, LeftOut, TOLERANCE_SECONDS, Utterance};
 use crate::error::{Error, Result};
@@ -79,7 +79,7 @@ pub(super) fn run(command: &Evaluate, global: &Global) -> Result<()> {
     let model = SavedModel::load(&command.model)?;
     let mut corpus = Corpus::load(&command.data)?;
     corpus.texts()?;
-    choose_channel(&mut corpus.utterances, command.channel);
+    corpus.choose_channel(command.channel);
     let device = Device::open(global)?;
     let mut recognizer = recognizer(&device, model, &command.model)?;
     let scoring = Scoring { strict: command.strict, ignore_outside: command.ignore_outside_vocabulary };

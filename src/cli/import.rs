@@ -1,11 +1,10 @@
 //! `polymix import`
 
-use std::path::Path;
-
 use super::arguments::{Global, Import, ImportSpeechbrain};
 use super::output::{print, table, thousands};
 use super::train::command_line;
 use crate::error::{Error, Result};
+use crate::files::read;
 use crate::models::speechbrain::{self, HyperParameters};
 use crate::models::{SavedModel, within};
 use crate::weights::{Precision, Weights};
@@ -33,14 +32,10 @@ fn import(command: &ImportSpeechbrain) -> Result<()> {
     let encoder = &model.config.model;
     print(table(&[
         ["encoder".to_owned(), format!("{} layers of width {}", encoder.layers, encoder.d_model)],
-        ["mixer".to_owned(), encoder.mixer.for_layer(0).to_owned()],
+        ["mixer".to_owned(), encoder.mixer.for_layer(0).to_string()],
         ["parameters".to_owned(), format!("{} trainable", thousands(count))],
         ["model".to_owned(), out.display().to_string()],
     ]))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read ({e})")))
 }
 
 /// The model's README.

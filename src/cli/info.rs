@@ -7,8 +7,9 @@ use super::arguments::{Global, Info};
 use super::output::{one_line, print, table, thousands};
 use crate::audio::{Normalization, Padding};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::models::{ModelKind, SavedModel};
-use crate::recipe::Head;
+use crate::recipe::{Head, ModelTable};
 use crate::text::Vocabulary;
 
 /// Describes a model.
@@ -51,7 +52,8 @@ pub(super) fn run(command: &Info, global: &Global) -> Result<()> {
         ),
     ]);
     rows.extend(card(&command.model)?);
-    let config = toml::to_string(&model.config.model)
+    let table_of_model = ModelTable { model: model.config.model.clone(), options: model.config.options };
+    let config = toml::to_string(&table_of_model)
         .map_err(|error| Error::invalid(format!("the configuration is no TOML: {error}")))?;
     print(format!("{}\n\n[model]\n{config}", table(&rows)))
 }
@@ -59,11 +61,11 @@ pub(super) fn run(command: &Info, global: &Global) -> Result<()> {
 /// The rows of the table in the model's card: what it was trained on, and what its score is of.
 fn card(model: &Path) -> Result<Vec<[String; 2]>> {
     let path = SavedModel::folder(model)?.join("README.md");
-    let text = match std::fs::read(&path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::file(&path, format!("cannot be read ({error}); mend or remove it"))),
-    };
+    if !files::is_file(&path)? {
+        return Ok(Vec::new());
+    }
+    let bytes = files::read(&path)?;
+    let text = String::from_utf8_lossy(&bytes);
     let cells = |line: &str| {
         let (key, value) = line.trim().strip_prefix('|')?.strip_suffix('|')?.split_once('|')?;
         let (key, value) = (one_line(key), one_line(value));

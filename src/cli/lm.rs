@@ -8,6 +8,7 @@ use super::arguments::{Global, Lm, LmBuild, LmInfo, LmTrain};
 use super::output::{note, print, print_json, table, thousands};
 use crate::decode::lm::{Counts, LanguageModel, Trained};
 use crate::error::{Error, Result};
+use crate::files::unreadable;
 
 /// What `lm info --json` prints.
 #[derive(Debug, Serialize)]
@@ -35,7 +36,7 @@ pub(super) fn run(command: &Lm, global: &Global) -> Result<()> {
                 counts.add_file(path)?;
             }
             let Trained { model, notes } = counts.train()?;
-            notes.iter().for_each(note);
+            notes.iter().filter(|_| !global.quiet).for_each(note);
             model.save(out)?;
             described(out)
         }
@@ -56,8 +57,7 @@ impl Info {
     fn of(path: &Path) -> Result<Self> {
         let model = LanguageModel::open(path)?;
         model.verify().map_err(|error| Error::file(path, error.to_string()))?;
-        let bytes =
-            std::fs::metadata(path).map_err(|e| Error::file(path, format!("cannot be read ({e})")))?;
+        let bytes = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
         let ngrams = model.counts();
         let bytes_per_ngram = bytes.len() as f64 / ngrams.iter().sum::<u64>() as f64;
         Ok(Self {

@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use web_time::Instant;
-
 use super::output::Failures;
-use crate::audio::{Audio, Channel, Place, Recording, SAMPLE_RATE};
-use crate::data::{Corpus, Utterance};
+use crate::audio::{Audio, Channel, Place, Recording, check_length};
+use crate::data::{Corpus, Utterance, is_list_name};
 use crate::error::{Error, Result};
 use crate::train::interrupted;
 
@@ -18,8 +16,6 @@ const GROUP: usize = 16;
 /// Recordings that wait to be heard, and their samples (64 MiB), unless the next one alone has more.
 const MOST_AHEAD: usize = 2 * GROUP;
 const MOST_SAMPLES: usize = 1 << 24;
-/// Samples of the shortest recording: the window (25 ms) of one frame.
-const SHORTEST: usize = SAMPLE_RATE as usize / 40;
 /// How often someone who waits looks whether to stop.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -36,6 +32,7 @@ pub(super) fn gather(
 ) -> Result<Vec<Utterance>> {
     let mut utterances = Vec::new();
     // Lists beside each other may belong together.
+    let is_list = |source: &Path| is_list_name(source) || source.is_dir();
     for sources in sources.chunk_by(|a, b| is_list(a) && is_list(b)) {
         let source = &sources[0];
         let found = if is_list(source) {
@@ -54,25 +51,9 @@ pub(super) fn gather(
             Err(error) => failures.add(error)?,
         }
     }
-    choose_channel(&mut utterances, channel);
-    Ok(utterances)
-}
-
-/// Takes `channel` of every recording, if one is given.
-pub(super) fn choose_channel(utterances: &mut [Utterance], channel: Option<Channel>) {
-    if let Some(channel) = channel {
-        utterances.iter_mut().for_each(|utterance| utterance.audio.channel = channel);
-    }
-}
-
-/// Whether the source is a folder, or named as a list of recordings.
-fn is_list(source: &Path) -> bool {
-    let extension = source.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    let named = matches!(
-        extension.as_deref(),
-        Some("jsonl" | "ndjson" | "json" | "csv" | "tsv" | "gz" | "tar" | "tgz" | "parquet")
-    );
-    named || source.is_dir()
+    let mut corpus = Corpus { utterances };
+    corpus.choose_channel(channel);
+    Ok(corpus.utterances)
 }
 
 /// A recording that is a source itself.
@@ -174,30 +155,14 @@ impl Shared {
 }
 
 fn read(recording: &Recording) -> Result<Audio> {
-    let begun = Instant::now();
     let work = || {
         let audio = recording.read()?;
-        if audio.samples.len() < SHORTEST {
-            let milliseconds = audio.seconds() * 1e3;
-            let message =
-                format!("holds {milliseconds} ms of audio, too little for one frame of 25 ms; leave it out");
-            return Err(Error::file(recording.to_string(), message));
-        }
+        check_length(&audio.samples, audio.seconds())?;
         Ok(audio)
     };
     // A thread that ends without its recording would be waited for.
-    let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(Error::file(recording.to_string(), "cannot be decoded; please report it")));
-    if let Ok(audio) = &read {
-        tracing::debug!(
-            "read {recording}: {:.2} s, channels: {}, {} Hz, in {:.1} ms",
-            audio.seconds(),
-            audio.channels,
-            audio.source_rate,
-            begun.elapsed().as_secs_f64() * 1e3
-        );
-    }
-    read
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::file(recording.to_string(), "cannot be decoded; please report it")))
 }
 
 impl Ahead {

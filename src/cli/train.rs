@@ -33,6 +33,7 @@ fn request(training: &Training, global: &Global) -> Result<Request> {
         init: None,
         resume: training.resume,
         other_data: training.other_data,
+        channel: training.channel,
         limit_steps: global.limit_steps,
         strict: training.strict,
     })

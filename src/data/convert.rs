@@ -14,7 +14,7 @@ use super::number::number;
 use super::{Corpus, LeftOut, Utterance, parallel};
 use crate::audio::{Recording, SAMPLE_RATE};
 use crate::error::{Error, Result};
-use crate::files::{clean, write_whole};
+use crate::files::{about, clean, entries, is_file, read, write_whole};
 
 const MANIFEST: &str = "manifest.jsonl";
 const AUDIO: &str = "audio";
@@ -153,13 +153,9 @@ pub fn convert<P: AsRef<Path>>(
 
 /// Makes the folder ready, or refuses one that is not a conversion of the same sources.
 fn claim(folder: &Path, mark: &Mark) -> Result<()> {
-    let failed = |error: std::io::Error| {
-        Error::file(folder, format!("cannot be made or read ({error}); give another --out"))
-    };
     let path = folder.join(MARK);
-    if path.is_file() {
-        let text = std::fs::read_to_string(&path).map_err(failed)?;
-        let of: Option<Mark> = serde_json::from_str(&text).ok();
+    if is_file(&path)? {
+        let of: Option<Mark> = serde_json::from_slice(&read(&path)?).ok();
         return match of {
             Some(of) if of == *mark => Ok(()),
             Some(of) => {
@@ -171,11 +167,14 @@ fn claim(folder: &Path, mark: &Mark) -> Result<()> {
             }
         };
     }
+    let held = match about(folder)? {
+        None => Vec::new(),
+        Some(there) if there.is_dir() => entries(folder)?,
+        Some(_) => return Err(Error::file(folder, "is no folder; give another --out")),
+    };
     clean(&path)?;
-    let mut entries = folder.exists().then(|| std::fs::read_dir(folder)).transpose().map_err(failed)?;
-    if let Some(entry) = entries.as_mut().and_then(Iterator::next) {
-        let name = entry.map_err(failed)?.file_name();
-        let name = name.to_string_lossy();
+    if let Some(entry) = held.first() {
+        let name = entry.file_name().unwrap_or_default().to_string_lossy();
         return Err(Error::file(
             folder,
             format!("holds {name}, which is of no conversion; give another --out"),

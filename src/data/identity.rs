@@ -34,6 +34,11 @@ impl Identity {
         let recordings = corpus.utterances.len();
         Self { recordings, seconds: (sum * 1e3).round() / 1e3, audio: audio.0, texts: texts.0 }
     }
+
+    /// Whether these are as many recordings with the same texts, whatever of their audio can be read.
+    pub fn lists(&self, other: &Self) -> bool {
+        (self.recordings, self.texts) == (other.recordings, other.texts)
+    }
 }
 
 /// The name of a recording without its folder.

@@ -110,6 +110,11 @@ impl Exclusions {
         self.list.is_empty()
     }
 
+    /// How many there are of a kind.
+    pub fn count(&self, why: Why) -> usize {
+        self.list.iter().filter(|(kind, _)| *kind == why).count()
+    }
+
     /// How many there are of each kind.
     pub fn counts(&self) -> BTreeMap<Why, usize> {
         let mut counts = BTreeMap::new();

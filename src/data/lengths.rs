@@ -1,5 +1,7 @@
 //! How long recordings are: the files' own word where their header gives it, else their manifest's.
 
+use web_time::Instant;
+
 use super::left_out::LeftOut;
 use super::manifest::{Corpus, Utterance};
 use crate::audio::Recording;
@@ -49,6 +51,7 @@ impl Lengths {
         strict: bool,
         progress: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
+        let begun = Instant::now();
         // Opening a file is waiting, not work.
         let threads = 2 * std::thread::available_parallelism().map_or(1, usize::from);
         let (mut lengths, total) = (Self::default(), corpus.utterances.len());
@@ -66,6 +69,11 @@ impl Lengths {
             }
             progress(lengths.list.len(), total)?;
         }
+        tracing::debug!(
+            "lengths of {total} recordings, {} by their files, in {:.1} ms",
+            lengths.list.iter().filter(|length| length.as_ref().is_ok_and(|length| length.own)).count(),
+            begun.elapsed().as_secs_f64() * 1e3
+        );
         for (utterance, length) in corpus.utterances.iter().zip(&lengths.list) {
             match (length, utterance.duration) {
                 (Err(error), _) if strict => return Err(error.clone()),

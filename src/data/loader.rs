@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use web_time::Instant;
+
 use super::cache::FeatureCache;
 use super::examples::{Example, Examples, Heard, Refused};
 use super::left_out::{Exclusions, LeftOut, Why};
@@ -209,6 +211,7 @@ impl Loader {
         for _ in 0..=2 * self.batches_per_epoch {
             let worker = self.turn % self.queues.len();
             self.turn += 1;
+            let begun = Instant::now();
             match self.queues[worker].recv() {
                 Ok(Err(error)) => return Some(Err(error)),
                 Ok(Ok(prepared)) => {
@@ -217,6 +220,14 @@ impl Loader {
                     }
                     self.differing.extend(prepared.differing);
                     if let Some(batch) = prepared.batch {
+                        tracing::debug!(
+                            "batch {} of epoch {}: {} × {} frames, waited for {:.1} ms",
+                            batch.index.batch,
+                            batch.index.epoch,
+                            batch.utterances,
+                            batch.frames,
+                            begun.elapsed().as_secs_f64() * 1e3
+                        );
                         return Some(Ok(batch));
                     }
                 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::sources::{self, Found};
-use crate::audio::Recording;
+use crate::audio::{Channel, Recording};
 use crate::error::{Error, Result};
 
 /// One recording.
@@ -77,6 +77,13 @@ impl Corpus {
         sources::load(&sources, &mut found)?;
         found.notes.iter().for_each(|note| tracing::warn!("{note}"));
         Ok((Self { utterances: found.utterances }, found.broken))
+    }
+
+    /// Takes `channel` of every recording, over what the sources say, if one is given.
+    pub fn choose_channel(&mut self, channel: Option<Channel>) {
+        if let Some(channel) = channel {
+            self.utterances.iter_mut().for_each(|utterance| utterance.audio.channel = channel);
+        }
     }
 
     /// The transcripts, in order.

@@ -29,4 +29,5 @@ pub use loader::{Batch, Loader, LoaderConfig};
 pub use manifest::{Corpus, Utterance};
 use parallel::parallel;
 pub use sampler::{BatchIndex, BatchSize, BucketConfig, Order, PlannedBatch, Sampler};
+pub(crate) use sources::is_list_name;
 pub use statistics::statistics;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use web_time::Instant;
+
 use super::examples::{Examples, Refused};
 use super::left_out::Exclusions;
 use super::manifest::Corpus;
@@ -27,7 +29,7 @@ pub fn statistics(
 ) -> Result<Stats> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(BLOCK);
     let mut total = Accumulator::default();
-    let count = examples.list.len();
+    let (count, begun) = (examples.list.len(), Instant::now());
     for block in (0..count).step_by(BLOCK) {
         let end = (block + BLOCK).min(count);
         let per_thread = (end - block).div_ceil(threads);
@@ -53,6 +55,7 @@ pub fn statistics(
         }
         progress(end, count)?;
     }
+    tracing::debug!("statistics of {count} examples in {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
     total.stats().ok_or_else(|| {
         Error::invalid("no audio file can be read, so there are no statistics; check the data")
     })

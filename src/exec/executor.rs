@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::plan::{Place, Plan, Port, Region};
+use super::dispatch::{Place, Region};
+use super::plan::{Plan, Port};
 use super::store::Store;
 use crate::error::{Error, Result};
 use crate::gpu::{BindGroup, Buffer, Gpu, Launch, Pipeline};
@@ -71,7 +72,7 @@ pub struct KernelTime {
     pub milliseconds: f64,
     /// Operations of their products, as [`Plan::flops`].
     pub flops: u64,
-    /// Bytes that they bind, as [`super::Step::bytes`].
+    /// Bytes that they bind, as [`super::Dispatch::bytes`].
     pub bytes: u64,
 }
 
@@ -131,15 +132,13 @@ impl Executor {
                 return Err(Error::invalid(message));
             }
         }
-        let variants: Vec<_> = plan.steps.iter().map(|step| (step.kernel, &step.overrides[..])).collect();
+        let variants: Vec<_> = plan.dispatches.iter().map(|one| (one.kernel, &one.overrides[..])).collect();
         let pipelines = self.gpu.pipelines(&variants).await?;
-        let uniforms = self.gpu.uniform("parameters", plan.uniforms.len() as u64)?;
+        let uniforms = self.gpu.uniform("parameters", plan.uniform_bytes())?;
         self.gpu.write(&uniforms, 0, &plan.uniforms)?;
 
-        let mut by_size: Vec<usize> = (0..plan.slots.len()).collect();
-        by_size.sort_by_key(|&slot| std::cmp::Reverse(plan.slots[slot]));
         let mut ranks = vec![0; plan.slots.len()];
-        for (rank, &slot) in by_size.iter().enumerate() {
+        for (rank, slot) in plan.slots_by_size().into_iter().enumerate() {
             ranks[slot] = rank;
             self.grow(rank, plan.slots[slot] + if self.fenced { FENCE } else { 0 })?;
         }
@@ -174,10 +173,10 @@ impl Executor {
         if loaded.generation == self.generation && !loaded.bind_groups.is_empty() {
             return Ok(());
         }
-        let mut groups = Vec::with_capacity(loaded.plan.steps.len());
-        for (step, pipeline) in loaded.plan.steps.iter().zip(&loaded.pipelines) {
-            let mut storage = Vec::with_capacity(step.bindings.len());
-            for region in &step.bindings {
+        let mut groups = Vec::with_capacity(loaded.plan.dispatches.len());
+        for (dispatch, pipeline) in loaded.plan.dispatches.iter().zip(&loaded.pipelines) {
+            let mut storage = Vec::with_capacity(dispatch.bindings.len());
+            for region in &dispatch.bindings {
                 let (buffer, offset) = self.buffer(loaded, region)?;
                 storage.push((buffer, offset, region.bytes));
             }
@@ -234,14 +233,14 @@ impl Executor {
         let all: Vec<Launch<'_>> = launches(loaded).collect();
         let mut kernels: BTreeMap<&'static str, KernelTime> = BTreeMap::new();
         for timing in self.gpu.time(&all).await? {
-            let step = &loaded.plan.steps[timing.launch];
-            let kernel = step.kernel.name;
+            let dispatch = &loaded.plan.dispatches[timing.launch];
+            let kernel = dispatch.kernel.name;
             let none = KernelTime { kernel, dispatches: 0, milliseconds: 0.0, flops: 0, bytes: 0 };
             let sum = kernels.entry(kernel).or_insert(none);
             sum.dispatches += 1;
             sum.milliseconds += timing.nanoseconds * 1e-6;
-            sum.flops += step.flops;
-            sum.bytes += step.bytes();
+            sum.flops += dispatch.flops;
+            sum.bytes += dispatch.bytes();
         }
         let mut times: Vec<KernelTime> = kernels.into_values().collect();
         times.sort_by(|a, b| b.milliseconds.total_cmp(&a.milliseconds));
@@ -296,11 +295,11 @@ impl Executor {
 
 fn launches(loaded: &Loaded) -> impl Iterator<Item = Launch<'_>> {
     let compiled = loaded.pipelines.iter().zip(&loaded.bind_groups);
-    loaded.plan.steps.iter().zip(compiled).map(|(step, (pipeline, bind_group))| Launch {
+    loaded.plan.dispatches.iter().zip(compiled).map(|(dispatch, (pipeline, bind_group))| Launch {
         pipeline,
         bind_group,
-        params: step.params,
-        groups: step.groups,
-        work: step.work,
+        params: dispatch.params,
+        groups: dispatch.groups,
+        work: dispatch.work,
     })
 }

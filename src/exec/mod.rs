@@ -1,21 +1,25 @@
 //! Plans and the two executors: dispatches, buffer assignment and one uniform blob, as plain data.
 
+mod compile;
+mod dispatch;
 mod executor;
-mod fuse;
+mod in_place;
 mod memory;
+mod options;
+mod passes;
 mod plan;
-#[cfg(feature = "autograd")]
-mod recompute;
 mod recorder;
 #[cfg(feature = "autograd")]
 pub mod reference;
-#[cfg(feature = "autograd")]
-mod saved;
+mod session;
 mod store;
 mod variant;
 
+pub use dispatch::{Dispatch, Place, Region};
 pub use executor::{Executor, KernelTime, Loaded};
-pub use plan::{Place, Plan, Region, Step};
+pub use options::{Compute, PlanOptions, Recompute, SavedActivations};
+pub use plan::Plan;
 pub use recorder::{Memory, Operand, Recorder};
-pub use store::{Entry, Store};
-pub use variant::{Choice, Constants, Work};
+pub use session::Session;
+pub use store::{Entry, Store, arena_bytes, arena_elements};
+pub use variant::{Choice, Constants, Unmet, Work};

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use super::variant::{Choice, Constants, Facts, Unmet, Work};
+use super::dispatch::Dispatch;
+use super::variant::{Choice, Constants, Facts, Work};
 use crate::error::{Error, Result};
 use crate::gpu::Capabilities;
 use crate::graph::ValueId;
-use crate::shader::{InPlace, Kernel, Variant};
+use crate::shader::{InPlace, Variant};
 use crate::shape::{DType, Shape, Spec};
 
 /// The override constant that [`Recorder::dispatch`] sets.
@@ -73,40 +74,19 @@ impl Operand {
     }
 }
 
-/// One dispatch as plain data.
-#[derive(Debug, Clone)]
-pub(super) struct Dispatch {
-    pub kernel: &'static Kernel,
-    /// Why it is no better variant.
-    pub unmet: Vec<Unmet>,
-    pub overrides: Vec<(&'static str, f64)>,
-    pub params: Vec<u8>,
-    pub bindings: Vec<Operand>,
-    pub groups: [u32; 3],
-    /// Estimated operations.
-    pub operations: f64,
-    /// Operations of its products.
-    pub flops: u64,
-}
-
-impl Dispatch {
-    /// Estimated operations, those of its products among them.
-    pub fn operations(&self) -> f64 {
-        self.operations.max(self.flops as f64)
-    }
-}
-
 /// Collects the dispatches of one operation.
 #[derive(Debug)]
 pub struct Recorder<'a> {
     capabilities: &'a Capabilities,
-    pub(super) dispatches: Vec<Dispatch>,
+    pub(super) dispatches: Vec<Dispatch<Operand>>,
     pub(super) scratch: Vec<u64>,
+    /// The parameters of all dispatches of the plan so far.
+    pub(super) uniforms: Vec<u8>,
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(capabilities: &'a Capabilities) -> Self {
-        Self { capabilities, dispatches: Vec::new(), scratch: Vec::new() }
+    pub(super) fn new(capabilities: &'a Capabilities, uniforms: Vec<u8>) -> Self {
+        Self { capabilities, dispatches: Vec::new(), scratch: Vec::new(), uniforms }
     }
 
     /// What the device can do.
@@ -263,14 +243,19 @@ impl<'a> Recorder<'a> {
         if let Some(memory) = of(true).find(|written| of(false).any(|read| read == *written)) {
             return refuse(format!("reads and writes {memory:?} in one dispatch"));
         }
+        let start = self.uniforms.len() as u32;
+        self.uniforms.extend(params);
+        let aligned = self.uniforms.len().next_multiple_of(limits.uniform_alignment as usize);
+        self.uniforms.resize(aligned, 0);
         self.dispatches.push(Dispatch {
             kernel,
             unmet: choice.unmet,
             overrides,
-            params: params.to_vec(),
             bindings: bindings.into_iter().cloned().collect(),
+            params: start,
             groups,
-            operations: 0.0,
+            path: String::new(),
+            work: 0.0,
             flops: 0,
         });
         Ok(())
@@ -280,7 +265,7 @@ impl<'a> Recorder<'a> {
     /// work by themselves; this is for dispatches that do more.
     pub fn work(&mut self, operations: f64) {
         if let Some(dispatch) = self.dispatches.last_mut() {
-            dispatch.operations += operations;
+            dispatch.work += operations;
         }
     }
 

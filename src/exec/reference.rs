@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ndarray::{Array1, IxDyn};
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Source, Tensor, ValueId};
+use crate::graph::{Graph, Tensor, ValueId, ValueSource};
 use crate::ops::Array;
 
 /// Values by the name of their input or store entry.
@@ -23,7 +23,7 @@ pub fn run(graph: &Graph, bindings: &mut Bindings, outputs: &[&Tensor]) -> Resul
     let in_place = |node: &crate::graph::Node, output: usize| {
         let input = node.op.alias(output)?.operand();
         match &values[node.inputs[input]].source {
-            Source::Stored(name) => Some(name.clone()),
+            ValueSource::Stored(name) => Some(name.clone()),
             _ => None,
         }
     };
@@ -37,14 +37,14 @@ pub fn run(graph: &Graph, bindings: &mut Bindings, outputs: &[&Tensor]) -> Resul
     for (id, value) in values.iter().enumerate().filter(|(id, _)| wanted[*id]) {
         let shape = IxDyn(value.spec.shape.dims());
         let (name, array) = match &value.source {
-            Source::Input(name) | Source::Stored(name) => {
+            ValueSource::Input(name) | ValueSource::Stored(name) => {
                 let array = bindings.get(name);
                 (name, array.ok_or_else(|| Error::invalid(format!("{name} has no value")))?.clone())
             }
-            Source::Constant(name, elements) => {
+            ValueSource::Constant(name, elements) => {
                 (name, Array1::from_iter(elements.iter().map(|&x| f64::from(x))).into_dyn())
             }
-            Source::Node => continue,
+            ValueSource::Node => continue,
         };
         let array = array.into_shape_with_order(shape);
         let array =

@@ -27,7 +27,17 @@ pub struct Store {
 }
 
 /// Every entry of an arena starts at a multiple of this many elements, as bindings must.
-pub const ARENA_ALIGNMENT: usize = 64;
+const ARENA_ALIGNMENT: usize = 64;
+
+/// Elements that an entry of `elements` elements takes of an arena, the gap behind it included.
+pub fn arena_elements(elements: usize) -> usize {
+    elements.next_multiple_of(ARENA_ALIGNMENT)
+}
+
+/// Bytes that an entry takes of an arena, the gap behind it included.
+pub fn arena_bytes(spec: &Spec) -> u64 {
+    (arena_elements(spec.shape.elements()) * spec.dtype.bytes()) as u64
+}
 
 impl Store {
     /// A zeroed buffer that holds `parts` one after another, aligned, and is an entry `name` itself.
@@ -38,7 +48,7 @@ impl Store {
         let mut offset = 0;
         for (part, spec) in parts {
             self.insert(part, Entry { buffer: self.buffers.len(), offset, spec: spec.clone() })?;
-            offset += (spec.shape.elements().next_multiple_of(ARENA_ALIGNMENT) * spec.dtype.bytes()) as u64;
+            offset += arena_bytes(spec);
         }
         let spec = Spec::f32([offset as usize / 4]);
         if !parts.iter().any(|(part, _)| part == name) {

@@ -150,7 +150,7 @@ impl Plan {
     /// are better.
     pub fn dump_variants(&self) -> String {
         let mut lines = BTreeSet::new();
-        for step in &self.steps {
+        for step in &self.dispatches {
             let mut line = step.kernel.name.to_owned();
             for (number, (name, need)) in step.unmet.iter().enumerate() {
                 let _ = write!(line, "{} {name} needs {need}", if number == 0 { ":" } else { "," });

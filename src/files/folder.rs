@@ -145,6 +145,11 @@ pub fn remove_folder(path: &Path) -> Result<()> {
     removed().map_err(|error| kept(path, &error))
 }
 
+/// Removes a folder in which nothing is; any other stays.
+pub(crate) fn remove_if_empty(path: &Path) {
+    let _ = operation::remove_empty(path);
+}
+
 /// Removes a file, if it is there.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! How files come to be: whole or not at all.
+//! How files come to be, whole or not at all, and how they are read.
 //!
 //! Everything that is written goes through this room. A file or folder is made aside, under its name with `.polymix-partial`
 //! at the end, flushed to the disk and put in its place by one rename, so that a process that is killed at any moment
@@ -6,19 +6,26 @@
 //! removed by [`clean`].
 //!
 //! Links are followed: what they point to is written, and they stay. Devices and pipes are written through.
+//!
+//! What others have written is opened here as well, for one reason: whatever the system refuses is told with its remedy.
 
+mod claim;
 mod folder;
 mod log;
 mod operation;
 mod place;
+mod read;
 mod refusal;
 #[cfg(test)]
 mod tests;
 mod whole;
 
+pub(crate) use claim::{Claim, Owner};
+pub(crate) use folder::remove_if_empty;
 pub use folder::{NewFolder, clean, make_folder, remove_file, remove_folder, standing};
 pub use log::Log;
 #[doc(hidden)]
 pub use operation::{Fault, Operation, inject};
-pub(crate) use refusal::refused;
+pub(crate) use read::{about, entries, is_file, open, opened, read, read_text};
+pub(crate) use refusal::{not_read, refused, unreadable};
 pub use whole::{NewFile, write_whole};

@@ -150,6 +150,11 @@ pub(super) fn remove_all(path: &Path) -> io::Result<()> {
         return remove_file(path);
     }
     empty(path)?;
+    remove_empty(path)
+}
+
+/// Removes an empty folder.
+pub(super) fn remove_empty(path: &Path) -> io::Result<()> {
     ask(Operation::RemoveFolder(path))?;
     std::fs::remove_dir(path)
 }

@@ -229,3 +229,61 @@ fn open_files_are_written_through() {
     write_whole(&link, b"after").unwrap();
     assert_eq!(text(&path), "before after");
 }
+
+#[test]
+fn what_cannot_be_read_is_told_with_its_remedy() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("file"), [0xff, 0xfe]).unwrap();
+    for (name, parts) in [
+        ("absent", ["cannot be read", "correct its name"]),
+        ("gone/deep/file", ["there is no folder", "mount what holds it"]),
+        ("file/deep", ["file is no folder", "correct the path"]),
+        ("", ["it is a folder", "give a file"]),
+    ] {
+        refused_with(read(&at(name)).map(drop), &parts);
+        refused_with(read_text(&at(name)).map(drop), &parts);
+        refused_with(open(&at(name)).map(drop), &parts);
+    }
+    refused_with(read(&at("gone/deep/file")).map(drop), &["no folder", "gone)"]);
+    refused_with(read_text(&at("file")).map(drop), &["UTF-8"]);
+    refused_with(entries(&at("file")).map(drop), &["cannot be read", "correct the path"]);
+    assert!(about(&at("file/deep")).unwrap().is_none() && about(&at("absent")).unwrap().is_none());
+    assert!(is_file(&at("file")).unwrap() && !is_file(folder.path()).unwrap());
+    // What root and this system do not meet.
+    let of = |error: std::io::Error| unreadable(&at("file"), &error).to_string();
+    use std::io::ErrorKind;
+    for (kind, part) in [
+        (ErrorKind::PermissionDenied, "let this user read it"),
+        (ErrorKind::StaleNetworkFileHandle, "connect to the network's disk"),
+        (ErrorKind::NotConnected, "connect to the network's disk"),
+        (ErrorKind::UnexpectedEof, "fetch it again"),
+        (ErrorKind::Other, "fetch it again"),
+    ] {
+        assert!(of(kind.into()).contains(part), "{}", of(kind.into()));
+    }
+    #[cfg(target_os = "linux")]
+    for (number, part) in [
+        (23, "ulimit -n"),
+        (24, "ulimit -n"),
+        (5, "check the disk"),
+        (40, "mend its links"),
+        (6, "give a file"),
+    ] {
+        let message = of(std::io::Error::from_raw_os_error(number));
+        assert!(message.contains(part) && !message.contains("os error"), "{message}");
+    }
+}
+
+#[test]
+fn a_file_says_who_has_it() {
+    let folder = folder();
+    let path = folder.path().join("lock");
+    std::fs::write(&path, "what a killed process left, longer than the next").unwrap();
+    let Owner::Mine(mine) = Claim::take(&path, "1 here\n").unwrap() else { panic!("nobody has it") };
+    assert_eq!(text(&path), "1 here\n");
+    let Owner::Other(owner) = Claim::take(&path, "2 here\n").unwrap() else { panic!("it is had") };
+    assert_eq!(owner, "1 here\n");
+    drop(mine);
+    assert!(names(folder.path()).is_empty());
+}

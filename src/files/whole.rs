@@ -38,12 +38,24 @@ impl NewFile {
     /// # Errors
     /// When it is a folder or a disk, cannot be written, or another process writes it.
     pub fn create(path: &Path) -> Result<Self> {
+        Self::create_or(path, |stream| open_stream(stream).map_err(|error| refused(path, &error)))
+    }
+
+    /// As [`NewFile::create`], of a file in which places are written again: a device or pipe is refused at once.
+    ///
+    /// # Errors
+    /// As [`NewFile::create`], and when it is a device or pipe.
+    pub fn create_seekable(path: &Path) -> Result<Self> {
+        let message = "is a device or pipe, but the table at the file's beginning is written last; give the name of a file";
+        Self::create_or(path, |_| Err(Error::file(path, message)))
+    }
+
+    fn create_or(path: &Path, open_stream: impl Fn(&Path) -> Result<File>) -> Result<Self> {
         let end = match resolve(path).map_err(|error| refused(path, &error))? {
             Place::Nothing(end) | Place::File(end) => end,
             Place::Folder(_) => return Err(Error::file(path, "is a folder; give the name of a file")),
             Place::Stream(stream) => {
-                let file = open_stream(&stream).map_err(|error| refused(path, &error))?;
-                return Ok(Self { file, path: path.to_path_buf(), names: None });
+                return Ok(Self { file: open_stream(&stream)?, path: path.to_path_buf(), names: None });
             }
             Place::Other(what) => {
                 return Err(Error::file(path, format!("is {what}; give the name of a file")));
@@ -73,11 +85,6 @@ impl NewFile {
             Ok(old) if !old.permissions().readonly() => self.file.set_permissions(old.permissions()),
             _ => Ok(()),
         }
-    }
-
-    /// Whether every byte goes through to a device or pipe, where nothing can be changed later.
-    pub fn is_stream(&self) -> bool {
-        self.names.is_none()
     }
 
     /// Flushes the file to the disk and gives it its name.

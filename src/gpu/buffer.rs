@@ -17,6 +17,11 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// The size of a buffer or a binding that holds `bytes`: not empty, and with no end within four elements.
+    pub fn size_for(bytes: u64) -> u64 {
+        bytes.max(16).next_multiple_of(16)
+    }
+
     /// Its size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -54,7 +59,7 @@ impl Gpu {
     }
 
     pub(super) fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Buffer> {
-        let bytes = bytes.max(16).next_multiple_of(16);
+        let bytes = Buffer::size_for(bytes);
         if bytes > self.capabilities.max_buffer {
             return Err(Error::OutOfMemory(format!(
                 "{label} wants {bytes} bytes in one buffer, {} allows {}; use a smaller batch or a smaller model",

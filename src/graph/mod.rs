@@ -13,7 +13,6 @@ pub use scope::Scope;
 
 use crate::error::{Error, Result};
 use crate::ops::{Alias, NodeOp, Op};
-use crate::recipe::{Compute, ModelConfig, Recompute, SavedActivations};
 use crate::shape::{DType, Shape, Spec};
 
 /// Index of a value in its graph.
@@ -21,7 +20,7 @@ pub type ValueId = usize;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Source {
+pub enum ValueSource {
     /// Fed by name before every run.
     Input(String),
     /// Lives under this name in the persistent store, across runs and plans.
@@ -38,7 +37,7 @@ pub struct Value {
     /// Shape and element type.
     pub spec: Spec,
     /// Where it comes from.
-    pub source: Source,
+    pub source: ValueSource,
     /// The persistent store's name that the value is written to, if any.
     pub store: Option<String>,
 }
@@ -82,9 +81,6 @@ struct Data {
     sections: usize,
     section: Option<usize>,
     derivative: bool,
-    recompute: Recompute,
-    saved_activations: SavedActivations,
-    compute: Compute,
 }
 
 /// A graph under construction; clones share it.
@@ -97,26 +93,17 @@ impl Graph {
         Self::default()
     }
 
-    /// An empty graph for a model: how its plans compute, what they save and what they compute again.
-    pub fn of(model: &ModelConfig) -> Self {
-        let graph = Self::default();
-        graph.set_recompute(model.checkpoint);
-        graph.set_saved_activations(model.saved_activations);
-        graph.set_compute(model.compute);
-        graph
-    }
-
     fn data(&self) -> MutexGuard<'_, Data> {
         // A panic elsewhere cannot leave the vectors half-written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A scope at the root, for the layers of [`crate::nn`].
+    /// A scope at the root, for layers.
     pub fn root(&self) -> Scope {
         Scope::new(self.clone(), String::new())
     }
 
-    fn add_value(&self, spec: Spec, source: Source) -> Tensor {
+    fn add_value(&self, spec: Spec, source: ValueSource) -> Tensor {
         let mut data = self.data();
         let id = data.values.len();
         data.values.push(Value { spec: spec.clone(), source, store: None });
@@ -131,16 +118,16 @@ impl Graph {
             .data()
             .values
             .iter()
-            .position(|value| value.spec == spec && value.source == Source::Input(name.clone()));
+            .position(|value| value.spec == spec && value.source == ValueSource::Input(name.clone()));
         match found {
             Some(id) => Tensor { graph: self.clone(), id, spec },
-            None => self.add_value(spec, Source::Input(name)),
+            None => self.add_value(spec, ValueSource::Input(name)),
         }
     }
 
     /// A value that lives in the persistent store under `name`.
     pub fn stored(&self, name: impl Into<String>, spec: Spec) -> Tensor {
-        self.add_value(spec, Source::Stored(name.into()))
+        self.add_value(spec, ValueSource::Stored(name.into()))
     }
 
     /// The f32 value that `make` computes once, for all runs and plans that have a constant of this name; so
@@ -152,13 +139,13 @@ impl Graph {
         make: impl FnOnce(&Shape) -> Vec<f32>,
     ) -> Tensor {
         let spec = Spec::f32(shape);
-        let known = |value: &Value| matches!(&value.source, Source::Constant(own, _) if own == name);
+        let known = |value: &Value| matches!(&value.source, ValueSource::Constant(own, _) if own == name);
         let found = self.data().values.iter().position(|value| value.spec == spec && known(value));
         match found {
             Some(id) => Tensor { graph: self.clone(), id, spec },
             None => {
                 let elements = make(&spec.shape).into();
-                self.add_value(spec, Source::Constant(name.to_owned(), elements))
+                self.add_value(spec, ValueSource::Constant(name.to_owned(), elements))
             }
         }
     }
@@ -202,7 +189,7 @@ impl Graph {
         let mut data = self.data();
         let first = data.values.len();
         let values =
-            outputs.iter().map(|spec| Value { spec: spec.clone(), source: Source::Node, store: None });
+            outputs.iter().map(|spec| Value { spec: spec.clone(), source: ValueSource::Node, store: None });
         data.values.extend(values);
         let (path, section, derivative) = (data.path.clone(), data.section, data.derivative);
         data.nodes.push(Node {
@@ -223,7 +210,7 @@ impl Graph {
         path.clone_into(&mut self.data().path);
     }
 
-    /// Marks the nodes that `build` makes as one section, such as a layer: under [`Recompute::Layer`] what
+    /// Marks the nodes that `build` makes as one section, such as a layer: under [`Recompute::Layer`](crate::exec::Recompute::Layer) what
     /// derivatives read inside of it is computed again from the values that it takes from outside.
     pub fn section<T>(&self, build: impl FnOnce() -> T) -> T {
         let outer = {
@@ -244,36 +231,6 @@ impl Graph {
         let built = build();
         self.data().derivative = outer;
         built
-    }
-
-    /// What plans of this graph compute again for derivatives; [`Recompute::Cheap`] if nothing is set.
-    pub fn recompute(&self) -> Recompute {
-        self.data().recompute
-    }
-
-    /// Sets what plans of this graph compute again for derivatives.
-    pub fn set_recompute(&self, recompute: Recompute) {
-        self.data().recompute = recompute;
-    }
-
-    /// How plans of this graph multiply; [`Compute::F32`] if nothing is set.
-    pub fn compute(&self) -> Compute {
-        self.data().compute
-    }
-
-    /// Sets how plans of this graph multiply.
-    pub fn set_compute(&self, compute: Compute) {
-        self.data().compute = compute;
-    }
-
-    /// How plans of this graph save what derivatives read; [`SavedActivations::F32`] if nothing is set.
-    pub fn saved_activations(&self) -> SavedActivations {
-        self.data().saved_activations
-    }
-
-    /// Sets how plans of this graph save what derivatives read.
-    pub fn set_saved_activations(&self, saved: SavedActivations) {
-        self.data().saved_activations = saved;
     }
 
     /// A copy of the values and nodes, in the order in which they were made: a topological order.
@@ -362,7 +319,7 @@ impl Tensor {
         let mut data = self.graph.data();
         let roots = roots(&data.values, &data.nodes);
         let taken = (0..roots.len()).any(|id| roots[id] == roots[self.id] && data.values[id].store.is_some());
-        let made = matches!(data.values[roots[self.id]].source, Source::Node);
+        let made = matches!(data.values[roots[self.id]].source, ValueSource::Node);
         if made && !taken {
             data.values[self.id].store = Some(name.into());
             return Ok(());

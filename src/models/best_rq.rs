@@ -21,29 +21,30 @@ pub struct BestRq {
 /// What the loss reads beside features and lengths.
 #[derive(Debug, Clone)]
 pub struct MaskedBatch {
-    /// Rows of [batch·time] that are masked, u32 [capacity]; what is behind `count` is ignored.
+    /// Rows of [batch·time] that are masked, u32 `[capacity]`; what is behind `count` is ignored.
     pub selected: Tensor,
-    /// Number of masked rows, u32 [1].
+    /// Number of masked rows, u32 `[1]`.
     pub count: Tensor,
 }
 
 /// The masked loss and what is reported with it.
 #[derive(Debug, Clone)]
 pub struct PretrainLoss {
-    /// Mean cross-entropy over the masked frames, [1].
+    /// Mean cross-entropy over the masked frames, `[1]`.
     pub loss: Tensor,
-    /// Masked frames whose code is predicted, [1].
+    /// Masked frames whose code is predicted, `[1]`.
     pub correct: Tensor,
-    /// Codes of the selected rows, u32 [capacity].
+    /// Codes of the selected rows, u32 `[capacity]`.
     pub targets: Tensor,
     /// Head outputs of the selected rows, [capacity, codes].
     pub logits: Tensor,
 }
 
 impl BestRq {
-    /// The model around `encoder` for features of `bands` mel bands.
-    pub fn new(encoder: Encoder, bands: usize, config: &PretrainConfig) -> Self {
-        Self { encoder, bands, codes: config.codes, code_dim: config.code_dim }
+    /// The model around `encoder` for features of `bands` mel bands, with a codebook of `codes` codes of `code_dim`
+    /// elements.
+    pub fn new(encoder: Encoder, bands: usize, codes: usize, code_dim: usize) -> Self {
+        Self { encoder, bands, codes, code_dim }
     }
 
     /// The encoder.
@@ -51,7 +52,7 @@ impl BestRq {
         &self.encoder
     }
 
-    /// The code of every row of stacked clean features: [rows, 4·bands] → u32 [rows].
+    /// The code of every row of stacked clean features: [rows, 4·bands] → u32 `[rows]`.
     ///
     /// The quantizer is frozen: a Xavier-uniform projection and a codebook of l2-normalized rows; the code
     /// is the nearest by cosine.
@@ -98,7 +99,7 @@ impl BestRq {
         Ok(PretrainLoss { loss, correct, targets, logits })
     }
 
-    /// Replaces the frames that the input `mask` (u32 [time], 1 = masked) names by noise N(0, std²): the
+    /// Replaces the frames that the input `mask` (u32 `[time]`, 1 = masked) names by noise N(0, std²): the
     /// same positions for all rows, noise for each.
     ///
     /// # Errors
@@ -109,9 +110,9 @@ impl BestRq {
         features.apply(op, &[&mask, &ctx.rng])
     }
 
-    /// The inputs `selected` and `selected_count` for a batch of `ctx`'s shape.
-    pub fn inputs(scope: &Scope, ctx: &Context, config: &PretrainConfig) -> MaskedBatch {
-        let capacity = ctx.batch * most_masked(ctx.time * STRIDE, config);
+    /// The inputs `selected` and `selected_count`, with room for `most` masked frames of every utterance.
+    pub fn inputs(scope: &Scope, ctx: &Context, most: usize) -> MaskedBatch {
+        let capacity = ctx.batch * most;
         MaskedBatch {
             selected: scope.input("selected", Spec::u32([capacity])),
             count: scope.input("selected_count", Spec::u32([1])),

@@ -71,10 +71,10 @@ impl CtcModel {
         Ok((logits, encoded))
     }
 
-    /// Σ_b weight_b · loss_b and the number of targets that do not fit their input, each [1].
+    /// Σ_b weight_b · loss_b and the number of targets that do not fit their input, each `[1]`.
     ///
-    /// The inputs are `targets` (u32 [batch, capacity]), `target_lengths` (u32 [batch]) and `loss_weights`
-    /// (f32 [batch]: 1/(utterances · target length), 0 for an empty row).
+    /// The inputs are `targets` (u32 [batch, capacity]), `target_lengths` (u32 `[batch]`) and `loss_weights`
+    /// (f32 `[batch]`: 1/(utterances · target length), 0 for an empty row).
     ///
     /// # Errors
     /// When the shapes do not fit.

@@ -16,9 +16,9 @@ pub fn frames_after(frames: usize) -> usize {
 /// The inputs of a batch that follow from its shape and lengths.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncoderInputs {
-    /// Valid encoder frames of every row, [batch].
+    /// Valid encoder frames of every row, `[batch]`.
     pub lengths: Vec<u32>,
-    /// The encoder frames of every row, padded ones included, [batch]: what reference padding convolves.
+    /// The encoder frames of every row, padded ones included, `[batch]`: what reference padding convolves.
     pub full_lengths: Vec<u32>,
     /// 1 for a valid encoder frame, 0 for a padded one, [batch, time].
     pub valid: Vec<f32>,
@@ -59,13 +59,9 @@ pub struct Encoded {
 
 impl Encoder {
     /// The encoder of `config` for features of `bands` mel bands.
-    ///
-    /// # Errors
-    /// When a mixer is unknown.
-    pub fn new(config: &ModelConfig, bands: usize) -> Result<Self> {
-        let layers =
-            (0..config.layers).map(|index| ConformerLayer::new(config, index)).collect::<Result<_>>()?;
-        Ok(Self { config: config.clone(), frontend: Frontend::new(config, bands), layers })
+    pub fn new(config: &ModelConfig, bands: usize) -> Self {
+        let layers = (0..config.layers).map(|index| ConformerLayer::new(config, index)).collect();
+        Self { config: config.clone(), frontend: Frontend::new(config, bands), layers }
     }
 
     /// Model width d.

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::graph::{Scope, Tensor};
 use crate::nn::Context;
-use crate::recipe::{Padding, PretrainConfig};
+use crate::recipe::PaddedFrames;
 
 /// A pre-trained or CTC model on a device, of which every layer's output is read.
 pub struct Extractor {
@@ -45,7 +45,7 @@ impl Extractor {
     ///
     /// # Errors
     /// When the model does not go with the padding, or the device has no room for it.
-    pub fn new(gpu: Arc<Gpu>, saved: SavedModel, padding: Option<Padding>) -> Result<Self> {
+    pub fn new(gpu: Arc<Gpu>, saved: SavedModel, padding: Option<PaddedFrames>) -> Result<Self> {
         Self::of(&DeviceModel::new(gpu, &saved)?, padding)
     }
 
@@ -53,23 +53,22 @@ impl Extractor {
     ///
     /// # Errors
     /// When the model does not go with the padding.
-    pub fn of(placed: &DeviceModel, padding: Option<Padding>) -> Result<Self> {
+    pub fn of(placed: &DeviceModel, padding: Option<PaddedFrames>) -> Result<Self> {
         let (mut config, mut preprocessor) = (placed.config.clone(), placed.preprocessor.preprocessor());
         let model = &mut config.model;
         model.padding = padding.unwrap_or(model.padding);
         model.validate()?;
         preprocessor.padding = match model.padding {
-            Padding::Masked if preprocessor.padding.by_own_length() => preprocessor.padding,
-            Padding::Masked => AudioPadding::Masked,
-            Padding::Reference => AudioPadding::ReferencePretrain,
+            PaddedFrames::Masked if preprocessor.padding.by_own_length() => preprocessor.padding,
+            PaddedFrames::Masked => AudioPadding::Masked,
+            PaddedFrames::Reference => AudioPadding::ReferencePretrain,
         };
         let (layers, bands) = (model.layers, config.bands);
-        let encoder = Encoder::new(model, bands)?;
+        let encoder = Encoder::new(model, bands);
         let forward: Box<Forward> = match &config.kind {
             ModelKind::BestRq { codes, code_dim } => {
                 let (codes, code_dim) = (*codes, *code_dim);
-                let config = PretrainConfig { codes, code_dim, ..PretrainConfig::default() };
-                let model = BestRq::new(encoder, bands, &config);
+                let model = BestRq::new(encoder, bands, codes, code_dim);
                 Box::new(move |scope: &Scope, ctx: &Context, features: &Tensor| {
                     let encoded = model.encoder().forward(scope, ctx, features)?;
                     let logits = model.head(scope, &encoded.output)?;

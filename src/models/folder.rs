@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use web_time::Instant;
 
 use super::saved::{SavedModel, within};
 use crate::error::{Error, Result};
-use crate::files::{NewFolder, standing};
+use crate::files::{self, NewFolder, is_file, standing};
 use crate::weights::{Precision, Weights};
 
 /// The files of a MODEL folder.
@@ -15,8 +16,7 @@ const FILES: [&str; 5] =
 
 /// Reads a text file of a folder.
 fn read(folder: &Path, name: &str) -> Result<String> {
-    let path = folder.join(name);
-    std::fs::read_to_string(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e})")))
+    files::read_text(&folder.join(name))
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
@@ -30,10 +30,16 @@ impl SavedModel {
     /// When it is neither.
     pub fn folder(folder: &Path) -> Result<PathBuf> {
         let candidates = [folder, &folder.join("best"), &folder.join("last")].map(standing);
-        let found = candidates.into_iter().find(|candidate| candidate.join("config.json").is_file());
-        found.ok_or_else(|| {
-            Error::file(folder, "is neither a model (no config.json) nor a run with one; give a model folder")
-        })
+        for candidate in candidates {
+            if is_file(&candidate.join("config.json"))? {
+                return Ok(candidate);
+            }
+        }
+        let message = match files::about(folder)? {
+            None => "is not there; give a model folder, or a run with one",
+            Some(_) => "is neither a model (no config.json) nor a run with one; give a model folder",
+        };
+        Err(Error::file(folder, message))
     }
 
     /// Reads the MODEL `folder`, or the RUN's best model.
@@ -41,17 +47,24 @@ impl SavedModel {
     /// # Errors
     /// When a file is missing, damaged or does not fit the others.
     pub fn load(folder: &Path) -> Result<Self> {
+        let begun = Instant::now();
         let folder = Self::folder(folder)?;
         let config = read(&folder, "config.json")?;
         let preprocessor = read(&folder, "preprocessor_config.json")?;
-        let vocabulary = match folder.join("vocab.json").is_file() {
+        let vocabulary = match is_file(&folder.join("vocab.json"))? {
             true => Some(read(&folder, "vocab.json")?),
             false => None,
         };
         let path = folder.join("model.safetensors");
-        let bytes = std::fs::read(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e})")))?;
-        let weights = within(&path, Weights::parse(&bytes))?;
-        Self::from_files(&folder, &config, &preprocessor, vocabulary.as_deref(), weights)
+        let weights = within(&path, Weights::parse(&files::read(&path)?))?;
+        let model = Self::from_files(&folder, &config, &preprocessor, vocabulary.as_deref(), weights)?;
+        tracing::debug!(
+            "read the model {}: {} tensors in {:.1} ms",
+            folder.display(),
+            model.weights.len(),
+            begun.elapsed().as_secs_f64() * 1e3
+        );
+        Ok(model)
     }
 
     /// Checks that nothing but a model would be lost if one were saved as `folder`.
@@ -59,16 +72,15 @@ impl SavedModel {
     /// # Errors
     /// When it is a file, or a folder that holds something else.
     pub fn check_room(folder: &Path) -> Result<()> {
-        let failed =
-            |e: std::io::Error| Error::file(folder, format!("cannot be read ({e}); give another folder"));
-        if !folder.exists() {
-            return Ok(());
+        match files::about(folder)? {
+            None => return Ok(()),
+            Some(there) if !there.is_dir() => {
+                return Err(Error::file(folder, "is no folder; give another --out"));
+            }
+            Some(_) => {}
         }
-        if !folder.is_dir() {
-            return Err(Error::file(folder, "is no folder; give another --out"));
-        }
-        for entry in std::fs::read_dir(folder).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
+        for entry in files::entries(folder)? {
+            let name = entry.file_name().unwrap_or_default();
             if !FILES.iter().any(|known| name == *known) {
                 let name = name.to_string_lossy();
                 return Err(Error::file(
@@ -85,6 +97,7 @@ impl SavedModel {
     /// # Errors
     /// When a value does not fit the precision, the disk is full or the folder cannot be written.
     pub fn save(&self, folder: &Path, precision: Precision, card: &str) -> Result<()> {
+        let begun = Instant::now();
         let mut new = NewFolder::create(folder)?;
         new.write("config.json", &json(&self.config)?)?;
         new.write("preprocessor_config.json", &json(&self.preprocessor)?)?;
@@ -93,6 +106,12 @@ impl SavedModel {
             new.write("vocab.json", vocabulary.to_json().as_bytes())?;
         }
         new.write("README.md", card.as_bytes())?;
-        new.finish()
+        new.finish()?;
+        tracing::debug!(
+            "wrote the model {} in {:.1} ms",
+            folder.display(),
+            begun.elapsed().as_secs_f64() * 1e3
+        );
+        Ok(())
     }
 }

@@ -76,7 +76,7 @@ impl Recognizer {
     /// When it is no CTC model.
     pub fn of(placed: &DeviceModel) -> Result<Self> {
         let (head, vocabulary) = placed.ctc()?;
-        let encoder = Encoder::new(&placed.config.model, placed.config.bands)?;
+        let encoder = Encoder::new(&placed.config.model, placed.config.bands);
         let model = CtcModel::new(encoder, head);
         let forward = move |scope: &Scope, ctx: &Context, features: &Tensor| {
             let (logits, _) = model.forward(scope, ctx, features)?;

@@ -7,7 +7,7 @@ use web_time::Instant;
 use super::{CtcHead, EncoderInputs, ModelKind, PreprocessorConfig, SavedConfig, SavedModel, frames_after};
 use crate::audio::{PaddedBatch, Preprocessor};
 use crate::error::{Error, Result};
-use crate::exec::{Executor, Loaded, Plan, Store};
+use crate::exec::{Executor, Loaded, Plan, Store, arena_bytes};
 use crate::gpu::Gpu;
 use crate::graph::{Graph, Parameter, Scope, Tensor};
 use crate::nn::{Context, Mode};
@@ -104,7 +104,7 @@ impl Resident {
     /// # Errors
     /// When the model does not fit the device's limits.
     pub fn plan(&self, rows: usize, frames: usize) -> Result<Plan> {
-        let graph = Graph::of(&self.config.model);
+        let graph = Graph::new();
         let scope = graph.root();
         let padding = self.config.model.padding;
         let ctx = Context::new(&scope, rows, frames_after(frames), Mode::Inference, padding);
@@ -112,7 +112,7 @@ impl Resident {
         let outputs = (self.forward)(&scope, &ctx, &features)?;
         let outputs: Vec<(&str, &Tensor)> =
             outputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        Plan::compile(&graph, &outputs, self.executor.gpu().capabilities())
+        Plan::compile(&graph, &outputs, self.config.options.plan, self.executor.gpu().capabilities())
     }
 
     /// Runs the model on a batch; [`Resident::read`] reads what it computed.
@@ -129,7 +129,7 @@ impl Resident {
                 if self.plans.len() == MOST_PLANS {
                     self.plans.remove(0);
                 }
-                let (dispatches, bytes) = (plan.steps.len(), plan.peak_bytes());
+                let (dispatches, bytes) = (plan.dispatches.len(), plan.peak_bytes());
                 let loaded = self.executor.load(plan).await?;
                 tracing::debug!(
                     "compiled the plan of {} × {} frames in {:.1} ms: {dispatches} dispatches, {bytes} bytes",
@@ -203,7 +203,7 @@ fn place(gpu: &Gpu, store: &mut Store, parameters: &[Parameter]) -> Result<()> {
     let mut arenas: Vec<(Vec<(String, Spec)>, u64)> = Vec::new();
     for parameter in parameters {
         let spec = Spec::f32(parameter.shape.clone());
-        let bytes = spec.bytes().next_multiple_of(256);
+        let bytes = arena_bytes(&spec);
         match arenas.last_mut() {
             Some((parts, used)) if *used + bytes <= most => {
                 parts.push((parameter.name.clone(), spec));

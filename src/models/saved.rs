@@ -9,21 +9,44 @@ use crate::audio::{BANDS, Normalization, Padding, Preprocessor, SAMPLE_RATE};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Parameter};
 use crate::nn::{Context, Mode};
-use crate::recipe::{ModelConfig, PretrainConfig};
+use crate::recipe::{ModelConfig, ModelOptions, ModelTable};
 use crate::shape::Spec;
 use crate::text::Vocabulary;
 use crate::weights::Weights;
 
 /// `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Tables", into = "Tables")]
 pub struct SavedConfig {
     /// What stands on the encoder.
     pub kind: ModelKind,
-    /// The encoder.
+    /// The encoder's architecture.
     pub model: ModelConfig,
+    /// How the encoder was trained, and how it computes.
+    pub options: ModelOptions,
     /// Mel bands of its features.
     pub bands: usize,
+}
+
+/// A [`SavedConfig`] as the file has it: architecture and options are one table.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tables {
+    kind: ModelKind,
+    model: ModelTable,
+    bands: usize,
+}
+
+impl From<Tables> for SavedConfig {
+    fn from(Tables { kind, model: ModelTable { model, options }, bands }: Tables) -> Self {
+        Self { kind, model, options, bands }
+    }
+}
+
+impl From<SavedConfig> for Tables {
+    fn from(SavedConfig { kind, model, options, bands }: SavedConfig) -> Self {
+        Self { kind, model: ModelTable { model, options }, bands }
+    }
 }
 
 /// What stands on an encoder.
@@ -133,6 +156,7 @@ impl SavedModel {
     /// When a value is out of range, or a tensor is missing, unknown or of another shape.
     pub fn check(&self) -> Result<()> {
         self.config.model.validate()?;
+        self.config.options.validate()?;
         let parameters = self.config.parameters()?;
         for parameter in &parameters {
             let values = self.weights.values(parameter)?;
@@ -166,13 +190,11 @@ impl SavedConfig {
         let frames = 4 * super::STRIDE;
         let ctx = Context::new(&scope, 1, super::frames_after(frames), Mode::Inference, self.model.padding);
         let features = scope.input("features", Spec::f32([1, frames, self.bands]));
-        let encoder = Encoder::new(&self.model, self.bands)?;
+        let encoder = Encoder::new(&self.model, self.bands);
         match &self.kind {
             ModelKind::BestRq { codes, code_dim } => {
-                let config =
-                    PretrainConfig { codes: *codes, code_dim: *code_dim, ..PretrainConfig::default() };
-                let model = super::BestRq::new(encoder, self.bands, &config);
-                let inputs = super::BestRq::inputs(&scope, &ctx, &config);
+                let model = super::BestRq::new(encoder, self.bands, *codes, *code_dim);
+                let inputs = super::BestRq::inputs(&scope, &ctx, ctx.time);
                 model.loss(&scope, &ctx, &features, &features, &inputs)?;
             }
             ModelKind::Ctc(head) => {
@@ -189,6 +211,7 @@ impl SavedConfig {
     pub fn from_json(json: &str) -> Result<Self> {
         let config: Self = serde_json::from_str(json).map_err(|e| Error::invalid(e.to_string()))?;
         config.model.validate()?;
+        config.options.validate()?;
         if config.bands != BANDS {
             return Err(Error::invalid(format!("bands = {} is not supported; it is {BANDS}", config.bands)));
         }

@@ -64,7 +64,7 @@ impl StreamRecognizer {
             ));
         };
         let chunk = chunk.unwrap_or(trained).max(1);
-        let model = CtcModel::new(Encoder::new(&config.model, config.bands)?, head);
+        let model = CtcModel::new(Encoder::new(&config.model, config.bands), head);
         let preprocessor = placed.preprocessor.preprocessor();
         let features = FeatureStream::new(&preprocessor)?;
         let mut stream = Self {
@@ -208,7 +208,7 @@ impl StreamRecognizer {
 
     /// The plan for a chunk of `frames` encoder frames.
     fn plan(&self, frames: usize, first: bool) -> Result<Plan> {
-        let graph = Graph::of(&self.config.model);
+        let graph = Graph::new();
         let scope = graph.root();
         let ctx = Context::chunk(&scope, frames);
         let context = if first { 0 } else { STRIDE };
@@ -216,6 +216,6 @@ impl StreamRecognizer {
         let (logits, _) = self.model.forward(&scope, &ctx, &scope.input("features", features))?;
         let (ids, probabilities) = logits.reshape([frames, self.vocabulary.len()])?.argmax()?;
         let outputs = [("ids", &ids), ("probabilities", &probabilities)];
-        Plan::compile(&graph, &outputs, self.executor.gpu().capabilities())
+        Plan::compile(&graph, &outputs, self.config.options.plan, self.executor.gpu().capabilities())
     }
 }

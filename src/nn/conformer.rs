@@ -18,16 +18,13 @@ pub struct ConformerLayer {
 
 impl ConformerLayer {
     /// Layer number `index` of a model.
-    ///
-    /// # Errors
-    /// When its mixer is unknown.
-    pub fn new(config: &ModelConfig, index: usize) -> Result<Self> {
+    pub fn new(config: &ModelConfig, index: usize) -> Self {
         let activation = config.activation.into();
         let (width, initialization) = (config.d_model, config.initialization);
-        Ok(Self {
+        Self {
             width,
             feed_forward: FeedForward { width, hidden: config.ffn, activation, initialization },
-            mixer: mixer(config.mixer.for_layer(index), config)?,
+            mixer: mixer(config.mixer.for_layer(index), config),
             convolution: ConvolutionModule {
                 width,
                 kernel: config.kernel,
@@ -35,7 +32,7 @@ impl ConformerLayer {
                 activation,
                 initialization,
             },
-        })
+        }
     }
 
     /// Whether its mixer wants the absolute sinusoid at the encoder's input.
@@ -43,7 +40,7 @@ impl ConformerLayer {
         self.mixer.wants_positions()
     }
 
-    /// [batch, time, d] → [batch, time, d]. With LayerDrop, the input `<path>.keep` (f32 [1], 1 or 0) says
+    /// [batch, time, d] → [batch, time, d]. With LayerDrop, the input `<path>.keep` (f32 `[1]`, 1 or 0) says
     /// whether the layer takes part.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::position::sinusoid;
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
 use crate::ops::random::Dropout;
-use crate::recipe::Padding;
+use crate::recipe::PaddedFrames;
 use crate::rng::stream;
 use crate::shape::Spec;
 
@@ -29,17 +29,17 @@ pub struct Context {
     pub batch: usize,
     /// Encoder frames of the longest row.
     pub time: usize,
-    /// Valid encoder frames of every row, u32 [batch].
+    /// Valid encoder frames of every row, u32 `[batch]`.
     pub lengths: Tensor,
     /// 1 for a valid encoder frame, 0 for a padded one, f32 [batch, time].
     pub valid: Tensor,
-    /// (seed, optimizer step, micro-batch), u32 [3].
+    /// (seed, optimizer step, micro-batch), u32 `[3]`.
     pub rng: Tensor,
     /// Training or not.
     pub mode: Mode,
     /// How padded frames are treated.
-    pub padding: Padding,
-    /// For the next chunk of a stream, 1 / the number of frames up to its end, f32 [1]. What layers carry from
+    pub padding: PaddedFrames,
+    /// For the next chunk of a stream, 1 / the number of frames up to its end, f32 `[1]`. What layers carry from
     /// chunk to chunk is stored under [`state_name`].
     pub stream: Option<Tensor>,
 }
@@ -55,7 +55,7 @@ pub const STATE_PREFIX: &str = "state/";
 
 impl Context {
     /// The context of a batch of `time` encoder frames; its tensors are the inputs `lengths`, `valid`, `rng`.
-    pub fn new(scope: &Scope, batch: usize, time: usize, mode: Mode, padding: Padding) -> Self {
+    pub fn new(scope: &Scope, batch: usize, time: usize, mode: Mode, padding: PaddedFrames) -> Self {
         Self {
             batch,
             time,
@@ -72,7 +72,7 @@ impl Context {
     /// `valid`, `rng`, `positions` (the sinusoid at the chunk's frames, [time, width]) and `inverse_frames`.
     pub fn chunk(scope: &Scope, time: usize) -> Self {
         let stream = Some(scope.input("inverse_frames", Spec::f32([1])));
-        Self { stream, ..Self::new(scope, 1, time, Mode::Inference, Padding::Masked) }
+        Self { stream, ..Self::new(scope, 1, time, Mode::Inference, PaddedFrames::Masked) }
     }
 
     /// The absolute sinusoid of the batch's frames, [time, width]: [`sinusoid`], computed once a shape; in a

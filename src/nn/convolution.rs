@@ -7,7 +7,7 @@ use super::norm::LayerNorm;
 use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};
 use crate::ops::map::ActivationKind;
-use crate::recipe::{Initialization, Padding};
+use crate::recipe::{Initialization, PaddedFrames};
 use crate::shape::Spec;
 
 /// LayerNorm → pointwise d → 2d → GLU → depthwise convolution → LayerNorm → activation → Linear → dropout →
@@ -42,8 +42,8 @@ impl ConvolutionModule {
         let bias = depthwise.parameter("bias", [d], Init::fan_in_uniform(kernel))?;
         // The published recipe lets padded frames into the convolution; they leak inwards.
         let lengths = match ctx.padding {
-            Padding::Masked => ctx.lengths.clone(),
-            Padding::Reference => scope.input("full_lengths", Spec::u32([ctx.batch])),
+            PaddedFrames::Masked => ctx.lengths.clone(),
+            PaddedFrames::Reference => scope.input("full_lengths", Spec::u32([ctx.batch])),
         };
         let x = match ctx.stream {
             Some(_) => self.continued(&depthwise, ctx, &x, [&weight, &bias])?,

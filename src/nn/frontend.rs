@@ -101,7 +101,7 @@ mod tests {
     use crate::graph::Graph;
     use crate::nn::Mode;
     use crate::ops::Array;
-    use crate::recipe::Padding;
+    use crate::recipe::PaddedFrames;
     use crate::rng::Rng;
     use crate::shape::Spec;
 
@@ -110,7 +110,7 @@ mod tests {
         let graph = Graph::new();
         let scope = graph.root();
         let mode = Mode::Training { dropout: 0.3, layer_drop: 0.0 };
-        let ctx = Context::new(&scope, 3, 3, mode, Padding::Masked);
+        let ctx = Context::new(&scope, 3, 3, mode, PaddedFrames::Masked);
         let features = scope.input("features", Spec::f32([3, 10, 8]));
         let initialization = Initialization::Torch;
         let frontend = Frontend { bands: 8, channels: [4, 2], width: 5, initialization, part };

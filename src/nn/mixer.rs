@@ -1,4 +1,4 @@
-//! The mixers by the name they have in a recipe.
+//! The mixers that a recipe can name.
 
 use std::fmt::Debug;
 
@@ -6,9 +6,9 @@ use super::{
     BoundedPolynomialMixer, Context, FastFormer, HyperMixer, Mamba, PolynomialMixer, RegularAttention,
     RelativeAttention, RotaryAttention, SummaryMixer,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::{Scope, Tensor};
-use crate::recipe::{MIXERS, ModelConfig};
+use crate::recipe::{MixerKind, ModelConfig};
 
 /// What mixes frames: the layer's replacement of self-attention.
 pub trait Mixer: Debug + Send + Sync {
@@ -23,33 +23,29 @@ pub trait Mixer: Debug + Send + Sync {
     fn forward(&self, scope: &Scope, ctx: &Context, x: &Tensor) -> Result<Tensor>;
 }
 
-/// The mixer `name` of a model.
-///
-/// # Errors
-/// When there is no mixer of this name.
-pub fn mixer(name: &str, config: &ModelConfig) -> Result<Box<dyn Mixer>> {
+/// A mixer of a model.
+pub fn mixer(kind: MixerKind, config: &ModelConfig) -> Box<dyn Mixer> {
     let (width, heads, initialization) = (config.d_model, config.heads, config.initialization);
     let pom = PolynomialMixer::new(config);
-    match name {
-        "pom" => Ok(Box::new(pom)),
-        "pom-selective" => Ok(Box::new(PolynomialMixer { selective: true, ..pom })),
-        "pom-2way" => Ok(Box::new(PolynomialMixer { groups: 2, ..pom })),
-        "pom-3way" => Ok(Box::new(PolynomialMixer { groups: 3, ..pom })),
-        "pom-2026" => Ok(Box::new(BoundedPolynomialMixer::new(config))),
-        "regular-mha" => Ok(Box::new(RegularAttention { width, heads, initialization })),
-        "rope-mha" => Ok(Box::new(RotaryAttention { width, heads, initialization })),
-        "relpos-mha" => Ok(Box::new(RelativeAttention { width, heads, initialization })),
-        "summary-mixing" => Ok(Box::new(SummaryMixer {
+    match kind {
+        MixerKind::Pom => Box::new(pom),
+        MixerKind::PomSelective => Box::new(PolynomialMixer { selective: true, ..pom }),
+        MixerKind::Pom2Way => Box::new(PolynomialMixer { groups: 2, ..pom }),
+        MixerKind::Pom3Way => Box::new(PolynomialMixer { groups: 3, ..pom }),
+        MixerKind::Pom2026 => Box::new(BoundedPolynomialMixer::new(config)),
+        MixerKind::RegularMha => Box::new(RegularAttention { width, heads, initialization }),
+        MixerKind::RopeMha => Box::new(RotaryAttention { width, heads, initialization }),
+        MixerKind::RelposMha => Box::new(RelativeAttention { width, heads, initialization }),
+        MixerKind::SummaryMixing => Box::new(SummaryMixer {
             width,
             blocks: heads,
             hidden: config.summary_hidden,
             local: config.summary_local,
             activation: config.activation.into(),
             initialization,
-        })),
-        "hyper-mixing" => Ok(Box::new(HyperMixer { width, heads, hidden: config.ffn, initialization })),
-        "fastformer" => Ok(Box::new(FastFormer { width, heads, initialization })),
-        "mamba" => Ok(Box::new(Mamba { width, initialization })),
-        _ => Err(Error::usage(format!("there is no mixer {name}; known are {}", MIXERS.join(", ")))),
+        }),
+        MixerKind::HyperMixing => Box::new(HyperMixer { width, heads, hidden: config.ffn, initialization }),
+        MixerKind::FastFormer => Box::new(FastFormer { width, heads, initialization }),
+        MixerKind::Mamba => Box::new(Mamba { width, initialization }),
     }
 }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::graph::{Scope, Tensor};
 use crate::ops::map::ActivationKind;
 use crate::ops::pom::PomAggregate;
-use crate::recipe::{Initialization, ModelConfig, Padding};
+use crate::recipe::{Initialization, ModelConfig, PaddedFrames};
 
 /// PoM of degree k and expansion D:
 ///
@@ -105,8 +105,8 @@ impl Mixer for PolynomialMixer {
 /// count in the mean.
 pub(super) fn operands(scope: &Scope, ctx: &Context, x: &Tensor) -> Result<(Tensor, Tensor)> {
     match ctx.padding {
-        Padding::Masked => Ok((x.clone(), ctx.valid.clone())),
-        Padding::Reference => {
+        PaddedFrames::Masked => Ok((x.clone(), ctx.valid.clone())),
+        PaddedFrames::Reference => {
             Ok((x.mask_frames(&ctx.lengths)?, scope.graph().fill([ctx.batch, ctx.time], 1.0)?))
         }
     }

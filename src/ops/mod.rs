@@ -109,7 +109,7 @@ pub trait Op: Debug + Send + Sync {
         None
     }
 
-    /// What takes its place in plans of [`Compute::F16`](crate::recipe::Compute::F16).
+    /// What takes its place in plans of [`Compute::F16`](crate::exec::Compute::F16).
     fn in_halves(&self) -> Option<Arc<NodeOp>> {
         None
     }

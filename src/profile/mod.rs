@@ -1,12 +1,13 @@
 //! Time and memory of models by the length of the audio (paper section 4), from plans alone or from runs.
 
+mod cost;
 mod measure;
 mod memory;
 mod report;
 
-use clap::ValueEnum;
 use serde::Serialize;
 
+pub use cost::{Card, Cost, KernelCost, Link, RanksCost, StepCost, names as gpu_names};
 pub use measure::{News, Sweep};
 use memory::available;
 pub use report::{LeftOut, Report, Row};
@@ -14,38 +15,46 @@ pub use report::{LeftOut, Report, Row};
 use crate::audio::{BANDS, HOP, SAMPLE_RATE};
 use crate::data::{Batch, BatchIndex};
 use crate::error::{Error, Result};
-use crate::exec::Plan;
+use crate::exec::{Dispatch, Plan};
 use crate::gpu::{Capabilities, Tier};
 use crate::graph::{Graph, Tensor};
 use crate::models::Encoder;
-use crate::nn::{Context, Mode as ContextMode};
-use crate::recipe::{ModelConfig, OptimizerConfig, Recipe};
+use crate::nn::{Context, Mode};
+use crate::recipe::{MixerKind, ModelConfig, OptimizerConfig, Recipe};
 use crate::rng::{Rng, stream};
 use crate::shape::Spec;
 use crate::text::Vocabulary;
 use crate::train::{
-    BatchShape, Finetune, Kind, LossGraph, LossScale, ParameterSet, Pretrain, Task, training_plan,
-    update_plan,
+    BatchShape, Finetune, Kind, LossGraph, ParameterSet, Pretrain, Stepper, Task, training_plan, update_plan,
 };
 
 /// The mixers of the paper's figure.
-pub const FIGURE: [&str; 5] = ["pom", "summary-mixing", "regular-mha", "rope-mha", "relpos-mha"];
+pub const FIGURE: [MixerKind; 5] = [
+    MixerKind::Pom,
+    MixerKind::SummaryMixing,
+    MixerKind::RegularMha,
+    MixerKind::RopeMha,
+    MixerKind::RelposMha,
+];
 
 /// What one run computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Forward of front-end and encoder in inference mode
+pub enum Workload {
+    /// Forward of front-end and encoder in inference mode.
     Infer,
-    /// Forward of the BEST-RQ loss in training mode; nothing is kept for a backward pass
+    /// Forward of the BEST-RQ loss in training mode; nothing is kept for a backward pass.
     Forward,
-    /// Forward and backward of the BEST-RQ loss
+    /// Forward and backward of the BEST-RQ loss.
     Train,
-    /// Forward and backward of the CTC loss
+    /// Forward and backward of the CTC loss.
     Finetune,
 }
 
-impl Mode {
+impl Workload {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Infer, Self::Forward, Self::Train, Self::Finetune];
+
     /// As it is written on the command line and in `profile.csv`.
     pub fn name(self) -> &'static str {
         match self {
@@ -85,8 +94,8 @@ impl Subject {
     /// The paper's base model around `mixer`, with `overrides` (`table.key=value`) set over it.
     ///
     /// # Errors
-    /// [`Error::Usage`] when the mixer is unknown or a value does not do.
-    pub fn base<S: AsRef<str>>(mixer: &str, overrides: &[S]) -> Result<Self> {
+    /// [`Error::Usage`] when a value does not do.
+    pub fn base<S: AsRef<str>>(mixer: MixerKind, overrides: &[S]) -> Result<Self> {
         let recipe = Recipe { model: ModelConfig::base(mixer), ..Recipe::default() };
         let name = format!("the base model around {mixer}");
         Ok(Self::new(Recipe::parse(&name, &recipe.to_toml(), overrides)?))
@@ -101,7 +110,7 @@ pub struct Point {
     /// Utterances.
     pub batch: usize,
     /// What is computed.
-    pub mode: Mode,
+    pub mode: Workload,
 }
 
 impl Point {
@@ -152,6 +161,8 @@ pub struct Estimate {
     pub largest_buffer: u64,
     /// Dispatches of a run.
     pub dispatches: usize,
+    /// Bytes that they bind, as of [`Dispatch::bytes`].
+    pub bound_bytes: u64,
 }
 
 /// The plans of one subject at one point.
@@ -160,24 +171,29 @@ pub struct Planned {
     pub plan: Plan,
     /// What it costs.
     pub estimate: Estimate,
+    update: Option<Plan>,
     task: Box<dyn Task>,
     parameters: ParameterSet,
 }
 
 impl Subject {
-    fn optimizer(&self, mode: Mode) -> &OptimizerConfig {
-        if mode == Mode::Finetune { &self.recipe.finetune.optimizer } else { &self.recipe.pretrain.optimizer }
+    fn optimizer(&self, mode: Workload) -> &OptimizerConfig {
+        if mode == Workload::Finetune {
+            &self.recipe.finetune.optimizer
+        } else {
+            &self.recipe.pretrain.optimizer
+        }
     }
 
     fn task(&self, point: Point) -> Box<dyn Task> {
-        let Recipe { model, pretrain, finetune, run, .. } = self.recipe.clone();
+        let Recipe { model, options, pretrain, finetune, run, .. } = self.recipe.clone();
         let seed = run.seed;
         match point.mode {
-            Mode::Finetune => {
+            Workload::Finetune => {
                 let (vocabulary, capacity) = (Vocabulary::english(), point.characters());
-                Box::new(Finetune { model, config: finetune, vocabulary, capacity, seed })
+                Box::new(Finetune { model, options, config: finetune, vocabulary, capacity, seed })
             }
-            _ => Box::new(Pretrain { model, config: pretrain, seed }),
+            _ => Box::new(Pretrain { model, options, config: pretrain, seed }),
         }
     }
 
@@ -188,33 +204,33 @@ impl Subject {
     pub fn plan(&self, point: Point, capabilities: &Capabilities) -> Result<Planned> {
         let (task, optimizer) = (self.task(point), self.optimizer(point.mode));
         let trained = ParameterSet::of(&*task, optimizer, capabilities.max_binding)?;
+        let options = self.recipe.options.plan;
         let (shape, trainable) = (point.shape(), trained.trainable());
         let mut update = None;
         let (plan, parameters) = match point.mode {
-            Mode::Infer => {
+            Workload::Infer => {
                 let (graph, encoded) = self.inference(shape)?;
                 let own = graph.parameters().into_iter().map(|(parameter, _)| parameter).collect();
-                let plan = Plan::compile(&graph, &[("encoded", &encoded)], capabilities)?;
+                let plan = Plan::compile(&graph, &[("encoded", &encoded)], options, capabilities)?;
                 (plan, ParameterSet::new(own, optimizer, capabilities.max_binding))
             }
-            Mode::Forward => {
+            Workload::Forward => {
                 let LossGraph { graph, loss, count, .. } = task.graph(shape, true)?;
-                (Plan::compile(&graph, &[("loss", &loss), ("count", &count)], capabilities)?, trained)
+                (
+                    Plan::compile(&graph, &[("loss", &loss), ("count", &count)], options, capabilities)?,
+                    trained,
+                )
             }
-            Mode::Train | Mode::Finetune => {
+            Workload::Train | Workload::Finetune => {
                 update = Some(update_plan(&trained, optimizer, capabilities)?);
                 (training_plan(&*task, shape, false, capabilities)?, trained)
             }
         };
-        let plans: Vec<&Plan> = std::iter::once(&plan).chain(&update).collect();
-        let slots = pool(&plans);
+        let plans = || std::iter::once(&plan).chain(&update);
+        let slots = Plan::pool_bytes(plans());
         let kinds = point.mode.kinds().len();
-        let fixed: Vec<u64> = constants(&plan).chain(plans.iter().map(|plan| uniforms(plan))).collect();
-        let totals = match (point.mode.updates(), LossScale::of(self.recipe.model.compute)) {
-            (false, _) => 0,
-            (true, None) => TOTALS,
-            (true, Some(_)) => TOTALS + ARENA,
-        };
+        let fixed: Vec<u64> = plan.constant_bytes().chain(plans().map(Plan::uniform_bytes)).collect();
+        let totals = if point.mode.updates() { Stepper::totals_bytes(options.compute) } else { 0 };
         let estimate = Estimate {
             parameters: trainable,
             flops: plan.flops(),
@@ -222,48 +238,22 @@ impl Subject {
             slot_bytes: plan.peak_bytes(),
             lower_bound_bytes: plan.lower_bound,
             largest_buffer: slots.iter().chain(&fixed).copied().max().unwrap_or(0),
-            dispatches: plan.steps.len(),
+            dispatches: plan.dispatches.len(),
+            bound_bytes: plan.dispatches.iter().map(Dispatch::bytes).sum(),
         };
-        Ok(Planned { plan, estimate, task, parameters })
+        Ok(Planned { plan, estimate, update, task, parameters })
     }
 
     /// The graph of the encoder and its output.
     fn inference(&self, shape: BatchShape) -> Result<(Graph, Tensor)> {
         let model = &self.recipe.model;
-        let graph = Graph::of(model);
+        let graph = Graph::new();
         let scope = graph.root();
-        let ctx = Context::new(&scope, shape.utterances, shape.time(), ContextMode::Inference, model.padding);
+        let ctx = Context::new(&scope, shape.utterances, shape.time(), Mode::Inference, model.padding);
         let features = scope.input("features", Spec::f32([shape.utterances, shape.frames, BANDS]));
-        let encoded = Encoder::new(model, BANDS)?.forward(&scope, &ctx, &features)?;
+        let encoded = Encoder::new(model, BANDS).forward(&scope, &ctx, &features)?;
         Ok((graph, encoded.output))
     }
-}
-
-/// Bytes of the smallest arena of the store.
-const ARENA: u64 = 256;
-/// Bytes of the two arenas of a training run's totals.
-const TOTALS: u64 = 2 * ARENA;
-
-/// Bytes of the buffers that the plans' slots share: the i-th is as large as the i-th largest slot of any.
-fn pool(plans: &[&Plan]) -> Vec<u64> {
-    let mut pool: Vec<u64> = Vec::new();
-    for plan in plans {
-        let mut slots = plan.slots.clone();
-        slots.sort_unstable_by(|a, b| b.cmp(a));
-        pool.resize(pool.len().max(slots.len()), 0);
-        pool.iter_mut().zip(slots).for_each(|(buffer, slot)| *buffer = (*buffer).max(slot));
-    }
-    pool
-}
-
-/// Bytes of each of the plan's constants, an arena of its own.
-fn constants(plan: &Plan) -> impl Iterator<Item = u64> {
-    plan.constants.iter().map(|(_, spec, _)| spec.bytes().next_multiple_of(256))
-}
-
-/// Bytes of the parameters of the plan's dispatches.
-fn uniforms(plan: &Plan) -> u64 {
-    (plan.uniforms.len() as u64).max(16).next_multiple_of(16)
 }
 
 /// Why a run that needs `estimate` would fail on this device, as far as that is known beforehand. `available`: bytes
@@ -310,6 +300,7 @@ mod tests {
             lower_bound_bytes: 1 << 30,
             largest_buffer: 200 << 20,
             dispatches: 1,
+            bound_bytes: 1,
         };
         let reason = |estimate: &Estimate, capabilities: &Capabilities, gib: Option<u64>| {
             obstacle(estimate, capabilities, gib.map(|gib| gib << 30)).unwrap_or_default()
@@ -326,7 +317,7 @@ mod tests {
     #[test]
     fn lengths_make_whole_encoder_frames() {
         for (seconds, frames) in [(0.1, 12), (1.1, 112), (10.0, 1004), (80.0, 8004)] {
-            let point = Point { seconds, batch: 3, mode: Mode::Finetune };
+            let point = Point { seconds, batch: 3, mode: Workload::Finetune };
             assert_eq!(point.shape(), BatchShape { utterances: 3, frames });
             assert!(point.characters() <= point.shape().time().max(2) / 2);
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{ModelConfig, Recipe};
+use super::{MixerKind, ModelConfig, Recipe};
 use crate::error::{Error, Result};
 
 /// A key to which two recipes give different values.
@@ -28,37 +28,26 @@ pub fn listed(differences: &[Difference]) -> String {
 }
 
 impl ModelConfig {
-    /// Keys that say how a model is trained or run, whatever its weights are. All others are its architecture.
-    pub const RUN_OPTIONS: [&str; 5] =
-        ["dropout", "layer_drop", "checkpoint", "saved_activations", "compute"];
-
-    /// Keys of the architecture under which the same weights are of use: they begin elsewhere, but mean the same.
+    /// Keys under which the same weights are of use: they begin elsewhere, but mean the same.
     pub const ADAPTABLE: [&str; 3] = ["causal_chunk", "padding", "initialization"];
 
-    /// The keys of the architecture that `self` and `before` give different values, as `model.<key>`. Keys that
-    /// none of the mixers reads do not count.
-    pub fn architecture_differences(&self, before: &Self) -> Vec<Difference> {
-        let mut all =
-            differences(&section("model", &before.canonical()), &section("model", &self.canonical()));
-        all.retain(|difference| !Self::RUN_OPTIONS.contains(&last(&difference.key)));
-        all
+    /// The keys that `self` and `before` give different values, as `model.<key>`. Keys that none of the mixers reads do
+    /// not count.
+    pub fn differences(&self, before: &Self) -> Vec<Difference> {
+        differences(&section("model", &before.canonical()), &section("model", &self.canonical()))
     }
 
     /// With a mixer's name for every layer, and without the keys that none of the mixers reads.
     fn canonical(&self) -> Value {
-        let names: Vec<&str> = (0..self.layers).map(|layer| self.mixer.for_layer(layer)).collect();
-        let any = |of: fn(&str) -> bool| names.iter().any(|name| of(name));
+        let kinds: Vec<MixerKind> = (0..self.layers).map(|layer| self.mixer.for_layer(layer)).collect();
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
         let mut value = json(self);
         if let Value::Object(keys) = &mut value {
             let same = names.windows(2).all(|pair| pair[0] == pair[1]);
             keys.insert("mixer".to_owned(), if same { json(&names.first()) } else { json(&names) });
-            let unread = [
-                (any(|name| name.starts_with("pom")), ["degree", "expand"]),
-                (any(|name| name == "summary-mixing"), ["summary_hidden", "summary_local"]),
-                (any(|name| !name.starts_with("pom") && name != "mamba"), ["heads", "heads"]),
-            ];
-            for key in unread.into_iter().filter(|(read, _)| !read).flat_map(|(_, keys)| keys) {
-                keys.remove(key);
+            let of_some = MixerKind::ALL.iter().flat_map(|kind| kind.keys());
+            for key in of_some.filter(|key| !kinds.iter().any(|kind| kind.keys().contains(key))) {
+                keys.remove(*key);
             }
         }
         value
@@ -86,11 +75,6 @@ impl Recipe {
         fill(&mut filled, value);
         serde_json::from_value(filled).map_err(|error| Error::invalid(format!("not a recipe: {error}")))
     }
-}
-
-/// The name of a key in its table.
-fn last(key: &str) -> &str {
-    key.rsplit('.').next().unwrap_or(key)
 }
 
 fn section(name: &str, value: &Value) -> Value {
@@ -152,7 +136,7 @@ fn compare(key: String, before: Option<&Value>, now: Option<&Value>, all: &mut V
 
 #[cfg(test)]
 mod tests {
-    use super::super::{MixerSpec, Padding};
+    use super::super::{MixerSpec, PaddedFrames};
     use super::*;
 
     #[test]
@@ -181,21 +165,17 @@ mod tests {
     #[test]
     fn the_architecture_is_what_the_weights_depend_on() {
         let before = ModelConfig::default();
-        let free =
-            ModelConfig { dropout: 0.5, compute: super::super::Compute::F16, heads: 4, ..before.clone() };
-        assert_eq!(free.architecture_differences(&before), []);
-        let every = vec!["pom".to_owned(); before.layers];
+        let free = ModelConfig { heads: 4, ..before.clone() };
+        assert_eq!(free.differences(&before), []);
+        let every = vec![MixerKind::Pom; before.layers];
         let same = ModelConfig { mixer: MixerSpec::PerLayer(every), ..before.clone() };
-        assert_eq!(same.architecture_differences(&before), []);
-        let other = ModelConfig { d_model: 16, padding: Padding::Reference, ..before.clone() };
+        assert_eq!(same.differences(&before), []);
+        let other = ModelConfig { d_model: 16, padding: PaddedFrames::Reference, ..before.clone() };
         assert_eq!(
-            listed(&other.architecture_differences(&before)),
+            listed(&other.differences(&before)),
             "model.d_model = 16 (was 488), model.padding = \"reference\" (was \"masked\")"
         );
-        let mixer = ModelConfig { mixer: MixerSpec::Every("regular-mha".into()), ..before.clone() };
-        assert!(
-            listed(&mixer.architecture_differences(&before))
-                .contains("model.mixer = \"regular-mha\" (was \"pom\")")
-        );
+        let mixer = ModelConfig { mixer: MixerSpec::Every(MixerKind::RegularMha), ..before.clone() };
+        assert!(listed(&mixer.differences(&before)).contains("model.mixer = \"regular-mha\" (was \"pom\")"));
     }
 }

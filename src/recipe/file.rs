@@ -23,9 +23,7 @@ impl Recipe {
     /// remedy when it is no TOML, has an unknown key or a value that does not do.
     pub fn load<S: AsRef<str>>(path: impl AsRef<Path>, overrides: &[S]) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::file(path, format!("cannot read the recipe: {error}; give a TOML file"))
-        })?;
+        let text = crate::files::read_text(path)?;
         Self::parse(&path.display().to_string(), &text, overrides)
     }
 
@@ -161,7 +159,7 @@ fn exclude_alternatives(leaves: &[Leaf], place: &dyn Fn(&[String]) -> String) ->
 }
 
 /// The line, from 1, of the byte `offset` of `text`.
-fn line(text: &str, offset: usize) -> usize {
+pub(crate) fn line(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
 }
 
@@ -181,7 +179,8 @@ fn line_of(text: &str, key: &[String]) -> Option<usize> {
     found
 }
 
-fn one_line(message: &str) -> String {
+/// The words of `message`, a space between them.
+pub(crate) fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -7,6 +7,7 @@ mod base;
 mod difference;
 #[cfg(feature = "cli")]
 mod file;
+mod mixer;
 mod model;
 mod phase;
 mod validate;
@@ -14,9 +15,12 @@ mod validate;
 use serde::{Deserialize, Serialize};
 
 pub use difference::{Difference, listed};
+#[cfg(feature = "cli")]
+pub(crate) use file::{line, one_line};
+pub use mixer::{MixerKind, MixerSpec};
 pub use model::{
-    Activation, Compute, FeatureConfig, Initialization, MIXERS, MixerSpec, ModelConfig, Normalization,
-    Padding, Recompute, SavedActivations,
+    FeatureConfig, Initialization, ModelConfig, ModelOptions, ModelTable, Nonlinearity, Normalization,
+    PaddedFrames,
 };
 pub use phase::{
     AugmentationConfig, DataConfig, Duration, FinetuneConfig, Head, OptimizerConfig, PretrainConfig,
@@ -28,10 +32,12 @@ const ALTERNATIVES: [[&str; 2]; 2] = [["batch_seconds", "batch_utterances"], ["e
 
 /// A whole recipe.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Tables", into = "Tables")]
 pub struct Recipe {
-    /// The encoder.
+    /// The encoder's architecture.
     pub model: ModelConfig,
+    /// How the encoder is trained and run.
+    pub options: ModelOptions,
     /// From audio to the encoder's input.
     pub features: FeatureConfig,
     /// BEST-RQ pre-training.
@@ -40,6 +46,31 @@ pub struct Recipe {
     pub finetune: FinetuneConfig,
     /// Seed, logging, checkpoints.
     pub run: RunConfig,
+}
+
+/// A [`Recipe`] as a file has it: architecture and options are one table.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tables {
+    model: ModelTable,
+    features: FeatureConfig,
+    pretrain: PretrainConfig,
+    finetune: FinetuneConfig,
+    run: RunConfig,
+}
+
+impl From<Tables> for Recipe {
+    fn from(tables: Tables) -> Self {
+        let Tables { model: ModelTable { model, options }, features, pretrain, finetune, run } = tables;
+        Self { model, options, features, pretrain, finetune, run }
+    }
+}
+
+impl From<Recipe> for Tables {
+    fn from(recipe: Recipe) -> Self {
+        let Recipe { model, options, features, pretrain, finetune, run } = recipe;
+        Self { model: ModelTable { model, options }, features, pretrain, finetune, run }
+    }
 }
 
 /// Seed, logging, checkpoints and validation.

@@ -1,24 +1,15 @@
 //! `[model]` and `[features]`: the encoder and its input (paper §3 and §4).
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// Every mixer that a layer can carry, by its name in a recipe.
-pub const MIXERS: &[&str] = &[
-    "pom",
-    "pom-selective",
-    "pom-2way",
-    "pom-3way",
-    "pom-2026",
-    "regular-mha",
-    "rope-mha",
-    "relpos-mha",
-    "summary-mixing",
-    "hyper-mixing",
-    "fastformer",
-    "mamba",
-];
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// The Conformer encoder.
+use super::{MixerKind, MixerSpec};
+use crate::exec::PlanOptions;
+use crate::ops::map::ActivationKind;
+
+/// The Conformer encoder: its architecture, on which the weights depend.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
@@ -49,26 +40,13 @@ pub struct ModelConfig {
     #[serde(default = "summary_local")]
     pub summary_local: usize,
     /// Non-linearity of the feed-forward and convolution modules.
-    pub activation: Activation,
-    /// Probability of dropping an element, everywhere in the front-end and the encoder.
-    pub dropout: f64,
-    /// Probability of skipping a layer in a training step.
-    pub layer_drop: f64,
+    pub activation: Nonlinearity,
     /// Channels of the front-end's two convolutions.
     pub channels: [usize; 2],
     /// What padded frames do.
-    pub padding: Padding,
+    pub padding: PaddedFrames,
     /// Law of the initial weights.
     pub initialization: Initialization,
-    /// What a training step computes again instead of keeping it for the backward pass.
-    #[serde(default)]
-    pub checkpoint: Recompute,
-    /// How a training step saves what it does not compute again.
-    #[serde(default)]
-    pub saved_activations: SavedActivations,
-    /// Precision of the operands of matrix products.
-    #[serde(default)]
-    pub compute: Compute,
 }
 
 fn summary_hidden() -> usize {
@@ -82,7 +60,7 @@ fn summary_local() -> usize {
 impl Default for ModelConfig {
     fn default() -> Self {
         Self {
-            mixer: MixerSpec::Every("pom".to_owned()),
+            mixer: MixerSpec::Every(MixerKind::Pom),
             d_model: 488,
             layers: 12,
             ffn: 2048,
@@ -93,86 +71,97 @@ impl Default for ModelConfig {
             summary_hidden: summary_hidden(),
             causal_chunk: None,
             summary_local: summary_local(),
-            activation: Activation::Gelu,
-            dropout: 0.1,
-            layer_drop: 0.0,
+            activation: Nonlinearity::Gelu,
             channels: [128, 32],
-            padding: Padding::Masked,
+            padding: PaddedFrames::Masked,
             initialization: Initialization::XavierNormal,
-            checkpoint: Recompute::Cheap,
-            saved_activations: SavedActivations::F32,
-            compute: Compute::F32,
         }
     }
 }
 
-/// Which mixer each layer carries: `"pom"`, a list with a name for every layer, or
-/// `{ lower = "…", upper = "…", split = n }` with `lower` in the layers below `n` (from 0).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    deny_unknown_fields,
-    expecting = "expected a mixer's name, a list of names, or { lower = \"…\", upper = \"…\", split = n }"
-)]
-pub enum MixerSpec {
-    /// The same in every layer.
-    Every(String),
-    /// One name a layer.
-    PerLayer(Vec<String>),
-    /// Two kinds, one above the other.
-    Split {
-        /// Mixer of the layers `0..split`.
-        lower: String,
-        /// Mixer of the other layers.
-        upper: String,
-        /// Number of layers that carry `lower`.
-        split: usize,
-    },
+/// How a model is trained and run, whatever its weights are: the other keys of `[model]`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ModelOptions {
+    /// Probability of dropping an element, everywhere in the front-end and the encoder.
+    pub dropout: f64,
+    /// Probability of skipping a layer in a training step.
+    pub layer_drop: f64,
+    /// How plans compute.
+    #[serde(flatten)]
+    pub plan: PlanOptions,
 }
 
-impl MixerSpec {
-    /// The names of its mixers in the order of the layers, each once, joined by "+".
-    pub fn label(&self) -> String {
-        let names: Vec<&str> = match self {
-            Self::Every(name) => vec![name],
-            Self::PerLayer(names) => names.iter().map(String::as_str).collect(),
-            Self::Split { lower, upper, .. } => vec![lower, upper],
-        };
-        let new = |&index: &usize| !names[..index].contains(&names[index]);
-        (0..names.len()).filter(new).map(|index| names[index]).collect::<Vec<_>>().join("+")
-    }
+fn dropout() -> f64 {
+    0.1
+}
 
-    /// Name of the mixer of layer `layer`, from 0. A list that is too short repeats its last name;
-    /// [`ModelConfig::validate`] refuses it.
-    pub fn for_layer(&self, layer: usize) -> &str {
-        match self {
-            Self::Every(name) => name,
-            Self::PerLayer(names) => names.get(layer).or(names.last()).map_or("", String::as_str),
-            Self::Split { lower, upper, split } => {
-                if layer < *split {
-                    lower
-                } else {
-                    upper
-                }
-            }
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self { dropout: dropout(), layer_drop: 0.0, plan: PlanOptions::default() }
+    }
+}
+
+/// The table `[model]` of a recipe, which is the `model` of a `config.json`: architecture and options together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ModelTable {
+    /// The architecture.
+    #[serde(flatten)]
+    pub model: ModelConfig,
+    /// The options.
+    #[serde(flatten)]
+    pub options: ModelOptions,
+}
+
+impl<'de> Deserialize<'de> for ModelTable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Flat {
+            #[serde(flatten)]
+            model: ModelConfig,
+            #[serde(default = "dropout")]
+            dropout: f64,
+            #[serde(default)]
+            layer_drop: f64,
+            #[serde(flatten)]
+            plan: PlanOptions,
+            // A flattened struct of flattened structs would leave its keys here.
+            #[serde(flatten)]
+            unknown: BTreeMap<String, IgnoredAny>,
         }
+        let Flat { model, dropout, layer_drop, plan, unknown } = Flat::deserialize(deserializer)?;
+        let options = ModelOptions { dropout, layer_drop, plan };
+        let Some(key) = unknown.into_keys().next() else { return Ok(Self { model, options }) };
+        let all = Self { model: ModelConfig { causal_chunk: Some(1), ..model }, options };
+        let known = serde_json::to_value(all).unwrap_or_default();
+        let known: Vec<String> =
+            known.as_object().into_iter().flatten().map(|(key, _)| format!("`{key}`")).collect();
+        Err(D::Error::custom(format!("unknown field `{key}`, expected one of {}", known.join(", "))))
     }
 }
 
 /// Non-linearity of the feed-forward and convolution modules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Activation {
+pub enum Nonlinearity {
     /// x·Φ(x), the exact form.
     Gelu,
     /// x·σ(x).
     Silu,
 }
 
+impl From<Nonlinearity> for ActivationKind {
+    fn from(nonlinearity: Nonlinearity) -> Self {
+        match nonlinearity {
+            Nonlinearity::Gelu => Self::Gelu,
+            Nonlinearity::Silu => Self::Silu,
+        }
+    }
+}
+
 /// What padded frames do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Padding {
+pub enum PaddedFrames {
     /// Nothing: an utterance's output is the same alone and in any batch.
     Masked,
     /// What they do in the published code, where they leak into the mean and the convolution.
@@ -187,45 +176,6 @@ pub enum Initialization {
     XavierNormal,
     /// PyTorch's defaults everywhere.
     Torch,
-}
-
-/// What a training step computes again instead of keeping it for the backward pass. All give the same bits.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Recompute {
-    /// Nothing.
-    None,
-    /// What is cheap: activations, norms, dropout, gates.
-    #[default]
-    Cheap,
-    /// Whole layers from their inputs, the front-end being one; inside them, what is cheap once more.
-    Layer,
-}
-
-/// How a training step saves what its backward pass reads of the front-end and the layers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SavedActivations {
-    /// As it is.
-    #[default]
-    F32,
-    /// Rounded to halves, in half the memory. The forward pass has the same bits; gradients differ from those of
-    /// [`Self::F32`] by what 11 binary digits leave out.
-    F16,
-}
-
-/// Precision of the operands of matrix products, in training and inference; sums and results, parameters, all other
-/// operations and the optimizer are f32 always.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Compute {
-    /// As they are.
-    #[default]
-    F32,
-    /// Rounded to halves, which adapters with cooperative matrices multiply faster; others give the same
-    /// results, no faster. Training scales its loss so that gradients fit into halves, see
-    /// [`LossScale`](crate::train::LossScale).
-    F16,
 }
 
 /// From audio to the encoder's input.

@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use super::{
-    AugmentationConfig, DataConfig, FeatureConfig, FinetuneConfig, MIXERS, MixerSpec, ModelConfig,
-    Normalization, OptimizerConfig, Padding, PretrainConfig, Recipe, RunConfig, ScheduleConfig,
+    AugmentationConfig, DataConfig, FeatureConfig, FinetuneConfig, MixerKind, MixerSpec, ModelConfig,
+    ModelOptions, Normalization, OptimizerConfig, PaddedFrames, PretrainConfig, Recipe, RunConfig,
+    ScheduleConfig,
 };
 use crate::error::{Error, Result};
 
@@ -35,6 +36,7 @@ impl Recipe {
     /// [`Error::Usage`] that names the first key that is not, its value and what to give instead.
     pub fn validate(&self) -> Result<()> {
         self.model.validate()?;
+        self.options.validate()?;
         self.features.validate()?;
         if self.model.causal_chunk.is_some() && self.features.normalization == Normalization::Sentence {
             return Err(Error::usage(
@@ -64,7 +66,7 @@ impl ModelConfig {
         within("model.summary_hidden", self.summary_hidden, 1..=65_536)?;
         if let Some(frames) = self.causal_chunk {
             within("model.causal_chunk", frames, 1..=1000)?;
-            if self.padding == Padding::Reference {
+            if self.padding == PaddedFrames::Reference {
                 return Err(Error::usage(
                     "model.padding = \"reference\" lets padded frames into the mean, which a stream with \
                      model.causal_chunk does not have; give \"masked\"",
@@ -72,8 +74,6 @@ impl ModelConfig {
             }
         }
         within("model.summary_local", self.summary_local, 1..=65_536)?;
-        within("model.dropout", self.dropout, DROPOUT)?;
-        within("model.layer_drop", self.layer_drop, DROPOUT)?;
         for (i, channels) in self.channels.into_iter().enumerate() {
             within(format_args!("model.channels[{i}]"), channels, 1..=4096)?;
         }
@@ -89,50 +89,32 @@ impl ModelConfig {
 
     fn validate_mixer(&self) -> Result<()> {
         let layers = self.layers;
-        let names = match &self.mixer {
-            MixerSpec::Every(name) => vec![name],
-            MixerSpec::PerLayer(names) if names.len() != layers => {
+        match &self.mixer {
+            MixerSpec::PerLayer(kinds) if kinds.len() != layers => {
                 return Err(Error::usage(format!(
                     "model.mixer lists {} names for model.layers = {layers}; give one a layer",
-                    names.len()
+                    kinds.len()
                 )));
             }
-            MixerSpec::PerLayer(names) => names.iter().collect(),
-            MixerSpec::Split { lower, upper, split } => {
-                within("model.mixer.split", *split, 0..=layers)?;
-                vec![lower, upper]
-            }
-        };
-        names.into_iter().try_for_each(|name| self.validate_named(name))
+            MixerSpec::Split { split, .. } => within("model.mixer.split", *split, 0..=layers)?,
+            _ => {}
+        }
+        self.mixer.kinds().into_iter().try_for_each(|kind| self.validate_kind(kind))
     }
 
-    fn validate_named(&self, name: &str) -> Result<()> {
-        if !MIXERS.contains(&name) {
+    fn validate_kind(&self, mixer: MixerKind) -> Result<()> {
+        if self.causal_chunk.is_some() && !mixer.streams() {
             return Err(Error::usage(format!(
-                "model.mixer names the unknown mixer {name:?}; known mixers are: {}",
-                MIXERS.join(", ")
-            )));
-        }
-        if self.causal_chunk.is_some() && !name.starts_with("pom") {
-            return Err(Error::usage(format!(
-                "model.causal_chunk needs mixers with a running state, which {name} does not have; give one of the pom \
+                "model.causal_chunk needs mixers with a running state, which {mixer} does not have; give one of the pom \
                  forms"
             )));
         }
-        let (heads, width) = (self.heads, ("d_model", self.d_model));
-        // What the heads part.
-        let widths = match name {
-            "summary-mixing" => {
-                vec![width, ("summary_hidden", self.summary_hidden), ("summary_local", self.summary_local)]
-            }
-            "hyper-mixing" => vec![width, ("ffn", self.ffn)],
-            "fastformer" | "regular-mha" | "rope-mha" | "relpos-mha" => vec![width],
-            _ => vec![],
-        };
+        let heads = self.heads;
+        let widths = mixer.head_widths(self);
         match widths.into_iter().find(|(_, width)| !width.is_multiple_of(heads)) {
-            None if name == "rope-mha" && !(self.d_model / heads).is_multiple_of(2) => {
+            None if mixer.rotates_pairs() && !(self.d_model / heads).is_multiple_of(2) => {
                 Err(Error::usage(format!(
-                    "model.d_model = {} in model.heads = {heads} makes heads of {} channels, which rope-mha cannot \
+                    "model.d_model = {} in model.heads = {heads} makes heads of {} channels, which {mixer} cannot \
                  rotate in pairs; give heads of an even number",
                     self.d_model,
                     self.d_model / heads
@@ -140,9 +122,20 @@ impl ModelConfig {
             }
             None => Ok(()),
             Some((key, width)) => Err(Error::usage(format!(
-                "model.heads = {heads} does not divide model.{key} = {width}, as {name} needs it; change one of them"
+                "model.heads = {heads} does not divide model.{key} = {width}, as {mixer} needs it; change one of them"
             ))),
         }
+    }
+}
+
+impl ModelOptions {
+    /// Checks that every value is in its range.
+    ///
+    /// # Errors
+    /// As [`Recipe::validate`].
+    pub fn validate(&self) -> Result<()> {
+        within("model.dropout", self.dropout, DROPOUT)?;
+        within("model.layer_drop", self.layer_drop, DROPOUT)
     }
 }
 

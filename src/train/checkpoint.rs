@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use web_time::Instant;
 
 use super::loss_scale::LossScale;
 use super::metrics::Phase;
@@ -99,6 +100,7 @@ impl Checkpoint {
     /// # Errors
     /// When the disk is full or the folder cannot be written; earlier checkpoints stay.
     pub fn save(&self, run: &Path, keep: usize) -> Result<()> {
+        let begun = Instant::now();
         let folder = run.join("checkpoints").join(self.state.step.to_string());
         let state = serde_json::to_vec_pretty(&self.state).map_err(|e| Error::invalid(e.to_string()))?;
         let mut new = NewFolder::create(&folder)?;
@@ -106,6 +108,7 @@ impl Checkpoint {
         new.write("optimizer.safetensors", &self.moments.serialize(Precision::F32)?)?;
         new.write("state.json", &state)?;
         new.finish()?;
+        tracing::debug!("wrote {} in {:.1} ms", folder.display(), begun.elapsed().as_secs_f64() * 1e3);
         Self::prune(run, self.state.step, keep)
     }
 
@@ -135,16 +138,22 @@ impl Checkpoint {
     }
 
     /// The newest checkpoint of `run` that can be read; `None` where there is none at all. One that is damaged is
-    /// named, and the one before is taken.
+    /// named, and the one before is taken; one that the system does not let this user read is not damaged.
     ///
     /// # Errors
-    /// When all are damaged.
+    /// When all are damaged, or the system refuses to read one.
     pub fn newest(run: &Path) -> Result<Option<Self>> {
         let mut damaged = None;
         for (_, folder) in list(run)?.into_iter().rev() {
+            let begun = Instant::now();
             match Self::read(&folder) {
-                Ok(checkpoint) => return Ok(Some(checkpoint)),
+                Ok(checkpoint) => {
+                    let milliseconds = begun.elapsed().as_secs_f64() * 1e3;
+                    tracing::debug!("read {} in {milliseconds:.1} ms", folder.display());
+                    return Ok(Some(checkpoint));
+                }
                 Err(error) => {
+                    reachable(&folder)?;
                     tracing::warn!("passed over for the checkpoint before: {error}");
                     damaged.get_or_insert(error);
                 }
@@ -161,10 +170,7 @@ impl Checkpoint {
 
     /// Reads the checkpoint `folder`.
     fn read(folder: &Path) -> Result<Self> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e})")))
-        };
+        let read = |name: &str| files::read(&folder.join(name));
         let weights = |name: &str| {
             let path = folder.join(name);
             let weights = within(&path, Weights::parse(&read(name)?))?;
@@ -179,6 +185,17 @@ impl Checkpoint {
 }
 
 /// # Errors
+/// When the system refuses to read a file of the checkpoint `folder` that is there.
+fn reachable(folder: &Path) -> Result<()> {
+    for name in ["state.json", "model.safetensors", "optimizer.safetensors"].map(|name| folder.join(name)) {
+        if files::about(&name)?.is_some() {
+            files::open(&name)?;
+        }
+    }
+    Ok(())
+}
+
+/// # Errors
 /// Names a tensor with a value that is no finite number.
 pub(super) fn finite(weights: &Weights) -> Result<()> {
     match weights.iter().find(|(.., values)| values.iter().any(|value| !value.is_finite())) {
@@ -190,13 +207,11 @@ pub(super) fn finite(weights: &Weights) -> Result<()> {
 /// Whole checkpoints by step.
 fn list(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let folder = run.join("checkpoints");
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Error::file(&folder, format!("cannot be read ({e})"))),
-    };
+    if files::about(&folder)?.is_none() {
+        return Ok(Vec::new());
+    }
     let step = |path: PathBuf| Some((path.file_name()?.to_str()?.parse::<u64>().ok()?, path));
-    let mut whole: Vec<(u64, PathBuf)> = entries.filter_map(|entry| step(entry.ok()?.path())).collect();
+    let mut whole: Vec<(u64, PathBuf)> = files::entries(&folder)?.into_iter().filter_map(step).collect();
     whole.sort();
     Ok(whole)
 }
@@ -259,6 +274,16 @@ mod tests {
         checkpoint(5).save(folder.path(), 1).unwrap();
         assert_eq!(newest().unwrap(), Some(5));
         assert_eq!(list(folder.path()).unwrap().len(), 1);
+        #[cfg(unix)]
+        {
+            // What the system refuses is there again when that is mended: later checkpoints are not given up for it.
+            checkpoint(7).save(folder.path(), 2).unwrap();
+            std::fs::rename(at(7).join("state.json"), at(7).join("away")).unwrap();
+            std::os::unix::fs::symlink("state.json", at(7).join("state.json")).unwrap();
+            let error = newest().unwrap_err().to_string();
+            assert!(error.contains("7/state.json") && error.contains("mend its links"), "{error}");
+            files::remove_folder(&at(7)).unwrap();
+        }
         std::fs::remove_file(at(5).join("state.json")).unwrap();
         let error = newest().unwrap_err().to_string();
         assert!(error.contains("state.json") && error.contains("--out"), "{error}");

@@ -1,5 +1,6 @@
 //! From sources to batches: lengths, examples, statistics.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::named::Named;
@@ -26,6 +27,13 @@ pub(super) struct Data<'a> {
 }
 
 impl Data<'_> {
+    /// The recordings of sources.
+    pub fn load(&self, sources: &[PathBuf]) -> Result<Arc<Corpus>> {
+        let mut corpus = Corpus::load(sources)?;
+        corpus.choose_channel(self.request.channel);
+        Ok(Arc::new(corpus))
+    }
+
     /// The examples of a corpus; what it lacks is named.
     fn list(&self, corpus: Arc<Corpus>, named: &mut Named, progress: &mut dyn Progress) -> Result<Listed> {
         let config = ExampleConfig {
@@ -111,7 +119,7 @@ impl Data<'_> {
         if self.request.valid.is_empty() {
             return Ok(None);
         }
-        let corpus = Arc::new(Corpus::load(&self.request.valid)?);
+        let corpus = self.load(&self.request.valid)?;
         let listed = self.list(corpus, named, progress).map_err(|error| match error {
             Error::Invalid(message) => Error::invalid(format!("the validation data: {message}")),
             other => other,

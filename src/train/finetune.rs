@@ -7,10 +7,11 @@ use super::task::{
 use crate::audio::BANDS;
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::exec::PlanOptions;
 use crate::graph::Graph;
 use crate::models::{CtcHead, CtcModel, Encoder, ModelKind, STRIDE};
 use crate::nn::{Context, Mode};
-use crate::recipe::{FinetuneConfig, ModelConfig};
+use crate::recipe::{FinetuneConfig, ModelConfig, ModelOptions};
 use crate::rng::stream;
 use crate::shape::Spec;
 use crate::text::{Vocabulary, greedy, normalize, score};
@@ -18,8 +19,10 @@ use crate::text::{Vocabulary, greedy, normalize, score};
 /// CTC fine-tuning.
 #[derive(Debug, Clone)]
 pub struct Finetune {
-    /// The encoder.
+    /// The encoder's architecture.
     pub model: ModelConfig,
+    /// How the encoder is trained.
+    pub options: ModelOptions,
     /// The head and its loss.
     pub config: FinetuneConfig,
     /// Tokens.
@@ -45,16 +48,20 @@ impl Task for Finetune {
         ModelKind::Ctc(self.head())
     }
 
+    fn plan_options(&self) -> PlanOptions {
+        self.options.plan
+    }
+
     fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph> {
-        let graph = Graph::of(&self.model);
+        let graph = Graph::new();
         let scope = graph.root();
-        let dropout = self.config.dropout.unwrap_or(self.model.dropout);
+        let dropout = self.config.dropout.unwrap_or(self.options.dropout);
         let mode = match training {
-            true => Mode::Training { dropout, layer_drop: self.model.layer_drop },
+            true => Mode::Training { dropout, layer_drop: self.options.layer_drop },
             false => Mode::Inference,
         };
         let ctx = Context::new(&scope, shape.utterances, shape.time(), mode, self.model.padding);
-        let model = CtcModel::new(Encoder::new(&self.model, BANDS)?, self.head());
+        let model = CtcModel::new(Encoder::new(&self.model, BANDS), self.head());
         let features = scope.input("features", Spec::f32([shape.utterances, shape.frames, BANDS]));
         let (logits, _) = model.forward(&scope, &ctx, &features)?;
         let (loss, count) = model.loss(&scope, &ctx, &logits, self.capacity, self.config.zero_infinity)?;
@@ -72,7 +79,7 @@ impl Task for Finetune {
     fn feeds(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Feeds, usize)> {
         let words = [self.seed, step as u32, micro, stream("layer drop")];
         let mut feeds = common_feeds(batch, self.seed, step, micro);
-        feeds.extend(layer_drop_feeds(self.model.layers, self.model.layer_drop, &words));
+        feeds.extend(layer_drop_feeds(self.model.layers, self.options.layer_drop, &words));
         let mut targets = vec![0; batch.utterances * self.capacity];
         let (mut lengths, mut weights) = (vec![0; batch.utterances], vec![0.0; batch.utterances]);
         // Without `zero_infinity`, who trains wants an infinite loss of a text that does not fit.
@@ -142,6 +149,7 @@ mod tests {
     fn rows_that_cannot_be_learned_are_in_no_mean() {
         let task = Finetune {
             model: ModelConfig::default(),
+            options: ModelOptions::default(),
             config: FinetuneConfig::default(),
             vocabulary: Vocabulary::english(),
             capacity: 8,

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::exec::Compute;
 use crate::graph::{Graph, Tensor};
-use crate::recipe::Compute;
 use crate::shape::Spec;
 
 /// With operands in halves the loss is multiplied by `scale` before it is differentiated, so that small gradients do not

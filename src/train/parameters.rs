@@ -6,9 +6,9 @@ use std::thread;
 
 use super::task::{BatchShape, Task};
 use crate::error::Result;
-use crate::exec::Executor;
+use crate::exec::{Compute, Executor, arena_elements};
 use crate::graph::Parameter;
-use crate::recipe::{Compute, OptimizerConfig};
+use crate::recipe::OptimizerConfig;
 use crate::shape::{Shape, Spec};
 use crate::weights::Weights;
 
@@ -91,7 +91,7 @@ impl ParameterSet {
             let encoder = ["frontend.", "encoder."].iter().any(|prefix| parameter.name.starts_with(prefix));
             let group = if encoder { Group::Encoder } else { Group::Head };
             let decays = config.decay_biases_and_norms || parameter.shape.rank() > 1;
-            let size = parameter.shape.elements().next_multiple_of(64);
+            let size = arena_elements(parameter.shape.elements());
             let fits = |(arena, used): &&mut (Arena, usize)| {
                 arena.group == group && arena.decays == decays && used.saturating_add(size) <= most
             };
@@ -114,7 +114,7 @@ impl ParameterSet {
     pub fn of(task: &dyn Task, config: &OptimizerConfig, max_binding: u64) -> Result<Self> {
         let smallest = task.graph(BatchShape { utterances: 1, frames: 16 }, true)?;
         let parameters = smallest.graph.parameters().into_iter().map(|(parameter, _)| parameter).collect();
-        Ok(Self { compute: smallest.graph.compute(), ..Self::new(parameters, config, max_binding) })
+        Ok(Self { compute: task.plan_options().compute, ..Self::new(parameters, config, max_binding) })
     }
 
     /// Makes room for these kinds of every parameter in the executor's store.
@@ -140,7 +140,7 @@ impl ParameterSet {
     /// Bytes that [`ParameterSet::allocate`] takes for `kinds` kinds.
     pub fn bytes(&self, kinds: usize) -> u64 {
         let arenas: usize = (0..self.arenas.len()).map(|index| self.arena_shape(index).elements()).sum();
-        let frozen = self.frozen.iter().map(|p| p.shape.elements().next_multiple_of(64));
+        let frozen = self.frozen.iter().map(|p| arena_elements(p.shape.elements()));
         4 * (arenas * kinds + frozen.sum::<usize>()) as u64
     }
 
@@ -224,7 +224,7 @@ impl ParameterSet {
                     parameter.shape.clone(),
                     all[start..start + size].to_vec(),
                 )?;
-                start += size.next_multiple_of(64);
+                start += arena_elements(size);
             }
         }
         Ok(weights)
@@ -233,7 +233,7 @@ impl ParameterSet {
     /// Elements of the arena number `index`, the gaps included.
     pub fn arena_shape(&self, index: usize) -> Shape {
         let members = &self.arenas[index].members;
-        Shape::from([members.iter().map(|p| p.shape.elements().next_multiple_of(64)).sum::<usize>()])
+        Shape::from([members.iter().map(|p| arena_elements(p.shape.elements())).sum::<usize>()])
     }
 }
 

@@ -12,19 +12,21 @@ use super::task::{
 use crate::audio::BANDS;
 use crate::data::Batch;
 use crate::error::Result;
-use crate::exec::{Executor, Loaded, Plan};
+use crate::exec::{Executor, Loaded, Plan, PlanOptions};
 use crate::graph::Graph;
 use crate::models::{BestRq, Encoder, ModelKind, STRIDE, mask_starts, most_masked};
 use crate::nn::{Context, Mode};
-use crate::recipe::{ModelConfig, PretrainConfig};
+use crate::recipe::{ModelConfig, ModelOptions, PretrainConfig};
 use crate::rng::{Rng, stream};
 use crate::shape::Spec;
 
 /// BEST-RQ pre-training.
 #[derive(Debug, Clone)]
 pub struct Pretrain {
-    /// The encoder.
+    /// The encoder's architecture.
     pub model: ModelConfig,
+    /// How the encoder is trained.
+    pub options: ModelOptions,
     /// Quantizer, masking.
     pub config: PretrainConfig,
     /// Seed of masks, noise and dropout.
@@ -40,19 +42,24 @@ impl Task for Pretrain {
         ModelKind::BestRq { codes: self.config.codes, code_dim: self.config.code_dim }
     }
 
+    fn plan_options(&self) -> PlanOptions {
+        self.options.plan
+    }
+
     fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph> {
-        let graph = Graph::of(&self.model);
+        let graph = Graph::new();
         let scope = graph.root();
-        let dropout = self.config.dropout.unwrap_or(self.model.dropout);
+        let dropout = self.config.dropout.unwrap_or(self.options.dropout);
         let mode = match training {
-            true => Mode::Training { dropout, layer_drop: self.model.layer_drop },
+            true => Mode::Training { dropout, layer_drop: self.options.layer_drop },
             false => Mode::Inference,
         };
         let ctx = Context::new(&scope, shape.utterances, shape.time(), mode, self.model.padding);
-        let model = BestRq::new(Encoder::new(&self.model, BANDS)?, BANDS, &self.config);
+        let model =
+            BestRq::new(Encoder::new(&self.model, BANDS), BANDS, self.config.codes, self.config.code_dim);
         let features = scope.input("features", Spec::f32([shape.utterances, shape.frames, BANDS]));
         let masked = BestRq::mask(&scope, &ctx, &features, self.config.noise_std)?;
-        let inputs = BestRq::inputs(&scope, &ctx, &self.config);
+        let inputs = BestRq::inputs(&scope, &ctx, most_masked(ctx.time * STRIDE, &self.config));
         let result = model.loss(&scope, &ctx, &features, &masked, &inputs)?;
         let outputs = vec![("ids", result.targets)];
         Ok(LossGraph { graph, loss: result.loss, count: result.correct, outputs })
@@ -64,7 +71,7 @@ impl Task for Pretrain {
         let words =
             [self.seed, step as u32, micro, stream(if training { "mask" } else { "validation mask" })];
         let mut feeds = common_feeds(batch, self.seed, step, micro);
-        feeds.extend(layer_drop_feeds(self.model.layers, self.model.layer_drop, &words));
+        feeds.extend(layer_drop_feeds(self.model.layers, self.options.layer_drop, &words));
 
         let rows: Vec<usize> = (0..batch.utterances).filter(|&row| batch.lengths[row] > 0).collect();
         let shortest = rows.iter().map(|&row| batch.lengths[row] as usize).min().unwrap_or(0);
@@ -99,14 +106,24 @@ impl Task for Pretrain {
             let loaded = match plans.entry(shape) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
-                    let graph = Graph::of(&self.model);
+                    let graph = Graph::new();
                     let scope = graph.root();
                     let features =
                         scope.input("features", Spec::f32([shape.utterances, shape.frames, BANDS]));
                     let stacked = features.reshape([shape.utterances * shape.time(), STRIDE * BANDS])?;
-                    let model = BestRq::new(Encoder::new(&self.model, BANDS)?, BANDS, &self.config);
+                    let model = BestRq::new(
+                        Encoder::new(&self.model, BANDS),
+                        BANDS,
+                        self.config.codes,
+                        self.config.code_dim,
+                    );
                     let codes = model.codes(&scope, &stacked)?;
-                    let plan = Plan::compile(&graph, &[("codes", &codes)], executor.gpu().capabilities())?;
+                    let plan = Plan::compile(
+                        &graph,
+                        &[("codes", &codes)],
+                        self.options.plan,
+                        executor.gpu().capabilities(),
+                    )?;
                     new.insert(block_on(executor.load(plan))?)
                 }
             };

@@ -389,7 +389,12 @@ impl Run<'_> {
     /// Saves a model and gives its weights back.
     pub(super) fn save_model(&self, name: &str, weights: Weights) -> Result<Weights> {
         let model = SavedModel {
-            config: SavedConfig { kind: self.task.kind(), model: self.recipe.model.clone(), bands: BANDS },
+            config: SavedConfig {
+                kind: self.task.kind(),
+                model: self.recipe.model.clone(),
+                options: self.recipe.options,
+                bands: BANDS,
+            },
             weights,
             preprocessor: self.state.preprocessor.clone(),
             vocabulary: self.vocabulary.clone(),

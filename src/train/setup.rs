@@ -18,13 +18,13 @@ use super::start::{Start, initial_weights};
 use super::stepper::{StepTotals, Stepper};
 use super::stop;
 use super::task::Task;
-use crate::audio::Padding as AudioPadding;
-use crate::data::{BatchIndex, Corpus};
+use crate::audio::{Channel, Padding as AudioPadding};
+use crate::data::{BatchIndex, Corpus, Why};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::gpu::Gpu;
 use crate::models::PreprocessorConfig;
-use crate::recipe::{Duration, ModelConfig, OptimizerConfig, Padding, Recipe};
+use crate::recipe::{Duration, ModelConfig, OptimizerConfig, PaddedFrames, Recipe};
 use crate::text::Vocabulary;
 
 /// What a user asks for.
@@ -46,6 +46,8 @@ pub struct Request {
     pub resume: bool,
     /// Whether a resumed run may go on with other training data than it was begun with.
     pub other_data: bool,
+    /// The channel of files with several, over what the data say.
+    pub channel: Option<Channel>,
     /// Steps after which to stop.
     pub limit_steps: Option<u64>,
     /// Whether a bad file is an error.
@@ -54,9 +56,9 @@ pub struct Request {
 
 fn audio_padding(model: &ModelConfig, reference: AudioPadding) -> AudioPadding {
     match (model.padding, model.causal_chunk) {
-        (Padding::Reference, _) => reference,
-        (Padding::Masked, None) => AudioPadding::Masked,
-        (Padding::Masked, Some(_)) => AudioPadding::Causal,
+        (PaddedFrames::Reference, _) => reference,
+        (PaddedFrames::Masked, None) => AudioPadding::Masked,
+        (PaddedFrames::Masked, Some(_)) => AudioPadding::Causal,
     }
 }
 
@@ -70,7 +72,12 @@ pub fn pretrain(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
         let start = Start::new(request, Phase::Pretrain)?;
         let recipe = &request.recipe;
         let config = &recipe.pretrain;
-        let task = Pretrain { model: recipe.model.clone(), config: config.clone(), seed: recipe.run.seed };
+        let task = Pretrain {
+            model: recipe.model.clone(),
+            options: recipe.options,
+            config: config.clone(),
+            seed: recipe.run.seed,
+        };
         let mut plan = Plan {
             request,
             phase: Phase::Pretrain,
@@ -83,7 +90,7 @@ pub fn pretrain(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
         }
         let padding = audio_padding(&recipe.model, AudioPadding::ReferencePretrain);
         let data = Data { request, config: &config.data, silence: 0.0, padding, augmentation: None };
-        let corpus = Arc::new(Corpus::load(&request.data)?);
+        let corpus = data.load(&request.data)?;
         // Before the statistics, which may take long.
         let valid = data.valid(&mut plan.valid_named, progress)?;
         let (train, preprocessor) = data.train(corpus, &start, &mut plan.train_named, progress)?;
@@ -118,7 +125,7 @@ pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
         let augmentation = Some(&config.augmentation).filter(|a| a.enabled);
         let data =
             Data { request, config: &config.data, silence: recipe.features.silence, padding, augmentation };
-        let corpus = Arc::new(Corpus::load(&request.data)?);
+        let corpus = data.load(&request.data)?;
         corpus.texts()?;
         let vocabulary = start.vocabulary(&corpus, recipe)?;
         // Before the statistics, which may take long.
@@ -144,6 +151,7 @@ pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
         }
         let task = Finetune {
             model: recipe.model.clone(),
+            options: recipe.options,
             config: config.clone(),
             vocabulary: vocabulary.clone(),
             capacity: capacity.next_multiple_of(8).max(8),
@@ -236,7 +244,8 @@ impl Plan<'_> {
                 stepper.parameters.restore_moments(&stepper.executor, &checkpoint.moments)?;
                 stepper.set_totals(state.totals)?;
                 // A run that goes on in f32 has none.
-                if let (Some(scale), Some(_)) = (state.loss_scale, LossScale::of(recipe.model.compute)) {
+                if let (Some(scale), Some(_)) = (state.loss_scale, LossScale::of(recipe.options.plan.compute))
+                {
                     stepper.set_loss_scale(scale)?;
                 }
                 schedule.restore(state.schedule);
@@ -256,7 +265,7 @@ impl Plan<'_> {
                     next: BatchIndex::default(),
                     seed,
                     schedule: schedule.state(),
-                    loss_scale: LossScale::of(recipe.model.compute),
+                    loss_scale: LossScale::of(recipe.options.plan.compute),
                     totals: StepTotals::default(),
                     since_log: SinceLog::default(),
                     best: None,
@@ -274,7 +283,15 @@ impl Plan<'_> {
             }
         };
         let validated = valid.as_ref().map(|valid| valid.identity);
-        if let (Some(now), Some(before), Some(_)) = (validated, state.valid, state.best)
+        let gone = valid.as_ref().map_or(0, |valid| valid.examples.left_out.count(Why::Unreadable));
+        let missing =
+            gone > 0 && matches!((validated, state.valid), (Some(now), Some(before)) if now.lists(&before));
+        if missing && validated != state.valid {
+            tracing::warn!(
+                "{gone} of the validation recordings cannot be read that could be before: best stays until all that \
+                 it is of are scored again"
+            );
+        } else if let (Some(now), Some(before), Some(_)) = (validated, state.valid, state.best)
             && now != before
         {
             tracing::warn!(
@@ -289,7 +306,8 @@ impl Plan<'_> {
         }
         (state.phase, state.recipe) = (Some(self.phase), Some(recipe.to_json()));
         (state.vocabulary, state.corpus) = (vocabulary.clone(), Some(train.identity));
-        state.valid = validated.or(state.valid);
+        // What is missing comes back: they are compared with what they were when all was there.
+        state.valid = if missing { state.valid } else { validated.or(state.valid) };
         progress.message(&format!("{} trainable parameters", stepper.parameters.trainable()));
         let mut run = Run {
             folder: &self.request.out,

@@ -10,6 +10,7 @@ use super::setup::Request;
 use crate::audio::Normalization;
 use crate::data::{Corpus, Identity};
 use crate::error::{Error, Result};
+use crate::files::read_text;
 use crate::graph::Parameter;
 use crate::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
 use crate::recipe::{
@@ -173,15 +174,7 @@ fn complete(state: &mut State, run: &Path) -> Result<()> {
     );
     let recipe = Recipe::load::<&str>(run.join("recipe.toml"), &[])?;
     state.recipe = Some(recipe.to_json());
-    let read = |name: &str| {
-        let path = run.join("last").join(name);
-        std::fs::read_to_string(&path).map_err(|e| {
-            Error::file(
-                &path,
-                format!("cannot be read ({e}); without it the run cannot be resumed by this version"),
-            )
-        })
-    };
+    let read = |name: &str| read_text(&run.join("last").join(name));
     let config = SavedConfig::from_json(&read("config.json")?)?;
     state.phase = Some(match config.kind {
         ModelKind::BestRq { .. } => Phase::Pretrain,
@@ -222,7 +215,7 @@ fn resumable(state: &State, request: &Request, phase: Phase) -> Result<Vec<Diffe
         Error::file(&request.out, message)
     })?;
     let Some(before) = before else { return Ok(Vec::new()) };
-    let architecture = recipe.model.architecture_differences(&before.model);
+    let architecture = recipe.model.differences(&before.model);
     let fixes = |key: &str| {
         let own: &[&str] = match phase {
             Phase::Pretrain => &["pretrain.codes", "pretrain.code_dim"],
@@ -256,7 +249,7 @@ fn initial(path: &Path, model: &SavedModel, recipe: &Recipe, phase: Phase) -> Re
         Err(Error::usage(format!("--init {path}: the recipe has {listed} in that model; {remedy}")))
     };
     let (adaptable, mut differing): (Vec<_>, Vec<_>) =
-        recipe.model.architecture_differences(&model.config.model).into_iter().partition(|one| {
+        recipe.model.differences(&model.config.model).into_iter().partition(|one| {
             one.key.strip_prefix("model.").is_some_and(|key| ModelConfig::ADAPTABLE.contains(&key))
         });
     let kind = |kind: Wanted| format!("{kind:?}").to_lowercase();

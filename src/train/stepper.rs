@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use web_time::Instant;
 
 use super::loss_scale::{GROWTH_INTERVAL, LOSS_SCALE, LossScale};
 use super::parameters::{Group, Kind, ParameterSet};
@@ -10,7 +11,7 @@ use super::schedule::Rates;
 use super::task::{BatchShape, Feed, Feeds, LossGraph, Results, Task};
 use crate::autograd::gradients;
 use crate::error::{Error, Result};
-use crate::exec::{Executor, Loaded, Plan};
+use crate::exec::{Compute, Executor, Loaded, Plan, PlanOptions, arena_bytes};
 use crate::gpu::Capabilities;
 use crate::graph::{Graph, Tensor};
 use crate::ops::optimizer::{Accumulate, AdamW, GradientScale, GrowLossScale, SquaredNorm};
@@ -56,16 +57,27 @@ impl Stepper {
         let gpu = executor.gpu().clone();
         let parameters = ParameterSet::of(task, config, gpu.capabilities().max_binding)?;
         parameters.allocate(&mut executor, &Kind::ALL)?;
-        executor.store.arena(&gpu, LOSS_TOTALS, &[(LOSS_TOTALS.into(), Spec::f32([2]))])?;
-        executor.store.arena(&gpu, UPDATE_TOTALS, &[(UPDATE_TOTALS.into(), Spec::f32([3]))])?;
+        for (name, spec) in Self::stored_beside(parameters.compute) {
+            executor.store.arena(&gpu, name, &[(name.into(), spec)])?;
+        }
         if let Some(LossScale { scale, finite_steps }) = LossScale::of(parameters.compute) {
-            executor.store.arena(&gpu, LOSS_SCALE, &[(LOSS_SCALE.into(), LossScale::spec())])?;
             executor.store.write(&gpu, LOSS_SCALE, &[scale, finite_steps])?;
         }
         let plan = update_plan(&parameters, config, gpu.capabilities())?;
         let update = executor.load(plan).await?;
         let (plans, validation) = (HashMap::new(), HashMap::new());
         Ok(Self { executor, parameters, config: config.clone(), plans, validation, update })
+    }
+
+    /// What the device sums up, and the scale of the loss, where there is one.
+    fn stored_beside(compute: Compute) -> impl Iterator<Item = (&'static str, Spec)> {
+        let scale = LossScale::of(compute).map(|_| (LOSS_SCALE, LossScale::spec()));
+        [(LOSS_TOTALS, Spec::f32([2])), (UPDATE_TOTALS, Spec::f32([3]))].into_iter().chain(scale)
+    }
+
+    /// Bytes that it holds on the device beside the parameters and what belongs to plans.
+    pub fn totals_bytes(compute: Compute) -> u64 {
+        Self::stored_beside(compute).map(|(_, spec)| arena_bytes(&spec)).sum()
     }
 
     /// Makes the plan of a batch shape, where the gradient is added to that of earlier micro-batches if
@@ -75,9 +87,10 @@ impl Stepper {
     /// When the model cannot be built within the device's limits, or memory is out.
     pub async fn prepare(&mut self, task: &dyn Task, shape: BatchShape, more: bool) -> Result<()> {
         if !self.plans.contains_key(&(shape, more)) {
+            let begun = Instant::now();
             let plan = training_plan(task, shape, more, self.executor.gpu().capabilities())?;
-            tracing::debug!(?shape, peak_bytes = plan.peak_bytes(), dispatches = plan.steps.len(), "planned");
-            let loaded = self.executor.load(plan).await?;
+            let loaded =
+                self.load(plan, if more { "further training" } else { "training" }, shape, begun).await?;
             self.plans.insert((shape, more), loaded);
         }
         Ok(())
@@ -89,14 +102,28 @@ impl Stepper {
     /// When the model cannot be built within the device's limits, or memory is out.
     pub async fn prepare_validation(&mut self, task: &dyn Task, shape: BatchShape) -> Result<()> {
         if !self.validation.contains_key(&shape) {
+            let begun = Instant::now();
             let LossGraph { graph, loss, count, outputs } = task.graph(shape, false)?;
             let mut named = vec![("loss", &loss), ("count", &count)];
             named.extend(outputs.iter().map(|(name, tensor)| (*name, tensor)));
-            let plan = Plan::compile(&graph, &named, self.executor.gpu().capabilities())?;
-            let loaded = self.executor.load(plan).await?;
+            let plan =
+                Plan::compile(&graph, &named, task.plan_options(), self.executor.gpu().capabilities())?;
+            let loaded = self.load(plan, "validation", shape, begun).await?;
             self.validation.insert(shape, loaded);
         }
         Ok(())
+    }
+
+    async fn load(&mut self, plan: Plan, what: &str, shape: BatchShape, begun: Instant) -> Result<Loaded> {
+        let (dispatches, bytes) = (plan.dispatches.len(), plan.peak_bytes());
+        let loaded = self.executor.load(plan).await?;
+        tracing::debug!(
+            "compiled the {what} plan of {} × {} frames in {:.1} ms: {dispatches} dispatches, {bytes} bytes",
+            shape.utterances,
+            shape.frames,
+            begun.elapsed().as_secs_f64() * 1e3
+        );
+        Ok(loaded)
     }
 
     /// Gradient of one micro-batch of a prepared shape, added to that of the step's earlier ones if `more`.
@@ -212,6 +239,7 @@ pub fn training_plan(
     more: bool,
     capabilities: &Capabilities,
 ) -> Result<Plan> {
+    let options = task.plan_options();
     let LossGraph { graph, loss, count, .. } = task.graph(shape, true)?;
     let parameters: Vec<(String, Tensor)> = graph
         .parameters()
@@ -220,7 +248,7 @@ pub fn training_plan(
         .map(|(parameter, tensor)| (parameter.name, tensor))
         .collect();
     let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
-    let seed = match LossScale::of(graph.compute()) {
+    let seed = match LossScale::of(options.compute) {
         Some(_) => LossScale::stored(&graph).slice(0, 0, 1)?,
         None => graph.fill([1], 1.0)?,
     };
@@ -236,7 +264,7 @@ pub fn training_plan(
     }
     let totals = graph.stored(LOSS_TOTALS, Spec::f32([2]));
     totals.apply(Accumulate, &[&Tensor::concat(&[&loss, &count], 0)?])?;
-    Plan::compile(&graph, &[], capabilities)
+    Plan::compile(&graph, &[], options, capabilities)
 }
 
 /// Writes those of `feeds` that the plan reads.
@@ -292,5 +320,5 @@ pub fn update_plan(
     if let Some(state) = &loss_scale {
         state.apply(GrowLossScale { growth_interval: GROWTH_INTERVAL }, &[&stats])?;
     }
-    Plan::compile(&graph, &[], capabilities)
+    Plan::compile(&graph, &[], PlanOptions::default(), capabilities)
 }

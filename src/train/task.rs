@@ -2,7 +2,7 @@
 
 use crate::data::Batch;
 use crate::error::Result;
-use crate::exec::Executor;
+use crate::exec::{Executor, PlanOptions};
 use crate::graph::{Graph, Tensor};
 use crate::models::{EncoderInputs, ModelKind, frames_after};
 use crate::train::metrics::Phase;
@@ -45,9 +45,9 @@ pub type Feeds = Vec<(String, Feed)>;
 pub struct LossGraph {
     /// The graph.
     pub graph: Graph,
-    /// The loss, [1].
+    /// The loss, `[1]`.
     pub loss: Tensor,
-    /// What is counted beside it, [1]: correct masked frames, or targets that do not fit.
+    /// What is counted beside it, `[1]`: correct masked frames, or targets that do not fit.
     pub count: Tensor,
     /// Values that validation reads.
     pub outputs: Vec<(&'static str, Tensor)>,
@@ -95,6 +95,9 @@ pub trait Task: Send {
 
     /// What stands on the encoder.
     fn kind(&self) -> ModelKind;
+
+    /// How its plans compute.
+    fn plan_options(&self) -> PlanOptions;
 
     /// The loss for a batch shape, with dropout if `training`.
     ///

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pollster::block_on;
 use serde::{Deserialize, Serialize};
+use web_time::Instant;
 
 use super::metrics::{MetricsWriter, Phase, ValidLine};
 use super::run::{Progress, Run, Source};
@@ -102,6 +103,7 @@ impl Run<'_> {
     /// One pass over the validation data; `None` when a stop is asked for.
     fn pass(&mut self) -> Result<Option<Pass>> {
         let Some(source) = &self.valid else { return Ok(None) };
+        let begun = Instant::now();
         let mut loader = source.start(BatchIndex::default())?;
         let (totals, left_out) = (Totals::default(), source.examples.left_out.clone());
         let mut pass = Pass { totals, left_out, sets: Default::default() };
@@ -128,6 +130,7 @@ impl Run<'_> {
             self.task.observe(&mut pass.totals, &batch, decisions, &results)?;
             number += 1;
         }
+        tracing::debug!("validated {number} batches in {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
         pass.left_out.extend(loader.left_out());
         self.valid_named.say_all(&pass.left_out);
         self.valid_named.say_differing(loader.take_differing());

@@ -41,13 +41,7 @@ impl TensorWriter {
                 "would have more tensors than the format allows; write several files",
             ));
         }
-        let file = NewFile::create(path)?;
-        if file.is_stream() {
-            return Err(Error::file(
-                path,
-                "is a device or pipe, but the table at the file's beginning is written last; give the name of a file",
-            ));
-        }
+        let file = NewFile::create_seekable(path)?;
         let mut writer = Self {
             file: BufWriter::new(file),
             path: path.to_path_buf(),

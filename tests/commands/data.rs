@@ -67,3 +67,49 @@ fn data_are_converted() {
     fails(1, &["data", "convert", source, "--out", text(&out), "--strict"], &["gone.wav"]);
     fails(1, &["data", "convert", "absent.jsonl", "--out", text(&out)], &["absent.jsonl"]);
 }
+
+#[test]
+fn one_channel_of_data_can_be_chosen() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let spec = hound::WavSpec {
+        channels: 2,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    // A tone, beside silence; and beside itself with the other sign.
+    for (name, right) in [("one.wav", 0.0), ("anti.wav", -1.0)] {
+        let mut writer = hound::WavWriter::create(at(name), spec).expect("a file");
+        for sample in tone(0.5) {
+            for sample in [sample, right * sample] {
+                writer.write_sample((8000.0 * sample) as i16).expect("a sample");
+            }
+        }
+        writer.finalize().expect("a file");
+    }
+    let lines =
+        ["one.wav", "anti.wav"].map(|name| format!("{{\"audio_filepath\": \"{name}\", \"channel\": 2}}\n"));
+    std::fs::write(at("m.jsonl"), lines.concat()).expect("a file");
+    let check = |channel: &[&str]| -> (Value, Value, usize) {
+        let manifest = at("m.jsonl");
+        let output = polymix(&[&["data", "check", text(&manifest), "--json"], channel].concat());
+        assert!(output.status.success(), "{output:?}");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("one document");
+        let findings = report["findings"].as_array().expect("a list");
+        let silent = findings.iter().filter(|finding| finding["kind"] == "silent").count();
+        (report["utterances"].clone(), report["left_out"][0]["audio_filepath"].clone(), silent)
+    };
+    // As the manifest says; as asked for; the mean, where one cancels out.
+    assert_eq!(check(&[]), (2.into(), Value::Null, 1));
+    assert_eq!(check(&["--channel", "1"]), (2.into(), Value::Null, 0));
+    let (utterances, left_out, silent) = check(&["--channel", "mix"]);
+    assert_eq!((utterances, silent), (1.into(), 0));
+    assert!(left_out.as_str().is_some_and(|name| name.ends_with("anti.wav")), "{left_out}");
+    let (source, out) = (at("m.jsonl"), at("out"));
+    let convert = ["data", "convert", text(&source), "--out", text(&out), "--channel", "1", "--json"];
+    let output = polymix(&convert);
+    let converted: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!((&converted["utterances"], &converted["kept"]), (&2.into(), &0.into()));
+    fails(1, &["data", "convert", text(&source), "--out", "/dev/null"], &["/dev/null", "is no folder"]);
+}

@@ -1,7 +1,7 @@
 //! `polymix import`: checkpoints under SpeechBrain's names, as its `state_dict` spells them.
 
 use polymix::models::speechbrain::{HyperParameters, import};
-use polymix::recipe::{MIXERS, MixerSpec};
+use polymix::recipe::{MixerKind, MixerSpec, ModelOptions, ModelTable};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -202,7 +202,7 @@ const CODE_DIM: usize = 3;
 /// A pre-trained model, no two of whose weights are equal by chance.
 pub(super) fn pretrained(mixer: &str) -> SavedModel {
     let model = ModelConfig {
-        mixer: MixerSpec::Every(mixer.to_owned()),
+        mixer: MixerSpec::Every(mixer.parse().unwrap()),
         d_model: 8,
         layers: LAYERS,
         ffn: 12,
@@ -211,13 +211,17 @@ pub(super) fn pretrained(mixer: &str) -> SavedModel {
         expand: if mixer.starts_with("pom") { 3 } else { 2 },
         summary_hidden: 6,
         summary_local: 4,
-        dropout: 0.0,
         channels: [4, 2],
-        padding: polymix::recipe::Padding::Reference,
+        padding: polymix::recipe::PaddedFrames::Reference,
         ..ModelConfig::default()
     };
     let kind = ModelKind::BestRq { codes: CODES, code_dim: CODE_DIM };
-    let config = SavedConfig { kind, model, bands: BANDS };
+    let config = SavedConfig {
+        kind,
+        model,
+        options: ModelOptions { dropout: 0.0, ..ModelOptions::default() },
+        bands: BANDS,
+    };
     let mut weights = Weights::default();
     for (seed, parameter) in config.parameters().unwrap().into_iter().enumerate() {
         let value = |i: usize| ((i * 7919 + seed * 104_729) % 99_991) as f32 / 99_991.0 - 0.5;
@@ -250,7 +254,7 @@ fn swapped(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 /// The model as SpeechBrain would save it.
 fn exported(model: &SavedModel) -> Weights {
     let mixer = model.config.model.mixer.for_layer(0);
-    let (.., tensors) = MIXER.iter().find(|(name, ..)| *name == mixer).unwrap();
+    let (.., tensors) = MIXER.iter().find(|(name, ..)| *name == mixer.name()).unwrap();
     let mut names: Vec<(String, String)> = Vec::new();
     let mut add = |theirs: String, ours: String| names.push((theirs, ours));
     for (theirs, ours) in MODEL {
@@ -315,7 +319,9 @@ fn imported(weights: &Weights, values: &Value) -> polymix::Result<SavedModel> {
 #[test]
 fn every_mixer_comes_back_as_it_was() {
     // Published without SpeechBrain.
-    for mixer in MIXERS.iter().filter(|mixer| !["pom-2026", "mamba"].contains(mixer)) {
+    for mixer in
+        MixerKind::ALL.map(MixerKind::name).iter().filter(|mixer| !["pom-2026", "mamba"].contains(mixer))
+    {
         let model = pretrained(mixer);
         let back = imported(&exported(&model), &hyper_parameters(mixer)).unwrap();
         assert_eq!(back.config, model.config);
@@ -382,7 +388,8 @@ fn imported_models_are_used_like_any_other() {
     assert_eq!(encode("original", "original.safetensors"), encode("model", "model.safetensors"));
 
     std::fs::write(at("d.jsonl"), r#"{"audio_filepath": "a.wav", "duration": 0.7, "text": "one"}"#).unwrap();
-    let toml = toml::to_string(&model.config.model).unwrap();
+    let table = ModelTable { model: model.config.model.clone(), options: model.config.options };
+    let toml = toml::to_string(&table).unwrap();
     let rest = RECIPE.split_once("[finetune]").unwrap().1;
     std::fs::write(at("r.toml"), format!("[model]\n{toml}[finetune]{rest}")).unwrap();
     let (recipe, data, init, out) = (at("r.toml"), at("d.jsonl"), at("model"), at("run"));

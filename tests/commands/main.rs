@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 
 use polymix::audio::{BANDS, Normalization, Padding, SAMPLE_RATE, Stats};
 use polymix::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
-use polymix::recipe::{FinetuneConfig, Head, ModelConfig};
+use polymix::recipe::{FinetuneConfig, Head, ModelConfig, ModelOptions};
 use polymix::text::Vocabulary;
 use polymix::weights::{Precision, Weights};
 
@@ -79,7 +79,7 @@ fn model() -> SavedModel {
     let model =
         ModelConfig { d_model: 8, layers: 1, ffn: 16, kernel: 3, channels: [4, 2], ..ModelConfig::default() };
     let kind = ModelKind::Ctc(CtcHead::new(&finetune, vocabulary.len()));
-    let config = SavedConfig { kind, model, bands: BANDS };
+    let config = SavedConfig { kind, model, options: ModelOptions::default(), bands: BANDS };
     let weights = drawn(&config);
     let preprocessor = PreprocessorConfig {
         sampling_rate: SAMPLE_RATE,
@@ -153,7 +153,7 @@ fn wrong_recipes_are_named_with_line_and_key() {
         let fixed = ["pretrain", text(&recipe), "--data", "nowhere", "--out", "nowhere"];
         fails(code, &[&fixed[..], extra].concat(), parts);
     };
-    run(&[], 1, &["r.toml", "cannot read"]);
+    run(&[], 1, &["r.toml", "cannot be read", "correct its name"]);
     std::fs::write(&recipe, "[pretrain]\nstesp = 3\n").unwrap();
     run(&[], 2, &["r.toml:2", "pretrain.stesp", "`steps`"]);
     std::fs::write(&recipe, RECIPE).unwrap();
@@ -354,6 +354,67 @@ fn plans_are_profiled_without_an_adapter() {
     }
     let table = String::from_utf8_lossy(&output.stdout);
     assert!(table.contains("95.61 M") && table.contains("93.13 M"), "{table}");
+}
+
+#[test]
+fn cards_that_are_not_here_are_modelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let (recipe, card) = (folder.path().join("r.toml"), folder.path().join("card.toml"));
+    std::fs::write(&recipe, RECIPE).unwrap();
+    let mine = "name = \"mine\"\nf32_tflops = 10\nbandwidth_gbps = 100\nmemory_gib = 0.01\n";
+    std::fs::write(&card, mine).unwrap();
+    let run = |arguments: &[&str]| {
+        let fixed = ["profile", text(&recipe), "--seconds", "1", "--mode", "train", "--dry-run"];
+        let output = Command::new(env!("CARGO_BIN_EXE_polymix"))
+            .args([&fixed, arguments].concat())
+            .env("VK_DRIVER_FILES", "/nonexistent")
+            .env("VK_ICD_FILENAMES", "/nonexistent")
+            .env("__EGL_VENDOR_LIBRARY_FILENAMES", "/nonexistent")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let (out, err) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        (out, err)
+    };
+    let json = |arguments: &[&str]| {
+        let (out, _) = run(&[arguments, &["--json"]].concat());
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()["rows"][0].clone()
+    };
+    let plain = json(&["--gpu", text(&card)]);
+    let number = |row: &serde_json::Value, key: &str| row[key].as_f64().unwrap_or_default();
+    assert!(number(&plain, "modelled_ms") > 8e-3 * number(&plain, "dispatches"), "{plain}");
+    assert!(number(&plain, "bound_bytes") > 1e5 && plain["ms_median"].is_null(), "{plain}");
+    assert_eq!(plain["cost"]["gpu"], "mine");
+    let classes = plain["cost"]["classes"].as_array().unwrap();
+    let sum: f64 = classes.iter().map(|class| number(class, "modelled_ms")).sum();
+    assert!((sum - number(&plain, "modelled_ms")).abs() < 1e-9 * sum, "{plain}");
+    // Twice as slow launches take as much longer.
+    std::fs::write(&card, format!("{mine}launch_us = 16\n")).unwrap();
+    let slow = json(&["--gpu", text(&card)]);
+    let longer = number(&slow, "modelled_ms") - number(&plain, "modelled_ms");
+    assert!((longer - 8e-3 * number(&plain, "dispatches")).abs() < 1e-6, "{longer}");
+
+    let (out, err) = run(&["--gpu", "h100", "--ranks", "8", "--link", "50", "--set", "model.ffn=512"]);
+    for part in ["NVIDIA H100", "matmul", "as modelled", "8 ranks with links of 50 GB/s"] {
+        assert!(out.contains(part), "{out}");
+    }
+    assert!(!err.contains("would not run"), "{err}");
+    let (_, err) = run(&["--gpu", text(&card), "--set", "model.d_model=128", "--set", "model.ffn=4096"]);
+    assert!(err.contains("would not run: ") && err.contains("mine has 0.01 GiB"), "{err}");
+
+    let usage = |arguments: &[&str], parts: &[&str]| {
+        fails(2, &[&["profile", "--dry-run"], arguments].concat(), parts);
+    };
+    usage(&["--gpu", "voodoo2"], &["voodoo2", "rtx4090", "TOML"]);
+    usage(&["--gpu", "h100", "--ranks", "2"], &["--link"]);
+    usage(&["--gpu", "h100", "--ranks", "2", "--link", "0"], &["--link", "0.001"]);
+    usage(&["--gpu", "h100", "--ranks", "2", "--link", "9"], &["--ranks", "--mode train"]);
+    std::fs::write(&card, format!("{mine}f16_tflops = true\n")).unwrap();
+    usage(&["--gpu", text(&card)], &["card.toml:5", "f16_tflops"]);
+    std::fs::write(&card, [0xff; 9]).unwrap();
+    usage(&["--gpu", text(&card)], &["card.toml", "TOML"]);
+    fails(1, &["profile", "--dry-run", "--gpu", text(folder.path())], &["cannot read the card"]);
 }
 
 #[test]

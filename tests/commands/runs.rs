@@ -6,7 +6,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use super::{adapter, fails, polymix, text, tone, wav};
+use super::{adapter, command, fails, polymix, text, tone, wav};
 
 const RECIPE: &str = r#"
 [model]
@@ -202,6 +202,56 @@ fn a_score_says_what_it_is_of() {
     assert!((mixed - alone).abs() < 1e-4 * alone, "{mixed} {alone}");
 }
 
+/// Copies of the validation clips, which a test can take away.
+fn own_validation(bench: &Bench) -> [PathBuf; 2] {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/flac");
+    let copies = VALID.map(|(clip, ..)| {
+        let copy = bench.at(clip).with_extension("flac");
+        std::fs::copy(corpus.join(clip).with_extension("flac"), &copy).unwrap();
+        copy
+    });
+    let lines: Vec<_> =
+        copies.iter().zip(VALID).map(|(copy, (_, seconds, words))| (text(copy), seconds, words)).collect();
+    bench.manifest("own.jsonl", &lines);
+    copies
+}
+
+#[test]
+fn best_stays_while_its_validation_files_are_gone_and_goes_on_when_they_are_back() {
+    if !adapter() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.manifest("train.jsonl", &TRAIN);
+    let [first, _] = own_validation(&bench);
+    let names = ["train.jsonl", "own.jsonl", "run"];
+    let validations = ["--set", "run.validate_every=1", "--set"];
+    let steps = |steps: &'static str| [&validations[..], &[steps, "--resume"]].concat();
+    bench.runs("finetune", names, &validations[..2]);
+    let best = |bench: &Bench| bench.read("run/best/README.md");
+    let before = best(&bench);
+    assert!(before.contains("of 2 utterances"), "{before}");
+    let away = first.with_extension("away");
+    std::fs::rename(&first, &away).unwrap();
+    let output = bench.runs("finetune", names, &steps("finetune.steps=3"));
+    let said = stderr(&output);
+    for part in ["1 of the validation recordings cannot be read", "best stays", "own.jsonl:1"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(bench.lines("run").pop().unwrap()["utterances"], 1);
+    assert_eq!(best(&bench), before);
+    std::fs::rename(&away, &first).unwrap();
+    let output = bench.runs("finetune", names, &steps("finetune.steps=4"));
+    let said = stderr(&output);
+    assert!(!said.contains("compared") && !said.contains("anew"), "{said}");
+    assert_eq!(bench.lines("run").pop().unwrap()["utterances"], 2);
+    // Other validation data are other scores.
+    bench.manifest("other.jsonl", &VALID[..1]);
+    let output = bench.runs("finetune", ["train.jsonl", "other.jsonl", "run"], &steps("finetune.steps=5"));
+    assert!(stderr(&output).contains("best begins anew"), "{output:?}");
+    assert!(best(&bench).contains("of 1 utterance"), "{}", best(&bench));
+}
+
 #[test]
 fn training_names_clips_that_teach_nothing_and_counts_their_own_length() {
     if !adapter() {
@@ -391,4 +441,37 @@ fn a_run_that_diverged_goes_on_from_its_last_good_checkpoint() {
     let stderr = stderr(&output);
     assert!(stderr.contains("checkpoints/1") && stderr.contains("after step 0"), "{stderr}");
     assert_eq!(bench.lines("run").last().unwrap()["step"], 2);
+}
+
+#[test]
+fn a_run_says_what_it_reads_compiles_and_writes_and_keeps_its_channel() {
+    if !adapter() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.manifest("train.jsonl", &TRAIN);
+    bench.manifest("valid.jsonl", &VALID);
+    let names = ["train.jsonl", "valid.jsonl", "run"];
+    let arguments = bench.arguments("finetune", names, &["--quiet", "--channel", "1"]);
+    let output = command().env("POLYMIX_LOG", "debug").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = stderr(&output);
+    for part in [
+        "train.jsonl as Nemo: 4 recordings",
+        "lengths of 4 recordings, 4 by their files, in ",
+        "statistics of 4 examples in ",
+        "train-en-us-m3-00.flac channel 1: 0.60 s",
+        "compiled the training plan of 4 ",
+        "compiled the validation plan of ",
+        "batch 0 of epoch 1: 4 ",
+        "frames, waited for ",
+        "validated 1 batches in ",
+        "run/best in ",
+        "run/checkpoints/2 in ",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let more = ["--resume", "--set", "finetune.steps=3"];
+    bench.refused(1, "finetune", names, &more, &["--other-data"]);
+    bench.runs("finetune", names, &[&more[..], &["--channel", "1"]].concat());
 }

@@ -6,7 +6,7 @@ use polymix::audio::{BANDS, Normalization, Padding, SAMPLE_RATE};
 use polymix::error::Result;
 use polymix::files;
 use polymix::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
-use polymix::recipe::{FinetuneConfig, Head, ModelConfig};
+use polymix::recipe::{FinetuneConfig, Head, ModelConfig, ModelOptions};
 use polymix::text::Vocabulary;
 use polymix::train::metrics::{MetricsWriter, Phase, TrainLine, ValidLine};
 use polymix::train::{Checkpoint, State};
@@ -25,7 +25,7 @@ fn model(step: u64) -> SavedModel {
     let model =
         ModelConfig { d_model: 8, layers: 1, ffn: 8, kernel: 3, channels: [2, 2], ..ModelConfig::default() };
     let kind = ModelKind::Ctc(CtcHead::new(&finetune, vocabulary.len()));
-    let config = SavedConfig { kind, model, bands: BANDS };
+    let config = SavedConfig { kind, model, options: ModelOptions::default(), bands: BANDS };
     let mut weights = Weights::default();
     for parameter in config.parameters().unwrap() {
         let values = vec![step as f32; parameter.shape.elements()];

@@ -82,6 +82,7 @@ fn train(gpu: Arc<Gpu>, folder: &Path, run: &Path) -> Result<()> {
         init: None,
         resume: run.join("checkpoints").is_dir(),
         other_data: false,
+        channel: None,
         limit_steps: None,
         strict: true,
     };

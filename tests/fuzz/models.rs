@@ -6,7 +6,7 @@ use polymix::audio::{BANDS, Normalization, Padding, SAMPLE_RATE, Stats};
 use polymix::error::{Error, Result};
 use polymix::models::speechbrain::{self, HyperParameters};
 use polymix::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
-use polymix::recipe::{FinetuneConfig, Head, ModelConfig};
+use polymix::recipe::{FinetuneConfig, Head, ModelConfig, ModelOptions};
 use polymix::text::Vocabulary;
 use polymix::weights::{Precision, Weights, WeightsReader};
 use serde_json::json;
@@ -50,7 +50,7 @@ fn model() -> SavedModel {
     let model =
         ModelConfig { d_model: 8, layers: 1, ffn: 8, kernel: 3, channels: [2, 2], ..ModelConfig::default() };
     let kind = ModelKind::Ctc(CtcHead::new(&finetune, vocabulary.len()));
-    let config = SavedConfig { kind, model, bands: BANDS };
+    let config = SavedConfig { kind, model, options: ModelOptions::default(), bands: BANDS };
     let mut weights = Weights::default();
     for parameter in config.parameters().unwrap() {
         let values = vec![0.5; parameter.shape.elements()];

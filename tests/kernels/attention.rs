@@ -1,5 +1,5 @@
 use polymix::autograd::gradients;
-use polymix::exec::{Executor, Plan};
+use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::Graph;
 use polymix::nn::sinusoid;
 use polymix::ops::attention::{Attention, Packing, Positions};
@@ -238,7 +238,7 @@ fn eight_thousand_frames() {
     let y = projection.attention(op, &lengths, &[&table, &bias]).unwrap();
     let grads = gradients(&[(&y, &slope)], &[&projection, &table]).unwrap();
     let outputs = [("y", &y), ("dx", grads[0].as_ref().unwrap()), ("dp", grads[1].as_ref().unwrap())];
-    let plan = Plan::compile(&graph, &outputs, gpu.capabilities()).unwrap();
+    let plan = Plan::compile(&graph, &outputs, PlanOptions::default(), gpu.capabilities()).unwrap();
     assert!(plan.peak_bytes() < 100 * (TIME * COLUMNS * 4) as u64, "{} bytes", plan.peak_bytes());
     let mut executor = Executor::new(gpu.clone());
     let mut loaded = pollster::block_on(executor.load(plan)).unwrap();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ndarray::IxDyn;
 use polymix::autograd::gradients;
-use polymix::exec::{Executor, Plan, reference};
+use polymix::exec::{Executor, Plan, PlanOptions, reference};
 use polymix::gpu::{Capabilities, Gpu, Selection, Tier};
 use polymix::graph::{Graph, Tensor};
 use polymix::ops::{Array, Op};
@@ -189,18 +189,18 @@ impl Case {
     fn plan(&self, of: fn(&str) -> bool, capabilities: &Capabilities) -> Plan {
         let picked = self.results.iter().filter(|(name, _)| of(name));
         let named: Vec<(&str, &Tensor)> = picked.map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        Plan::compile(&self.graph, &named, capabilities).unwrap()
+        Plan::compile(&self.graph, &named, PlanOptions::default(), capabilities).unwrap()
     }
 }
 
 fn works_in_place(plan: &Plan) -> bool {
     let adds_in_c = |overrides: &[(&str, f64)]| overrides.contains(&("ADDEND", 2.0));
-    plan.steps.iter().any(|step| step.kernel.name.contains(" in place of ") || adds_in_c(&step.overrides))
+    plan.dispatches.iter().any(|one| one.kernel.name.contains(" in place of ") || adds_in_c(&one.overrides))
 }
 
 /// All that a run of the plan depends on, as text.
 fn signature(plan: &Plan) -> String {
-    let overrides: Vec<_> = plan.steps.iter().map(|step| &step.overrides).collect();
+    let overrides: Vec<_> = plan.dispatches.iter().map(|one| &one.overrides).collect();
     format!("{}{overrides:?}{:?}", plan.dump(), plan.uniforms)
 }
 

@@ -1,6 +1,6 @@
 use ndarray::Axis;
 use polymix::autograd::gradients;
-use polymix::exec::{Executor, Plan};
+use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::{Graph, Tensor};
 use polymix::ops::conv::{Conv2d, DepthwiseConv1d};
 use polymix::ops::{Array, Op};
@@ -80,7 +80,7 @@ fn conv2d_tiles() {
             let outputs = [("y", &y), ("dx", &grads[0]), ("dweight", &grads[1]), ("dbias", &grads[2])];
             let mut capabilities = gpu.capabilities().clone();
             capabilities.max_binding = max_binding;
-            let plan = Plan::compile(&graph, &outputs, &capabilities).unwrap();
+            let plan = Plan::compile(&graph, &outputs, PlanOptions::default(), &capabilities).unwrap();
             let mut executor = Executor::new(gpu.clone());
             let mut loaded = pollster::block_on(executor.load(plan)).unwrap();
             executor.poison(&loaded).unwrap();

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use ndarray::IxDyn;
 use polymix::autograd::gradients;
-use polymix::exec::{Executor, Plan};
+use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::Graph;
 use polymix::ops::ctc::{CtcLoss, CtcLossBackward};
 use polymix::ops::{Array, Op};
@@ -52,7 +52,7 @@ fn kernels(op: CtcLoss, args: &[Arg; 4], weights: &[f64], binding: Option<u64>) 
     let mut capabilities = gpu.capabilities().clone();
     capabilities.max_binding = binding.unwrap_or(capabilities.max_binding);
     let outputs = [("loss", &loss), ("infinite", &infinite), ("slope", &slope)];
-    let plan = Plan::compile(&graph, &outputs, &capabilities).unwrap();
+    let plan = Plan::compile(&graph, &outputs, PlanOptions::default(), &capabilities).unwrap();
     let mut executor = Executor::new(gpu.clone());
     executor.fence();
     let mut loaded = pollster::block_on(executor.load(plan)).unwrap();

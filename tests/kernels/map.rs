@@ -1,4 +1,4 @@
-use polymix::exec::{Executor, Plan};
+use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::Graph;
 use polymix::ops::map::{Activation, ActivationKind, Affine, Binary, BinaryKind, Glu};
 use polymix::shape::Spec;
@@ -46,7 +46,7 @@ fn softplus_keeps_small_values() {
     let graph = Graph::new();
     let xs: Vec<f32> = (-120..=40).map(|i| 0.25 * i as f32).collect();
     let y = graph.input("x", Spec::f32([xs.len()])).activation(ActivationKind::Softplus).unwrap();
-    let plan = Plan::compile(&graph, &[("y", &y)], gpu.capabilities()).unwrap();
+    let plan = Plan::compile(&graph, &[("y", &y)], PlanOptions::default(), gpu.capabilities()).unwrap();
     let mut executor = Executor::new(gpu.clone());
     let mut loaded = pollster::block_on(executor.load(plan)).unwrap();
     executor.feed(&loaded, "x", &xs).unwrap();

@@ -1,4 +1,4 @@
-use polymix::exec::{Executor, Plan};
+use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::Graph;
 use polymix::ops::Op;
 use polymix::ops::optimizer::{Accumulate, AdamW, GradientScale, GrowLossScale, SquaredNorm};
@@ -109,7 +109,7 @@ fn a_gradient_that_is_not_finite_changes_nothing() {
         let stats = gradient.squared_norm().unwrap().gradient_scale(&gain, 1.0).unwrap();
         let new = p.adamw(RULE, &gradient, [&m, &v], &stats, &hyper).unwrap();
         let outputs = [("stats", &stats), ("p", &new[0]), ("m", &new[1]), ("v", &new[2])];
-        let plan = Plan::compile(&graph, &outputs, gpu.capabilities()).unwrap();
+        let plan = Plan::compile(&graph, &outputs, PlanOptions::default(), gpu.capabilities()).unwrap();
         let mut executor = Executor::new(gpu.clone());
         let mut loaded = pollster::block_on(executor.load(plan)).unwrap();
         let mut poisoned = [0.5_f32; 70];

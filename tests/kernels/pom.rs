@@ -1,5 +1,5 @@
 use polymix::autograd::gradients;
-use polymix::exec::{Executor, Plan, reference};
+use polymix::exec::{Executor, Plan, PlanOptions, reference};
 use polymix::graph::{Graph, Tensor};
 use polymix::ops::Op;
 use polymix::ops::map::ActivationKind;
@@ -176,8 +176,8 @@ fn small_bindings_change_nothing() {
         let [whole, tiled] = [u64::MAX, 20_000].map(|limit| {
             let mut capabilities = gpu.capabilities().clone();
             capabilities.max_binding = capabilities.max_binding.min(limit);
-            let plan = Plan::compile(&graph, &outputs, &capabilities).unwrap();
-            let steps = plan.steps.len();
+            let plan = Plan::compile(&graph, &outputs, PlanOptions::default(), &capabilities).unwrap();
+            let steps = plan.dispatches.len();
             let mut executor = Executor::new(gpu.clone());
             let mut loaded = pollster::block_on(executor.load(plan)).unwrap();
             for (seed, tensor, name) in [(1, &p, "p"), (2, &z, "z"), (3, &dy, "dy")] {

@@ -1,11 +1,11 @@
 use polymix::autograd::gradients;
-use polymix::exec::Plan;
+use polymix::exec::{Plan, PlanOptions};
 use polymix::gpu::{Capabilities, Tier};
 use polymix::graph::{Graph, Tensor};
 use polymix::nn::{Context, Mamba, Mixer, Mode};
 use polymix::ops::scan::SelectiveScan;
 use polymix::ops::{Array, Op};
-use polymix::recipe::{Initialization, Padding};
+use polymix::recipe::{Initialization, PaddedFrames};
 use polymix::rng::Rng;
 use polymix::shape::Spec;
 use proptest::prelude::*;
@@ -148,7 +148,7 @@ fn plan(batch: usize, time: usize, width: usize) -> Plan {
     let graph = Graph::new();
     let scope = graph.root();
     let mode = Mode::Training { dropout: 0.1, layer_drop: 0.0 };
-    let ctx = Context::new(&scope, batch, time, mode, Padding::Masked);
+    let ctx = Context::new(&scope, batch, time, mode, PaddedFrames::Masked);
     let x = graph.input("x", Spec::f32([batch, time, width]));
     let mamba = Mamba { width, initialization: Initialization::Torch };
     let y = mamba.forward(&scope, &ctx, &x).unwrap();
@@ -160,7 +160,7 @@ fn plan(batch: usize, time: usize, width: usize) -> Plan {
         gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().map(|grad| grad.unwrap()).collect();
     let labels: Vec<String> = (0..grads.len()).map(|i| format!("grad{i}")).collect();
     let outputs: Vec<(&str, &Tensor)> = labels.iter().map(String::as_str).zip(&grads).collect();
-    Plan::compile(&graph, &outputs, &limits()).unwrap()
+    Plan::compile(&graph, &outputs, PlanOptions::default(), &limits()).unwrap()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use polymix::autograd::gradients;
-use polymix::exec::{Executor, Plan, reference};
+use polymix::exec::{Executor, Plan, PlanOptions, reference};
 use polymix::graph::{Graph, Tensor};
 use polymix::ops::Op;
 use polymix::ops::loss::{Argmax, CrossEntropy};
@@ -36,7 +36,7 @@ pub fn tiled(op: impl Op + 'static, args: &[Arg], max_binding: u64, differentiab
     capabilities.max_binding = max_binding;
     let labels: Vec<String> = (0..results.len()).map(|i| format!("y{i}")).collect();
     let named: Vec<(&str, &Tensor)> = labels.iter().map(String::as_str).zip(&results).collect();
-    let plan = Plan::compile(&graph, &named, &capabilities).unwrap();
+    let plan = Plan::compile(&graph, &named, PlanOptions::default(), &capabilities).unwrap();
     let mut executor = Executor::new(gpu.clone());
     executor.fence();
     let mut loaded = pollster::block_on(executor.load(plan)).unwrap();

@@ -6,13 +6,13 @@ use ndarray::IxDyn;
 use pollster::block_on;
 use polymix::autograd::gradients;
 use polymix::error::Result;
-use polymix::exec::{Executor, Plan, reference};
+use polymix::exec::{Executor, Plan, PlanOptions, reference};
 use polymix::graph::{Graph, Parameter, Scope, Tensor};
 use polymix::models::speechbrain::mixer_origin;
 use polymix::nn::{BoundedPolynomialMixer, Context, Mixer, Mode, PolynomialMixer, SummaryMixer, mixer};
 use polymix::ops::Array;
 use polymix::ops::map::ActivationKind;
-use polymix::recipe::{Initialization, MixerSpec, ModelConfig, Padding};
+use polymix::recipe::{Initialization, MixerKind, MixerSpec, ModelConfig, PaddedFrames};
 use polymix::shape::Spec;
 
 use crate::files::{Values, gpu};
@@ -21,7 +21,7 @@ use crate::files::{Values, gpu};
 #[derive(Clone, Copy)]
 enum Names {
     /// The importer's, of the mixer with this name.
-    Of(&'static str),
+    Of(MixerKind),
     /// PoM's within its layer, where its LayerNorm is not.
     Core,
     /// Those of PoM's later form, which is in no checkpoint.
@@ -49,7 +49,7 @@ impl Names {
                 (origin.tensor, values)
             }
             Self::Core => {
-                let origin = origin("pom");
+                let origin = origin(MixerKind::Pom);
                 let theirs = origin.tensor.strip_prefix("mh_pom.").unwrap();
                 (theirs.to_owned(), origin.arrange(&get(theirs)))
             }
@@ -77,7 +77,7 @@ struct Module {
 
 impl Module {
     /// The module `name` with the valid frames that the mask `mask` of its file names.
-    fn open(name: &'static str, names: Names, padding: Padding, mask: Option<&str>) -> Option<Self> {
+    fn open(name: &'static str, names: Names, padding: PaddedFrames, mask: Option<&str>) -> Option<Self> {
         let values = Values::open(name)?;
         let (dims, x) = values.get("x");
         let (batch, time) = (dims[0], dims[1]);
@@ -168,7 +168,7 @@ impl Module {
             executor.store.write(&gpu, &parameter.name, &values).unwrap();
         }
         let named: Vec<(&str, &Tensor)> = wanted.iter().map(|(label, _)| label.as_str()).zip(refs).collect();
-        let plan = Plan::compile(&self.graph, &named, gpu.capabilities()).unwrap();
+        let plan = Plan::compile(&self.graph, &named, PlanOptions::default(), gpu.capabilities()).unwrap();
         let mut loaded = block_on(executor.load(plan)).unwrap();
         for (input, values) in self.bindings.iter().filter(|(input, _)| executor.takes(&loaded, input)) {
             if input == "lengths" {
@@ -204,10 +204,10 @@ fn pom(width: usize, degree: usize) -> PolynomialMixer {
 }
 
 /// A mixer by its name, as the encoder uses it.
-fn named(name: &'static str, kind: &'static str, mask: &str, padding: Padding) {
+fn named(name: &'static str, kind: MixerKind, mask: &str, padding: PaddedFrames) {
     let Some(module) = Module::open(name, Names::Of(kind), padding, Some(mask)) else { return };
     let config = ModelConfig {
-        mixer: MixerSpec::Every(kind.to_owned()),
+        mixer: MixerSpec::Every(kind),
         d_model: module.x.shape().last(),
         heads: 4,
         ffn: 32,
@@ -217,13 +217,13 @@ fn named(name: &'static str, kind: &'static str, mask: &str, padding: Padding) {
     // The published module zeroes padded frames in either case; masked padding leaves open what they hold.
     let x = module.x.mask_frames(&module.ctx.lengths).unwrap();
     let x = if name.ends_with("_masked") { &x } else { &module.x };
-    let y = mixer(kind, &config).unwrap().forward(&module.scope(), &module.ctx, x);
+    let y = mixer(kind, &config).forward(&module.scope(), &module.ctx, x);
     module.check(y);
 }
 
 /// The core of PoM with a mask of the file, or with all frames.
 fn core(name: &'static str, mixer: PolynomialMixer, mask: bool) {
-    let Some(mut module) = Module::open(name, Names::Core, Padding::Masked, None) else { return };
+    let Some(mut module) = Module::open(name, Names::Core, PaddedFrames::Masked, None) else { return };
     let mask = if mask { module.input("arg.mask") } else { module.ctx.valid.clone() };
     let y = mixer.mix(&module.scope(), &module.x, &mask, None);
     module.check(y);
@@ -255,15 +255,15 @@ fn a_running_summary() {
 #[test]
 fn polynomial_mixers_over_padded_frames() {
     let mask = "arg.key_padding_mask";
-    named("module_mixer_pom_k2d2_pad", "pom", mask, Padding::Reference);
-    named("module_mixer_pom_select_k2d2_pad", "pom-selective", mask, Padding::Reference);
-    named("module_mixer_pom_2ways_k2d2_pad", "pom-2way", mask, Padding::Reference);
-    named("module_mixer_pom_3ways_k2d2_pad", "pom-3way", mask, Padding::Reference);
+    named("module_mixer_pom_k2d2_pad", MixerKind::Pom, mask, PaddedFrames::Reference);
+    named("module_mixer_pom_select_k2d2_pad", MixerKind::PomSelective, mask, PaddedFrames::Reference);
+    named("module_mixer_pom_2ways_k2d2_pad", MixerKind::Pom2Way, mask, PaddedFrames::Reference);
+    named("module_mixer_pom_3ways_k2d2_pad", MixerKind::Pom3Way, mask, PaddedFrames::Reference);
 }
 
 #[test]
 fn a_polynomial_mixer_over_valid_frames() {
-    named("module_mixer_pom_k2d2_masked", "pom", "arg.attn_mask", Padding::Masked);
+    named("module_mixer_pom_k2d2_masked", MixerKind::Pom, "arg.attn_mask", PaddedFrames::Masked);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn bounded_polynomial_mixers() {
     let config = ModelConfig { d_model: 12, degree: 2, expand: 2, ..ModelConfig::default() };
     for (name, masked) in [("module_pom2026_k2d2_sel1_none", false), ("module_pom2026_k2d2_sel1_valid", true)]
     {
-        let Some(mut module) = Module::open(name, Names::Bounded, Padding::Masked, None) else { return };
+        let Some(mut module) = Module::open(name, Names::Bounded, PaddedFrames::Masked, None) else { return };
         let mask = if masked { module.input("arg.mask") } else { module.ctx.valid.clone() };
         let y = BoundedPolynomialMixer::new(&config).mix(&module.scope(), &module.x, &mask, None);
         module.check(y);
@@ -280,10 +280,10 @@ fn bounded_polynomial_mixers() {
 
 #[test]
 fn summary_mixing() {
-    for padding in [Padding::Reference, Padding::Masked] {
+    for padding in [PaddedFrames::Reference, PaddedFrames::Masked] {
         let name = "module_SummaryMixing_pad";
         let Some(module) =
-            Module::open(name, Names::Of("summary-mixing"), padding, Some("arg.src_padding_mask"))
+            Module::open(name, Names::Of(MixerKind::SummaryMixing), padding, Some("arg.src_padding_mask"))
         else {
             return;
         };
@@ -302,25 +302,25 @@ fn summary_mixing() {
 
 #[test]
 fn hyper_mixing() {
-    for padding in [Padding::Reference, Padding::Masked] {
+    for padding in [PaddedFrames::Reference, PaddedFrames::Masked] {
         let mask = "arg.key_padding_mask";
-        named("module_hypermixing_pad", "hyper-mixing", mask, padding);
+        named("module_hypermixing_pad", MixerKind::HyperMixing, mask, padding);
     }
 }
 
 #[test]
 fn fastformer() {
-    for padding in [Padding::Reference, Padding::Masked] {
-        named("module_fastformer_pad", "fastformer", "arg.padding_mask", padding);
+    for padding in [PaddedFrames::Reference, PaddedFrames::Masked] {
+        named("module_fastformer_pad", MixerKind::FastFormer, "arg.padding_mask", padding);
     }
 }
 
 #[test]
 fn attention() {
-    for padding in [Padding::Reference, Padding::Masked] {
+    for padding in [PaddedFrames::Reference, PaddedFrames::Masked] {
         let mask = "arg.key_padding_mask";
-        named("module_regularMHA_pad", "regular-mha", mask, padding);
-        named("module_RoPEMHA_pad", "rope-mha", mask, padding);
-        named("module_RelPosMHAXL_pad", "relpos-mha", mask, padding);
+        named("module_regularMHA_pad", MixerKind::RegularMha, mask, padding);
+        named("module_RoPEMHA_pad", MixerKind::RopeMha, mask, padding);
+        named("module_RelPosMHAXL_pad", MixerKind::RelposMha, mask, padding);
     }
 }

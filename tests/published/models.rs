@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use pollster::block_on;
 use polymix::data::Batch;
 use polymix::error::Result;
-use polymix::exec::Executor;
-use polymix::exec::Plan;
+use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::Graph;
 use polymix::models::speechbrain::{self, origins};
 use polymix::models::{
     BestRq, Encoder, EncoderInputs, Extractor, MaskedBatch, ModelKind, PretrainLoss, SavedModel,
 };
 use polymix::nn::{Context, Mode};
-use polymix::recipe::{OptimizerConfig, PretrainConfig, ScheduleConfig};
+use polymix::recipe::{MixerKind, OptimizerConfig, PretrainConfig, ScheduleConfig};
 use polymix::shape::Spec;
 use polymix::train::metrics::Phase;
 use polymix::train::{BatchShape, Feed, Feeds, LossGraph, Results, Schedule, Stepper, Task, Totals};
@@ -101,7 +100,8 @@ impl Golden {
         let scope = graph.root();
         let config = &self.saved.config.model;
         let ctx = Context::new(&scope, self.batch, self.frames / 4, Mode::Inference, config.padding);
-        let model = BestRq::new(Encoder::new(config, BANDS)?, BANDS, &self.pretrain);
+        let model =
+            BestRq::new(Encoder::new(config, BANDS), BANDS, self.pretrain.codes, self.pretrain.code_dim);
         let spec = Spec::f32([self.batch, self.frames, BANDS]);
         let [clean, masked] = ["clean", "masked"].map(|name| scope.input(name, spec.clone()));
         let inputs = MaskedBatch {
@@ -122,6 +122,10 @@ impl Task for Golden {
 
     fn kind(&self) -> ModelKind {
         self.saved.config.kind.clone()
+    }
+
+    fn plan_options(&self) -> PlanOptions {
+        PlanOptions::default()
     }
 
     fn graph(&self, _: BatchShape, _: bool) -> Result<LossGraph> {
@@ -185,7 +189,8 @@ fn activations(model: &str, batch: &str) {
         ("loss", &loss.loss),
         ("targets", &loss.targets),
     ];
-    let plan = Plan::compile(&graph, &outputs, stepper.executor.gpu().capabilities()).unwrap();
+    let plan = Plan::compile(&graph, &outputs, PlanOptions::default(), stepper.executor.gpu().capabilities())
+        .unwrap();
     // The same inputs twice: as they are, with noise on masked frames; and clean.
     for clean in [false, true] {
         let mut loaded = block_on(stepper.executor.load(plan.clone())).unwrap();
@@ -349,17 +354,17 @@ agreement!(regular_mha, "regularMHA");
 #[test]
 fn every_published_model_is_known_by_its_tensors() {
     for (name, mixer) in [
-        ("pom_k2d2", "pom"),
-        ("pom_k3d2", "pom"),
-        ("pom_k2d2_masked", "pom"),
-        ("pom_select_k2d2", "pom-selective"),
-        ("pom_2ways_k2d2", "pom-2way"),
-        ("pom_3ways_k2d2", "pom-3way"),
-        ("regularMHA", "regular-mha"),
-        ("RoPEMHA", "rope-mha"),
-        ("RelPosMHAXL", "relpos-mha"),
-        ("SummaryMixing", "summary-mixing"),
-        ("hypermixing", "hyper-mixing"),
+        ("pom_k2d2", MixerKind::Pom),
+        ("pom_k3d2", MixerKind::Pom),
+        ("pom_k2d2_masked", MixerKind::Pom),
+        ("pom_select_k2d2", MixerKind::PomSelective),
+        ("pom_2ways_k2d2", MixerKind::Pom2Way),
+        ("pom_3ways_k2d2", MixerKind::Pom3Way),
+        ("regularMHA", MixerKind::RegularMha),
+        ("RoPEMHA", MixerKind::RopeMha),
+        ("RelPosMHAXL", MixerKind::RelposMha),
+        ("SummaryMixing", MixerKind::SummaryMixing),
+        ("hypermixing", MixerKind::HyperMixing),
     ] {
         let (Some(described), Some(values)) = (json(&format!("{name}.params")), hyper_parameters(name))
         else {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use polymix::audio::{BANDS, Normalization, Padding, SAMPLE_RATE, Stats};
 use polymix::gpu::{Gpu, Selection};
 use polymix::models::{CtcHead, ModelKind, PreprocessorConfig, Recognizer, SavedConfig, SavedModel};
-use polymix::recipe::{self, FinetuneConfig, Head, ModelConfig};
+use polymix::recipe::{self, FinetuneConfig, Head, ModelConfig, ModelOptions};
 use polymix::rng::Rng;
 use polymix::text::Vocabulary;
 use polymix::weights::Weights;
@@ -36,14 +36,14 @@ fn model(padding: Padding) -> SavedModel {
         kernel: 7,
         channels: [4, 4],
         padding: match padding {
-            Padding::Masked | Padding::Causal => recipe::Padding::Masked,
-            _ => recipe::Padding::Reference,
+            Padding::Masked | Padding::Causal => recipe::PaddedFrames::Masked,
+            _ => recipe::PaddedFrames::Reference,
         },
         causal_chunk: (padding == Padding::Causal).then_some(5),
         ..ModelConfig::default()
     };
     let kind = ModelKind::Ctc(CtcHead::new(&finetune, vocabulary.len()));
-    let config = SavedConfig { kind, model, bands: BANDS };
+    let config = SavedConfig { kind, model, options: ModelOptions::default(), bands: BANDS };
     let mut weights = Weights::default();
     for parameter in config.parameters().unwrap() {
         let mut values = parameter.init.draw(&parameter.name, &parameter.shape, 3);

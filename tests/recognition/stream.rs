@@ -2,11 +2,11 @@
 
 use pollster::block_on;
 use polymix::audio::{BANDS, Padding};
-use polymix::exec::{Executor, Plan};
+use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::{Graph, Tensor};
 use polymix::models::{Encoder, EncoderInputs, Recognized, Recognizer, StreamRecognizer};
 use polymix::nn::{Context, Mode, STATE_PREFIX, sinusoid_from};
-use polymix::recipe::{self, ModelConfig};
+use polymix::recipe::{self, MixerKind, ModelConfig};
 use polymix::shape::Spec;
 
 use crate::{gpu, model, wave};
@@ -54,9 +54,9 @@ fn models_for_whole_utterances_are_refused() {
 
 const TIME: usize = 23;
 
-fn config(mixer: &str, layers: usize, chunk: usize) -> ModelConfig {
+fn config(mixer: MixerKind, layers: usize, chunk: usize) -> ModelConfig {
     ModelConfig {
-        mixer: recipe::MixerSpec::Every(mixer.to_owned()),
+        mixer: recipe::MixerSpec::Every(mixer),
         d_model: 12,
         layers,
         ffn: 16,
@@ -87,14 +87,16 @@ fn whole_graph(graph: &Graph, config: &ModelConfig, time: usize) -> Tensor {
     let scope = graph.root();
     let ctx = Context::new(&scope, 1, time, Mode::Inference, config.padding);
     let features = scope.input("features", Spec::f32([1, 4 * time, BANDS]));
-    Encoder::new(config, BANDS).unwrap().forward(&scope, &ctx, &features).unwrap().output
+    Encoder::new(config, BANDS).forward(&scope, &ctx, &features).unwrap().output
 }
 
 /// The encoder's output for the first `time` frames as one utterance.
 fn whole(executor: &mut Executor, config: &ModelConfig, features: &[f32], time: usize) -> Vec<f32> {
     let graph = Graph::new();
     let output = whole_graph(&graph, config, time);
-    let plan = Plan::compile(&graph, &[("y", &output)], executor.gpu().capabilities()).unwrap();
+    let plan =
+        Plan::compile(&graph, &[("y", &output)], PlanOptions::default(), executor.gpu().capabilities())
+            .unwrap();
     let mut loaded = block_on(executor.load(plan)).unwrap();
     let inputs = EncoderInputs::new(&[4 * time as u32], 4 * time);
     executor.feed(&loaded, "features", &features[..4 * time * BANDS]).unwrap();
@@ -113,9 +115,10 @@ fn chunked(executor: &mut Executor, config: &ModelConfig, features: &[f32], chun
         let scope = graph.root();
         let ctx = Context::chunk(&scope, time);
         let shape = Spec::f32([1, before + 4 * time, BANDS]);
-        let encoder = Encoder::new(config, BANDS).unwrap();
+        let encoder = Encoder::new(config, BANDS);
         let y = encoder.forward(&scope, &ctx, &scope.input("features", shape)).unwrap().output;
-        let plan = Plan::compile(&graph, &[("y", &y)], executor.gpu().capabilities()).unwrap();
+        let plan = Plan::compile(&graph, &[("y", &y)], PlanOptions::default(), executor.gpu().capabilities())
+            .unwrap();
         if first == 0 {
             let state: Vec<_> =
                 plan.stored.iter().filter(|(name, _)| name.starts_with(STATE_PREFIX)).cloned().collect();
@@ -151,7 +154,8 @@ fn close(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 2e-5)
 }
 
-const FORMS: [&str; 5] = ["pom", "pom-selective", "pom-2way", "pom-3way", "pom-2026"];
+const FORMS: [MixerKind; 5] =
+    [MixerKind::Pom, MixerKind::PomSelective, MixerKind::Pom2Way, MixerKind::Pom3Way, MixerKind::Pom2026];
 
 /// Two layers, so that what a layer carries depends on the chunks of the one below.
 #[test]

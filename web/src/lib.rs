@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use js_sys::{Array, Float32Array, Reflect};
 use polymix::Error;
-use polymix::audio::{BANDS, Preprocessor, Resampler, SAMPLE_RATE, check_waveform, resample};
+use polymix::audio::{BANDS, Preprocessor, Resampler, SAMPLE_RATE, check_length, check_waveform, resample};
 use polymix::gpu::{Gpu, Selection};
 use polymix::models::{DeviceModel, Extractor, Recognized, Recognizer, SavedModel, StreamRecognizer};
 use polymix::weights::WeightsReader;
@@ -19,9 +19,6 @@ type Result<T> = std::result::Result<T, JsValue>;
 
 /// Rates that audio comes in; a resampler for others would be a mistake's.
 const RATES: std::ops::RangeInclusive<f64> = 1000.0..=768_000.0;
-
-/// Samples of one frame at 16 kHz.
-const SHORTEST: usize = 400;
 
 /// What the last panic said.
 static PANIC: Mutex<String> = Mutex::new(String::new());
@@ -80,13 +77,8 @@ fn wave(samples: &[f32], rate: f64) -> Result<Vec<f32>> {
     let rate = rate_in_hertz(rate)?;
     check_waveform(samples).map_err(bad_audio)?;
     let wave = resample(samples, rate, SAMPLE_RATE).map_err(bad_audio)?;
-    if wave.len() < SHORTEST {
-        let message = format!(
-            "the audio holds {:.1} ms, too little for one frame of 25 ms; give a longer clip",
-            1e3 * samples.len() as f64 / f64::from(rate)
-        );
-        return Err(failure("bad-audio", &message));
-    }
+    let seconds = samples.len() as f64 / f64::from(rate);
+    check_length(&wave, seconds).map_err(|error| failure("bad-audio", &format!("the audio {error}")))?;
     Ok(wave)
 }
 

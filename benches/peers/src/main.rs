@@ -14,7 +14,7 @@ use std::time::Duration;
 use harness::peaks::Peaks;
 use harness::step::Training;
 use harness::{Case, Contender, Work, percent, race, table, works};
-use polymix::recipe::{MixerSpec, ModelConfig};
+use polymix::recipe::{MixerKind, MixerSpec, ModelConfig};
 use polymix::train::BatchShape;
 use polymix::{Error, Result};
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ impl Row {
 /// The 4-layer Conformer with multi-head attention, and its batch of 8 × 4 s.
 fn conformer() -> (ModelConfig, BatchShape) {
     let config = ModelConfig {
-        mixer: MixerSpec::Every("regular-mha".to_owned()),
+        mixer: MixerSpec::Every(MixerKind::RegularMha),
         d_model: 144,
         layers: 4,
         ffn: 576,

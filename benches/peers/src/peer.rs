@@ -18,7 +18,7 @@ use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{Distribution, Int};
 use polymix::gpu::{Capabilities, Tier};
-use polymix::recipe::ModelConfig;
+use polymix::recipe::{ModelConfig, ModelOptions};
 use polymix::train::BatchShape;
 use polymix::{Error, Result};
 
@@ -202,7 +202,7 @@ impl Convolution {
             depthwise: depthwise.init(device),
             after_norm: LayerNormConfig::new(d).init(device),
             project: LinearConfig::new(d, d).init(device),
-            dropout: DropoutConfig::new(config.dropout).init(),
+            dropout: DropoutConfig::new(ModelOptions::default().dropout).init(),
         }
     }
 
@@ -227,7 +227,7 @@ struct Layer {
 impl Layer {
     fn new(device: &Device, config: &ModelConfig) -> Self {
         let d = config.d_model;
-        let feed_forward = || FeedForward::new(device, d, config.ffn, config.dropout);
+        let feed_forward = || FeedForward::new(device, d, config.ffn, ModelOptions::default().dropout);
         let mixer = MultiHeadAttentionConfig::new(d, config.heads).with_dropout(0.0);
         Self {
             before: feed_forward(),
@@ -295,10 +295,10 @@ impl Conformer {
         let (d, [first, second]) = (config.d_model, config.channels);
         let positions = noise(device, [time, d]);
         Self {
-            first: Block::new(device, [1, first], BANDS / 2, config.dropout),
-            second: Block::new(device, [first, second], BANDS / 4, config.dropout),
+            first: Block::new(device, [1, first], BANDS / 2, ModelOptions::default().dropout),
+            second: Block::new(device, [first, second], BANDS / 4, ModelOptions::default().dropout),
             linear: LinearConfig::new(second * BANDS / 4, d).init(device),
-            dropout: DropoutConfig::new(config.dropout).init(),
+            dropout: DropoutConfig::new(ModelOptions::default().dropout).init(),
             positions: Param::from_tensor(positions).set_require_grad(false),
             layers: (0..config.layers).map(|_| Layer::new(device, config)).collect(),
             norm: LayerNormConfig::new(d).init(device),

@@ -167,7 +167,10 @@ fn damaged(error: Error) -> String {
     match error {
         Error::IoError(error) => super::part::unreadable(error),
         Error::Unsupported(feature) => {
-            format!("is cut short, or has something that is not read ({feature}): fetch it again; {FORMATS}")
+            format!(
+                "is cut short, or has something that is not read ({feature}): fetch it again, or convert it to WAV or \
+                 FLAC where it is whole"
+            )
         }
         error => format!("is cut short or damaged ({error}); fetch it again"),
     }

@@ -10,6 +10,7 @@ use symphonia::core::io::MediaSource;
 use super::Outcome;
 use super::{content, mpeg};
 use crate::audio::recording::Place;
+use crate::files::not_read;
 
 /// The most bytes that a pipe may bring; its audio is held in memory.
 const MOST_PIPED: u64 = 4 << 30;
@@ -115,11 +116,7 @@ impl Part {
 /// # Errors
 /// The message.
 fn open_file(path: &Path) -> Outcome<File> {
-    let file = File::open(path).map_err(unreadable)?;
-    if file.metadata().is_ok_and(|about| about.is_dir()) {
-        return Err("is a folder; give an audio file".into());
-    }
-    Ok(file)
+    crate::files::opened(path).map_err(|error| not_read(Some(path), &error))
 }
 
 /// Reads a pipe to its end.
@@ -146,7 +143,7 @@ pub(in crate::audio) fn read_pipe(mut pipe: impl Read) -> Outcome<Vec<u8>> {
 pub(super) fn unreadable(error: io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "is cut short; fetch it again".into(),
-        _ => format!("cannot be read: {error}"),
+        _ => not_read(None, &error),
     }
 }
 

@@ -33,8 +33,7 @@ pub(super) struct Member {
 /// # Errors
 /// When it cannot be read.
 pub(super) fn open(path: &Path) -> Result<BufReader<File>> {
-    let file = File::open(path).map_err(|error| Error::file(path, format!("cannot be read: {error}")))?;
-    Ok(BufReader::new(file))
+    Ok(BufReader::new(crate::files::open(path)?))
 }
 
 /// Calls `visit` with every file in the archive and its bytes, in order; files whose names begin with a dot

@@ -18,16 +18,16 @@ pub(super) const DURATIONS: &str = "clip_durations.tsv";
 /// The first line that is wrong, unless `found` keeps errors.
 pub(super) fn read(lines: &mut Lines<'_>, durations: Option<Lines<'_>>, found: &mut Found) -> Result<()> {
     let list = lines.name().to_path_buf();
-    let Some((line, header)) = lines.next_filled()? else { return Ok(()) };
+    let Some((line, header)) = lines.next_filled(found)? else { return Ok(()) };
     let names: Vec<String> = header.split('\t').map(|name| name.trim().to_owned()).collect();
     let column = |wanted: &str| names.iter().position(|name| name == wanted);
     let path = column("path").ok_or_else(|| {
         Error::line(&list, line, "has no column `path`; the header is client_id, path, sentence, … with tabs")
     })?;
     let (sentence, speaker) = (column("sentence"), column("client_id"));
-    let seconds = durations.map(|mut lines| seconds(&mut lines)).transpose()?.unwrap_or_default();
+    let seconds = durations.map(|mut lines| seconds(&mut lines, found)).transpose()?.unwrap_or_default();
     let clips = folder_of(&list).join("clips");
-    while let Some((line, text)) = lines.next_filled()? {
+    while let Some((line, text)) = lines.next_filled(found)? {
         // Fields hold quotes as they are; there is no tab within one.
         let fields: Vec<&str> = text.split('\t').collect();
         let field = |column: Option<usize>| -> Result<Option<&str>> {
@@ -67,11 +67,11 @@ pub(super) fn read(lines: &mut Lines<'_>, durations: Option<Lines<'_>>, found: &
 }
 
 /// `CLIP MILLISECONDS` a line, behind a header.
-fn seconds(lines: &mut Lines<'_>) -> Result<HashMap<String, f64>> {
+fn seconds(lines: &mut Lines<'_>, found: &mut Found) -> Result<HashMap<String, f64>> {
     let name = lines.name().to_path_buf();
     let mut seconds = HashMap::new();
-    lines.next_filled()?;
-    while let Some((line, text)) = lines.next_filled()? {
+    lines.next_filled(found)?;
+    while let Some((line, text)) = lines.next_filled(found)? {
         let wrong = || {
             Error::line(&name, line, "is not a clip, a tab and milliseconds; correct it, or remove the file")
         };

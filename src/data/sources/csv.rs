@@ -1,5 +1,6 @@
 //! Comma-separated values with quoted fields.
 
+use super::Found;
 use super::lines::Lines;
 use crate::error::{Error, Result};
 
@@ -16,24 +17,28 @@ const LONGEST: usize = 16 << 20;
 /// The next record of `lines`, blank lines left out.
 ///
 /// A field in double quotes may hold commas, line breaks and doubled quotes; spaces before a field are
-/// dropped.
+/// dropped. A record with a line that is wrong is none.
 ///
 /// # Errors
 /// Where a quote opens that never closes, and as for [`Lines::next`].
-pub(super) fn next(lines: &mut Lines<'_>) -> Result<Option<Record>> {
+pub(super) fn next(lines: &mut Lines<'_>, found: &mut Found) -> Result<Option<Record>> {
     let mut record: Option<Record> = None;
     let mut field = String::new();
     // The line where the open quote stands, and whether the field at hand is or was quoted.
     let (mut quote, mut was_quoted) = (None, false);
-    let mut length = 0;
-    while let Some((line, text)) = lines.next()? {
+    let (mut length, mut whole) = (0, true);
+    while let Some((line, text)) = lines.next(found)? {
+        let Some(text) = text else {
+            whole &= quote.is_none();
+            continue;
+        };
         if quote.is_some() {
             field.push('\n');
         } else if text.is_empty() {
             continue;
         }
         length += text.len();
-        let record = record.get_or_insert_with(|| Record { line, fields: Vec::new() });
+        let fields = &mut record.get_or_insert_with(|| Record { line, fields: Vec::new() }).fields;
         let mut characters = text.chars().peekable();
         while let Some(character) = characters.next() {
             match character {
@@ -48,18 +53,21 @@ pub(super) fn next(lines: &mut Lines<'_>) -> Result<Option<Record>> {
                 '"' if field.is_empty() && !was_quoted => (quote, was_quoted) = (Some(line), true),
                 ' ' if field.is_empty() && !was_quoted => {}
                 ',' => {
-                    record.fields.push(std::mem::take(&mut field));
+                    fields.push(std::mem::take(&mut field));
                     was_quoted = false;
                 }
                 _ => field.push(character),
             }
         }
-        if quote.is_none() || length > LONGEST {
+        if quote.is_none() && !whole {
+            (record, field, was_quoted, whole, length) = (None, String::new(), false, true, 0);
+        } else if quote.is_none() || length > LONGEST {
             break;
         }
     }
     if let Some(line) = quote {
-        let message = "opens a quote that never closes; double the quotes within a field";
+        let message = "opens a quote that never closes, so that no row from here on is read; close it, or double the \
+                       quotes within a field";
         return Err(Error::line(lines.name(), line, message));
     }
     Ok(record.map(|mut record| {
@@ -77,7 +85,7 @@ mod tests {
     fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>> {
         let mut lines = Lines::of_bytes(Path::new("m.csv"), text.as_bytes())?;
         let mut records = Vec::new();
-        while let Some(record) = next(&mut lines)? {
+        while let Some(record) = next(&mut lines, &mut Found::default())? {
             records.push((record.line, record.fields));
         }
         Ok(records)

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::lines::Lines;
-use super::{Found, folder_of};
+use super::{Found, folder_of, is_list_name};
 use crate::audio::{Recording, is_audio_name, looks_like_audio};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
+use crate::files::{self, unreadable};
 use crate::text::compose;
 
 const TRANSCRIPTS: &str = ".trans.txt";
@@ -20,7 +21,7 @@ const NAMED: usize = 3;
 /// When the folder cannot be read; a line that is wrong, unless `found` keeps errors.
 pub(super) fn read(folder: &Path, found: &mut Found) -> Result<()> {
     let mut files = BTreeSet::new();
-    list(folder, &mut BTreeSet::new(), &mut files)?;
+    list(folder, &mut BTreeSet::new(), &mut files, found)?;
     let ends_with = |path: &Path, ending: &str| {
         path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(ending))
     };
@@ -67,29 +68,36 @@ fn is_other(path: &Path) -> bool {
 
 /// Lists the files in a folder and those in it. Hidden ones are left out: thumbnails, caches, and the
 /// `._*` files in which a Mac keeps what other systems have no place for.
-fn list(folder: &Path, visited: &mut BTreeSet<PathBuf>, files: &mut BTreeSet<PathBuf>) -> Result<()> {
-    let unreadable = |error: std::io::Error| Error::file(folder, format!("cannot be read: {error}"));
+fn list(
+    folder: &Path,
+    visited: &mut BTreeSet<PathBuf>,
+    names: &mut BTreeSet<PathBuf>,
+    found: &mut Found,
+) -> Result<()> {
+    let unreadable = |error: std::io::Error| unreadable(folder, &error);
     // Links may make a folder its own descendant.
     if !visited.insert(folder.canonicalize().map_err(unreadable)?) {
         return Ok(());
     }
     let mut folders = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        if entry.file_name().to_string_lossy().starts_with('.') {
+    for path in files::entries(folder)? {
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
             continue;
         }
-        let is_link = entry.file_type().map_err(unreadable)?.is_symlink();
-        let path = entry.path();
+        let is_link = path.is_symlink();
         if path.is_dir() {
             folders.push((is_link, path));
         } else {
-            files.insert(path);
+            names.insert(path);
         }
     }
     // What is reached in two ways keeps its own name, whatever order the system lists it in.
     folders.sort();
-    folders.iter().try_for_each(|(_, path)| list(path, visited, files))
+    for (_, path) in folders {
+        let listed = list(&path, visited, names, found);
+        found.keep(listed)?;
+    }
+    Ok(())
 }
 
 /// `ID TEXT` a line, with the audio `ID.flac` beside; the speaker is the ID up to its first `-`.
@@ -100,7 +108,7 @@ pub(super) fn librispeech(
     named: &mut BTreeSet<PathBuf>,
 ) -> Result<()> {
     let transcripts = lines.name().to_path_buf();
-    while let Some((line, content)) = lines.next_filled()? {
+    while let Some((line, content)) = lines.next_filled(found)? {
         let mut utterance = || -> Result<Utterance> {
             let (id, words) = content.trim().split_once(char::is_whitespace).ok_or_else(|| {
                 Error::line(&transcripts, line, "has no text after the utterance's ID; add its words")
@@ -124,15 +132,10 @@ pub(super) fn librispeech(
 /// The manifests that lie in a folder without audio, for whom the folder stands.
 pub(super) fn manifests(folder: &Path) -> String {
     let mut files = BTreeSet::new();
-    if list(folder, &mut BTreeSet::new(), &mut files).is_err() {
+    if list(folder, &mut BTreeSet::new(), &mut files, &mut Found::default()).is_err() {
         return String::new();
     }
-    let is_manifest = |path: &&PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
-        [".jsonl", ".json", ".csv", ".tsv", ".tar", ".parquet"].iter().any(|ending| name.ends_with(ending))
-    };
-    let names: Vec<_> =
-        files.iter().filter(is_manifest).take(NAMED).map(|path| path.display().to_string()).collect();
+    let manifests = files.iter().filter(|path| is_list_name(path));
+    let names: Vec<_> = manifests.take(NAMED).map(|path| path.display().to_string()).collect();
     if names.is_empty() { String::new() } else { format!(" but {}: name these", names.join(", ")) }
 }

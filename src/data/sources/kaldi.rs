@@ -112,7 +112,7 @@ fn table(lines: &mut Lines<'_>, found: &mut Found) -> Result<Table> {
     let name = lines.name().to_path_buf();
     // `text` may say of an utterance that nothing is said in it.
     let may_be_empty = name.file_name().is_some_and(|name| name == "text");
-    while let Some((line, text)) = lines.next_filled()? {
+    while let Some((line, text)) = lines.next_filled(found)? {
         let (id, rest) = text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
         let rest = rest.trim();
         let wrong = if rest.is_empty() && !may_be_empty {

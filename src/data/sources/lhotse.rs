@@ -11,6 +11,7 @@ use super::{Found, resolve_from_here};
 use crate::audio::{Channel, Place, Recording, Span};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
+use crate::files::is_file;
 use crate::text::compose;
 
 /// Times differ so much where a program has rounded them.
@@ -45,7 +46,7 @@ impl Recordings {
     /// The first line that is wrong, unless `found` keeps errors.
     pub fn read(&mut self, lines: &mut Lines<'_>, found: &mut Found) -> Result<()> {
         let manifest = lines.name().to_path_buf();
-        while let Some((line, text)) = lines.next_filled()? {
+        while let Some((line, text)) = lines.next_filled(found)? {
             let added = json::parse(&manifest, line, text).and_then(|fields| {
                 let fields = Object::new(&manifest, line, &fields);
                 let (id, long) = recording(&fields, &manifest, line)?;
@@ -83,7 +84,7 @@ impl Recordings {
     /// The first line that is wrong, unless `found` keeps errors.
     pub fn supervisions(&self, lines: &mut Lines<'_>, found: &mut Found) -> Result<()> {
         let manifest = lines.name().to_path_buf();
-        while let Some((line, text)) = lines.next_filled()? {
+        while let Some((line, text)) = lines.next_filled(found)? {
             let utterance = json::parse(&manifest, line, text).and_then(|fields| {
                 let fields = Object::new(&manifest, line, &fields);
                 let id = fields.required("recording_id", "the id of its recording")?;
@@ -201,7 +202,7 @@ fn recording(fields: &Object<'_>, manifest: &Path, line: usize) -> Result<(Strin
 /// The first line that is wrong, unless `found` keeps errors.
 pub(super) fn cuts(lines: &mut Lines<'_>, found: &mut Found) -> Result<()> {
     let manifest = lines.name().to_path_buf();
-    while let Some((line, text)) = lines.next_filled()? {
+    while let Some((line, text)) = lines.next_filled(found)? {
         let utterances = json::parse(&manifest, line, text).and_then(|fields| cut(&fields, &manifest, line));
         for utterance in found.keep(utterances)?.unwrap_or_default() {
             found.add(Ok(utterance))?;
@@ -273,16 +274,25 @@ fn cut(fields: &Map<String, Value>, manifest: &Path, line: usize) -> Result<Vec<
 
 /// The manifest that belongs to `path`: `recordings` in its name in the place of `supervisions`, or the other
 /// way round.
-pub(super) fn partner(path: &Path) -> Option<PathBuf> {
-    let name = path.file_name()?.to_str()?;
+///
+/// # Errors
+/// When the system does not tell what is there.
+pub(super) fn partner(path: &Path) -> Result<Option<PathBuf>> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(None) };
     let (this, other) = ("supervisions", "recordings");
     let partner = match (name.contains(this), name.contains(other)) {
         (true, false) => name.replace(this, other),
         (false, true) => name.replace(other, this),
-        _ => return None,
+        _ => return Ok(None),
     };
     let unpacked = partner.strip_suffix(".gz").map_or_else(|| format!("{partner}.gz"), str::to_owned);
-    [partner, unpacked].into_iter().map(|name| path.with_file_name(name)).find(|path| path.is_file())
+    for name in [partner, unpacked] {
+        let partner = path.with_file_name(name);
+        if is_file(&partner)? {
+            return Ok(Some(partner));
+        }
+    }
+    Ok(None)
 }
 
 /// An error about supervisions without recordings.

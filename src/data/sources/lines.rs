@@ -1,12 +1,13 @@
 //! Lines of a text file, plain or gzip, one at a time.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::Found;
 use crate::error::{Error, Result};
+use crate::files::{self, not_read, unreadable};
 
 /// No line of a manifest is longer: what has longer ones is something else, and would fill the memory.
 const LONGEST: usize = 16 << 20;
@@ -26,9 +27,7 @@ impl Lines<'static> {
     /// # Errors
     /// When it cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
-        let unreadable = |error: std::io::Error| Error::file(path, format!("cannot be read: {error}"));
-        let file = File::open(path).map_err(unreadable)?;
-        Self::new(path, BufReader::with_capacity(1 << 16, file)).map_err(unreadable)
+        Self::new(path, BufReader::with_capacity(1 << 16, files::open(path)?))
     }
 }
 
@@ -39,11 +38,10 @@ impl<'a> Lines<'a> {
     /// As for [`Lines::open`].
     pub fn of_bytes(name: &Path, bytes: &'a [u8]) -> Result<Self> {
         Self::new(name, Cursor::new(bytes))
-            .map_err(|error| Error::file(name, format!("cannot be read: {error}")))
     }
 
-    fn new(name: &Path, mut reader: impl BufRead + 'a) -> std::io::Result<Self> {
-        let packed = reader.fill_buf()?.starts_with(&GZIP);
+    fn new(name: &Path, mut reader: impl BufRead + 'a) -> Result<Self> {
+        let packed = reader.fill_buf().map_err(|error| unreadable(name, &error))?.starts_with(&GZIP);
         let reader: Box<dyn BufRead + 'a> = match packed {
             true => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(reader))),
             false => Box::new(reader),
@@ -56,24 +54,25 @@ impl<'a> Lines<'a> {
         &self.name
     }
 
-    /// The next line with its number (from 1), without its end.
+    /// The next line with its number (from 1), without its end; no text where it is not UTF-8, which `found` keeps.
     ///
     /// # Errors
-    /// When it cannot be read, is no UTF-8, or is too long for a line.
-    pub fn next(&mut self) -> Result<Option<(usize, &str)>> {
+    /// When it cannot be read or is too long for a line, and when it is not UTF-8, unless `found` keeps errors.
+    pub fn next(&mut self, found: &mut Found) -> Result<Option<(usize, Option<&str>)>> {
         self.buffer.clear();
         let mut limited = (&mut self.reader).take(LONGEST as u64);
         let read = limited.read_until(b'\n', &mut self.buffer);
         self.line += 1;
         let (name, line) = (&self.name, self.line);
-        let read = read.map_err(|error| {
-            Error::line(name, line, format!("cannot be read ({error}); is the file whole?"))
-        })?;
+        let read = read.map_err(|error| Error::line(name, line, not_read(None, &error)))?;
         if read == 0 {
             return Ok(None);
         }
         if self.buffer.len() == LONGEST {
-            let message = format!("is longer than {} MiB; this is no text with lines", LONGEST >> 20);
+            let message = format!(
+                "is longer than {} MiB, and what follows is not read; this is no text with lines",
+                LONGEST >> 20
+            );
             return Err(Error::line(name, line, message));
         }
         if line == 1 && (self.buffer.starts_with(&[0xff, 0xfe]) || self.buffer.starts_with(&[0xfe, 0xff])) {
@@ -87,20 +86,20 @@ impl<'a> Lines<'a> {
             bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
         }
         let text = std::str::from_utf8(bytes)
-            .map_err(|_| Error::line(name, line, "is not UTF-8; save the file as UTF-8"))?;
-        Ok(Some((line, text)))
+            .map_err(|_| Error::line(name, line, "is not UTF-8; save the file as UTF-8"));
+        Ok(Some((line, found.keep(text)?)))
     }
 
-    /// The next line that is not blank.
+    /// The next line that is a text and not blank.
     ///
     /// # Errors
     /// As for [`Lines::next`].
-    pub fn next_filled(&mut self) -> Result<Option<(usize, &str)>> {
+    pub fn next_filled(&mut self, found: &mut Found) -> Result<Option<(usize, &str)>> {
         loop {
-            match self.next()? {
+            match self.next(found)? {
                 None => return Ok(None),
-                Some((_, text)) if text.trim().is_empty() => {}
-                Some(_) => break,
+                Some((_, Some(text))) if !text.trim().is_empty() => break,
+                Some(_) => {}
             }
         }
         // Borrowed anew: the borrow of a loop's result would last through the loop.
@@ -131,7 +130,7 @@ mod tests {
     fn all(bytes: &[u8]) -> Result<Vec<(usize, String)>> {
         let mut lines = Lines::of_bytes(Path::new("m"), bytes)?;
         let mut found = Vec::new();
-        while let Some((line, text)) = lines.next_filled()? {
+        while let Some((line, text)) = lines.next_filled(&mut Found::default())? {
             found.push((line, text.to_owned()));
         }
         Ok(found)

@@ -20,15 +20,36 @@ mod webdataset;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use web_time::Instant;
+
 use crate::audio::{Recording, is_audio_name};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
+use crate::files::{about, is_file, unreadable};
 
 pub(super) use found::Found;
 use lines::Lines;
 
 const KINDS: &str = "give a manifest (*.jsonl, *.csv, *.tsv, *.tar, *.parquet, of NeMo, lhotse, SpeechBrain, \
                      Common Voice, WebDataset or Hugging Face), a Kaldi or LibriSpeech folder, or a folder of audio";
+
+/// The endings of files that list recordings or hold several, behind which `.gz` may stand.
+const LISTS: [&str; 8] = ["jsonl", "json", "ndjson", "csv", "tsv", "tar", "tgz", "parquet"];
+
+/// The name of a file in lower case, without the ending of gzip.
+fn bare_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    name.strip_suffix(".gz").unwrap_or(&name).to_owned()
+}
+
+fn ending(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(_, ending)| ending)
+}
+
+/// Whether a file's name is that of a list of recordings, not of audio.
+pub(crate) fn is_list_name(path: &Path) -> bool {
+    LISTS.contains(&ending(&bare_name(path)))
+}
 
 /// What a source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,22 +89,27 @@ impl Format {
     fn of(source: Source<'_>) -> Result<Self> {
         let path = source.path;
         if source.bytes.is_none() {
-            if path.is_dir() {
-                return Ok(if path.join(kaldi::RECORDINGS).is_file() { Self::Kaldi } else { Self::Folder });
-            }
-            if !path.exists() {
-                return Err(Error::file(path, format!("does not exist; {KINDS}")));
+            let Some(there) = about(path)? else {
+                let error = std::io::ErrorKind::NotFound.into();
+                // Who has lost a whole folder needs no list of formats.
+                return Err(match folder_of(path).as_os_str().is_empty() || folder_of(path).exists() {
+                    true => Error::file(path, format!("does not exist; {KINDS}")),
+                    false => unreadable(path, &error),
+                });
+            };
+            if there.is_dir() {
+                let is_kaldi = is_file(&path.join(kaldi::RECORDINGS))?;
+                return Ok(if is_kaldi { Self::Kaldi } else { Self::Folder });
             }
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let bare = name.strip_suffix(".gz").unwrap_or(&name);
-        match bare.rsplit_once('.').map_or("", |(_, ending)| ending) {
+        let name = bare_name(path);
+        match ending(&name) {
             "jsonl" | "json" | "ndjson" => Self::of_json(source),
             "csv" => Ok(Self::SpeechBrain),
             "tsv" => Ok(Self::CommonVoice),
             "tar" | "tgz" => Ok(Self::Tar),
             "parquet" => Ok(Self::Parquet),
-            _ if bare == kaldi::RECORDINGS => {
+            _ if name == kaldi::RECORDINGS => {
                 Err(Error::file(path, "is a part of a Kaldi folder; give the folder"))
             }
             _ if source.bytes.is_none() && is_audio_name(path) => Ok(Self::Audio),
@@ -93,8 +119,9 @@ impl Format {
 
     fn of_json(source: Source<'_>) -> Result<Self> {
         let mut lines = source.lines()?;
-        let Some((_, first)) = lines.next_filled()? else { return Ok(Self::Nemo) };
         // A line that is wrong is named when it is read.
+        let mut unsaid = Found::keeping_errors();
+        let Some((_, first)) = lines.next_filled(&mut unsaid)? else { return Ok(Self::Nemo) };
         let Ok(fields) = json::parse(source.path, 1, first) else { return Ok(Self::Nemo) };
         let has = |key: &str| fields.get(key).is_some_and(|value| !value.is_null());
         let is_cut =
@@ -142,15 +169,22 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
     let tars = of(Format::Tar).map(|source| source.path).filter(|_| is_tarred);
     let mut shards = nemo::Shards::new(tars)?;
     let has_supervisions = of(Format::LhotseSupervisions).next().is_some();
+    // Recordings that are given are read once, for all supervisions.
+    let mut recordings = lhotse::Recordings::default();
+    for source in of(Format::LhotseRecordings).filter(|_| has_supervisions) {
+        let read = recordings.read(&mut source.lines()?, found);
+        found.keep(read)?;
+    }
+    let given = of(Format::LhotseRecordings).next().map(|_| &recordings);
     for &(source, format) in &formats {
-        let (path, before) = (source.path, found.count());
+        let (path, before, begun) = (source.path, found.count(), Instant::now());
         let read = match format {
             Format::Nemo | Format::NemoTarred => nemo::read(&mut source.lines()?, &mut shards, found),
             // They are read with what belongs to them.
             Format::Tar if is_tarred => continue,
             Format::LhotseRecordings if has_supervisions => continue,
             Format::LhotseRecordings => lhotse_recordings(source, found),
-            Format::LhotseSupervisions => lhotse_supervisions(source, of(Format::LhotseRecordings), found),
+            Format::LhotseSupervisions => lhotse_supervisions(source, given, found),
             Format::LhotseCuts => lhotse::cuts(&mut source.lines()?, found),
             Format::SpeechBrain => speechbrain::read(&mut source.lines()?, found),
             Format::CommonVoice => {
@@ -163,13 +197,19 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
             },
             Format::Parquet => parquet::read(path, source.bytes, found),
             Format::Kaldi => {
-                let open = |path: &Path| path.is_file().then(|| Lines::open(path)).transpose();
+                let open = |path: &Path| is_file(path)?.then(|| Lines::open(path)).transpose();
                 kaldi::read(path, open, found)
             }
             Format::Folder => folder::read(path, found),
             Format::Audio => found.add(Ok(Utterance::new(Recording::file(path), path.display().to_string()))),
         };
         found.keep(read)?;
+        tracing::debug!(
+            "read {} as {format:?}: {} recordings or faults in {:.1} ms",
+            path.display(),
+            found.count() - before,
+            begun.elapsed().as_secs_f64() * 1e3
+        );
         if found.count() == before {
             let others = if format == Format::Folder { folder::manifests(path) } else { String::new() };
             let message = format!("holds no recording{others}; {KINDS}");
@@ -182,34 +222,30 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
 fn lhotse_recordings(source: Source<'_>, found: &mut Found) -> Result<()> {
     let mut recordings = lhotse::Recordings::default();
     recordings.read(&mut source.lines()?, found)?;
-    match lhotse::partner(source.path) {
+    match lhotse::partner(source.path)? {
         Some(supervisions) => recordings.supervisions(&mut Lines::open(&supervisions)?, found),
         None => recordings.unlabelled(found),
     }
 }
 
-fn lhotse_supervisions<'a>(
+fn lhotse_supervisions(
     source: Source<'_>,
-    given: impl Iterator<Item = Source<'a>>,
+    given: Option<&lhotse::Recordings>,
     found: &mut Found,
 ) -> Result<()> {
+    if let Some(given) = given {
+        return given.supervisions(&mut source.lines()?, found);
+    }
+    let partner = lhotse::partner(source.path)?.ok_or_else(|| lhotse::without_recordings(source.path))?;
     let mut recordings = lhotse::Recordings::default();
-    let mut any = false;
-    for given in given {
-        any = true;
-        recordings.read(&mut given.lines()?, found)?;
-    }
-    if !any {
-        let partner = lhotse::partner(source.path).ok_or_else(|| lhotse::without_recordings(source.path))?;
-        recordings.read(&mut Lines::open(&partner)?, found)?;
-    }
+    recordings.read(&mut Lines::open(&partner)?, found)?;
     recordings.supervisions(&mut source.lines()?, found)
 }
 
 /// The lines of a file beside `path`, where it is there.
 fn beside(path: &Path, name: &str) -> Result<Option<Lines<'static>>> {
     let path = path.with_file_name(name);
-    path.is_file().then(|| Lines::open(&path)).transpose()
+    is_file(&path)?.then(|| Lines::open(&path)).transpose()
 }
 
 fn folder_of(path: &Path) -> &Path {

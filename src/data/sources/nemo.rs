@@ -12,6 +12,7 @@ use super::{Found, archive, resolve};
 use crate::audio::{Channel, Place, Recording, Span};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
+use crate::files::is_file;
 
 /// First byte and length of an archive's members.
 type Members = HashMap<String, (u64, u64)>;
@@ -63,15 +64,23 @@ impl Shards {
     }
 
     /// The archive `number` of the manifest.
-    fn path(&self, manifest: &Path, number: u64) -> Option<PathBuf> {
+    ///
+    /// # Errors
+    /// When the system does not tell what is there.
+    fn path(&self, manifest: &Path, number: u64) -> Result<Option<PathBuf>> {
+        if let Some(named) = self.named.get(&number) {
+            return Ok(Some(named.clone()));
+        }
         let folder = super::folder_of(manifest);
         let name = format!("audio_{number}.tar");
-        let beside = || {
-            // `sharded_manifests/manifest_3.json` lies a folder below `audio_3.tar`.
-            let above = folder.canonicalize().ok()?.parent()?.join(&name);
-            [folder.join(&name), above].into_iter().find(|tar| tar.is_file())
-        };
-        self.named.get(&number).cloned().or_else(beside)
+        // `sharded_manifests/manifest_3.json` lies a folder below `audio_3.tar`.
+        let above = folder.canonicalize().ok().and_then(|folder| Some(folder.parent()?.join(&name)));
+        for tar in [Some(folder.join(&name)), above].into_iter().flatten() {
+            if is_file(&tar)? {
+                return Ok(Some(tar));
+            }
+        }
+        Ok(None)
     }
 
     /// Looks into the archive `number`, once.
@@ -81,7 +90,7 @@ impl Shards {
         if self.opened.contains_key(&key) {
             return Ok(());
         }
-        let tar = self.path(manifest, number).ok_or_else(|| {
+        let tar = self.path(manifest, number)?.ok_or_else(|| {
             line.error(format!(
                 "is in shard {number}, but there is no audio_{number}.tar beside the manifest; \
                  name the archives after it"
@@ -134,7 +143,7 @@ fn without_part(name: &str) -> Option<String> {
 /// The first line that is wrong, unless `found` keeps errors.
 pub(super) fn read(lines: &mut Lines<'_>, shards: &mut Shards, found: &mut Found) -> Result<()> {
     let manifest = lines.name().to_path_buf();
-    while let Some((line, text)) = lines.next_filled()? {
+    while let Some((line, text)) = lines.next_filled(found)? {
         let utterance = utterance(&manifest, line, text, shards);
         found.add(utterance)?;
     }

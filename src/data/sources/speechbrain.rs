@@ -37,10 +37,10 @@ struct Columns {
 /// The first row that is wrong, unless `found` keeps errors.
 pub(super) fn read(lines: &mut Lines<'_>, found: &mut Found) -> Result<()> {
     let manifest = lines.name().to_path_buf();
-    let Some(header) = csv::next(lines)? else { return Ok(()) };
+    let Some(header) = csv::next(lines, found)? else { return Ok(()) };
     let columns = Columns::new(&manifest, header)?;
     let (mut ids, mut parts) = (HashSet::new(), Vec::new());
-    while let Some(row) = csv::next(lines)? {
+    while let Some(row) = csv::next(lines, found)? {
         let read = columns.utterance(&manifest, &row, &mut ids);
         if let Some((utterance, samples)) = found.keep(read)? {
             parts.extend(samples.map(|samples| (found.utterances.len(), samples)));

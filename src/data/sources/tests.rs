@@ -613,3 +613,53 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_ending_of_a_list_has_a_format() {
+    for ending in LISTS {
+        for name in [format!("a.{ending}"), format!("A.{}.GZ", ending.to_uppercase())] {
+            let path = Path::new(&name);
+            assert!(is_list_name(path) && Format::of(Source { path, bytes: Some(b"") }).is_ok(), "{name}");
+        }
+    }
+    for name in ["a.wav", "a", "a.gz", "jsonl", "a.jsonl.wav"] {
+        assert!(!is_list_name(Path::new(name)), "{name}");
+    }
+}
+
+/// The recordings' lines and the faults of a manifest.
+fn surveyed(folder: &TempDir, name: &str, bytes: &[u8]) -> (Vec<String>, Vec<String>) {
+    let path = write(folder, name, bytes);
+    let (corpus, faults) = Corpus::survey(&[&path]).expect("a survey");
+    let line = |origin: &str| origin.rsplit('/').next().unwrap_or_default().to_owned();
+    let faults = faults.iter().map(|fault| line(&fault.to_string()));
+    (corpus.utterances.iter().map(|utterance| line(&utterance.origin)).collect(), faults.collect())
+}
+
+#[test]
+fn a_line_that_is_no_text_is_named_and_the_others_are_read() {
+    let folder = TempDir::new().expect("a folder");
+    let (found, faults) = surveyed(&folder, "m.csv", b"wav,wrd\na.wav,one\nb.wav,\xE9t\xE9\nc.wav,two\n");
+    assert_eq!(found, ["m.csv:2", "m.csv:4"]);
+    assert!(matches!(&faults[..], [one] if one.starts_with("m.csv:3: is not UTF-8")), "{faults:?}");
+    // In a field of several lines it takes its row with it.
+    let (found, faults) =
+        surveyed(&folder, "m.csv", b"wav,wrd\na.wav,\"one\n\xE9t\xE9\nx\"\nc.wav,two\nd.wav,\"open\n");
+    assert_eq!(found, ["m.csv:5"]);
+    assert!(
+        faults[0].starts_with("m.csv:3: ") && faults[1].starts_with("m.csv:6: opens a quote"),
+        "{faults:?}"
+    );
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    for (name, bytes) in [
+        ("m.tsv", &b"client_id\tpath\tsentence\ns\ta.mp3\tone\ns\tb.mp3\t\xE9\ns\tc.mp3\ttwo\n"[..]),
+        ("m.jsonl", b"\n{\"audio_filepath\": \"a.wav\"}\n\xE9\n{\"audio_filepath\": \"c.wav\"}\n"),
+    ] {
+        let (found, faults) = surveyed(&folder, name, bytes);
+        assert_eq!(found, [format!("{name}:2"), format!("{name}:4")]);
+        assert!(faults.len() == 1 && faults[0].starts_with(&format!("{name}:3: is not UTF-8")), "{faults:?}");
+    }
+    // Training reads no data of which a part is not read.
+    let path = write(&folder, "m.csv", b"wav,wrd\na.wav,one\nb.wav,\xE9t\xE9\n");
+    assert!(Corpus::load(&[&path]).expect_err("a fault").to_string().contains("m.csv:3"));
+}

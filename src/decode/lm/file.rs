@@ -1,6 +1,5 @@
 //! Language models in files.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read};
 use std::path::Path;
 
@@ -8,7 +7,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::{Bytes, Counts, LanguageModel, stored};
 use crate::error::{Error, Result};
-use crate::files::{NewFile, refused, write_whole};
+use crate::files::{self, NewFile, not_read, refused, unreadable, write_whole};
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 18;
@@ -17,9 +16,8 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Opens a text file, plain or gzip.
 fn open(path: &Path) -> Result<Box<dyn BufRead>> {
-    let cannot = |e| Error::file(path, format!("cannot be read ({e})"));
-    let mut file = BufReader::with_capacity(BUFFER, File::open(path).map_err(cannot)?);
-    if file.fill_buf().map_err(cannot)?.starts_with(&GZIP) {
+    let mut file = BufReader::with_capacity(BUFFER, files::open(path)?);
+    if file.fill_buf().map_err(|error| unreadable(path, &error))?.starts_with(&GZIP) {
         return Ok(Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file))));
     }
     Ok(Box::new(file))
@@ -31,8 +29,8 @@ impl LanguageModel {
     /// # Errors
     /// When it is neither, or damaged; an ARPA file's line is named.
     pub fn open(path: &Path) -> Result<Self> {
-        let cannot = |e| Error::file(path, format!("cannot be read ({e})"));
-        let file = File::open(path).map_err(cannot)?;
+        let cannot = |error| unreadable(path, &error);
+        let file = files::open(path)?;
         let mut first = Vec::new();
         Read::take(&file, 8).read_to_end(&mut first).map_err(cannot)?;
         if stored::begins(&first) {
@@ -71,7 +69,7 @@ impl Counts {
             match file.read_line(&mut line) {
                 Ok(0) => break,
                 Ok(_) => self.add(&line).map_err(|error| Error::line(path, number, error.to_string()))?,
-                Err(e) => return Err(Error::line(path, number, format!("cannot be read ({e})"))),
+                Err(error) => return Err(Error::line(path, number, not_read(None, &error))),
             }
         }
         Ok(())

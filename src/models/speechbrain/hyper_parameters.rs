@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::recipe::{Activation, ModelConfig, Padding, PretrainConfig};
+use crate::recipe::{ModelConfig, ModelOptions, Nonlinearity, PaddedFrames, PretrainConfig};
 
 /// What a checkpoint's tensors do not tell of themselves, and what their shapes are checked against.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +12,7 @@ pub struct HyperParameters {
     pub(super) attention_type: String,
     /// The encoder; its mixer is told by the attention type and the tensors.
     pub(super) model: ModelConfig,
+    pub(super) options: ModelOptions,
     /// `cb_vocab`.
     pub(super) codes: usize,
     /// `cb_dim`.
@@ -186,16 +187,21 @@ impl HyperParameters {
                 None => defaults.summary_local,
             },
             activation: read.activation()?,
-            dropout: read.probability(["dropout", "transformer_dropout"], defaults.dropout)?,
-            layer_drop: read.probability(["layerdrop_prob", "encoder_layerdrop"], defaults.layer_drop)?,
             channels: read.channels()?,
-            padding: Padding::Reference,
+            padding: PaddedFrames::Reference,
             ..defaults
         };
         model.validate()?;
+        let defaults = ModelOptions::default();
+        let options = ModelOptions {
+            dropout: read.probability(["dropout", "transformer_dropout"], defaults.dropout)?,
+            layer_drop: read.probability(["layerdrop_prob", "encoder_layerdrop"], defaults.layer_drop)?,
+            ..defaults
+        };
+        options.validate()?;
         let (codes, code_dim) = (read.whole("cb_vocab")?, read.whole("cb_dim")?);
         PretrainConfig { codes, code_dim, ..PretrainConfig::default() }.validate()?;
-        Ok(Self { attention_type, model, codes, code_dim })
+        Ok(Self { attention_type, model, options, codes, code_dim })
     }
 }
 
@@ -254,14 +260,14 @@ impl<'a> Reader<'a> {
     }
 
     /// The non-linearity of the Conformer's modules; a class's name may have its module before it.
-    fn activation(&self) -> Result<Activation> {
+    fn activation(&self) -> Result<Nonlinearity> {
         let key =
             if self.given("conformer_activation").is_some() { "conformer_activation" } else { "activation" };
         let name = self.text(key)?;
         let class = name.rsplit(['.', ':']).next().unwrap_or(name);
         match class.to_ascii_lowercase().as_str() {
-            "gelu" => Ok(Activation::Gelu),
-            "swish" | "silu" => Ok(Activation::Silu),
+            "gelu" => Ok(Nonlinearity::Gelu),
+            "swish" | "silu" => Ok(Nonlinearity::Silu),
             _ => Err(Error::invalid(format!("{key} is {name:?}; GELU and Swish can be imported"))),
         }
     }

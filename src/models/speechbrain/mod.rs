@@ -61,11 +61,10 @@ pub fn origins(config: &SavedConfig) -> Result<Vec<Origin>> {
 fn fitting(weights: &Weights, hyper_parameters: &HyperParameters) -> Result<(SavedConfig, Vec<Origin>)> {
     let mut best: Option<(usize, SavedConfig, Vec<Origin>)> = None;
     for mixer in names::mixers(&hyper_parameters.attention_type)? {
-        let model =
-            ModelConfig { mixer: MixerSpec::Every(mixer.to_owned()), ..hyper_parameters.model.clone() };
+        let model = ModelConfig { mixer: MixerSpec::Every(mixer), ..hyper_parameters.model.clone() };
         model.validate()?;
         let kind = ModelKind::BestRq { codes: hyper_parameters.codes, code_dim: hyper_parameters.code_dim };
-        let config = SavedConfig { kind, model, bands: BANDS };
+        let config = SavedConfig { kind, model, options: hyper_parameters.options, bands: BANDS };
         let origins = origins(&config)?;
         let fits = |origin: &&Origin| {
             weights.get(&origin.tensor).is_some_and(|(shape, _)| shape.dims() == origin.dims)

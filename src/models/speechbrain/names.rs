@@ -3,7 +3,7 @@
 use crate::audio::BANDS;
 use crate::error::{Error, Result};
 use crate::graph::Parameter;
-use crate::recipe::ModelConfig;
+use crate::recipe::{MixerKind, ModelConfig};
 
 /// How the elements of SpeechBrain's tensor lie, compared with ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,21 +85,21 @@ const LAYER: &[Row] = &[
     ("norm", "norm2.norm", Same),
 ];
 
-/// Of a mixer: SpeechBrain's `attention_type`, our name, and the rows within `mixer` and `mha_layer`.
-type MixerRows = (&'static str, &'static str, &'static [Row]);
+/// Of a mixer: SpeechBrain's `attention_type`, ours, and the rows within `mixer` and `mha_layer`.
+type MixerRows = (&'static str, MixerKind, &'static [Row]);
 
 /// Where several have one attention type, the first that fits is taken.
 const MIXERS: &[MixerRows] = &[
-    ("PoM", "pom", POM),
-    ("PoM", "pom-selective", POM),
-    ("PoM", "pom-2way", POM_2WAY),
-    ("PoM", "pom-3way", POM_3WAY),
-    ("regularMHA", "regular-mha", REGULAR_MHA),
-    ("RoPEMHA", "rope-mha", ROPE_MHA),
-    ("RelPosMHAXL", "relpos-mha", RELPOS_MHA),
-    ("SummaryMixing", "summary-mixing", SUMMARY_MIXING),
-    ("hypermixing", "hyper-mixing", HYPER_MIXING),
-    ("fastformer", "fastformer", FASTFORMER),
+    ("PoM", MixerKind::Pom, POM),
+    ("PoM", MixerKind::PomSelective, POM),
+    ("PoM", MixerKind::Pom2Way, POM_2WAY),
+    ("PoM", MixerKind::Pom3Way, POM_3WAY),
+    ("regularMHA", MixerKind::RegularMha, REGULAR_MHA),
+    ("RoPEMHA", MixerKind::RopeMha, ROPE_MHA),
+    ("RelPosMHAXL", MixerKind::RelposMha, RELPOS_MHA),
+    ("SummaryMixing", MixerKind::SummaryMixing, SUMMARY_MIXING),
+    ("hypermixing", MixerKind::HyperMixing, HYPER_MIXING),
+    ("fastformer", MixerKind::FastFormer, FASTFORMER),
 ];
 
 const POM: &[Row] = &[
@@ -177,12 +177,12 @@ const FASTFORMER: &[Row] = &[
     ("output", "out_proj", Same),
 ];
 
-/// Our names of the mixers that `attention_type` may mean; SpeechBrain's spelling varies in its capitals.
+/// The mixers that `attention_type` may mean; SpeechBrain's spelling varies in its capitals.
 ///
 /// # Errors
 /// When there is none.
-pub(super) fn mixers(attention_type: &str) -> Result<Vec<&'static str>> {
-    let mixers: Vec<&str> = MIXERS
+pub(super) fn mixers(attention_type: &str) -> Result<Vec<MixerKind>> {
+    let mixers: Vec<MixerKind> = MIXERS
         .iter()
         .filter(|(known, ..)| known.eq_ignore_ascii_case(attention_type))
         .map(|(_, mixer, _)| *mixer)
@@ -225,12 +225,12 @@ pub(super) fn origin(config: &ModelConfig, parameter: Parameter) -> Result<Origi
 ///
 /// # Errors
 /// When SpeechBrain has no such mixer.
-pub fn mixer_origin(mixer: &str, parameter: Parameter) -> Result<Origin> {
+pub fn mixer_origin(mixer: MixerKind, parameter: Parameter) -> Result<Origin> {
     let found = find(mixer_rows(mixer), &parameter.name);
     placed(parameter, found)
 }
 
-fn mixer_rows(mixer: &str) -> &'static [Row] {
+fn mixer_rows(mixer: MixerKind) -> &'static [Row] {
     MIXERS.iter().find(|(_, known, _)| *known == mixer).map_or(&[], |(.., rows)| rows)
 }
 

@@ -37,7 +37,7 @@ pub enum Positions {
 /// score_ij is scale · q_i·k_j, with [`Positions`] scale · R_i q_i · R_j k_j or
 /// scale · ((q_i + u)·k_j + (q_i + v)·p_|i − j|).
 ///
-/// Operands: the projection [batch, time, 3·d], lengths u32 [batch], and those of the positions. Results:
+/// Operands: the projection [batch, time, 3·d], lengths u32 `[batch]`, and those of the positions. Results:
 /// y [batch, time, d], the heads side by side, and, for the derivative, log Σ_j exp(score_ij) [batch, H, time],
 /// 0 where there is no key, which passes no gradient on. All frames are queries, padded ones too.
 ///

@@ -14,10 +14,10 @@ use crate::shape::{DType, Spec};
 
 /// Convolution 3×3 with stride 2×2, reflect padding 1 on both axes, and bias:
 ///
-/// y[b, t, f, o] = bias[o] + Σ_{i, j < 3, c} weight[o, c, i, j] · x[b, r(2t + i − 1), r(2f + j − 1), c],
+/// y[b, t, f, o] = bias`[o]` + Σ_{i, j < 3, c} weight[o, c, i, j] · x[b, r(2t + i − 1), r(2f + j − 1), c],
 ///
 /// where r mirrors −1 to 1 and n to n − 2. x [batch, time, frequency, cin] with at least 2 frames and 2
-/// frequencies, weight [cout, cin, 3, 3], bias [cout] → y [batch, ⌈time/2⌉, ⌈frequency/2⌉, cout].
+/// frequencies, weight [cout, cin, 3, 3], bias `[cout]` → y [batch, ⌈time/2⌉, ⌈frequency/2⌉, cout].
 ///
 /// dx, dweight and dbias are the sums of the products with dy over the same index pairs.
 #[derive(Debug, Clone, Copy)]

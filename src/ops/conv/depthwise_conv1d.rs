@@ -17,14 +17,14 @@ use crate::shape::{DType, Spec};
 
 /// Depthwise convolution over time with bias, as many frames out as in:
 ///
-/// y[b, t, c] = bias[c] + Σ_k weight[c, 0, k] · x̃[b, t + k − left, c],
+/// y[b, t, c] = bias`[c]` + Σ_k weight[c, 0, k] · x̃[b, t + k − left, c],
 ///
 /// where x̃ is x at frames in 0..lengths\[b\] and 0 elsewhere; lengths of `time` leave x as it is.
-/// x [batch, time, channels], weight [channels, 1, kernel], bias [channels], lengths u32 [batch] → y as x.
+/// x [batch, time, channels], weight [channels, 1, kernel], bias `[channels]`, lengths u32 `[batch]` → y as x.
 ///
 /// Derivatives, with dy as it is at all frames:
 /// dx[b, s, c] = Σ_k weight[c, 0, k] · dy[b, s − k + left, c] for s < lengths\[b\], else 0;
-/// dweight[c, 0, k] = Σ_{b, t} dy[b, t, c] · x̃[b, t + k − left, c]; dbias[c] = Σ_{b, t} dy[b, t, c].
+/// dweight[c, 0, k] = Σ_{b, t} dy[b, t, c] · x̃[b, t + k − left, c]; dbias`[c]` = Σ_{b, t} dy[b, t, c].
 #[derive(Debug, Clone, Copy)]
 pub struct DepthwiseConv1d {
     /// Taps before the frame itself, fewer than there are: (kernel − 1)/2 is centred, kernel − 1 causal, and 0

@@ -1,6 +1,5 @@
 //! The same memory under another shape.
 
-
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;

@@ -6,7 +6,6 @@ use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::ops::{Array, Epilogue, Op, Vjp, expect};
-use crate::recipe;
 use crate::shader::map::{activation, activation_backward};
 use crate::shape::{DType, Spec};
 
@@ -61,15 +60,6 @@ impl ActivationKind {
                 ((x + 3.0).clamp(0.0, 6.0) / 6.0, if inside { 1.0 / 6.0 } else { 0.0 })
             }
             Self::Softplus => (x.max(0.0) + (-x.abs()).exp().ln_1p(), sigmoid),
-        }
-    }
-}
-
-impl From<recipe::Activation> for ActivationKind {
-    fn from(activation: recipe::Activation) -> Self {
-        match activation {
-            recipe::Activation::Gelu => Self::Gelu,
-            recipe::Activation::Silu => Self::Silu,
         }
     }
 }

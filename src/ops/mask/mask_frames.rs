@@ -7,7 +7,7 @@ use crate::ops::{Array, Op, Vjp, expect, mismatch};
 use crate::shader::mask::mask_frames;
 use crate::shape::{DType, Spec};
 
-/// y[b, t, c] = x[b, t, c] for t < lengths\[b\], else 0; x [batch, time, channels], lengths u32 [batch].
+/// y[b, t, c] = x[b, t, c] for t < lengths\[b\], else 0; x [batch, time, channels], lengths u32 `[batch]`.
 ///
 /// dx is dy, masked alike.
 #[derive(Debug, Clone, Copy)]

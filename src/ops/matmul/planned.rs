@@ -22,7 +22,7 @@ pub struct PlannedMatMul {
     /// The product.
     pub product: MatMul,
     /// Whether A and B are rounded to the nearest f16, what is beyond the largest to infinity, with sums and result in
-    /// f32 as of cooperative matrices: [`Compute::F16`](crate::recipe::Compute::F16).
+    /// f32 as of cooperative matrices: [`Compute::F16`](crate::exec::Compute::F16).
     pub f16_inputs: bool,
     /// What is applied to every element of the result.
     pub activation: Option<ActivationKind>,

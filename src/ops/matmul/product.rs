@@ -14,7 +14,7 @@ use crate::shape::{DType, Spec};
 /// C = α·op(A)·op(B) (+ bias), where op transposes the last two axes if its flag is set.
 ///
 /// A is [.., m, k] (or [.., k, m]) and B [k, n] (or [n, k]), shared by all of A's leading axes; or both
-/// have the same leading axes and each product is its own. The bias is [n].
+/// have the same leading axes and each product is its own. The bias is `[n]`.
 #[derive(Debug, Clone, Copy)]
 pub struct MatMul {
     /// A is stored [.., k, m].

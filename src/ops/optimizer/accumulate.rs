@@ -7,7 +7,7 @@ use crate::ops::{Alias, Array, Op, expect, mismatch};
 use crate::shader::optimizer::accumulate;
 use crate::shape::{DType, Spec};
 
-/// Adds x [n] to target [n], the first operand, in place; the result is the target.
+/// Adds x `[n]` to target `[n]`, the first operand, in place; the result is the target.
 #[derive(Debug, Clone, Copy)]
 pub struct Accumulate;
 

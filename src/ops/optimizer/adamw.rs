@@ -9,8 +9,8 @@ use crate::ops::{Alias, Array, Op, expect, mismatch};
 use crate::shader::optimizer::adamw;
 use crate::shape::{DType, Spec};
 
-/// One step on a flat arena, in place: operands parameter [n], gradient [n], first moment m [n], second moment
-/// v [n], stats [3] of [`super::GradientScale`] and hyper [4] = (lr, weight decay, 1 − β1^t, 1 − β2^t);
+/// One step on a flat arena, in place: operands parameter `[n]`, gradient `[n]`, first moment m `[n]`, second moment
+/// v `[n]`, stats `[3]` of [`super::GradientScale`] and hyper `[4]` = (lr, weight decay, 1 − β1^t, 1 − β2^t);
 /// results parameter, m and v in the memory of operands 0, 2 and 3.
 ///
 /// g = scale·gradient, m ← β1·m + (1 − β1)·g, v ← β2·v + (1 − β2)·g²,
@@ -81,8 +81,8 @@ impl Op for AdamW {
 }
 
 impl Tensor {
-    /// One step of `rule` on this arena of parameters [n] and its `moments` (m, v), all in place; returns the
-    /// new parameters, m and v. See [`AdamW`] for `stats` [3] and `hyper` [4].
+    /// One step of `rule` on this arena of parameters `[n]` and its `moments` (m, v), all in place; returns the
+    /// new parameters, m and v. See [`AdamW`] for `stats` `[3]` and `hyper` `[4]`.
     ///
     /// # Errors
     /// When the shapes differ.

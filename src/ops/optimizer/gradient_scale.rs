@@ -9,8 +9,8 @@ use crate::ops::{Array, Op, expect, mismatch};
 use crate::shader::optimizer::gradient_scale;
 use crate::shape::{DType, Spec};
 
-/// From Σ x² of every gradient arena, `sums` [k], and a factor `gain` [1] that the gradients have yet to be
-/// multiplied by: stats [3] = (norm, scale, nonfinite) with norm = gain·√(Σ sums),
+/// From Σ x² of every gradient arena, `sums` `[k]`, and a factor `gain` `[1]` that the gradients have yet to be
+/// multiplied by: stats `[3]` = (norm, scale, nonfinite) with norm = gain·√(Σ sums),
 /// scale = gain·min(1, clip/(norm + 1e-6)) and nonfinite = 0; where the norm is infinite or NaN,
 /// norm = scale = 0 and nonfinite = 1.
 #[derive(Debug, Clone, Copy)]
@@ -48,11 +48,11 @@ impl Op for GradientScale {
 }
 
 impl Tensor {
-    /// Norm, scale and non-finite flag of gradients whose Σ x² an arena this tensor [k] holds; see
+    /// Norm, scale and non-finite flag of gradients whose Σ x² an arena this tensor `[k]` holds; see
     /// [`GradientScale`].
     ///
     /// # Errors
-    /// When this tensor is not [k] or `gain` not [1].
+    /// When this tensor is not `[k]` or `gain` not `[1]`.
     pub fn gradient_scale(&self, gain: &Tensor, clip: f32) -> Result<Tensor> {
         self.apply(GradientScale { clip }, &[gain])
     }

@@ -8,7 +8,7 @@ use crate::ops::{Array, Op, expect};
 use crate::shader::optimizer::squared_norm;
 use crate::shape::{DType, Spec};
 
-/// y [1] = Σ x² over all elements of x, by a tree of sums of fixed order.
+/// y `[1]` = Σ x² over all elements of x, by a tree of sums of fixed order.
 #[derive(Debug, Clone, Copy)]
 pub struct SquaredNorm;
 

@@ -9,7 +9,7 @@ use crate::ops::{Array, Op, expect, mismatch};
 use crate::shader::quantizer::{nearest_code, nearest_code_merge};
 use crate::shape::{DType, Spec};
 
-/// id [rows] (u32) = argmax_c x_r·code_c for x [rows, width] and a codebook [codes, width] of rows of length 1,
+/// id `[rows]` (u32) = argmax_c x_r·code_c for x [rows, width] and a codebook [codes, width] of rows of length 1,
 /// so that the code has the largest cosine, whatever the length of x. The lowest c among equals; 0 for a row of
 /// zeros. No derivative.
 #[derive(Debug, Clone, Copy)]

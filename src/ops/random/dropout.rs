@@ -8,7 +8,7 @@ use crate::rng::philox;
 use crate::shader::random::dropout;
 use crate::shape::{DType, Shape, Spec};
 
-/// y[i] = x[i]/q with probability q, else 0, where q is 1 − p in steps of 2⁻¹⁶; x of any shape, rng u32 \[3\] = (seed, optimizer step,
+/// y`[i]` = x`[i]`/q with probability q, else 0, where q is 1 − p in steps of 2⁻¹⁶; x of any shape, rng u32 \[3\] = (seed, optimizer step,
 /// micro-batch).
 ///
 /// Element i is kept where the 16-bit half i mod 4 (low before high) of Philox at counter ⌊i/4⌋ under mix(seed,

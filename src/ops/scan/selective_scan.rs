@@ -25,7 +25,7 @@ pub(super) const BORDER: usize = STATE + 1;
 /// h_c,t = exp(Δ_c,t A_c) h_c,t−1 + Δ_c,t u_c,t B_t,  y_c,t = C_t·h_c,t + D_c u_c,t,  A = −exp(A_log)
 ///
 /// (Gu and Dao 2023, with the discretisation of their code). Operands: u and Δ [batch, time, channels], A_log
-/// [channels, 16], B and C side by side [batch, time, 32], D [channels], lengths u32 [batch]. Frames from
+/// [channels, 16], B and C side by side [batch, time, 32], D `[channels]`, lengths u32 `[batch]`. Frames from
 /// lengths\[b\] on leave the states alone and have y = 0. With `reverse` the walk goes from the last valid frame
 /// to the first.
 ///

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::data::{LeftOut, Why};
 use crate::error::{Error, Result};
-use crate::files::{Log, write_whole};
+use crate::files::{self, Log, about, write_whole};
 
 /// Which phase of training a line belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,11 +114,10 @@ fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::
 /// When the file cannot be read or a whole line is not understood.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<Line>> {
     let path = path.as_ref();
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::file(path, format!("cannot read the metrics: {error}"))),
-    };
+    if about(path)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let bytes = files::read(path)?;
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
     let lines = bytes[..whole]
         .split(|&byte| byte == b'\n')

@@ -45,8 +45,7 @@ pub(in super::super) fn read(path: &Path, bytes: Option<&[u8]>, found: &mut Foun
                 Box::new(SerializedFileReader::new(bytes::Bytes::copy_from_slice(bytes)).map_err(damaged)?)
             }
             None => {
-                let file = File::open(path)
-                    .map_err(|error| Error::file(path, format!("cannot be read: {error}")))?;
+                let file = crate::files::open(path)?;
                 Box::new(SerializedFileReader::new(file).map_err(damaged)?)
             }
         };

@@ -1,59 +1,55 @@
-//! Operations that a plan computes together.
+//! Operations that a kernel computes together with the matmul before them.
 
-use super::plan::keep_needed;
-use crate::graph::{Node, Tensor, Value};
+use super::{Draft, Pass};
 use crate::ops::Epilogue;
-use crate::recipe::Compute;
 
-/// Puts products of halves in the place of others where `compute` asks for it.
-pub(super) fn multiply_as(compute: Compute, nodes: &mut [Node]) {
-    if compute == Compute::F16 {
-        for node in nodes {
-            node.op = node.op.in_halves().unwrap_or_else(|| node.op.clone());
-        }
-    }
-}
+/// Joins elementwise operations with the matmul that makes their operand, as its epilogue, where nobody else reads the
+/// value between them: values that derivatives need stay.
+#[derive(Debug)]
+pub(super) struct FuseEpilogues;
 
-/// Joins operations that work element by element with the product that makes their operand, as its epilogue, where
-/// nobody else reads what lies between: values that derivatives need stay.
-pub(super) fn fuse(values: &[Value], nodes: &mut Vec<Node>, outputs: &[(&str, &Tensor)]) {
-    let mut readers = vec![0_usize; values.len()];
-    let mut makers = vec![None; values.len()];
-    for (index, node) in nodes.iter().enumerate() {
-        node.inputs.iter().for_each(|&id| readers[id] += 1);
-        node.outputs.iter().for_each(|&id| makers[id] = Some(index));
-    }
-    outputs.iter().for_each(|(_, tensor)| readers[tensor.id()] += 1);
-    for index in 0..nodes.len() {
-        let node = &nodes[index];
-        let Some(epilogue) = node.op.epilogue() else { continue };
-        // Of two summands the one that is made last: the other one is there already.
-        let summands = if matches!(epilogue, Epilogue::Add) { 2 } else { 1 };
-        let Some(last) = (0..summands).max_by_key(|&operand| makers[node.inputs[operand]]) else { continue };
-        let between = node.inputs[last];
-        let Some(maker) = makers[between] else { continue };
-        let alone = readers[between] == 1 && values[between].store.is_none();
-        let whole = &values[node.outputs[0]].spec;
-        let like = node.inputs[..summands].iter().all(|&summand| values[summand].spec == *whole)
-            && (node.section, node.derivative) == (nodes[maker].section, nodes[maker].derivative);
-        if !alone || !like {
-            continue;
+impl Pass for FuseEpilogues {
+    fn run(&self, draft: &mut Draft) {
+        let Draft { values, nodes, outputs } = draft;
+        let mut readers = vec![0_usize; values.len()];
+        let mut makers = vec![None; values.len()];
+        for (index, node) in nodes.iter().enumerate() {
+            node.inputs.iter().for_each(|&id| readers[id] += 1);
+            node.outputs.iter().for_each(|&id| makers[id] = Some(index));
         }
-        let operands = nodes[maker].inputs.clone();
-        if let Some(op) = nodes[maker].op.with_epilogue(epilogue, operands.len()) {
-            // It stands where the later one stood; the earlier one has no reader any more.
-            let node = &mut nodes[index];
-            node.op = op;
-            node.inputs.remove(last);
-            node.inputs.splice(..0, operands);
+        outputs.iter().for_each(|(_, tensor)| readers[tensor.id()] += 1);
+        for index in 0..nodes.len() {
+            let node = &nodes[index];
+            let Some(epilogue) = node.op.epilogue() else { continue };
+            // Of two summands the one that is made last: the other one is there already.
+            let summands = if matches!(epilogue, Epilogue::Add) { 2 } else { 1 };
+            let Some(last) = (0..summands).max_by_key(|&operand| makers[node.inputs[operand]]) else {
+                continue;
+            };
+            let between = node.inputs[last];
+            let Some(maker) = makers[between] else { continue };
+            let alone = readers[between] == 1 && values[between].store.is_none();
+            let whole = &values[node.outputs[0]].spec;
+            let like = node.inputs[..summands].iter().all(|&summand| values[summand].spec == *whole)
+                && (node.section, node.derivative) == (nodes[maker].section, nodes[maker].derivative);
+            if !alone || !like {
+                continue;
+            }
+            let operands = nodes[maker].inputs.clone();
+            if let Some(op) = nodes[maker].op.with_epilogue(epilogue, operands.len()) {
+                // It stands where the later one stood; the earlier one has no reader any more.
+                let node = &mut nodes[index];
+                node.op = op;
+                node.inputs.remove(last);
+                node.inputs.splice(..0, operands);
+            }
         }
     }
-    keep_needed(values, nodes, outputs);
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::exec::Plan;
+    use crate::exec::{Plan, PlanOptions};
     use crate::gpu::Capabilities;
     use crate::graph::{Graph, Tensor};
     use crate::ops::map::ActivationKind;
@@ -62,8 +58,8 @@ mod tests {
 
     /// The names of the kernels of a plan.
     fn kernels(graph: &Graph, outputs: &[(&str, &Tensor)]) -> Vec<&'static str> {
-        let plan = Plan::compile(graph, outputs, &Capabilities::assumed()).unwrap();
-        plan.steps.iter().map(|step| step.kernel.name.split(',').next().unwrap()).collect()
+        let plan = Plan::compile(graph, outputs, PlanOptions::default(), &Capabilities::assumed()).unwrap();
+        plan.dispatches.iter().map(|one| one.kernel.name.split(',').next().unwrap()).collect()
     }
 
     const PRODUCT: &str = "matmul/matmul_tiled";
@@ -72,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_product_takes_the_activation_behind_it() {
-        // The kernels of activate(activate(a·b)) and of what `read` picks of the steps.
+        // The kernels of activate(activate(a·b)) and of what `read` picks of the dispatches.
         let of = |read: &[usize]| {
             let graph = Graph::new();
             let [a, b] = ["a", "b"].map(|name| graph.input(name, Spec::f32([8, 8])));
@@ -100,9 +96,10 @@ mod tests {
         let product = a.matmul(&b).unwrap().dropout(0.5, 7, &rng).unwrap().scale(0.5).unwrap();
         let sum = before.add(&product).unwrap();
         assert_eq!(kernels(&graph, &[("sum", &sum)]), ["map/affine", PRODUCT]);
-        let plan = Plan::compile(&graph, &[("sum", &sum)], &Capabilities::assumed()).unwrap();
-        let step = plan.steps.last().unwrap();
-        let is_read = |index: usize| step.bindings[index] == step.bindings[1];
+        let plan = Plan::compile(&graph, &[("sum", &sum)], PlanOptions::default(), &Capabilities::assumed())
+            .unwrap();
+        let last = plan.dispatches.last().unwrap();
+        let is_read = |index: usize| last.bindings[index] == last.bindings[1];
         assert_eq!([2, 3, 4].map(is_read), [true, false, true], "rng is read, the sum is made in place");
 
         // Sums of what is broadcast, of what is read again and of a second summand are their own.

@@ -1,25 +1,24 @@
-//! What derivatives read of the forward pass and is computed again for them, so that it need not be kept.
+//! Activation checkpointing: values of the forward pass that derivatives read are recomputed, so that they are not kept.
 //!
-//! A node that a derivative asks for again is copied to where it is first asked for. Copies draw the same random
-//! numbers and run the same kernels, so that they have the same bits.
+//! A node whose result is recomputed is copied to where a derivative first reads it. Copies draw the same random numbers
+//! and run the same kernels, so that they have the same bits.
 
 use std::collections::{HashMap, HashSet};
 
-use super::plan::keep_needed;
-use crate::graph::{Node, Source, Tensor, Value, ValueId, roots};
-use crate::recipe::Recompute;
+use super::{Draft, Pass};
+use crate::graph::{Node, Value, ValueId, ValueSource, roots};
 
-/// Which values are computed again.
+/// Recomputes values. The variant is the rule by which they are chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Rule {
-    /// All of a section, from what it takes from outside.
+pub(super) enum RecomputePass {
+    /// All of a section, from its inputs.
     Sections,
     /// Results of [`crate::ops::Op::cheap`] operations whose operands are in memory then anyway.
     Cheap,
 }
 
-struct Walk<'a> {
-    rule: Rule,
+struct Rematerializer<'a> {
+    rule: RecomputePass,
     values: &'a mut Vec<Value>,
     nodes: &'a [Node],
     roots: Vec<ValueId>,
@@ -34,39 +33,31 @@ struct Walk<'a> {
     done: Vec<Node>,
 }
 
-/// `nodes` with the copies that `wanted` asks for, and the values with the copies' results.
-pub(super) fn recompute(
-    wanted: Recompute,
-    mut values: Vec<Value>,
-    mut nodes: Vec<Node>,
-    outputs: &[(&str, &Tensor)],
-) -> (Vec<Value>, Vec<Node>) {
-    let rules: &[Rule] = match wanted {
-        Recompute::None => &[],
-        Recompute::Cheap => &[Rule::Cheap],
-        Recompute::Layer => &[Rule::Sections, Rule::Cheap],
-    };
-    for &rule in rules {
-        nodes = walk(rule, &mut values, &nodes, outputs);
-        // A copy may leave what it stands for without a use.
-        keep_needed(&values, &mut nodes, outputs);
+impl Pass for RecomputePass {
+    fn run(&self, draft: &mut Draft) {
+        let nodes = std::mem::take(&mut draft.nodes);
+        let results = draft.outputs.iter().map(|(_, tensor)| tensor.id());
+        draft.nodes = recompute(*self, &mut draft.values, &nodes, results);
     }
-    (values, nodes)
 }
 
 /// `nodes` with the copies that `rule` asks for.
-fn walk(rule: Rule, values: &mut Vec<Value>, nodes: &[Node], outputs: &[(&str, &Tensor)]) -> Vec<Node> {
-    let wanted = outputs.iter().map(|(_, tensor)| tensor.id());
+fn recompute(
+    rule: RecomputePass,
+    values: &mut Vec<Value>,
+    nodes: &[Node],
+    results: impl Iterator<Item = ValueId> + Clone,
+) -> Vec<Node> {
     let roots = roots(values, nodes);
     let (mut makers, mut last_use): (HashMap<ValueId, usize>, HashMap<ValueId, usize>) = Default::default();
     for (index, node) in nodes.iter().enumerate() {
         makers.extend(node.outputs.iter().map(|&id| (id, index)));
         last_use.extend(node.inputs.iter().chain(&node.outputs).map(|&id| (roots[id], index)));
     }
-    last_use.extend(wanted.clone().map(|id| (roots[id], usize::MAX)));
+    last_use.extend(results.clone().map(|id| (roots[id], usize::MAX)));
     let stored = (0..values.len()).filter(|&id| values[id].store.is_some());
-    let mut kept: HashSet<ValueId> = stored.chain(wanted).map(|id| roots[id]).collect();
-    if rule == Rule::Sections {
+    let mut kept: HashSet<ValueId> = stored.chain(results).map(|id| roots[id]).collect();
+    if rule == RecomputePass::Sections {
         for node in nodes.iter().filter(|node| !node.derivative) {
             let section = |id: &&ValueId| makers.get(*id).map(|&maker| nodes[maker].section);
             let foreign = node.inputs.iter().filter(|id| section(id) != Some(node.section));
@@ -75,18 +66,18 @@ fn walk(rule: Rule, values: &mut Vec<Value>, nodes: &[Node], outputs: &[(&str, &
     }
     let copies = HashMap::new();
     let done = Vec::with_capacity(nodes.len());
-    let mut walk = Walk { rule, values, nodes, roots, makers, last_use, kept, copies, done };
+    let mut copier = Rematerializer { rule, values, nodes, roots, makers, last_use, kept, copies, done };
     for (index, node) in nodes.iter().enumerate() {
         let mut node = node.clone();
         if node.derivative {
-            node.inputs.iter_mut().for_each(|id| *id = walk.served(*id, index));
+            node.inputs.iter_mut().for_each(|id| *id = copier.served(*id, index));
         }
-        walk.done.push(node);
+        copier.done.push(node);
     }
-    walk.done
+    copier.done
 }
 
-impl Walk<'_> {
+impl Rematerializer<'_> {
     /// The value that stands for `id` at node `at`.
     fn served(&mut self, id: ValueId, at: usize) -> ValueId {
         if !self.is_copied(id, at) {
@@ -114,12 +105,12 @@ impl Walk<'_> {
         }
         let Some(node) = self.makers.get(&id).map(|&maker| &self.nodes[maker]) else { return false };
         let root = self.roots[id];
-        if node.derivative || self.values[root].source != Source::Node || self.kept.contains(&root) {
+        if node.derivative || self.values[root].source != ValueSource::Node || self.kept.contains(&root) {
             return false;
         }
         match self.rule {
-            Rule::Sections => node.section.is_some() && !self.is_small(id),
-            Rule::Cheap => {
+            RecomputePass::Sections => node.section.is_some() && !self.is_small(id),
+            RecomputePass::Cheap => {
                 node.op.cheap()
                     && !self.is_small(id)
                     && node.inputs.iter().all(|&input| self.is_there(input, at))
@@ -130,7 +121,7 @@ impl Walk<'_> {
     /// Whether `id` is in memory at node `at`, or can be computed again there.
     fn is_there(&self, id: ValueId, at: usize) -> bool {
         let root = self.roots[id];
-        self.values[root].source != Source::Node
+        self.values[root].source != ValueSource::Node
             || self.is_small(id)
             || self.last_use.get(&root).is_some_and(|&last| last >= at)
             || self.is_copied(id, at)

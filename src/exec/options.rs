@@ -1,0 +1,55 @@
+//! How a plan computes, whatever the graph is.
+
+use serde::{Deserialize, Serialize};
+
+/// What a plan recomputes, how it saves activations, and in what precision it multiplies matrices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlanOptions {
+    /// Activation checkpointing.
+    #[serde(rename = "checkpoint")]
+    pub recompute: Recompute,
+    /// How activations are saved that are not recomputed.
+    pub saved_activations: SavedActivations,
+    /// Precision of the operands of matmuls.
+    pub compute: Compute,
+}
+
+/// Activation checkpointing: what the backward pass recomputes, so that it is not kept in memory. All give the same
+/// bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recompute {
+    /// Nothing.
+    None,
+    /// What is cheap: activations, norms, dropout, gates.
+    #[default]
+    Cheap,
+    /// Whole sections, such as layers, from their inputs; inside them, what is cheap.
+    Layer,
+}
+
+/// How a training step saves the activations that its backward pass reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SavedActivations {
+    /// In f32.
+    #[default]
+    F32,
+    /// Rounded to f16, in half the memory. The forward pass has the same bits; gradients differ from those of
+    /// [`Self::F32`] by the rounding to 11 binary digits.
+    F16,
+}
+
+/// Precision of the operands of matmuls, in training and inference. Sums, results, parameters, all other operations
+/// and the optimizer are f32 always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compute {
+    /// Operands in f32.
+    #[default]
+    F32,
+    /// Operands rounded to f16. Adapters with cooperative matrices multiply them faster; others give the same results,
+    /// no faster. Training needs a scaled loss, so that gradients fit into f16.
+    F16,
+}

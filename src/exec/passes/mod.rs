@@ -1,0 +1,77 @@
+//! What happens to a graph between its building and the recording of its dispatches: a list of passes over a copy.
+
+mod fuse;
+mod matmul_f16;
+#[cfg(feature = "autograd")]
+mod recompute;
+#[cfg(feature = "autograd")]
+mod save_f16;
+mod unused;
+
+use std::fmt::Debug;
+
+use super::options::{Compute, PlanOptions};
+#[cfg(feature = "autograd")]
+use super::options::{Recompute, SavedActivations};
+use crate::graph::{Graph, Node, Tensor, Value, ValueId};
+
+/// A copy of a graph that passes change before it is recorded.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    /// The values. Passes add to them and never renumber.
+    pub values: Vec<Value>,
+    /// The nodes in a topological order.
+    pub nodes: Vec<Node>,
+    /// The values that can be read after a run, by name.
+    pub outputs: &'a [(&'a str, &'a Tensor)],
+}
+
+impl<'a> Draft<'a> {
+    /// The graph after all passes that `options` ask for.
+    pub fn new(graph: &Graph, outputs: &'a [(&'a str, &'a Tensor)], options: PlanOptions) -> Self {
+        let (values, nodes) = graph.snapshot();
+        let mut draft = Self { values, nodes, outputs };
+        unused::drop_unused(&mut draft);
+        for pass in passes(options) {
+            pass.run(&mut draft);
+            // What a pass replaces has no reader any more.
+            unused::drop_unused(&mut draft);
+        }
+        draft
+    }
+
+    /// The outputs' values.
+    pub fn results(&self) -> impl Iterator<Item = ValueId> + Clone {
+        self.outputs.iter().map(|(_, tensor)| tensor.id())
+    }
+}
+
+/// One change to a graph. Its results are the same afterwards, up to the rounding that [`PlanOptions`] asks for.
+trait Pass: Debug {
+    /// Changes the graph.
+    fn run(&self, draft: &mut Draft);
+}
+
+/// The passes that `options` ask for, in their order.
+fn passes(options: PlanOptions) -> Vec<Box<dyn Pass>> {
+    let mut passes: Vec<Box<dyn Pass>> = Vec::new();
+    if options.compute == Compute::F16 {
+        passes.push(Box::new(matmul_f16::MatMulF16));
+    }
+    passes.push(Box::new(fuse::FuseEpilogues));
+    #[cfg(feature = "autograd")]
+    {
+        match options.recompute {
+            Recompute::None => {}
+            Recompute::Cheap => passes.push(Box::new(recompute::RecomputePass::Cheap)),
+            Recompute::Layer => {
+                passes.push(Box::new(recompute::RecomputePass::Sections));
+                passes.push(Box::new(recompute::RecomputePass::Cheap));
+            }
+        }
+        if options.saved_activations == SavedActivations::F16 {
+            passes.push(Box::new(save_f16::SaveF16));
+        }
+    }
+    passes
+}
