@@ -2,18 +2,20 @@
 //!
 //! `cargo bench --bench kernels`; `POLYMIX_DEVICE` names the adapter. Times are medians by the device's clock. The
 //! last column is the share of the roofline: the time that a copy of operands and results, or as many multiply-adds
-//! in registers, would take at least.
+//! in registers, would take at least. `cargo bench --bench kernels -- --model` times the base model's own products in
+//! f32 and f16 instead, as they are chosen; a software driver skips them.
 
 mod harness;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use harness::peaks::Peaks;
 use harness::works::{self, Product};
 use harness::{Case, Contender, Work, race, table};
 use polymix::Result;
-use polymix::exec::{Operand, Recorder};
-use polymix::gpu::{Capabilities, Tier};
+use polymix::exec::{Compute, Operand, Recorder};
+use polymix::gpu::{Capabilities, Gpu, Tier};
 use polymix::graph::Graph;
 use polymix::ops::matmul::MatMul;
 use polymix::ops::{Array, Op};
@@ -26,10 +28,14 @@ use polymix::shape::Spec;
 
 /// Time for one comparison.
 const BUDGET: Duration = Duration::from_millis(1500);
+const MODEL_BUDGET: Duration = Duration::from_millis(300);
 
 fn main() -> Result<()> {
     let gpu = harness::device()?;
     let peaks = Peaks::measure(&gpu)?;
+    if std::env::args().any(|argument| argument == "--model") {
+        return model(&gpu, &peaks);
+    }
     let header = ["kernel", "shape", "ms", "GFLOP/s", "GB/s", "roofline"];
     let mut rows = Vec::new();
     for work in works::kernels()? {
@@ -52,6 +58,29 @@ fn main() -> Result<()> {
         let names = std::iter::once("as chosen").chain(rungs.iter().map(|rung| rung.kernel.name));
         for (name, time) in names.zip(times) {
             rows.push(row(name.to_owned(), product.shape(), time, peaks.columns(flops, bytes, time)));
+        }
+    }
+    println!("{}", table(&header, &rows));
+    Ok(())
+}
+
+/// The model's own products, f32 beside f16.
+fn model(gpu: &Arc<Gpu>, peaks: &Peaks) -> Result<()> {
+    if gpu.capabilities().tier == Tier::Cpu {
+        eprintln!("skipped: the base model's products take minutes on a software driver");
+        return Ok(());
+    }
+    let header = ["product", "shape", "compute", "ms", "GFLOP/s", "GB/s", "roofline"];
+    let mut rows = Vec::new();
+    for compute in [Compute::F32, Compute::F16] {
+        for product in works::model_products(compute) {
+            let mut case = Case::new(gpu, &product.work()?)?;
+            let (flops, bytes) = (case.flops, case.bytes);
+            let time = race(&mut [Box::new(|| case.kernels())], MODEL_BUDGET)?[0];
+            let mut cells =
+                row(product.name.to_owned(), product.shape(), time, peaks.columns(flops, bytes, time));
+            cells.insert(2, format!("{compute:?}").to_lowercase());
+            rows.push(cells);
         }
     }
     println!("{}", table(&header, &rows));

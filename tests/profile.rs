@@ -241,6 +241,8 @@ fn runs_take_the_memory_that_plans_say() {
             repeat: 2,
             kernels: true,
             budget: None,
+            card: None,
+            link: None,
         };
         let planned = sweep.estimate(gpu.capabilities(), &mut |_| {}).unwrap();
         let measured = sweep.measure(&gpu, &mut |_| {}).unwrap();
@@ -279,6 +281,8 @@ fn what_takes_too_long_is_left_out_and_named() {
         repeat: 1,
         kernels: false,
         budget: Some(std::time::Duration::ZERO),
+        card: None,
+        link: None,
     };
     let report = sweep.measure(&gpu, &mut |_| {}).unwrap();
     assert!(report.rows.is_empty());
@@ -300,6 +304,8 @@ fn what_the_device_cannot_hold_is_left_out_and_named() {
         repeat: 1,
         kernels: false,
         budget: None,
+        card: None,
+        link: None,
     };
     let mut told = Vec::new();
     let report = sweep

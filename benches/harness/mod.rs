@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use pollster::block_on;
 use polymix::Result;
-use polymix::exec::{Executor, Loaded, Plan, PlanOptions};
+use polymix::exec::{Executor, Loaded, Plan};
 use polymix::gpu::{Gpu, Selection};
 use polymix::graph::Tensor;
 use polymix::rng::{Rng, stream};
@@ -46,7 +46,7 @@ impl Case {
     pub fn new(gpu: &Arc<Gpu>, work: &Work) -> Result<Self> {
         let names: Vec<String> = (0..work.outputs.len()).map(|index| format!("output {index}")).collect();
         let outputs: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&work.outputs).collect();
-        let plan = Plan::compile(&work.graph, &outputs, PlanOptions::default(), gpu.capabilities())?;
+        let plan = Plan::compile(&work.graph, &outputs, work.options, gpu.capabilities())?;
         let mut executor = Executor::new(gpu.clone());
         for (name, spec) in &plan.stored {
             executor.store.arena(gpu, name, &[(name.clone(), spec.clone())])?;

@@ -2,6 +2,7 @@
 
 use polymix::Result;
 use polymix::autograd::gradients;
+use polymix::exec::{Compute, PlanOptions};
 use polymix::gpu::Tier;
 use polymix::graph::{Graph, Scope, Tensor};
 use polymix::nn::{Context, FeedForward, Mode};
@@ -27,6 +28,8 @@ pub struct Work {
     pub outputs: Vec<Tensor>,
     /// Data of its inputs; what is stored is noise.
     pub feeds: Feeds,
+    /// How it is planned.
+    pub options: PlanOptions,
 }
 
 impl Work {
@@ -34,7 +37,14 @@ impl Work {
     pub fn new(name: &str, shape: impl Into<String>, outputs: &[Tensor]) -> Self {
         let graph = outputs[0].graph().clone();
         let (name, shape) = (name.to_owned(), shape.into());
-        Self { name, shape, graph, outputs: outputs.to_vec(), feeds: Feeds::new() }
+        Self {
+            name,
+            shape,
+            graph,
+            outputs: outputs.to_vec(),
+            feeds: Feeds::new(),
+            options: PlanOptions::default(),
+        }
     }
 
     fn fed(self, feeds: Feeds) -> Self {
@@ -69,25 +79,52 @@ pub struct Product {
     pub sizes: Sizes,
     /// What is transposed.
     pub op: MatMul,
+    /// Whether its operands are rounded to halves.
+    pub compute: Compute,
 }
 
 /// The products that are compared: squares, a linear layer with its two gradients, a batch; on a GPU also a square that
 /// fills it.
 pub fn products(tier: Tier) -> Vec<Product> {
-    let op = |transpose_a, transpose_b| MatMul { transpose_a, transpose_b, ..MatMul::PLAIN };
-    let plain = |name, batch, sizes| Product { name, batch, sizes, op: MatMul::PLAIN };
+    let product = |name, batch, sizes, op| Product { name, batch, sizes, op, compute: Compute::F32 };
+    let plain = |name, batch, sizes| product(name, batch, sizes, MatMul::PLAIN);
     let mut products = vec![
         plain("matmul", 1, [512, 512, 512]),
         plain("matmul", 1, [1024, 1024, 1024]),
         plain("matmul", 1, [1600, 1024, 256]),
-        Product { name: "matmul, gradient of B", batch: 1, sizes: [256, 1024, 1600], op: op(true, false) },
-        Product { name: "matmul, gradient of A", batch: 1, sizes: [1600, 256, 1024], op: op(false, true) },
+        product("matmul, gradient of B", 1, [256, 1024, 1600], transposed(true, false)),
+        product("matmul, gradient of A", 1, [1600, 256, 1024], transposed(false, true)),
         plain("matmul, batched", 8, [500, 500, 64]),
     ];
     if tier != Tier::Cpu {
         products.push(plain("matmul", 1, [4096, 4096, 4096]));
     }
     products
+}
+
+fn transposed(transpose_a: bool, transpose_b: bool) -> MatMul {
+    MatMul { transpose_a, transpose_b, ..MatMul::PLAIN }
+}
+
+/// Rows of the base model's batch of 6 × 80 s, and the inputs and outputs of its linear layers.
+pub const MODEL_ROWS: usize = 12_006;
+const MODEL_LAYERS: [[usize; 2]; 5] = [[488, 2048], [2048, 488], [1952, 488], [976, 488], [488, 488]];
+
+/// The base model's own products, a linear layer's forward pass and its gradients, by all of its layers' sizes.
+pub fn model_products(compute: Compute) -> Vec<Product> {
+    let product = |name, sizes, op| Product { name, batch: 1, sizes, op, compute };
+    let layer = |[inputs, outputs]: [usize; 2]| {
+        [
+            product("linear layer", [MODEL_ROWS, outputs, inputs], transposed(false, true)),
+            product("linear layer, gradient of its input", [MODEL_ROWS, inputs, outputs], MatMul::PLAIN),
+            product(
+                "linear layer, gradient of its weight",
+                [outputs, inputs, MODEL_ROWS],
+                transposed(true, false),
+            ),
+        ]
+    };
+    MODEL_LAYERS.into_iter().flat_map(layer).collect()
 }
 
 impl Product {
@@ -106,7 +143,8 @@ impl Product {
     pub fn work(&self) -> Result<Work> {
         let graph = Graph::new();
         let (a, b) = factors(&graph, self.batch, self.sizes, self.op);
-        Ok(Work::new(self.name, self.shape(), &[a.apply(self.op, &[&b])?]))
+        let work = Work::new(self.name, self.shape(), &[a.apply(self.op, &[&b])?]);
+        Ok(Work { options: PlanOptions { compute: self.compute, ..PlanOptions::default() }, ..work })
     }
 }
 

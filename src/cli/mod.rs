@@ -1,24 +1,29 @@
 //! The command line. Results go to stdout, everything else to stderr; 0 done, 1 failed, 2 wrong usage.
 
 mod adapter;
+mod align;
 mod arguments;
 mod convert;
 mod data;
 mod decode;
+mod decoding;
 mod demo;
 mod devices;
 mod encode;
 mod evaluate;
+mod hearing;
 mod import;
 mod info;
 mod lm;
 mod output;
 mod profile;
 mod progress;
+mod ranks;
 mod sources;
 mod train;
 mod transcribe;
 mod transcripts;
+mod tune;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
@@ -84,7 +89,9 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Pretrain(command) => train::pretrain(command, global),
         Command::Finetune(command) => train::finetune(command, global),
         Command::Evaluate(command) => evaluate::run(command, global),
+        Command::Tune(command) => tune::run(command, global),
         Command::Transcribe(command) => transcribe::run(command, global),
+        Command::Align(command) => align::run(command, global),
         Command::Encode(command) => encode::run(command, global),
         Command::Profile(command) => profile::run(command, global),
         Command::Info(command) => info::run(command, global),

@@ -8,14 +8,19 @@ use super::output::{note, print, print_json, table};
 use super::train::stop_on_interrupt;
 use crate::error::{Error, Result};
 use crate::gpu::Capabilities;
-use crate::profile::{FIGURE, LeftOut, News, Report, Row, Subject, Sweep, gib};
+use crate::profile::{
+    Card, Cost, FIGURE, KernelCost, LeftOut, Link, News, Report, Row, Subject, Sweep, Workload, gib,
+};
 use crate::recipe::Recipe;
 
 /// Plans or runs the models, prints a table and leaves the files.
 pub(super) fn run(command: &Profile, global: &Global) -> Result<()> {
     let sweep = sweep(command, global)?;
     if command.dry_run {
-        let capabilities = capabilities(global)?;
+        let capabilities = match &sweep.card {
+            Some(card) => card.capabilities(),
+            None => capabilities(global)?,
+        };
         let report = sweep.estimate(&capabilities, &mut |news| tell(news, global))?;
         if command.plan {
             dump(&sweep, &capabilities)?;
@@ -72,6 +77,10 @@ fn sweep(command: &Profile, global: &Global) -> Result<Sweep> {
             return Err(Error::usage(format!("--mixers names {} twice; name it once", subject.mixer)));
         }
     }
+    let card = command.gpu.as_deref().map(Card::load).transpose()?;
+    if command.ranks.is_some() && matches!(command.mode, Workload::Infer | Workload::Forward) {
+        return Err(Error::usage("--ranks needs --mode train or finetune: other modes have no gradients"));
+    }
     let mut seconds = command.seconds.clone();
     seconds.sort_by(f64::total_cmp);
     seconds.dedup();
@@ -83,6 +92,8 @@ fn sweep(command: &Profile, global: &Global) -> Result<Sweep> {
         repeat: command.repeat,
         kernels: command.kernels,
         budget: Some(Duration::from_secs_f64(command.budget_seconds)),
+        card,
+        link: command.ranks.zip(command.link).map(|(ranks, gbps)| Link { ranks, gbps }),
     })
 }
 
@@ -149,6 +160,11 @@ fn finish(command: &Profile, report: &Report) -> Result<()> {
     for row in report.rows.iter().filter(|_| command.kernels) {
         text.push_str(&format!("\n\n{}, {} s\n{}", row.mixer, row.seconds, kernels(row)));
     }
+    for row in &report.rows {
+        if let Some(cost) = &row.cost {
+            text.push_str(&format!("\n\n{}, {} s\n{}", row.mixer, row.seconds, modelled(cost, row)));
+        }
+    }
     if let Some(folder) = &command.out {
         text.push_str(&format!("\n\nprofile.csv, profile.json, profile.svg: {}", folder.display()));
     }
@@ -205,4 +221,74 @@ fn kernels(row: &Row) -> String {
         table(&rows),
         milliseconds(row.ms_median)
     )
+}
+
+/// Modelled time by family of kernels, or by kernel beside measured times, and what is far from its floor.
+fn modelled(cost: &Cost, row: &Row) -> String {
+    let measured = !row.kernels.is_empty();
+    let header = ["kernels", "dispatches", "GFLOP", "GB", "modelled ms", "share"]
+        .into_iter()
+        .chain(["products", "memory", "launches", "floor ms", "measured ms", "of the floor"])
+        .map(str::to_owned)
+        .collect();
+    let ms = |value: f64| format!("{value:.2}");
+    let line = |kernel: &KernelCost| {
+        vec![
+            kernel.kernel.clone(),
+            kernel.dispatches.to_string(),
+            format!("{:.1}", kernel.flops as f64 * 1e-9),
+            format!("{:.2}", kernel.bytes as f64 * 1e-9),
+            ms(kernel.modelled_ms),
+            format!("{:.1} %", 100.0 * kernel.modelled_ms / cost.modelled_ms.max(f64::MIN_POSITIVE)),
+            ms(kernel.products_ms),
+            ms(kernel.memory_ms),
+            ms(kernel.launch_ms),
+            ms(kernel.floor_ms),
+            kernel.measured_ms.map_or("-".to_owned(), ms),
+            format!("{:.1}", kernel.times_the_floor()),
+        ]
+    };
+    let lines = if measured { &cost.kernels } else { &cost.classes };
+    let rows: Vec<Vec<String>> = std::iter::once(header).chain(lines.iter().map(line)).collect();
+    let table = match measured {
+        true => table(&columns::<12>(&rows)),
+        false => table(&columns::<10>(&rows)),
+    };
+    let mut text = format!(
+        "{}\n{}: {:.1} ms as modelled, {:.1} ms at its peaks",
+        table, cost.gpu, cost.modelled_ms, cost.floor_ms
+    );
+    if let Some(update) = cost.update_ms {
+        text.push_str(&format!("; an update takes {update:.1} ms"));
+    }
+    text.push_str(&match cost.accuracy {
+        Some(share) => format!("; measured times differed by up to {:.0} %", 100.0 * share),
+        None => "; no time was measured on it yet".to_owned(),
+    });
+    if let Some(ranks) = &cost.ranks {
+        text.push_str(&format!(
+            "\n{} ranks with links of {} GB/s: {:.1} ms a step, {:.1} of them for the gradients, {:.0} % of {} times one \
+             rank's speed",
+            ranks.ranks,
+            ranks.link_gbps,
+            ranks.step_ms,
+            ranks.exchange_ms,
+            100.0 * ranks.efficiency,
+            ranks.ranks
+        ));
+    }
+    let far = if measured { cost.far_from_their_floor() } else { Vec::new() };
+    if !far.is_empty() {
+        let far = far.iter().map(|kernel| {
+            let measured = kernel.measured_ms.unwrap_or(kernel.modelled_ms);
+            format!("{} ({measured:.2} ms of {:.2})", kernel.kernel, kernel.floor_ms)
+        });
+        text.push_str(&format!("\nfar from their floor: {}", far.collect::<Vec<_>>().join(", ")));
+    }
+    text
+}
+
+/// The first `N` columns.
+fn columns<const N: usize>(rows: &[Vec<String>]) -> Vec<[String; N]> {
+    rows.iter().map(|row| std::array::from_fn(|column| row[column].clone())).collect()
 }

@@ -1,4 +1,5 @@
-//! MODEL folders: `config.json`, `model.safetensors`, `vocab.json`, `preprocessor_config.json`, `README.md`.
+//! MODEL folders: `config.json`, `model.safetensors`, `vocab.json`, `preprocessor_config.json`, `README.md`, and
+//! perhaps `decoder.json`.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,14 @@ use crate::files::{self, NewFolder, is_file, standing};
 use crate::weights::{Precision, Weights};
 
 /// The files of a MODEL folder.
-const FILES: [&str; 5] =
-    ["config.json", "model.safetensors", "preprocessor_config.json", "vocab.json", "README.md"];
+const FILES: [&str; 6] = [
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "vocab.json",
+    "README.md",
+    crate::decode::Settings::FILE,
+];
 
 /// Reads a text file of a folder.
 fn read(folder: &Path, name: &str) -> Result<String> {

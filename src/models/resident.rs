@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use web_time::Instant;
 
+use super::handover::{Handed, Handover};
 use super::{CtcHead, EncoderInputs, ModelKind, PreprocessorConfig, SavedConfig, SavedModel, frames_after};
 use crate::audio::{PaddedBatch, Preprocessor};
 use crate::error::{Error, Result};
@@ -97,6 +98,23 @@ impl Resident {
     /// The model, whose encoder is `config`'s.
     pub fn new(model: &DeviceModel, config: SavedConfig, forward: Box<Forward>) -> Self {
         Self { executor: model.executor(), config, forward, plans: Vec::new() }
+    }
+
+    /// Goes on with another `forward`, and other plans.
+    pub fn set_forward(&mut self, forward: Box<Forward>) {
+        self.forward = forward;
+        self.plans.clear();
+    }
+
+    /// What the last run hands over; nothing before the first.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub async fn hand_over(&self, handover: Handover) -> Result<Option<Handed>> {
+        match self.plans.last() {
+            Some((_, loaded)) => Ok(Some(handover.read(&self.executor, loaded).await?)),
+            None => Ok(None),
+        }
     }
 
     /// The plan for `rows` rows of `frames` feature frames.

@@ -8,7 +8,7 @@ use pollster::block_on;
 use web_time::Instant;
 
 use super::report::{LeftOut, Report, Row};
-use super::{Planned, Point, Subject, Workload, available, no_room, obstacle};
+use super::{Card, Cost, Link, Planned, Point, Subject, Workload, available, no_room, obstacle};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, KernelTime, Loaded};
 use crate::gpu::{Capabilities, Gpu};
@@ -31,6 +31,10 @@ pub struct Sweep {
     pub kernels: bool,
     /// After this time nothing more begins.
     pub budget: Option<Duration>,
+    /// The card whose times are modelled; every kernel is timed then, as far as something runs.
+    pub card: Option<Card>,
+    /// Ranks that train together, each on such a card.
+    pub link: Option<Link>,
 }
 
 /// What a sweep tells as it goes.
@@ -75,7 +79,12 @@ impl Sweep {
             match subject.plan(point, capabilities) {
                 Ok(planned) => {
                     let mut row = Row::new(&subject.mixer, point, &planned.estimate, capabilities);
-                    row.obstacle = obstacle(&planned.estimate, capabilities, available());
+                    row.obstacle = match &self.card {
+                        Some(card) => obstacle(&planned.estimate, capabilities, None)
+                            .or_else(|| card.obstacle(&planned.estimate)),
+                        None => obstacle(&planned.estimate, capabilities, available()),
+                    };
+                    row.set_cost(self.cost(&planned));
                     report.rows.push(row);
                 }
                 Err(error) => report.leave_out(subject, point, no_room(error)?, news),
@@ -117,6 +126,13 @@ impl Sweep {
         Ok(report)
     }
 
+    /// What the plan takes on the card.
+    fn cost(&self, planned: &Planned) -> Option<Cost> {
+        let mut cost = planned.cost(self.card.as_ref()?);
+        cost.ranks = self.link.and_then(|link| Some(planned.step_cost(&cost)?.on(link)));
+        Some(cost)
+    }
+
     /// One row and the work of its plan, or why it is left out.
     fn row(
         &self,
@@ -139,7 +155,7 @@ impl Sweep {
         if let Some(reason) = left.and_then(|left| too_long(left, rate, work)) {
             return Ok(Err(reason));
         }
-        let estimate = planned.estimate;
+        let (estimate, mut cost) = (planned.estimate, self.cost(&planned));
         let Some(measured) = self.run(gpu, subject, point, planned, deadline)? else {
             return Ok(Err("took all that was left of --budget-seconds".to_owned()));
         };
@@ -153,6 +169,10 @@ impl Sweep {
         row.peak_bytes = measured.bytes;
         row.update_ms = measured.update;
         row.kernels = measured.kernels;
+        if let Some(cost) = &mut cost {
+            cost.measured(&row.kernels);
+        }
+        row.set_cost(cost);
         Ok(Ok((row, work)))
     }
 
@@ -197,7 +217,7 @@ impl Sweep {
         milliseconds.sort_by(f64::total_cmp);
         let bytes = gpu.allocated();
         let mut kernels = Vec::new();
-        if self.kernels {
+        if self.kernels || self.card.is_some() {
             feed(executor, &loaded, &feeds)?;
             kernels = block_on(executor.time(&mut loaded))?;
         }

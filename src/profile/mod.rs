@@ -1,11 +1,13 @@
 //! Time and memory of models by the length of the audio (paper section 4), from plans alone or from runs.
 
+mod cost;
 mod measure;
 mod memory;
 mod report;
 
 use serde::Serialize;
 
+pub use cost::{Card, Cost, KernelCost, Link, RanksCost, StepCost, names as gpu_names};
 pub use measure::{News, Sweep};
 use memory::available;
 pub use report::{LeftOut, Report, Row};
@@ -13,7 +15,7 @@ pub use report::{LeftOut, Report, Row};
 use crate::audio::{BANDS, HOP, SAMPLE_RATE};
 use crate::data::{Batch, BatchIndex};
 use crate::error::{Error, Result};
-use crate::exec::Plan;
+use crate::exec::{Dispatch, Plan};
 use crate::gpu::{Capabilities, Tier};
 use crate::graph::{Graph, Tensor};
 use crate::models::Encoder;
@@ -159,6 +161,8 @@ pub struct Estimate {
     pub largest_buffer: u64,
     /// Dispatches of a run.
     pub dispatches: usize,
+    /// Bytes that they bind, as of [`Dispatch::bytes`].
+    pub bound_bytes: u64,
 }
 
 /// The plans of one subject at one point.
@@ -167,6 +171,7 @@ pub struct Planned {
     pub plan: Plan,
     /// What it costs.
     pub estimate: Estimate,
+    update: Option<Plan>,
     task: Box<dyn Task>,
     parameters: ParameterSet,
 }
@@ -234,8 +239,9 @@ impl Subject {
             lower_bound_bytes: plan.lower_bound,
             largest_buffer: slots.iter().chain(&fixed).copied().max().unwrap_or(0),
             dispatches: plan.dispatches.len(),
+            bound_bytes: plan.dispatches.iter().map(Dispatch::bytes).sum(),
         };
-        Ok(Planned { plan, estimate, task, parameters })
+        Ok(Planned { plan, estimate, update, task, parameters })
     }
 
     /// The graph of the encoder and its output.
@@ -294,6 +300,7 @@ mod tests {
             lower_bound_bytes: 1 << 30,
             largest_buffer: 200 << 20,
             dispatches: 1,
+            bound_bytes: 1,
         };
         let reason = |estimate: &Estimate, capabilities: &Capabilities, gib: Option<u64>| {
             obstacle(estimate, capabilities, gib.map(|gib| gib << 30)).unwrap_or_default()

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::measure::{News, Sweep};
-use super::{Estimate, Point, Subject, Workload, gib};
+use super::{Cost, Estimate, Point, Subject, Workload, gib};
 use crate::error::{Error, Result};
 use crate::exec::KernelTime;
 use crate::files::write_whole;
@@ -50,6 +50,14 @@ pub struct Row {
     pub lower_bound_bytes: u64,
     /// Dispatches of a run.
     pub dispatches: usize,
+    /// Bytes that they bind, every region once a dispatch.
+    pub bound_bytes: u64,
+    /// Milliseconds of a run on the card that was asked for, from the plan alone; the rest of it is in `cost`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modelled_ms: Option<f64>,
+    /// What the run takes on that card.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
     /// Why the device would not run it, where nothing ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<String>,
@@ -79,9 +87,17 @@ impl Row {
             slot_bytes: estimate.slot_bytes,
             lower_bound_bytes: estimate.lower_bound_bytes,
             dispatches: estimate.dispatches,
+            bound_bytes: estimate.bound_bytes,
+            modelled_ms: None,
+            cost: None,
             obstacle: None,
             kernels: Vec::new(),
         }
+    }
+
+    pub(super) fn set_cost(&mut self, cost: Option<Cost>) {
+        self.modelled_ms = cost.as_ref().map(|cost| cost.modelled_ms);
+        self.cost = cost;
     }
 }
 
@@ -161,13 +177,13 @@ impl Report {
     pub fn to_csv(&self) -> String {
         let mut csv =
             "mixer,parameters,seconds,batch,mode,ms_median,ms_min,ms_max,peak_bytes,adapter,runs,flops,\
-                       gflops_per_second,update_ms\n"
+                       gflops_per_second,update_ms,bound_bytes,modelled_ms\n"
                 .to_owned();
         let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.3}"));
         for row in &self.rows {
             let _ = writeln!(
                 csv,
-                "{},{},{},{},{},{},{},{},{},\"{}\",{},{},{},{}",
+                "{},{},{},{},{},{},{},{},{},\"{}\",{},{},{},{},{},{}",
                 row.mixer,
                 row.parameters,
                 row.seconds,
@@ -182,6 +198,8 @@ impl Report {
                 row.flops,
                 number(row.gflops_per_second),
                 number(row.update_ms),
+                row.bound_bytes,
+                number(row.modelled_ms),
             );
         }
         csv
@@ -218,7 +236,10 @@ impl Report {
             legend_left: true,
         };
         let batch = format!("batch {}", self.batch);
-        let first = if self.dry_run {
+        let modelled = self.rows.iter().find_map(|row| row.cost.as_ref()).filter(|_| self.dry_run);
+        let first = if let Some(cost) = modelled {
+            panel(format!("Time as modelled, {}, {what}", cost.gpu), "ms", &|row| row.modelled_ms)
+        } else if self.dry_run {
             panel(format!("Operations, {what}"), "10¹² operations", &|row| Some(row.flops as f64 * 1e-12))
         } else {
             panel(format!("Time, {what}"), "ms", &|row| row.ms_median)

@@ -159,7 +159,7 @@ fn exclude_alternatives(leaves: &[Leaf], place: &dyn Fn(&[String]) -> String) ->
 }
 
 /// The line, from 1, of the byte `offset` of `text`.
-fn line(text: &str, offset: usize) -> usize {
+pub(crate) fn line(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
 }
 
@@ -179,7 +179,8 @@ fn line_of(text: &str, key: &[String]) -> Option<usize> {
     found
 }
 
-fn one_line(message: &str) -> String {
+/// The words of `message`, a space between them.
+pub(crate) fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::recipe::{Duration, MixerKind, MixerSpec, ModelConfig, ScheduleConfig};
+use crate::recipe::{Duration, MixerKind, MixerSpec, ModelConfig, ModelTable, ScheduleConfig};
 
 const NONE: [&str; 0] = [];
 
@@ -169,6 +169,26 @@ fn configurations_without_newer_keys_load() {
         .retain(|key, _| !["summary_hidden", "causal_chunk"].contains(&key.as_str()));
     assert_eq!(config["ffn"], 2048);
     assert_eq!(serde_json::from_value::<ModelConfig>(config).unwrap(), ModelConfig::default());
+
+    let table = |change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
+        let mut table = serde_json::to_value(ModelTable::default()).unwrap();
+        change(table.as_object_mut().unwrap());
+        serde_json::from_value::<ModelTable>(table).map_err(|error| error.to_string())
+    };
+    let options = ["dropout", "layer_drop", "checkpoint", "saved_activations", "compute"];
+    assert_eq!(
+        table(&|keys| assert!(options.iter().all(|key| keys.contains_key(*key)))),
+        Ok(ModelTable::default())
+    );
+    let older = table(&|keys| options.iter().for_each(|key| drop(keys.remove(*key))));
+    assert_eq!(older, Ok(ModelTable::default()));
+    let f16 = table(&|keys| drop(keys.insert("compute".into(), "f16".into()))).unwrap();
+    assert_eq!((f16.model, f16.options.plan.compute), (ModelConfig::default(), crate::exec::Compute::F16));
+    let error = table(&|keys| drop(keys.insert("layer".into(), 3.into()))).unwrap_err();
+    assert!(error.contains("unknown field `layer`, expected one of"), "{error}");
+    assert!(["`layers`", "`causal_chunk`", "`compute`"].iter().all(|key| error.contains(key)), "{error}");
+    let error = table(&|keys| drop(keys.remove("d_model"))).unwrap_err();
+    assert!(error.contains("missing field `d_model`"), "{error}");
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod validate;
 use serde::{Deserialize, Serialize};
 
 pub use difference::{Difference, listed};
+#[cfg(feature = "cli")]
+pub(crate) use file::{line, one_line};
 pub use mixer::{MixerKind, MixerSpec};
 pub use model::{
     FeatureConfig, Initialization, ModelConfig, ModelOptions, ModelTable, Nonlinearity, Normalization,

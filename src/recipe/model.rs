@@ -80,8 +80,7 @@ impl Default for ModelConfig {
 }
 
 /// How a model is trained and run, whatever its weights are: the other keys of `[model]`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ModelOptions {
     /// Probability of dropping an element, everywhere in the front-end and the encoder.
     pub dropout: f64,
@@ -92,9 +91,13 @@ pub struct ModelOptions {
     pub plan: PlanOptions,
 }
 
+fn dropout() -> f64 {
+    0.1
+}
+
 impl Default for ModelOptions {
     fn default() -> Self {
-        Self { dropout: 0.1, layer_drop: 0.0, plan: PlanOptions::default() }
+        Self { dropout: dropout(), layer_drop: 0.0, plan: PlanOptions::default() }
     }
 }
 
@@ -115,12 +118,18 @@ impl<'de> Deserialize<'de> for ModelTable {
         struct Flat {
             #[serde(flatten)]
             model: ModelConfig,
+            #[serde(default = "dropout")]
+            dropout: f64,
+            #[serde(default)]
+            layer_drop: f64,
             #[serde(flatten)]
-            options: ModelOptions,
+            plan: PlanOptions,
+            // A flattened struct of flattened structs would leave its keys here.
             #[serde(flatten)]
             unknown: BTreeMap<String, IgnoredAny>,
         }
-        let Flat { model, options, unknown } = Flat::deserialize(deserializer)?;
+        let Flat { model, dropout, layer_drop, plan, unknown } = Flat::deserialize(deserializer)?;
+        let options = ModelOptions { dropout, layer_drop, plan };
         let Some(key) = unknown.into_keys().next() else { return Ok(Self { model, options }) };
         let all = Self { model: ModelConfig { causal_chunk: Some(1), ..model }, options };
         let known = serde_json::to_value(all).unwrap_or_default();

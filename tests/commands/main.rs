@@ -6,6 +6,7 @@
 mod convert;
 mod data;
 mod decode;
+mod decoders;
 mod encode;
 mod evaluate;
 mod import;
@@ -135,8 +136,7 @@ fn wrong_usage_exits_with_2() {
     fails(2, &["evalute"], &["evaluate"]);
     fails(2, &["transcribe"], &["not provided", "<AUDIO>"]);
     fails(2, &["pretrain", "r.toml", "--data", "x", "--resum"], &["--resum", "--resume"]);
-    fails(2, &["evaluate", "m", "--data", "x", "--decoder", "beam"], &["--decoder greedy"]);
-    fails(2, &["evaluate", "m", "--data", "x", "--lm", "lm.arpa"], &["--decoder greedy"]);
+    fails(2, &["evaluate", "m", "--data", "x", "--decoder", "bean"], &["bean", "beam"]);
     fails(2, &["evaluate", "m", "--data", "x", "--limit-steps", "0"], &["--limit-steps"]);
     for arguments in [["--help", "--quiet"], ["transcribe", "--help"], ["--version", "--quiet"]] {
         let output = polymix(&arguments);
@@ -354,6 +354,67 @@ fn plans_are_profiled_without_an_adapter() {
     }
     let table = String::from_utf8_lossy(&output.stdout);
     assert!(table.contains("95.61 M") && table.contains("93.13 M"), "{table}");
+}
+
+#[test]
+fn cards_that_are_not_here_are_modelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let (recipe, card) = (folder.path().join("r.toml"), folder.path().join("card.toml"));
+    std::fs::write(&recipe, RECIPE).unwrap();
+    let mine = "name = \"mine\"\nf32_tflops = 10\nbandwidth_gbps = 100\nmemory_gib = 0.01\n";
+    std::fs::write(&card, mine).unwrap();
+    let run = |arguments: &[&str]| {
+        let fixed = ["profile", text(&recipe), "--seconds", "1", "--mode", "train", "--dry-run"];
+        let output = Command::new(env!("CARGO_BIN_EXE_polymix"))
+            .args([&fixed, arguments].concat())
+            .env("VK_DRIVER_FILES", "/nonexistent")
+            .env("VK_ICD_FILENAMES", "/nonexistent")
+            .env("__EGL_VENDOR_LIBRARY_FILENAMES", "/nonexistent")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let (out, err) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        (out, err)
+    };
+    let json = |arguments: &[&str]| {
+        let (out, _) = run(&[arguments, &["--json"]].concat());
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()["rows"][0].clone()
+    };
+    let plain = json(&["--gpu", text(&card)]);
+    let number = |row: &serde_json::Value, key: &str| row[key].as_f64().unwrap_or_default();
+    assert!(number(&plain, "modelled_ms") > 8e-3 * number(&plain, "dispatches"), "{plain}");
+    assert!(number(&plain, "bound_bytes") > 1e5 && plain["ms_median"].is_null(), "{plain}");
+    assert_eq!(plain["cost"]["gpu"], "mine");
+    let classes = plain["cost"]["classes"].as_array().unwrap();
+    let sum: f64 = classes.iter().map(|class| number(class, "modelled_ms")).sum();
+    assert!((sum - number(&plain, "modelled_ms")).abs() < 1e-9 * sum, "{plain}");
+    // Twice as slow launches take as much longer.
+    std::fs::write(&card, format!("{mine}launch_us = 16\n")).unwrap();
+    let slow = json(&["--gpu", text(&card)]);
+    let longer = number(&slow, "modelled_ms") - number(&plain, "modelled_ms");
+    assert!((longer - 8e-3 * number(&plain, "dispatches")).abs() < 1e-6, "{longer}");
+
+    let (out, err) = run(&["--gpu", "h100", "--ranks", "8", "--link", "50", "--set", "model.ffn=512"]);
+    for part in ["NVIDIA H100", "matmul", "as modelled", "8 ranks with links of 50 GB/s"] {
+        assert!(out.contains(part), "{out}");
+    }
+    assert!(!err.contains("would not run"), "{err}");
+    let (_, err) = run(&["--gpu", text(&card), "--set", "model.d_model=128", "--set", "model.ffn=4096"]);
+    assert!(err.contains("would not run: ") && err.contains("mine has 0.01 GiB"), "{err}");
+
+    let usage = |arguments: &[&str], parts: &[&str]| {
+        fails(2, &[&["profile", "--dry-run"], arguments].concat(), parts);
+    };
+    usage(&["--gpu", "voodoo2"], &["voodoo2", "rtx4090", "TOML"]);
+    usage(&["--gpu", "h100", "--ranks", "2"], &["--link"]);
+    usage(&["--gpu", "h100", "--ranks", "2", "--link", "0"], &["--link", "0.001"]);
+    usage(&["--gpu", "h100", "--ranks", "2", "--link", "9"], &["--ranks", "--mode train"]);
+    std::fs::write(&card, format!("{mine}f16_tflops = true\n")).unwrap();
+    usage(&["--gpu", text(&card)], &["card.toml:5", "f16_tflops"]);
+    std::fs::write(&card, [0xff; 9]).unwrap();
+    usage(&["--gpu", text(&card)], &["card.toml", "TOML"]);
+    fails(1, &["profile", "--dry-run", "--gpu", text(folder.path())], &["cannot read the card"]);
 }
 
 #[test]
