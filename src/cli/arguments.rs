@@ -51,8 +51,12 @@ pub(super) enum Command {
     Finetune(Finetune),
     /// Word and character error rates with 95 % intervals
     Evaluate(Evaluate),
+    /// Finds the weights of a language model on data with text, and writes them beside the model
+    Tune(Tune),
     /// Writes down what is said in audio files
     Transcribe(Transcribe),
+    /// Finds the times of words whose text is known
+    Align(Align),
     /// Writes features, every layer's output and logits of audio files to a safetensors file
     Encode(Encode),
     /// Time and memory of models by the length of the audio, and time by kernel
@@ -111,6 +115,30 @@ pub(super) struct Training {
     /// Makes a bad file an error
     #[arg(long)]
     pub strict: bool,
+    #[command(flatten)]
+    pub several: Several,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Several devices")]
+pub(super) struct Several {
+    /// Trains on several devices at once, a thread each: such as `0,1`, or `all` of the best kind; `0,0` is one twice
+    #[arg(long, value_name = "DEVICE,...|all", conflicts_with = "device")]
+    pub devices: Option<String>,
+    /// The form of gradients between devices: halves take half the time and have three decimal digits
+    #[arg(long, value_enum, default_value_t = Exchange::F32)]
+    pub exchange: Exchange,
+    /// Seconds for which a device or machine may be silent before the run ends
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = value_parser!(u64).range(1..=31_536_000))]
+    pub time_limit: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Exchange {
+    /// As they are
+    F32,
+    /// As halves, scaled so that none overflows, summed in f32
+    F16,
 }
 
 #[derive(Debug, Args)]
@@ -138,7 +166,7 @@ pub(super) struct Finetune {
 pub(super) enum Decoder {
     /// The most probable token of each frame
     Greedy,
-    /// Beam search, for now in `polymix decode` only
+    /// The best of many texts, with a language model and hot words where they are given
     Beam,
 }
 
@@ -155,18 +183,76 @@ pub(super) struct Evaluate {
     /// Leaves characters that the model cannot write out of the references, instead of counting them as errors
     #[arg(long)]
     pub ignore_outside_vocabulary: bool,
-    /// How frames become text
-    #[arg(long, value_enum, default_value_t = Decoder::Greedy)]
-    pub decoder: Decoder,
-    /// A language model for beam search (not available yet)
-    #[arg(long, value_name = "FILE.arpa")]
-    pub lm: Option<PathBuf>,
+    #[command(flatten)]
+    pub decoding: Decoding,
     /// Prints one JSON document
     #[arg(long)]
     pub json: bool,
     /// Makes a bad file an error
     #[arg(long)]
     pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Tune {
+    /// A model, or a run's best one; its decoder.json is written
+    pub model: PathBuf,
+    /// Data with text that was not trained on, as that of validation; may be repeated
+    #[arg(long, required = true, value_name = "SRC")]
+    pub data: Vec<PathBuf>,
+    /// The channel to hear of files with several, over the data's own
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
+    /// Weights of the language model that are tried
+    #[arg(long, value_name = "A,A,…", value_delimiter = ',', allow_hyphen_values = true, value_parser = number)]
+    #[arg(default_values_t = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0])]
+    pub alpha: Vec<f64>,
+    /// What is added for each word, as it is tried
+    #[arg(long, value_name = "B,B,…", value_delimiter = ',', allow_hyphen_values = true, value_parser = number)]
+    #[arg(default_values_t = [-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0])]
+    pub beta: Vec<f64>,
+    /// Beams that are tried with the best of them, the first for all the others
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = [100, 25, 50, 200], value_parser = count)]
+    pub beam: Vec<usize>,
+    #[command(flatten)]
+    pub search: Search,
+    /// Writes the error rates of all that was tried as a chart
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+    /// Prints one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Makes a bad file an error
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Align {
+    /// A model, or a run's best one
+    pub model: PathBuf,
+    /// An audio file, or `-` for standard input
+    pub audio: PathBuf,
+    /// What is said in it: a text file, or the text itself
+    pub text: String,
+    /// What is written
+    #[arg(long, value_enum, default_value_t = AlignFormat::Json)]
+    pub format: AlignFormat,
+    /// The channel to hear of a file with several
+    #[arg(long, value_name = "N|mix", value_parser = channel)]
+    pub channel: Option<Channel>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum AlignFormat {
+    /// One document with the words' times and confidence
+    Json,
+    /// A tier of words for Praat
+    Textgrid,
+    /// SubRip subtitles
+    Srt,
+    /// WebVTT subtitles
+    Vtt,
 }
 
 #[derive(Debug, Args)]
@@ -197,6 +283,11 @@ pub(super) struct Transcribe {
     /// Milliseconds of a chunk, a multiple of 40; by default those of training
     #[arg(long, value_name = "N", requires = "stream", value_parser = chunk_milliseconds)]
     pub chunk_ms: Option<usize>,
+    #[command(flatten)]
+    pub decoding: Decoding,
+    /// Texts that are shown of each recording, the best one first
+    #[arg(long, default_value = "1", value_name = "N", value_parser = count)]
+    pub n_best: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -460,12 +551,30 @@ impl Global {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Decoding")]
 pub(super) struct Decoding {
-    /// The most probable token of each frame, or the best of many texts [default: beam where an option of it is given]
+    /// The most probable token of each frame, or the best of many texts [default: beam where an option of it is given,
+    /// else what the model's decoder.json says, else greedy]
     #[arg(long, value_enum)]
     pub decoder: Option<Decoder>,
     /// Texts that are kept after each frame [default: 200]
     #[arg(long, value_name = "N", value_parser = count)]
     pub beam: Option<usize>,
+    /// Weight of the language model [default: 0.8]
+    #[arg(long, value_name = "A", allow_hyphen_values = true, value_parser = number)]
+    pub alpha: Option<f64>,
+    /// Added for each word, with a language model [default: 1.2]
+    #[arg(long, value_name = "B", allow_hyphen_values = true, value_parser = number)]
+    pub beta: Option<f64>,
+    #[command(flatten)]
+    pub search: Search,
+}
+
+/// What `polymix tune` does not search for.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Decoding")]
+pub(super) struct Search {
+    /// A language model: one of `polymix lm`, or an ARPA file, plain or gzip
+    #[arg(long, value_name = "LM")]
+    pub lm: Option<PathBuf>,
     /// Drops texts whose score is that far below the best one's [default: -10]
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number)]
     pub beam_prune: Option<f64>,
@@ -475,15 +584,6 @@ pub(super) struct Decoding {
     /// Of texts that end alike, as far as the language model sees, keeps only the best
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub prune_history: Option<bool>,
-    /// A language model: one of `polymix lm`, or an ARPA file, plain or gzip
-    #[arg(long, value_name = "LM")]
-    pub lm: Option<PathBuf>,
-    /// Weight of the language model [default: 0.8]
-    #[arg(long, value_name = "A", allow_hyphen_values = true, value_parser = number)]
-    pub alpha: Option<f64>,
-    /// Added for each word, with a language model [default: 1.2]
-    #[arg(long, value_name = "B", allow_hyphen_values = true, value_parser = number)]
-    pub beta: Option<f64>,
     /// Added for a word that is not known, with a language model [default: -10]
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number)]
     pub unknown: Option<f64>,
@@ -499,9 +599,6 @@ pub(super) struct Decoding {
     /// Added for each hot word without a weight of its own [default: 10]
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number)]
     pub hot_word_weight: Option<f64>,
-    /// Texts that are shown, the best one first
-    #[arg(long, default_value = "1", value_name = "N", value_parser = count)]
-    pub n_best: usize,
 }
 
 #[derive(Debug, Args)]
@@ -514,6 +611,9 @@ pub(super) struct Decode {
     pub vocab: PathBuf,
     #[command(flatten)]
     pub decoding: Decoding,
+    /// Texts that are shown, the best one first
+    #[arg(long, default_value = "1", value_name = "N", value_parser = count)]
+    pub n_best: usize,
     /// Prints one JSON document, with the words' frames
     #[arg(long)]
     pub json: bool,

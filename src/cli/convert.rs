@@ -3,6 +3,7 @@
 use super::arguments::{Convert, Global, TensorType};
 use super::output::{print, table, thousands};
 use super::train::command_line;
+use crate::decode::Settings;
 use crate::error::Result;
 use crate::files::{is_file, read_text, unreadable};
 use crate::models::{SavedModel, within};
@@ -27,6 +28,9 @@ pub(super) fn run(command: &Convert, global: &Global) -> Result<()> {
     let card = format!("{}\n\n{note}\n", card.trim_end());
     let tensors = folder.join("model.safetensors");
     within(&tensors, saved.save(out, precision, &card))?;
+    if let Some(settings) = Settings::of_model(&folder)? {
+        settings.save(out)?;
+    }
     let bytes = |path: &std::path::Path| {
         std::fs::metadata(path).map(|file| file.len() as usize).map_err(|error| unreadable(path, &error))
     };

@@ -3,28 +3,27 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use pollster::block_on;
 use serde::Serialize;
 use web_time::Instant;
 
 use super::adapter::Device;
-use super::arguments::{Decoder, Evaluate, Global};
-use super::output::{percent, print, print_json};
+use super::arguments::{Evaluate, Global};
+use super::decoding::beside;
+use super::hearing::{Listened, NAMED, hear_corpus};
+use super::output::{percent, print, print_json, table, thousands};
 use super::progress::Reporter;
-use super::sources::{Ahead, about};
-use crate::audio::{Place, Recording, SAMPLE_RATE};
-use crate::data::{Corpus, LeftOut, TOLERANCE_SECONDS, Utterance};
+use crate::data::{Corpus, LeftOut};
+use crate::decode::{Decoder, Kind};
 use crate::error::{Error, Result};
-use crate::models::{Recognizer, SavedModel};
-use crate::text::{Evaluation, Outside, Score, evaluate, score};
+use crate::models::{Heard, Recognizer, SavedModel};
+use crate::text::{Confusion, Confusions, Evaluation, Outside, Score, evaluate, score};
 use crate::train::Progress;
 
-/// Samples that are recognized together, unless one recording has more: ten minutes.
-const TOGETHER: usize = 600 * SAMPLE_RATE as usize;
 /// Utterances that are shown as the worst.
 const WORST: usize = 5;
-/// Recordings that the table names as left out; `--json` names all.
-const NAMED: usize = 20;
+/// Confused words that the table shows, and that `--json` has at the most.
+const CONFUSED: usize = 10;
+const MOST_CONFUSED: usize = 200;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -34,6 +33,15 @@ pub(super) struct Report {
     pub audio_seconds: f64,
     pub seconds: f64,
     pub rtf: f64,
+    pub decoder: Kind,
+    /// Seconds that decoding takes on one core, and its share of the time of all cores.
+    pub decoding_seconds: f64,
+    pub decoding_share: f64,
+    /// The rates of greedy decoding, beside those of another decoder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub greedy: Option<Evaluation>,
+    /// Words that were taken for others, left out (nothing heard) or put in (nothing said), the most frequent first.
+    pub confusions: Vec<Confusion>,
     pub results: Vec<Transcript>,
     /// What the rates do not include.
     pub left_out: Vec<LeftOut>,
@@ -57,6 +65,17 @@ pub(super) struct Transcript {
     pub hypothesis: String,
     #[serde(skip)]
     score: Score,
+    #[serde(skip)]
+    greedy: Option<Score>,
+}
+
+/// What the decoder found in a recording.
+struct Found {
+    at: usize,
+    text: String,
+    /// With another decoder, what greedy decoding finds.
+    greedy: Option<String>,
+    seconds: f64,
 }
 
 /// What counts.
@@ -70,18 +89,17 @@ pub(super) struct Scoring {
 
 /// Scores a model on data.
 pub(super) fn run(command: &Evaluate, global: &Global) -> Result<()> {
-    if command.decoder == Decoder::Beam || command.lm.is_some() {
-        let message =
-            "beam search and language models are not available yet; use --decoder greedy without --lm";
-        return Err(Error::usage(message));
-    }
     global.note_without_recipe("evaluate");
     let model = SavedModel::load(&command.model)?;
+    let decoder = command.decoding.of_model(&command.model, &model, 1, global)?;
     let mut corpus = Corpus::load(&command.data)?;
     corpus.texts()?;
     corpus.choose_channel(command.channel);
     let device = Device::open(global)?;
     let mut recognizer = recognizer(&device, model, &command.model)?;
+    if let Some(decoder) = decoder {
+        recognizer.set_decoder(decoder, 1)?;
+    }
     let scoring = Scoring { strict: command.strict, ignore_outside: command.ignore_outside_vocabulary };
     let report = score_corpus(&mut recognizer, &corpus, scoring, &mut Reporter::new(global.quiet))?;
     if command.json { print_json(&report) } else { print(summary(&report)) }
@@ -107,94 +125,69 @@ pub(super) fn score_corpus(
 ) -> Result<Report> {
     let texts = corpus.texts()?;
     let utterances = &corpus.utterances;
-    // Recordings of one length share a batch; which is which matters for nothing else.
-    let lengths: Vec<f64> = utterances.iter().map(guess).collect();
-    let mut order: Vec<usize> = (0..texts.len()).collect();
-    order.sort_by(|&a, &b| lengths[b].total_cmp(&lengths[a]));
-
     let begun = Instant::now();
-    let mut heard: Vec<Option<String>> = vec![None; texts.len()];
-    let (mut audio_seconds, mut left_out, mut disagreeing, mut done) = (0.0, Vec::new(), 0, 0);
+    let decoder = recognizer.decoder().clone();
+    let kind = decoder.kind();
+    let greedy = match kind {
+        Kind::Greedy => None,
+        Kind::Beam => Some(Decoder::greedy(recognizer.vocabulary())?),
+    };
+    let decode = |(at, heard): (usize, Heard)| {
+        let begun = Instant::now();
+        let text = heard.decode(&decoder, 1).text;
+        let seconds = begun.elapsed().as_secs_f64();
+        Found { at, text, greedy: greedy.as_ref().map(|greedy| heard.decode(greedy, 1).text), seconds }
+    };
     progress.begin("evaluating", texts.len() as u64);
-    let mut ahead = Ahead::start(order.iter().map(|&at| utterances[at].audio.clone()).collect())?;
-    loop {
-        let group = ahead.group(TOGETHER);
-        if group.is_empty() {
-            break;
-        }
-        done += group.len();
-        let mut audios = Vec::with_capacity(group.len());
-        for (place, read) in group {
-            let at = order[place];
-            match read {
-                Ok(audio) => audios.push((at, audio)),
-                Err(error @ Error::Interrupted) => return Err(error),
-                Err(error) => {
-                    let error = about(&utterances[at], error);
-                    if scoring.strict {
-                        return Err(error);
-                    }
-                    tracing::warn!("left out: {error}");
-                    left_out.push((at, LeftOut::refused(&utterances[at], &error)));
-                }
-            }
-        }
-        let waves: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
-        for ((at, audio), found) in audios.iter().zip(block_on(recognizer.recognize(&waves))?) {
-            audio_seconds += audio.seconds();
-            if let Some(stated) = utterances[*at].duration
-                && (stated - audio.seconds()).abs() > TOLERANCE_SECONDS
-            {
-                disagreeing += 1;
-                if disagreeing <= NAMED {
-                    let (name, origin) = (&utterances[*at].audio, &utterances[*at].origin);
-                    let seconds = audio.seconds();
-                    tracing::warn!(
-                        "{name} ({origin}) lasts {seconds:.2} s, not {stated} s; its own length counts"
-                    );
-                }
-            }
-            heard[*at] = Some(found.text);
-        }
-        progress.advance(done as u64);
-    }
-    if disagreeing > NAMED {
-        tracing::warn!("{} other recordings do not last as long as their manifest says", disagreeing - NAMED);
-    }
-    left_out.sort_by_key(|(at, _)| *at);
-    let left_out: Vec<LeftOut> = left_out.into_iter().map(|(_, one)| one).collect();
+    // What the device hands over is decoded on all cores, while it works on the next.
+    let hear = |give: &mut dyn FnMut((usize, Heard))| {
+        hear_corpus(recognizer, utterances, scoring.strict, progress, &mut |at, heard| give((at, heard)))
+    };
+    let (Listened { audio_seconds, left_out }, found) = beside(decode, hear)?;
     let seconds = begun.elapsed().as_secs_f64();
+    let decoding_seconds: f64 = found.iter().map(|found| found.seconds).sum();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let mut heard: Vec<Option<Found>> = texts.iter().map(|_| None).collect();
+    for one in found {
+        let at = one.at;
+        heard[at] = Some(one);
+    }
 
     let scored = || heard.iter().zip(&texts).filter(|(hypothesis, _)| hypothesis.is_some());
     let outside = Outside::of(recognizer.vocabulary(), scored().map(|(_, text)| text));
     if outside.utterances > 0 {
         tracing::warn!("{}", outside_sentence(&outside, scored().count(), scoring.ignore_outside));
     }
+    let mut confusions = Confusions::default();
     let results: Vec<Transcript> = heard
         .into_iter()
         .zip(&texts)
         .zip(utterances)
         .filter_map(|((hypothesis, text), utterance)| {
-            let hypothesis = hypothesis?;
+            let Found { text: hypothesis, greedy, .. } = hypothesis?;
             let reference = if scoring.ignore_outside { outside.strip(text) } else { (*text).to_owned() };
+            confusions.add(&reference, &hypothesis);
             Some(Transcript {
                 audio_filepath: utterance.audio.to_string(),
                 text: (*text).to_owned(),
                 score: score(&reference, &hypothesis),
+                greedy: greedy.map(|greedy| score(&reference, &greedy)),
                 hypothesis,
             })
         })
         .collect();
     if results.is_empty() {
-        let first = left_out.first().map_or(String::new(), |one| format!(", the first {}", one.reason));
-        return Err(Error::invalid(format!(
-            "none of the {} recordings can be read{first}; check the paths in the manifest",
-            texts.len()
-        )));
+        return Err(nothing_heard(texts.len(), &left_out));
     }
     let scores: Vec<Score> = results.iter().map(|result| result.score).collect();
+    let greedy: Option<Vec<Score>> = results.iter().map(|result| result.greedy).collect();
     Ok(Report {
         rates: evaluate(&scores),
+        decoder: kind,
+        decoding_seconds,
+        decoding_share: decoding_seconds / (cores * seconds),
+        greedy: greedy.map(|scores| evaluate(&scores)),
+        confusions: confusions.most(MOST_CONFUSED),
         audio_seconds,
         seconds,
         rtf: seconds / audio_seconds,
@@ -204,19 +197,12 @@ pub(super) fn score_corpus(
     })
 }
 
-/// About how long a recording is, without opening it: seconds where they are known, else by its bytes.
-fn guess(utterance: &Utterance) -> f64 {
-    let Recording { place, span, .. } = &utterance.audio;
-    let known = utterance.duration.or_else(|| span.and_then(|span| span.seconds));
-    known.unwrap_or_else(|| {
-        let bytes = match place {
-            Place::File(path) => path.metadata().map_or(0, |file| file.len()),
-            Place::Member { bytes, .. } => *bytes,
-            Place::Memory { bytes, .. } => bytes.len() as u64,
-            Place::Stdin => 0,
-        };
-        bytes as f64 / f64::from(2 * SAMPLE_RATE)
-    })
+/// The error where none of `count` recordings can be read.
+pub(super) fn nothing_heard(count: usize, left_out: &[LeftOut]) -> Error {
+    let first = left_out.first().map_or(String::new(), |one| format!(", the first {}", one.reason));
+    Error::invalid(format!(
+        "none of the {count} recordings can be read{first}; check the paths in the manifest"
+    ))
 }
 
 fn outside_sentence(outside: &Outside, utterances: usize, ignored: bool) -> String {
@@ -231,19 +217,36 @@ fn outside_sentence(outside: &Outside, utterances: usize, ignored: bool) -> Stri
     )
 }
 
-fn summary(report: &Report) -> String {
-    let rates = &report.rates;
-    let rate = |rate: Option<f64>, interval: Option<[f64; 2]>| match (rate, interval) {
+/// A rate with its interval.
+pub(super) fn rate(rate: Option<f64>, interval: Option<[f64; 2]>) -> String {
+    match (rate, interval) {
         (Some(rate), Some([low, high])) => {
             format!("{:>9}  (95 %: {} to {})", percent(rate), percent(low), percent(high))
         }
         _ => "     none  (the references hold no word)".to_owned(),
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let rates = &report.rates;
+    let mut text = match &report.greedy {
+        None => format!("WER  {}\nCER  {}\n", rate(rates.wer, rates.wer_ci), rate(rates.cer, rates.cer_ci)),
+        Some(greedy) => {
+            let row = |name: &str, rates: &Evaluation| {
+                let kinds = [rates.substituted, rates.inserted, rates.deleted].map(thousands);
+                let [wer, cer] = [rate(rates.wer, rates.wer_ci), rate(rates.cer, rates.cer_ci)]
+                    .map(|rate| rate.trim().into());
+                let [substituted, inserted, deleted] = kinds;
+                [name.to_owned(), wer, cer, substituted, inserted, deleted]
+            };
+            let head = ["", "WER", "CER", "substituted", "inserted", "deleted"].map(str::to_owned);
+            table(&[head, row("greedy", greedy), row("beam", rates)]) + "\n"
+        }
     };
-    let mut text = format!(
-        "WER  {}\nCER  {}\n{} utterances, {} words ({} substituted, {} inserted, {} deleted), {:.1} s of audio in \
-         {:.1} s (real-time factor {:.4})\n",
-        rate(rates.wer, rates.wer_ci),
-        rate(rates.cer, rates.cer_ci),
+    let _ = writeln!(
+        text,
+        "{} utterances, {} words ({} substituted, {} inserted, {} deleted), {:.1} s of audio in {:.1} s (real-time \
+         factor {:.4})\ndecoding takes {:.2} s of one core, {} of the time of all cores",
         rates.utterances,
         rates.words,
         rates.substituted,
@@ -251,7 +254,9 @@ fn summary(report: &Report) -> String {
         rates.deleted,
         report.audio_seconds,
         report.seconds,
-        report.rtf
+        report.rtf,
+        report.decoding_seconds,
+        percent(report.decoding_share),
     );
     let OutsideVocabulary { found, ignored } = &report.outside_vocabulary;
     if found.utterances > 0 {
@@ -266,6 +271,18 @@ fn summary(report: &Report) -> String {
         }
         if left_out.len() > NAMED {
             let _ = writeln!(text, "  and {} others, which --json names", left_out.len() - NAMED);
+        }
+    }
+    if !report.confusions.is_empty() {
+        text.push_str("\nmost confused\n");
+        for Confusion { said, heard, count } in report.confusions.iter().take(CONFUSED) {
+            let _ = match (said, heard) {
+                (Some(said), Some(heard)) => writeln!(text, "{count:>7}  {said} as {heard}"),
+                (Some(said), None) => writeln!(text, "{count:>7}  {said} left out"),
+                (None, heard) => {
+                    writeln!(text, "{count:>7}  {} put in", heard.as_deref().unwrap_or_default())
+                }
+            };
         }
     }
     let errors = |result: &Transcript| (result.score.words.errors(), result.score.characters.errors());

@@ -1,28 +1,34 @@
 //! The command line. Results go to stdout, everything else to stderr; 0 done, 1 failed, 2 wrong usage.
 
 mod adapter;
+mod align;
 mod arguments;
 mod convert;
 mod data;
 mod decode;
+mod decoding;
 mod demo;
 mod devices;
 mod encode;
 mod evaluate;
+mod hearing;
 mod import;
 mod info;
 mod lm;
 mod output;
 mod profile;
 mod progress;
+mod ranks;
 mod sources;
 mod train;
 mod transcribe;
 mod transcripts;
+mod tune;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
@@ -52,14 +58,30 @@ pub fn main() -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(Error::Interrupted)) if output::reader_is_gone() => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            match &error {
-                Error::DeviceLost(text) => report(format!("{text}, with --resume if a run was under way")),
-                _ => report(&error),
-            }
-            ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
+            tell(&error);
+            ExitCode::from(code(&error))
         }
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// Whether the error that ends the process is told, by it or by another rank.
+static TOLD: AtomicBool = AtomicBool::new(false);
+
+/// Writes the error that ends the process, once.
+fn tell(error: &Error) {
+    if TOLD.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    match error {
+        Error::DeviceLost(text) => report(format!("{text}, with --resume if a run was under way")),
+        _ => report(error),
+    }
+}
+
+/// What the process ends with.
+fn code(error: &Error) -> u8 {
+    if matches!(error, Error::Usage(_)) { 2 } else { 1 }
 }
 
 /// Looking for GL adapters asks libwayland for a display, which complains on stderr where this is unset.
@@ -84,7 +106,9 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Pretrain(command) => train::pretrain(command, global),
         Command::Finetune(command) => train::finetune(command, global),
         Command::Evaluate(command) => evaluate::run(command, global),
+        Command::Tune(command) => tune::run(command, global),
         Command::Transcribe(command) => transcribe::run(command, global),
+        Command::Align(command) => align::run(command, global),
         Command::Encode(command) => encode::run(command, global),
         Command::Profile(command) => profile::run(command, global),
         Command::Info(command) => info::run(command, global),

@@ -8,6 +8,7 @@ use super::arguments::Format;
 use super::output::{print, to_json};
 use crate::error::{Error, Result};
 use crate::files::{make_folder, write_whole};
+use crate::models::Recognized;
 use crate::text::{Word, cues, srt, vtt};
 
 /// What was heard in a recording: an element of what `--json` prints.
@@ -18,6 +19,9 @@ pub(super) struct Transcript {
     pub words: Vec<Word>,
     pub audio_seconds: f64,
     pub seconds: f64,
+    /// With `--n-best`, the best texts, the best one first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beams: Option<Vec<Beam>>,
     /// With `--stream`, what was heard by when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub partials: Vec<Partial>,
@@ -28,6 +32,29 @@ pub(super) struct Transcript {
 pub(super) struct Partial {
     pub audio_seconds: f64,
     pub text: String,
+    /// The words of it that stay, whatever follows.
+    pub settled: String,
+}
+
+/// One of several texts.
+#[derive(Debug, Serialize)]
+pub(super) struct Beam {
+    pub text: String,
+    pub ctc_score: f64,
+    pub score: f64,
+    pub words: Vec<Word>,
+}
+
+/// The texts of a recording, the best one first.
+pub(super) fn beams(heard: &Recognized) -> Vec<Beam> {
+    let all = std::iter::once(heard).chain(&heard.alternatives);
+    let beam = |one: &Recognized| Beam {
+        text: one.text.clone(),
+        ctc_score: one.ctc_score,
+        score: one.score,
+        words: one.words.clone(),
+    };
+    all.map(beam).collect()
 }
 
 /// Takes transcripts as they come. Whatever ends the command, what was written is whole: lines, or a document.
@@ -75,7 +102,12 @@ impl<'a> Sink<'a> {
                 print(format!("{begin}{element}"))
             }
             None if self.format == Format::Txt => {
-                print(format!("{}\t{}", transcript.audio_filepath, transcript.text))
+                let name = &transcript.audio_filepath;
+                let Some(beams) = &transcript.beams else {
+                    return print(format!("{name}\t{}", transcript.text));
+                };
+                let line = |beam: &Beam| format!("{name}\t{:.3}\t{}", beam.score, beam.text);
+                print(beams.iter().map(line).collect::<Vec<_>>().join("\n"))
             }
             None => print(self.file(transcript)?.1),
         }
@@ -84,7 +116,13 @@ impl<'a> Sink<'a> {
     /// The ending and text of a file of one transcript.
     fn file(&self, transcript: &Transcript) -> Result<(&'static str, String)> {
         Ok(match self.format {
-            Format::Txt => ("txt", format!("{}\n", transcript.text)),
+            Format::Txt => match &transcript.beams {
+                None => ("txt", format!("{}\n", transcript.text)),
+                Some(beams) => {
+                    let line = |beam: &Beam| format!("{:.3}\t{}\n", beam.score, beam.text);
+                    ("txt", beams.iter().map(line).collect())
+                }
+            },
             Format::Json => ("json", to_json(&[transcript])? + "\n"),
             Format::Srt => ("srt", srt(&cues(&transcript.words))),
             Format::Vtt => ("vtt", vtt(&cues(&transcript.words))),

@@ -1,7 +1,7 @@
 //! What the tokens of a model write.
 
 use crate::error::{Error, Result};
-use crate::text::{Tokens, compose};
+use crate::text::{Tokens, Vocabulary, compose};
 
 /// Begins a word in sub-words.
 const BOUNDARY: char = '▁';
@@ -108,6 +108,15 @@ impl Alphabet {
         Ok(Self { tokens, pieces, ambiguous: !(single && different), case })
     }
 
+    /// Of a model's tokens.
+    ///
+    /// # Errors
+    /// As of [`Alphabet::new`].
+    pub fn of(vocabulary: &Vocabulary) -> Result<Self> {
+        let tokens = (0..vocabulary.len() as u32).map(|id| vocabulary.token(id).unwrap_or_default());
+        Self::new(&tokens.collect::<Vec<_>>())
+    }
+
     /// Reads the text of a `vocab.json`: an object from token to id, or a list of tokens.
     ///
     /// # Errors
@@ -127,6 +136,11 @@ impl Alphabet {
     /// Whether tokens are sub-words.
     pub fn pieces(&self) -> bool {
         self.pieces
+    }
+
+    /// The id of the space between words; sub-words have none.
+    pub fn space(&self) -> Option<u32> {
+        self.tokens.iter().position(|token| token.space).map(|id| id as u32)
     }
 
     /// Whether tokens in different ways can write the same letters.

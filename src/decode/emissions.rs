@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 
 /// Log-probabilities below ln 1e-15 count as that.
-const LOWEST: f64 = -34.538_776_394_910_684;
+pub(super) const LOWEST: f64 = -34.538_776_394_910_684;
 
 /// The tokens of each frame that a decoder looks at, with their log-probabilities.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -64,6 +64,21 @@ impl Emissions {
         self.tokens.extend(tokens.iter().map(|&(id, log)| (id, f64::from(log).clamp(LOWEST, 0.0))));
         self.ends.push(self.tokens.len());
         Ok(())
+    }
+
+    /// Of each frame the token `ids`, as if it were certain.
+    pub fn certain(ids: &[u32]) -> Self {
+        Self { ends: (1..=ids.len()).collect(), tokens: ids.iter().map(|&id| (id, 0.0)).collect() }
+    }
+
+    /// Leaves out the tokens that are not to be kept.
+    pub(crate) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        let mut kept = Self::new();
+        for frame in self.frames() {
+            kept.tokens.extend(frame.iter().filter(|(id, _)| keep(*id)));
+            kept.ends.push(kept.tokens.len());
+        }
+        *self = kept;
     }
 
     /// Number of frames.

@@ -1,7 +1,7 @@
 //! What a decoder finds.
 
 /// A text that an utterance may be.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Hypothesis {
     /// The words with single spaces between them.
     pub text: String,
@@ -25,6 +25,14 @@ pub struct HypothesisWord {
     /// In [0, 1]. Greedy: the mean probability of its tokens over the frames that emit them. Beam search: the share of all
     /// texts found, by their scores, that have the word in these frames.
     pub confidence: f64,
+}
+
+impl Hypothesis {
+    /// The text of `words`.
+    pub(super) fn new(words: Vec<HypothesisWord>, ctc_score: f64, score: f64) -> Self {
+        let text = words.iter().map(|word| word.word.as_str()).collect::<Vec<_>>().join(" ");
+        Self { text, words, ctc_score, score }
+    }
 }
 
 /// Sets the confidence of the words of the first `count` hypotheses from all of them.

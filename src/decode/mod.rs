@@ -3,6 +3,7 @@
 //! It works on the CPU, on numbers whoever computed them. Threads, files and mapping need the feature `cli`; the rest also
 //! serves the browser.
 
+mod align;
 mod alphabet;
 mod beam;
 mod emissions;
@@ -19,9 +20,12 @@ mod settings;
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::text::Vocabulary;
+pub use align::{Alignment, align};
 pub use alphabet::Alphabet;
 pub use beam::{BeamSearch, Search};
 pub use emissions::Emissions;
+pub use greedy::BestPath;
 pub use hot_words::HotWords;
 pub use hypothesis::{Hypothesis, HypothesisWord};
 use lm::LanguageModel;
@@ -47,7 +51,58 @@ pub struct Resources {
     pub hot_words: HotWords,
 }
 
+/// A decoder on an utterance that is still coming in.
+#[derive(Debug)]
+pub enum Running {
+    /// The most probable token of each frame.
+    Greedy(Box<BestPath>),
+    /// The best of many texts.
+    Beam(Box<Search>),
+}
+
+impl Running {
+    /// Takes the next frames.
+    pub fn push(&mut self, emissions: &Emissions) {
+        match self {
+            Self::Greedy(path) => emissions.frames().for_each(|frame| path.push(frame)),
+            Self::Beam(search) => emissions.frames().for_each(|frame| search.push(frame)),
+        }
+    }
+
+    /// The best text so far, with the word that is begun.
+    pub fn heard(&self) -> Hypothesis {
+        match self {
+            Self::Greedy(path) => path.heard(),
+            Self::Beam(search) => search.heard(),
+        }
+    }
+
+    /// Number of words of [`Running::heard`], from the first on, that stay whatever follows.
+    pub fn settled(&self) -> usize {
+        match self {
+            Self::Greedy(path) => path.settled(),
+            Self::Beam(search) => search.settled(),
+        }
+    }
+
+    /// The best texts, at most `count`, the best one first; greedy decoding finds one.
+    pub fn finish(self, count: usize) -> Vec<Hypothesis> {
+        match self {
+            Self::Greedy(path) => vec![path.heard()],
+            Self::Beam(search) => search.finish(count),
+        }
+    }
+}
+
 impl Decoder {
+    /// Greedy decoding of a model's tokens.
+    ///
+    /// # Errors
+    /// When they are no alphabet.
+    pub fn greedy(vocabulary: &Vocabulary) -> Result<Self> {
+        Ok(Self::Greedy(Alphabet::of(vocabulary)?))
+    }
+
     /// The decoder that `settings` ask for. Of `resources`, greedy decoding reads none.
     ///
     /// # Errors
@@ -63,6 +118,14 @@ impl Decoder {
         })
     }
 
+    /// Which one it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Greedy(_) => Kind::Greedy,
+            Self::Beam(_) => Kind::Beam,
+        }
+    }
+
     /// The tokens that it reads.
     pub fn alphabet(&self) -> &Alphabet {
         match self {
@@ -76,6 +139,14 @@ impl Decoder {
         match self {
             Self::Greedy(_) => None,
             Self::Beam(search) => Some(search.token_prune()),
+        }
+    }
+
+    /// Begins an utterance that is still coming in.
+    pub fn begin(&self) -> Running {
+        match self {
+            Self::Greedy(alphabet) => Running::Greedy(Box::new(BestPath::new(alphabet))),
+            Self::Beam(search) => Running::Beam(Box::new(search.begin())),
         }
     }
 

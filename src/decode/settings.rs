@@ -65,6 +65,9 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The name of the file.
+    pub const FILE: &str = "decoder.json";
+
     /// The largest beam.
     pub const WIDEST: usize = 65_536;
 
@@ -77,6 +80,40 @@ impl Settings {
             .map_err(|error| Error::invalid(format!("not the settings of a decoder: {error}")))?;
         settings.validate()?;
         Ok(settings)
+    }
+
+    /// Reads the `decoder.json` of a MODEL folder, if there is one. The path of the language model is the one to open.
+    ///
+    /// # Errors
+    /// Names the file where it cannot be read or understood.
+    #[cfg(feature = "cli")]
+    pub fn of_model(folder: &std::path::Path) -> Result<Option<Self>> {
+        let path = folder.join(Self::FILE);
+        if !crate::files::is_file(&path)? {
+            return Ok(None);
+        }
+        let json = crate::files::read_text(&path)?;
+        let mut settings = Self::from_json(&json).map_err(|error| Error::file(&path, error.to_string()))?;
+        settings.lm = settings.lm.map(|lm| folder.join(lm));
+        Ok(Some(settings))
+    }
+
+    /// Writes them as the `decoder.json` of a MODEL folder. A language model inside it is named from there, another by its
+    /// whole path.
+    ///
+    /// # Errors
+    /// When the language model is not there, or the file cannot be written.
+    #[cfg(feature = "cli")]
+    pub fn save(&self, folder: &std::path::Path) -> Result<()> {
+        let whole = |path: &std::path::Path| {
+            path.canonicalize().map_err(|error| crate::files::unreadable(path, &error))
+        };
+        let mut settings = self.clone();
+        if let Some(lm) = &self.lm {
+            let (lm, folder) = (whole(lm)?, whole(folder)?);
+            settings.lm = Some(lm.strip_prefix(&folder).map_or(lm.clone(), std::path::Path::to_path_buf));
+        }
+        crate::files::write_whole(&folder.join(Self::FILE), (settings.to_json()? + "\n").as_bytes())
     }
 
     /// The text of a `decoder.json`.

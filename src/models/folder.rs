@@ -1,5 +1,5 @@
-//! MODEL folders: `config.json`, `model.safetensors`, `vocab.json`, `tokenizer.json`, `preprocessor_config.json`,
-//! `README.md`.
+//! MODEL folders: `config.json`, `model.safetensors`, `vocab.json`, `preprocessor_config.json`, `README.md`, and
+//! perhaps `tokenizer.json` and `decoder.json`.
 
 use std::path::{Path, PathBuf};
 
@@ -13,13 +13,14 @@ use crate::text::{Pieces, Vocabulary};
 use crate::weights::{Precision, Weights};
 
 /// The files of a MODEL folder.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "config.json",
     "model.safetensors",
     "preprocessor_config.json",
     "vocab.json",
     "tokenizer.json",
     "README.md",
+    crate::decode::Settings::FILE,
 ];
 
 /// Reads a text file of a folder.

@@ -6,6 +6,8 @@ mod encoder;
 mod extractor;
 #[cfg(feature = "cli")]
 mod folder;
+mod handover;
+mod heard;
 mod recognizer;
 mod resident;
 mod saved;
@@ -16,7 +18,8 @@ pub use best_rq::{BestRq, MaskedBatch, PretrainLoss, mask_starts, most_masked};
 pub use ctc::{CtcHead, CtcModel};
 pub use encoder::{Encoded, Encoder, EncoderInputs, STRIDE, frames_after};
 pub use extractor::{Extracted, Extractor};
-pub use recognizer::{Recognized, Recognizer};
+pub use heard::{Heard, Recognized};
+pub use recognizer::Recognizer;
 pub use resident::DeviceModel;
 #[cfg(feature = "cli")]
 pub(crate) use saved::within;

@@ -1,19 +1,23 @@
-//! Speech to text with a CTC model: windows of long audio, batches, one plan a shape, greedy decisions.
+//! Speech to text with a CTC model: windows of long audio, batches, one plan a shape, a decoder.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use web_time::Instant;
 
-use super::resident::{Resident, batch, bucket, check_waves};
+use super::handover::Handover;
+use super::heard::{Heard, Recognized, Timing};
+use super::resident::{Forward, Resident, batch, bucket, check_waves};
 use super::{CtcModel, DeviceModel, Encoder, STRIDE, SavedModel, frames_after};
 use crate::audio::{HOP, Preprocessor, SAMPLE_RATE};
-use crate::error::Result;
+use crate::decode::{Decoder, Emissions};
+use crate::error::{Error, Result};
 use crate::exec::Plan;
 use crate::gpu::Gpu;
 use crate::graph::{Scope, Tensor};
 use crate::nn::Context;
-use crate::text::{SECONDS_PER_FRAME, Timing, Vocabulary, Word, words};
+use crate::text::Vocabulary;
 
 /// Longer audio is cut into windows of at most this many samples (60 s).
 const LONGEST: usize = 60 * SAMPLE_RATE as usize;
@@ -24,25 +28,16 @@ const QUIET_HOPS: usize = 20;
 /// Feature frames of a batch, padding included, unless one row alone has more.
 const BATCH_FRAMES: usize = 8192;
 
-/// What was heard in one wave.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Recognized {
-    /// The words, with single spaces between them.
-    pub text: String,
-    /// Their times, in seconds from the wave's beginning, and confidence.
-    pub words: Vec<Word>,
-}
-
-impl From<Vec<Word>> for Recognized {
-    fn from(words: Vec<Word>) -> Self {
-        let text = words.iter().map(|word| word.word.as_str()).collect::<Vec<_>>().join(" ");
-        Self { text, words }
-    }
-}
-
 /// A CTC model on a device.
 pub struct Recognizer {
     resident: Resident,
+    model: Arc<CtcModel>,
+    handover: Handover,
+    decoder: Arc<Decoder>,
+    /// Texts that are found of each wave.
+    count: usize,
+    /// The tokens of which the device's log-probabilities are kept, where it is not all that it hands over.
+    kept: Option<BTreeSet<u32>>,
     vocabulary: Vocabulary,
     preprocessor: Preprocessor,
 }
@@ -51,14 +46,6 @@ pub struct Recognizer {
 struct Window {
     wave: usize,
     samples: Range<usize>,
-}
-
-/// The most probable token of each encoder frame of a window.
-struct Decisions {
-    ids: Vec<u32>,
-    probabilities: Vec<f32>,
-    /// Seconds of the first frame before the window's beginning.
-    offset: f64,
 }
 
 impl Recognizer {
@@ -77,16 +64,38 @@ impl Recognizer {
     pub fn of(placed: &DeviceModel) -> Result<Self> {
         let (head, vocabulary) = placed.ctc()?;
         let encoder = Encoder::new(&placed.config.model, placed.config.bands);
-        let model = CtcModel::new(encoder, head);
-        let forward = move |scope: &Scope, ctx: &Context, features: &Tensor| {
-            let (logits, _) = model.forward(scope, ctx, features)?;
-            let tokens = logits.dims()[2];
-            let (ids, probabilities) = logits.reshape([ctx.batch * ctx.time, tokens])?.argmax()?;
-            Ok(vec![("ids".to_owned(), ids), ("probabilities".to_owned(), probabilities)])
-        };
+        let model = Arc::new(CtcModel::new(encoder, head));
+        let decoder = Arc::new(Decoder::greedy(&vocabulary)?);
+        let handover = Handover::of(decoder.token_prune(), vocabulary.len());
         let preprocessor = placed.preprocessor.preprocessor();
-        let resident = Resident::new(placed, placed.config.clone(), Box::new(forward));
-        Ok(Self { resident, vocabulary, preprocessor })
+        let resident = Resident::new(placed, placed.config.clone(), forward(model.clone(), handover));
+        Ok(Self { resident, model, handover, decoder, count: 1, kept: None, vocabulary, preprocessor })
+    }
+
+    /// Goes on with `decoder`, instead of a greedy one, which finds `count` texts of each wave.
+    ///
+    /// # Errors
+    /// When the decoder is for another vocabulary.
+    pub fn set_decoder(&mut self, decoder: Arc<Decoder>, count: usize) -> Result<()> {
+        check_decoder(&decoder, &self.vocabulary)?;
+        // What was handed over for one decoder does for those that look at less, with the same plans.
+        let handover = Handover::of(decoder.token_prune(), self.vocabulary.len());
+        if !self.handover.holds(handover) {
+            self.handover = handover;
+            self.resident.set_forward(forward(self.model.clone(), handover));
+        }
+        (self.decoder, self.count, self.kept) = (decoder, count, None);
+        Ok(())
+    }
+
+    /// From now on, [`Recognizer::hear`] tells the log-probabilities of these tokens alone, however small they are: what
+    /// [`Heard::align`] reads.
+    pub fn hear_tokens(&mut self, tokens: BTreeSet<u32>) {
+        if self.handover != Handover::Whole {
+            self.handover = Handover::Whole;
+            self.resident.set_forward(forward(self.model.clone(), Handover::Whole));
+        }
+        self.kept = Some(tokens);
     }
 
     /// Transcribes waves (16 kHz, mono, in [-1, 1]) of any length.
@@ -109,37 +118,44 @@ impl Recognizer {
         waves: &[&[f32]],
         watch: &mut (dyn FnMut(usize) -> Result<()> + Send),
     ) -> Result<Vec<Recognized>> {
+        let heard = self.hear(waves, watch).await?;
+        Ok(heard.iter().map(|heard| heard.decode(&self.decoder, self.count)).collect())
+    }
+
+    /// What the device hands over of waves, as of [`Recognizer::recognize_watched`]: decoding, which needs no device, is
+    /// left to the caller.
+    ///
+    /// # Errors
+    /// As of [`Recognizer::recognize_watched`].
+    pub async fn hear(
+        &mut self,
+        waves: &[&[f32]],
+        watch: &mut (dyn FnMut(usize) -> Result<()> + Send),
+    ) -> Result<Vec<Heard>> {
         check_waves(waves)?;
         let mut windows = Vec::new();
         for (wave, samples) in waves.iter().enumerate() {
             windows.extend(split(samples).into_iter().map(|samples| Window { wave, samples }));
         }
-        let mut decisions: Vec<Option<Decisions>> = windows.iter().map(|_| None).collect();
+        let mut parts: Vec<Option<(Emissions, Timing)>> = windows.iter().map(|_| None).collect();
         let mut done = 0;
         for group in self.groups(&windows) {
-            let parts: Vec<&[f32]> =
+            let waves: Vec<&[f32]> =
                 group.iter().map(|&at| &waves[windows[at].wave][windows[at].samples.clone()]).collect();
-            for (at, found) in group.into_iter().zip(self.decide(&parts).await?) {
-                done += windows[at].samples.len();
-                decisions[at] = Some(found);
+            for (at, (emissions, offset)) in group.into_iter().zip(self.emit(&waves).await?) {
+                let seconds = |samples: usize| samples as f64 / f64::from(SAMPLE_RATE);
+                let samples = &windows[at].samples;
+                let (start, duration) = (seconds(samples.start), seconds(samples.len()));
+                done += samples.len();
+                parts[at] = Some((emissions, Timing { start, offset, duration }));
             }
             watch(done)?;
         }
-        let mut recognized: Vec<Vec<Word>> = vec![Vec::new(); waves.len()];
-        for (window, found) in windows.iter().zip(decisions) {
-            let Some(found) = found else { continue };
-            let seconds = |samples: usize| samples as f64 / f64::from(SAMPLE_RATE);
-            let timing = Timing {
-                seconds_per_frame: SECONDS_PER_FRAME,
-                offset: found.offset,
-                duration: seconds(window.samples.len()),
-            };
-            let start = seconds(window.samples.start);
-            let heard = words(&self.vocabulary, &found.ids, &found.probabilities, timing)?;
-            let heard = heard.into_iter().map(|w| Word { start: w.start + start, end: w.end + start, ..w });
-            recognized[window.wave].extend(heard);
+        let mut heard = vec![Heard::default(); waves.len()];
+        for (window, part) in windows.iter().zip(parts) {
+            heard[window.wave].parts.extend(part);
         }
-        Ok(recognized.into_iter().map(Recognized::from).collect())
+        Ok(heard)
     }
 
     /// Indices of windows that share a batch: of similar length, within the bound on frames.
@@ -165,13 +181,13 @@ impl Recognizer {
         groups
     }
 
-    /// The decisions on one batch of windows.
-    async fn decide(&mut self, parts: &[&[f32]]) -> Result<Vec<Decisions>> {
+    /// What one batch of windows says, each with the seconds of its first frame before its beginning.
+    async fn emit(&mut self, parts: &[&[f32]]) -> Result<Vec<(Emissions, f64)>> {
         let begun = Instant::now();
         let batch = batch(&self.preprocessor, parts)?;
         self.resident.run(&batch).await?;
-        let ids: Vec<u32> = self.resident.read("ids").await?;
-        let probabilities: Vec<f32> = self.resident.read("probabilities").await?;
+        let handed = self.resident.hand_over(self.handover).await?;
+        let handed = handed.ok_or_else(|| Error::invalid("the model was not run; please report it"))?;
         tracing::debug!(
             "recognized {} windows in a batch of {} × {} frames in {:.1} ms",
             parts.len(),
@@ -180,16 +196,26 @@ impl Recognizer {
             begun.elapsed().as_secs_f64() * 1e3
         );
         let time = frames_after(batch.frames);
-        let decisions = batch.starts.iter().enumerate().take(parts.len()).map(|(row, &start)| {
+        let emissions = batch.starts.iter().enumerate().take(parts.len()).map(|(row, &start)| {
             let length = batch.lengths[row] as usize;
             let valid = row * time..row * time + length.div_ceil(STRIDE).min(time);
-            Decisions {
-                ids: ids[valid.clone()].to_vec(),
-                probabilities: probabilities[valid].to_vec(),
-                offset: self.preprocessor.silence + f64::from(start) * HOP as f64 / f64::from(SAMPLE_RATE),
+            let offset = self.preprocessor.silence + f64::from(start) * HOP as f64 / f64::from(SAMPLE_RATE);
+            let prune = match &self.kept {
+                Some(_) => Some(f64::NEG_INFINITY),
+                None => self.decoder.token_prune(),
+            };
+            let mut emissions = handed.emissions(valid, self.vocabulary.len(), prune)?;
+            if let Some(kept) = &self.kept {
+                emissions.retain(|id| kept.contains(&id));
             }
+            Ok((emissions, offset))
         });
-        Ok(decisions.collect())
+        emissions.collect()
+    }
+
+    /// What finds the words.
+    pub fn decoder(&self) -> &Arc<Decoder> {
+        &self.decoder
     }
 
     /// The tokens that the model writes.
@@ -204,6 +230,26 @@ impl Recognizer {
     pub fn plan(&self, rows: usize, frames: usize) -> Result<Plan> {
         self.resident.plan(rows, frames)
     }
+}
+
+/// The model up to what is handed over.
+fn forward(model: Arc<CtcModel>, handover: Handover) -> Box<Forward> {
+    Box::new(move |scope: &Scope, ctx: &Context, features: &Tensor| {
+        let (logits, _) = model.forward(scope, ctx, features)?;
+        let tokens = logits.dims()[2];
+        handover.outputs(&logits.reshape([ctx.batch * ctx.time, tokens])?)
+    })
+}
+
+/// Checks that `decoder` reads the tokens of `vocabulary`.
+pub(super) fn check_decoder(decoder: &Decoder, vocabulary: &Vocabulary) -> Result<()> {
+    let (own, of_model) = (decoder.alphabet().len(), vocabulary.len());
+    if own == of_model {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "a decoder of {own} tokens cannot read a model of {of_model}; make one of its own"
+    )))
 }
 
 /// Windows of at most [`LONGEST`] samples, parted where it is quiet.

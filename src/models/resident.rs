@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use web_time::Instant;
 
+use super::handover::{Handed, Handover};
 use super::{CtcHead, EncoderInputs, ModelKind, PreprocessorConfig, SavedConfig, SavedModel, frames_after};
 use crate::audio::{PaddedBatch, Preprocessor};
 use crate::error::{Error, Result};
@@ -64,7 +65,7 @@ impl DeviceModel {
     }
 }
 
-/// Checks that waves (16 kHz, mono) can be heard.
+/// Checks waveforms (16 kHz, mono).
 ///
 /// # Errors
 /// When one is empty or holds a sample that is not finite; the message says which of several.
@@ -97,6 +98,23 @@ impl Resident {
     /// The model, whose encoder is `config`'s.
     pub fn new(model: &DeviceModel, config: SavedConfig, forward: Box<Forward>) -> Self {
         Self { executor: model.executor(), config, forward, plans: Vec::new() }
+    }
+
+    /// Goes on with another `forward`, and other plans.
+    pub fn set_forward(&mut self, forward: Box<Forward>) {
+        self.forward = forward;
+        self.plans.clear();
+    }
+
+    /// What the last run hands over; nothing before the first.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub async fn hand_over(&self, handover: Handover) -> Result<Option<Handed>> {
+        match self.plans.last() {
+            Some((_, loaded)) => Ok(Some(handover.read(&self.executor, loaded).await?)),
+            None => Ok(None),
+        }
     }
 
     /// The plan for `rows` rows of `frames` feature frames.
@@ -168,11 +186,11 @@ impl Resident {
     }
 }
 
-/// A batch of waves. Where they are padded by their own lengths, so that a batch may be larger than its waves, rows
+/// A batch of waveforms. Where they are padded by their own lengths, so that a batch may be larger than its waveforms, rows
 /// and frames are rounded up: the shapes are few then.
 ///
 /// # Errors
-/// When there is no wave.
+/// When there is no waveform.
 pub(super) fn batch(preprocessor: &Preprocessor, waves: &[&[f32]]) -> Result<PaddedBatch> {
     if !preprocessor.padding.by_own_length() {
         return preprocessor.batch(waves);

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use super::recognizer::Recognized;
+use super::handover::Handover;
+use super::heard::{Recognized, Timing, with_alternatives};
+use super::recognizer::check_decoder;
 use super::{CtcModel, DeviceModel, Encoder, STRIDE, SavedConfig, SavedModel};
 use crate::audio::{FeatureStream, Preprocessor, SAMPLE_RATE};
+use crate::decode::{Decoder, Running};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Loaded, Plan};
 use crate::gpu::Gpu;
-use crate::graph::Graph;
+use crate::graph::{Graph, Tensor};
 use crate::nn::{Context, STATE_PREFIX, sinusoid_from};
 use crate::shape::Spec;
-use crate::text::{SECONDS_PER_FRAME, Timing, Vocabulary, words};
+use crate::text::{SECONDS_PER_FRAME, Vocabulary};
 
 /// A CTC model on a device that hears one stream at a time.
 ///
@@ -35,8 +38,13 @@ pub struct StreamRecognizer {
     held: Vec<f32>,
     /// Samples heard.
     samples: usize,
-    ids: Vec<u32>,
-    probabilities: Vec<f32>,
+    /// Encoder frames heard.
+    frames: usize,
+    handover: Handover,
+    decoder: Arc<Decoder>,
+    /// Texts that are found at the end.
+    count: usize,
+    running: Running,
 }
 
 impl StreamRecognizer {
@@ -67,6 +75,7 @@ impl StreamRecognizer {
         let model = CtcModel::new(Encoder::new(&config.model, config.bands), head);
         let preprocessor = placed.preprocessor.preprocessor();
         let features = FeatureStream::new(&preprocessor)?;
+        let decoder = Arc::new(Decoder::greedy(&vocabulary)?);
         let mut stream = Self {
             executor: placed.executor(),
             config,
@@ -79,8 +88,11 @@ impl StreamRecognizer {
             features,
             held: Vec::new(),
             samples: 0,
-            ids: Vec::new(),
-            probabilities: Vec::new(),
+            frames: 0,
+            handover: Handover::of(decoder.token_prune(), decoder.alphabet().len()),
+            running: decoder.begin(),
+            decoder,
+            count: 1,
         };
         let plan = stream.plan(chunk, true)?;
         let state: Vec<(String, Spec)> =
@@ -92,6 +104,21 @@ impl StreamRecognizer {
         stream.plans.push(((chunk, true), loaded));
         stream.reset()?;
         Ok(stream)
+    }
+
+    /// Goes on with `decoder`, instead of a greedy one, which finds `count` texts at the end. What was heard is forgotten.
+    ///
+    /// # Errors
+    /// When the decoder is for another vocabulary, or the device fails.
+    pub fn set_decoder(&mut self, decoder: Arc<Decoder>, count: usize) -> Result<()> {
+        check_decoder(&decoder, &self.vocabulary)?;
+        let handover = Handover::of(decoder.token_prune(), self.vocabulary.len());
+        if !self.handover.holds(handover) {
+            self.handover = handover;
+            self.plans.clear();
+        }
+        (self.decoder, self.count) = (decoder, count);
+        self.reset()
     }
 
     /// Milliseconds of audio in a chunk.
@@ -109,7 +136,7 @@ impl StreamRecognizer {
         }
         self.features = FeatureStream::new(&self.preprocessor)?;
         (self.samples, self.held) = (0, Vec::new());
-        (self.ids, self.probabilities) = (Vec::new(), Vec::new());
+        (self.frames, self.running) = (0, self.decoder.begin());
         Ok(())
     }
 
@@ -124,11 +151,11 @@ impl StreamRecognizer {
         self.samples += samples.len();
         let features = self.features.push(samples);
         self.held.extend(features.data);
-        let heard = self.ids.len();
+        let heard = self.frames;
         while self.waiting() >= self.chunk * STRIDE {
             self.advance(self.chunk).await?;
         }
-        Ok(self.ids.len() > heard)
+        Ok(self.frames > heard)
     }
 
     /// Hears the end of the stream, and forgets it: what was said in all.
@@ -144,28 +171,27 @@ impl StreamRecognizer {
             self.held.extend(std::iter::repeat_n(0.0, missing * self.config.bands));
             self.advance(frames).await?;
         }
-        let heard = self.heard()?;
+        let timing = self.timing();
+        let running = std::mem::replace(&mut self.running, self.decoder.begin());
         self.reset()?;
-        Ok(heard)
+        let found = running.finish(self.count.max(1));
+        Ok(with_alternatives(found.into_iter().map(|text| timing.recognized(text)).collect()))
     }
 
-    /// What was said so far.
-    ///
-    /// # Errors
-    /// None that the caller can cause.
-    pub fn heard(&self) -> Result<Recognized> {
-        let timing = Timing {
-            seconds_per_frame: SECONDS_PER_FRAME,
-            offset: self.preprocessor.silence,
-            duration: self.samples as f64 / f64::from(SAMPLE_RATE),
-        };
-        let words = words(&self.vocabulary, &self.ids, &self.probabilities, timing)?;
-        Ok(words.into())
+    /// What was said so far. The first [`Recognized::settled`] words stay, the others may still change.
+    pub fn heard(&self) -> Recognized {
+        let settled = self.running.settled();
+        Recognized { settled, ..self.timing().recognized(self.running.heard()) }
+    }
+
+    fn timing(&self) -> Timing {
+        let duration = self.samples as f64 / f64::from(SAMPLE_RATE);
+        Timing { start: 0.0, offset: self.preprocessor.silence, duration }
     }
 
     /// Feature frames of the encoder frame before the next chunk, which the front-end looks back to.
     fn context(&self) -> usize {
-        if self.ids.is_empty() { 0 } else { STRIDE }
+        if self.frames == 0 { 0 } else { STRIDE }
     }
 
     /// Feature frames that no chunk has had yet.
@@ -175,7 +201,7 @@ impl StreamRecognizer {
 
     /// Runs the next chunk of `frames` encoder frames.
     async fn advance(&mut self, frames: usize) -> Result<()> {
-        let (bands, first) = (self.config.bands, self.ids.len());
+        let (bands, first) = (self.config.bands, self.frames);
         let key = (frames, first == 0);
         let mut loaded = match self.plans.iter().position(|(known, _)| *known == key) {
             Some(at) => self.plans.swap_remove(at).1,
@@ -199,8 +225,10 @@ impl StreamRecognizer {
             executor.feed(&loaded, "positions", &positions)?;
         }
         executor.run(&mut loaded)?;
-        self.ids.extend(executor.read::<u32>(&loaded, "ids").await?);
-        self.probabilities.extend(executor.read::<f32>(&loaded, "probabilities").await?);
+        let handed = self.handover.read(executor, &loaded).await?;
+        let prune = self.decoder.token_prune();
+        self.running.push(&handed.emissions(0..frames, self.vocabulary.len(), prune)?);
+        self.frames += frames;
         self.plans.push((key, loaded));
         self.held.drain(..used - STRIDE * bands);
         Ok(())
@@ -214,8 +242,9 @@ impl StreamRecognizer {
         let context = if first { 0 } else { STRIDE };
         let features = Spec::f32([1, context + frames * STRIDE, self.config.bands]);
         let (logits, _) = self.model.forward(&scope, &ctx, &scope.input("features", features))?;
-        let (ids, probabilities) = logits.reshape([frames, self.vocabulary.len()])?.argmax()?;
-        let outputs = [("ids", &ids), ("probabilities", &probabilities)];
+        let outputs = self.handover.outputs(&logits.reshape([frames, self.vocabulary.len()])?)?;
+        let outputs: Vec<(&str, &Tensor)> =
+            outputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         Plan::compile(&graph, &outputs, self.config.options.plan, self.executor.gpu().capabilities())
     }
 }

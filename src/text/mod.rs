@@ -1,19 +1,21 @@
-//! Characters, sub-words and their form, greedy CTC decoding, word and character error rates, subtitles: pure functions of text
+//! Characters, sub-words and their form, words with times, word and character error rates, subtitles: pure functions of text
 //! and ids.
 
-mod greedy;
+mod confusions;
 mod normalize;
 mod outside;
 mod pieces;
 mod subtitles;
 mod vocabulary;
 mod wer;
+mod word;
 
-pub use greedy::{SECONDS_PER_FRAME, Timing, Word, greedy, words};
+pub use confusions::{Confusion, Confusions};
 pub use normalize::{compose, normalize};
 pub use outside::Outside;
 pub use pieces::Pieces;
-pub use subtitles::{Cue, cues, srt, vtt};
+pub use subtitles::{Cue, cues, srt, textgrid, vtt};
 pub(crate) use vocabulary::Tokens;
 pub use vocabulary::Vocabulary;
 pub use wer::{ErrorRate, Evaluation, Score, evaluate, score};
+pub use word::{SECONDS_PER_FRAME, Word};

@@ -110,6 +110,45 @@ pub fn vtt(cues: &[Cue]) -> String {
     text
 }
 
+/// The words as a tier of intervals for Praat (`.TextGrid`), of audio that lasts `seconds`; what lies between words is
+/// empty. Words are in the order of time and do not overlap; one that takes no time shares the interval before it.
+pub fn textgrid(words: &[Word], seconds: f64) -> String {
+    let seconds = words.last().map_or(seconds, |word| seconds.max(word.end));
+    let mut intervals: Vec<(f64, f64, Vec<&str>)> = Vec::new();
+    let (mut now, mut waiting) = (0.0, Vec::new());
+    for word in words {
+        if word.start > now {
+            intervals.push((now, word.start, std::mem::take(&mut waiting)));
+            now = word.start;
+        }
+        waiting.push(&*word.word);
+        if word.end > now {
+            intervals.push((now, word.end, std::mem::take(&mut waiting)));
+            now = word.end;
+        } else if let Some((.., shown)) = intervals.last_mut() {
+            shown.append(&mut waiting);
+        }
+    }
+    if seconds > now || intervals.is_empty() {
+        intervals.push((now, seconds, waiting));
+    }
+    let mut text = format!(
+        "File type = \"ooTextFile\"\nObject class = \"TextGrid\"\n\nxmin = 0\nxmax = {seconds}\ntiers? <exists>\n\
+         size = 1\nitem []:\n    item [1]:\n        class = \"IntervalTier\"\n        name = \"words\"\n        xmin = 0\n        \
+         xmax = {seconds}\n        intervals: size = {}\n",
+        intervals.len()
+    );
+    for (number, (start, end, words)) in (1..).zip(intervals) {
+        let word = words.join(" ").replace('"', "\"\"");
+        let _ = write!(
+            text,
+            "        intervals [{number}]:\n            xmin = {start}\n            xmax = {end}\n            \
+             text = \"{word}\"\n"
+        );
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -132,6 +171,31 @@ mod tests {
         );
         assert!(vtt(&cues).starts_with("WEBVTT\n\n00:00:00.250 --> 00:00:01.250\na&lt;b c\n\n"));
         assert_eq!((srt(&[]), vtt(&[])), (String::new(), "WEBVTT\n\n".to_owned()));
+    }
+
+    #[test]
+    fn a_tier_covers_the_audio_without_gaps() {
+        let words = [
+            word("a", 0.25, 0.5),
+            word("\"b\"", 0.5, 1.0),
+            word("c", 1.0, 1.0),
+            word("d", 1.5, 2.0),
+            word("e", 2.5, 2.5),
+        ];
+        let tier = textgrid(&words, 2.5);
+        let values = |key: &str| {
+            let lines = tier.lines().filter_map(move |line| line.trim().strip_prefix(key));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(values("text = "), ["\"\"", "\"a\"", "\"\"\"b\"\" c\"", "\"\"", "\"d\"", "\"e\""]);
+        let starts = values("xmin = ");
+        assert_eq!(
+            (starts[1..].join(" "), values("xmax = ")[1..].join(" ")),
+            ("0 0 0.25 0.5 1 1.5 2".to_owned(), "2.5 0.25 0.5 1 1.5 2 2.5".to_owned(),)
+        );
+        assert!(tier.contains("intervals: size = 6\n"), "{tier}");
+        assert!(textgrid(&[], 1.0).contains("intervals: size = 1\n"));
+        assert!(textgrid(&[word("x", 0.0, 0.0)], 1.0).contains("xmax = 1\n            text = \"x\"\n"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::task::{
 };
 use crate::audio::BANDS;
 use crate::data::Batch;
+use crate::decode::{Decoder, Emissions};
 use crate::error::{Error, Result};
 use crate::exec::PlanOptions;
 use crate::graph::Graph;
@@ -14,7 +15,7 @@ use crate::nn::{Context, Mode};
 use crate::recipe::{FinetuneConfig, ModelConfig, ModelOptions};
 use crate::rng::stream;
 use crate::shape::Spec;
-use crate::text::{Vocabulary, greedy, normalize, score};
+use crate::text::{Vocabulary, normalize, score};
 
 /// CTC fine-tuning.
 #[derive(Debug, Clone)]
@@ -121,6 +122,7 @@ impl Task for Finetune {
 
     fn observe(&self, totals: &mut Totals, batch: &Batch, _: usize, results: &Results) -> Result<()> {
         let time = BatchShape::of(batch).time();
+        let decoder = Decoder::greedy(&self.vocabulary)?;
         let mut loss_rows = 0;
         for (row, judged) in self.rows(batch).into_iter().enumerate() {
             let scored = matches!(judged, Row::Whole | Row::Foreign);
@@ -128,7 +130,9 @@ impl Task for Finetune {
             let frames = (batch.lengths[row] as usize).div_ceil(STRIDE);
             let ids = results.ids.get(row * time..row * time + frames);
             let ids = ids.ok_or_else(|| Error::invalid("validation returned too few decisions"))?;
-            totals.scores.push(score(&normalize(text), &self.vocabulary.decode(&greedy(ids))));
+            let heard = decoder.decode(&Emissions::certain(ids), 1);
+            let heard = heard.first().map_or("", |best| best.text.as_str());
+            totals.scores.push(score(&normalize(text), heard));
             totals.rows += 1;
             loss_rows += usize::from(judged == Row::Whole);
         }

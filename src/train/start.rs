@@ -21,8 +21,8 @@ use crate::weights::Weights;
 
 /// What a run starts from, checked against the request.
 pub(super) struct Start {
-    /// Held as long as the run goes on.
-    pub _lock: RunLock,
+    /// Held as long as the run goes on, by the rank that writes.
+    pub _lock: Option<RunLock>,
     pub checkpoint: Option<Checkpoint>,
     pub init: Option<SavedModel>,
     /// Whether the head of `init` is of use.
@@ -32,6 +32,11 @@ pub(super) struct Start {
 }
 
 impl Start {
+    /// Of a rank that is told by the one that leads what a checkpoint or a model fixes.
+    pub fn following() -> Self {
+        Self { _lock: None, checkpoint: None, init: None, keeps_head: false, changed: Vec::new() }
+    }
+
     /// # Errors
     /// When another process has the run, it holds what was not asked for, or the recipe contradicts what a checkpoint
     /// or model fixes, key by key.
@@ -41,8 +46,7 @@ impl Start {
             let message = "holds a run already; go on with --resume, or give another --out";
             return Err(Error::file(&request.out, message));
         }
-        let mut start =
-            Self { _lock: lock, checkpoint: None, init: None, keeps_head: false, changed: Vec::new() };
+        let mut start = Self { _lock: Some(lock), ..Self::following() };
         if request.resume {
             Checkpoint::clean(&request.out)?;
             start.checkpoint = Checkpoint::newest(&request.out)?;

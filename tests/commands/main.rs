@@ -6,6 +6,7 @@
 mod convert;
 mod data;
 mod decode;
+mod decoders;
 mod encode;
 mod evaluate;
 mod import;
@@ -137,8 +138,7 @@ fn wrong_usage_exits_with_2() {
     fails(2, &["evalute"], &["evaluate"]);
     fails(2, &["transcribe"], &["not provided", "<AUDIO>"]);
     fails(2, &["pretrain", "r.toml", "--data", "x", "--resum"], &["--resum", "--resume"]);
-    fails(2, &["evaluate", "m", "--data", "x", "--decoder", "beam"], &["--decoder greedy"]);
-    fails(2, &["evaluate", "m", "--data", "x", "--lm", "lm.arpa"], &["--decoder greedy"]);
+    fails(2, &["evaluate", "m", "--data", "x", "--decoder", "bean"], &["bean", "beam"]);
     fails(2, &["evaluate", "m", "--data", "x", "--limit-steps", "0"], &["--limit-steps"]);
     for arguments in [["--help", "--quiet"], ["transcribe", "--help"], ["--version", "--quiet"]] {
         let output = polymix(&arguments);

@@ -22,7 +22,7 @@ fn clips() -> tempfile::TempDir {
 }
 
 /// A model that writes something, since its decisions change from frame to frame.
-fn talkative() -> SavedModel {
+pub(super) fn talkative() -> SavedModel {
     let mut model = model();
     let mut weights = Weights::default();
     for (name, shape, values) in model.weights.iter() {

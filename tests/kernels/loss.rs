@@ -1,4 +1,4 @@
-use polymix::ops::loss::{Argmax, CrossEntropy};
+use polymix::ops::loss::{Argmax, CrossEntropy, Likely};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
@@ -77,4 +77,33 @@ fn argmax() {
     check_outputs(Argmax, &[Arg::normal(&[0, 4], 6)], Tolerance::Exact, 0);
     refuses(Argmax, &[Spec::f32([2, 0])]);
     refuses(Argmax, &[Spec::u32([2])]);
+}
+
+#[test]
+fn likely() {
+    for (rows, vocab, least) in [
+        (1, 1, -5.0),
+        (1, 29, -2.0),
+        (3, 63, -3.0),
+        (3, 64, -3.0),
+        (70, 65, -3.0),
+        (2, 5000, -8.0),
+        (701, 3, -1.5),
+    ] {
+        let op = Likely::from(least, vocab);
+        check_outputs(op, &[Arg::normal(&[rows, vocab], 6)], Tolerance::Accumulated, 0);
+    }
+    // Nothing reaches the threshold but the best, of equals the first; large numbers; more than there is room for.
+    let op = Likely { least: -0.1, room: 3 };
+    check_outputs(op, &[Arg::f32(&[5, 100], |i| (i * 31 % 7) as f64)], Tolerance::Accumulated, 0);
+    check_outputs(op, &[Arg::f32(&[3, 9], |_| -2e9)], Tolerance::Accumulated, 0);
+    let far = Arg::f32(&[4, 9], |i| [1e4, -1e4, 9e3, 0.0, 1e4 - 1.0][i % 5]);
+    check_outputs(Likely { least: -3.0, room: 9 }, &[far], Tolerance::Accumulated, 0);
+    check_outputs(Likely { least: -30.0, room: 5 }, &[Arg::normal(&[7, 40], 3)], Tolerance::Accumulated, 0);
+    check_outputs(op, &[Arg::normal(&[0, 4], 6)], Tolerance::Exact, 0);
+    refuses(op, &[Spec::f32([2, 0])]);
+    refuses(op, &[Spec::f32([2])]);
+    refuses(op, &[Spec::u32([2, 3])]);
+    refuses(op, &[Spec::f32([2, 40_000])]);
+    refuses(Likely { least: 0.0, room: 0 }, &[Spec::f32([2, 3])]);
 }

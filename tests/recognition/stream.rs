@@ -16,7 +16,7 @@ fn heard(recognizer: &mut StreamRecognizer, wave: &[f32], pieces: &[usize]) -> R
     for piece in pieces.iter().cycle() {
         let (now, later) = rest.split_at((*piece).min(rest.len()));
         block_on(recognizer.push(now)).unwrap();
-        texts.push(recognizer.heard().unwrap().text);
+        texts.push(recognizer.heard().text);
         rest = later;
         if rest.is_empty() {
             break;

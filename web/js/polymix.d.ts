@@ -45,15 +45,65 @@ export interface CallOptions {
   signal?: AbortSignal | null;
 }
 
-/** How much of `model.safetensors` has come in. */
+/** How much of a file has come in. */
 export interface Progress {
   /** Bytes so far. */
   loaded: number;
-  /** Bytes of the whole file, by its own table; `null` until that is read. */
+  /** Bytes of the whole file; `null` while that is not known. */
   total: number | null;
 }
 
+/** Hot words: a list; a text with a word a line, perhaps with a weight behind it; or an object from words to weights. */
+export type HotWords = Iterable<string> | string | Record<string, number>;
+
+/**
+ * How frames become text, with the keys of a `decoder.json`; what is left out has their defaults. Logarithms are
+ * natural.
+ */
+export interface DecoderOptions {
+  /** The best of many texts, or the most probable token of each frame; `"beam"` if not given. */
+  decoder?: "beam" | "greedy" | null;
+  /** Texts that are kept after each frame; 200. */
+  beam?: number | null;
+  /** Texts whose score is that far below the best one's are dropped; -10. */
+  beamPrune?: number | null;
+  /** Tokens with a log-probability below this are not looked at, but the best of each frame; -5. */
+  tokenPrune?: number | null;
+  /** Whether of texts that end alike only the best is kept; `false`. */
+  pruneHistory?: boolean | null;
+  /** Weight of the language model; 0.8. */
+  alpha?: number | null;
+  /** Added for each word, with a language model; 1.2. */
+  beta?: number | null;
+  /** Added for a word that is not known, with a language model; -10. */
+  unknown?: number | null;
+  /** Whether the language model scores the text from the beginning to the end of a sentence; `true`. */
+  scoreBoundary?: boolean | null;
+  /** Added for each hot word without a weight of its own; 10. */
+  hotWordWeight?: number | null;
+  /** Address of a language model as `polymix lm` writes it, plain or gzip; `polymix lm build` makes one of ARPA. It is fetched once. */
+  lm?: string | URL | null;
+  /** The words that count as known; those of the language model if not given. */
+  words?: Iterable<string> | string | null;
+  /** Words to be preferred. */
+  hotWords?: HotWords | null;
+  /** Texts that are found, the best one first; 1. */
+  nBest?: number | null;
+}
+
+/** What decodes: options, or the `decoder.json` of the model's folder. Greedy decoding if not given. */
+export type Decoder = DecoderOptions | "model";
+
+export interface DecodingOptions {
+  /** What decodes this call; that of `load` if not given. */
+  decoder?: Decoder | null;
+  /** Called as the language model comes in, where it is fetched for this call; `total` is `null` where the server does not tell. */
+  onProgress?: ((progress: Progress) => void) | null;
+}
+
 export interface LoadOptions extends CallOptions {
+  /** What decodes the calls that say nothing else. */
+  decoder?: Decoder | null;
   /** Called as the model comes in, and again when it is loaded anew after a lost device. */
   onProgress?: ((progress: Progress) => void) | null;
   /** Whether kernels are compiled before the promise resolves, so that the first clip is as fast as later ones; `true` if not given. */
@@ -111,8 +161,20 @@ export interface Word {
   /** Seconds from the beginning of the audio. */
   start: number;
   end: number;
-  /** Mean probability of the word's characters, from 0 to 1. */
+  /**
+   * From 0 to 1. Greedy: mean probability of the word's tokens. Beam search: the share of all texts that were found, by
+   * their scores, that have the word there.
+   */
   confidence: number;
+}
+
+/** One of several texts. */
+export interface Beam {
+  text: string;
+  words: Word[];
+  /** Logarithm of the probability that the model gives the text, and with what language model and hot words add. */
+  ctcScore: number;
+  score: number;
 }
 
 /** What was heard; nothing is an empty text. */
@@ -120,6 +182,10 @@ export interface Heard {
   /** The words with single spaces between them. */
   text: string;
   words: Word[];
+  /** How many of the words stay, whatever follows: of a stream, the others may still change. */
+  settled: number;
+  /** With `nBest`, the best texts, the best one first; of a stream at its end. */
+  beams?: Beam[];
 }
 
 export interface Transcript extends Heard {
@@ -151,14 +217,16 @@ export interface Tensor {
  */
 export type Encoded = Record<string, Tensor>;
 
-export interface StreamOptions extends CallOptions {
+export interface TranscribeOptions extends AudioOptions, DecodingOptions {}
+
+export interface StreamOptions extends CallOptions, DecodingOptions {
   /** Samples a second of what is pushed; 16000 if not given. */
   sampleRate?: number | null;
   /** Milliseconds of audio that are heard together, a multiple of 40; those of training if not given. */
   chunkMs?: number | null;
   /** Ends the stream at any time: what it holds is given back, and later calls fail with `aborted`. */
   signal?: AbortSignal | null;
-  /** Called whenever the text has changed. What callbacks throw is reported as an error of the page, and the stream goes on. */
+  /** Called whenever the text, or how much of it is settled, has changed. What callbacks throw is reported as an error of the page, and the stream goes on. */
   onPartial?: ((heard: Heard) => void) | null;
   /**
    * Called at once when something goes wrong while audio comes in: the device is lost, the microphone is unplugged or
@@ -228,9 +296,14 @@ export declare class Polymix {
   /**
    * Speech to text. Audio of any length: beyond a minute it is cut where it is quiet.
    *
-   * @throws {PolymixError} `bad-audio`, `limits`, `device-lost`, `disposed`, `aborted`
+   * ```js
+   * const options = { decoder: { beam: 100, lm: "/lm", hotWords: ["polymix"], nBest: 5 } };
+   * const { text, beams } = await asr.transcribe(file, options);
+   * ```
+   *
+   * @throws {PolymixError} `bad-model` where the language model cannot be fetched or is none; `bad-audio`, `limits`, `device-lost`, `disposed`, `aborted`
    */
-  transcribe(audio: Audio, options?: AudioOptions | null): Promise<Transcript>;
+  transcribe(audio: Audio, options?: TranscribeOptions | null): Promise<Transcript>;
 
   /**
    * What the model computes on its way: features, front-end, every layer, encoder, logits.

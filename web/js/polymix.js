@@ -3,6 +3,7 @@
 import { PolymixError, badAudio, callbackOf, guarded, signalOf, until } from "./errors.js";
 import { channelsOf, decoded, rateOf } from "./audio.js";
 import { Capture } from "./capture.js";
+import { decoderOf } from "./decoder.js";
 import { PolymixStream } from "./stream.js";
 import { Remote, isLost, wasServed } from "./remote.js";
 
@@ -34,9 +35,10 @@ export class Polymix {
     return guarded(async () => {
       const given = options ?? {};
       const signal = signalOf(given);
-      const { stallMs, warm } = given;
+      const { decoder, stallMs, warm } = given;
+      decoderOf(decoder);
       const onProgress = callbackOf(given, "onProgress");
-      const settings = { onProgress, warm: Boolean(warm ?? true), stallMs: stallMs ?? STALL };
+      const settings = { onProgress, decoder, warm: Boolean(warm ?? true), stallMs: stallMs ?? STALL };
       if (typeof settings.stallMs !== "number" || !(settings.stallMs > 0)) {
         throw new PolymixError("failed", "stallMs is no time; give milliseconds, or Infinity to wait for ever");
       }
@@ -172,13 +174,15 @@ export class Polymix {
       const given = options ?? {};
       const signal = signalOf(given);
       const channel = given.channel ?? "mix";
-      const args = { ...(await until(channelsOf(audio, given), signal)), channel };
+      const decoder = name === "transcribe" ? decoderOf(given.decoder ?? this.#options.decoder) : undefined;
+      const onProgress = callbackOf(given, "onProgress");
+      const args = { ...(await until(channelsOf(audio, given), signal)), channel, decoder };
       if (channel !== "mix" && !(Number.isInteger(channel) && args.channels[channel - 1])) {
         const there = args.channels.length;
         throw badAudio(`channel is ${String(channel)}, and there are ${there}; give "mix", or one from 1 to ${there}`);
       }
       // The samples stay here, for another try.
-      return until(this.#retried((remote) => remote.call(name, args, { signal })), signal);
+      return until(this.#retried((remote) => remote.call(name, args, { signal, onProgress })), signal);
     });
   }
 
@@ -190,9 +194,11 @@ export class Polymix {
     if (chunkMs !== undefined && typeof chunkMs !== "number") {
       throw badAudio("chunkMs is no number; give a multiple of 40 from 40 to 40000");
     }
+    const decoder = decoderOf(options.decoder ?? this.#options.decoder);
+    const onProgress = callbackOf(options, "onProgress");
     const stream = this.#nextStream++;
     const opening = this.#retried(async (remote) => {
-      await remote.call("openStream", { stream, sampleRate, chunkMs });
+      await remote.call("openStream", { stream, sampleRate, chunkMs, decoder }, { onProgress });
       return remote;
     });
     let remote;

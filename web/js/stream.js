@@ -8,6 +8,8 @@ export class PolymixStream {
   #stream;
   #told;
   #text = "";
+  /** Words of it that stay. */
+  #settled = 0;
   /** What every later call rejects with. */
   #failure = null;
   /** Whether the page was told that no more audio comes, or ended the stream itself. */
@@ -52,8 +54,8 @@ export class PolymixStream {
 
   async #push(samples) {
     const heard = await this.#call("push", { samples }, [samples.buffer]);
-    if (heard && heard.text !== this.#text) {
-      this.#text = heard.text;
+    if (heard && (heard.text !== this.#text || heard.settled !== this.#settled)) {
+      [this.#text, this.#settled] = [heard.text, heard.settled];
       tell(this.#told.onPartial, heard);
     }
     return heard;

@@ -1,10 +1,16 @@
 // The worker behind polymix.js: fetches the model, holds it on the GPU, and serves one call after another.
 
 import { joined, receive } from "./receive.js";
-import init, { Download, Model, lastPanic } from "./polymix_web.js";
+import init, { Download, Lm, Model, Resources, lastPanic } from "./polymix_web.js";
 
 /** @type {Model | undefined} */
 let model;
+/** The model's folder, and how long a download may stand still. */
+let source = null;
+/** Language models by their addresses, and decoders by what was asked for; of each the last few are kept. */
+const MOST_KEPT = 4;
+const languageModels = new Map();
+const decoders = new Map();
 /** @type {WebAssembly.Memory | undefined} */
 let memory;
 /** Whether the page wants no more. */
@@ -51,6 +57,77 @@ async function weights(folder, stallMs, progress) {
     download.free();
     throw error;
   }
+}
+
+/** What `make` gives, kept under `key`; what was not used for longest is freed. */
+async function kept(map, key, make) {
+  const found = map.get(key) ?? (await make());
+  map.delete(key);
+  map.set(key, found);
+  if (map.size > MOST_KEPT) {
+    const [oldest, last] = map.entries().next().value;
+    map.delete(oldest);
+    last.free();
+  }
+  return found;
+}
+
+async function languageModel(address, progress) {
+  const pieces = [];
+  let [loaded, total] = [0, null];
+  const opened = ({ headers }) => {
+    const length = headers.get("Content-Encoding") ? NaN : Number(headers.get("Content-Length") ?? NaN);
+    total = Number.isFinite(length) ? length : null;
+  };
+  const take = (piece) => {
+    pieces.push(piece);
+    loaded += piece.byteLength;
+    progress({ loaded, total });
+  };
+  const url = new URL(address);
+  await receive(url, { kind: "lm", stallMs: source.stallMs, failed: badModel, take, opened });
+  const name = url.pathname.split("/").pop();
+  let bytes = joined(pieces);
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
+    try {
+      const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+      bytes = new Uint8Array(await new Response(unpacked).arrayBuffer());
+    } catch (error) {
+      throw badModel(`${name}: cannot be unpacked (${error.message}); upload the file again`);
+    }
+  }
+  return Lm.read(bytes, name);
+}
+
+/** The folder's decoder.json, whose language model lies beside it. */
+async function decoderOfModel({ stallMs }) {
+  const json = await text(source.url, "decoder.json", stallMs);
+  let found;
+  try {
+    found = { ...JSON.parse(json) };
+  } catch (error) {
+    throw badModel(`decoder.json: is no JSON (${error.message}); upload the file again`);
+  }
+  const { lm, ...settings } = found;
+  return { settings: JSON.stringify(settings), lm: lm && fileOf(source.url, lm).href, nBest: 1 };
+}
+
+/** Lets the model decode as `asked`; greedily where nothing is. */
+async function decodeWith(asked, progress) {
+  const given = asked ?? { settings: "{}", nBest: 1 };
+  const decoder = await kept(decoders, JSON.stringify(given), async () => {
+    const { settings, lm, words, hotWords, nBest } = given.model ? await decoderOfModel(source) : given;
+    const resources = new Resources();
+    try {
+      if (lm) resources.setLm(await kept(languageModels, lm, () => languageModel(lm, progress)));
+      if (words !== undefined) resources.setWords(words);
+      if (hotWords !== undefined) resources.setHotWords(hotWords, JSON.parse(settings).hot_word_weight ?? 10);
+      return model.decoder(settings, resources, nBest);
+    } finally {
+      resources.free();
+    }
+  });
+  model.useDecoder(decoder);
 }
 
 /** The library; servers that do not know the type of .wasm files will do. */
@@ -102,6 +179,7 @@ const calls = {
       loading.then(() => weights(url, stallMs, progress)),
     ]);
     memory = wasm.memory;
+    source = { url, stallMs };
     const fetched = performance.now();
     model = await Model.open(config, preprocessor, vocabulary, download);
     const fetchMs = fetched - begun;
@@ -110,7 +188,8 @@ const calls = {
     return { ...JSON.parse(model.description), adapter, fetchMs, loadMs: performance.now() - begun };
   },
 
-  async transcribe({ channels, sampleRate, channel }) {
+  async transcribe({ channels, sampleRate, channel, decoder }, progress) {
+    await decodeWith(decoder, progress);
     const begun = performance.now();
     const mono = heardOf(channels, channel);
     const heard = JSON.parse(await model.transcribe(mono.samples, sampleRate));
@@ -131,7 +210,8 @@ const calls = {
     return { ...heardOf(channels, channel), sampleRate };
   },
 
-  async openStream({ stream, sampleRate, chunkMs }) {
+  async openStream({ stream, sampleRate, chunkMs, decoder }, progress) {
+    await decodeWith(decoder, progress);
     streams.set(stream, await model.stream(sampleRate, chunkMs));
   },
 

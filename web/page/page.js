@@ -101,6 +101,12 @@ function reveal(element, block) {
 
 const controls = () => document.querySelectorAll("#inputs button, #inputs input");
 
+/** How the next clip is decoded: with a search where there are words to listen for. */
+function decoder() {
+  const hotWords = at("hot-words").value.split(/[,;]/).map((words) => words.trim()).filter(Boolean);
+  return hotWords.length > 0 ? { beam: 100, hotWords } : undefined;
+}
+
 /** While one clip is heard no other is begun. Controls stay enabled all the same, so that none loses the focus. */
 function work(on) {
   busy = on;
@@ -140,7 +146,7 @@ async function hear(name, blob) {
     const file = await blob();
     const audio = await Polymix.decode(file);
     const { samples, sampleRate, channel } = await asr.mono(audio);
-    const transcript = await asr.transcribe(samples, { sampleRate });
+    const transcript = await asr.transcribe(samples, { sampleRate, decoder: decoder() });
     const heard = channel === "mix" ? name : `${name} (channel ${channel}: the channels cancel each other out)`;
     await show(heard, samples, sampleRate, transcript, file);
     measured(transcript.ms, transcript.rtf);
@@ -163,6 +169,7 @@ async function toggleRecording() {
   const begun = { stream: null, pieces: [], ended: null };
   try {
     begun.stream = await asr.listen({
+      decoder: decoder(),
       onPartial: ({ text }) => say(text, "partial"),
       onAudio: (samples, sampleRate) => begun.pieces.push({ samples, sampleRate }),
       onError: (error) => (at("record-hint").textContent = sentence(error)),

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use js_sys::{Array, Float32Array, Reflect};
 use polymix::Error;
 use polymix::audio::{BANDS, Preprocessor, Resampler, SAMPLE_RATE, check_length, check_waveform, resample};
+use polymix::decode::lm::LanguageModel;
+use polymix::decode::{self, Alphabet, HotWords, Settings};
 use polymix::gpu::{Gpu, Selection};
 use polymix::models::{DeviceModel, Extractor, Recognized, Recognizer, SavedModel, StreamRecognizer};
 use polymix::weights::WeightsReader;
@@ -86,14 +88,94 @@ fn json<T: Serialize>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|error| failure("failed", &error.to_string()))
 }
 
-/// `{ text, words }` as JSON.
-fn recognized(heard: Recognized) -> Result<String> {
+/// `{ text, words, settled }` as JSON, with `beams` where more texts than one were asked for.
+fn recognized(heard: Recognized, beams: bool) -> Result<String> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Beam {
+        text: String,
+        words: Vec<polymix::text::Word>,
+        ctc_score: f64,
+        score: f64,
+    }
     #[derive(Serialize)]
     struct Transcript {
         text: String,
         words: Vec<polymix::text::Word>,
+        settled: usize,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        beams: Vec<Beam>,
     }
-    json(&Transcript { text: heard.text, words: heard.words })
+    let beam = |one: &Recognized| Beam {
+        text: one.text.clone(),
+        words: one.words.clone(),
+        ctc_score: one.ctc_score,
+        score: one.score,
+    };
+    let beams = match beams {
+        true => std::iter::once(&heard).chain(&heard.alternatives).map(beam).collect(),
+        false => Vec::new(),
+    };
+    json(&Transcript { text: heard.text, words: heard.words, settled: heard.settled, beams })
+}
+
+fn bad_setting(error: Error) -> JsValue {
+    thrown(error, "failed")
+}
+
+/// A language model, for any number of decoders.
+#[wasm_bindgen]
+pub struct Lm(Arc<LanguageModel>);
+
+#[wasm_bindgen]
+impl Lm {
+    /// Of the bytes of a file called `name`, as `polymix lm` writes it.
+    pub fn read(bytes: Vec<u8>, name: &str) -> Result<Lm> {
+        let model = LanguageModel::parse(bytes).and_then(|model| model.verify().map(|()| model));
+        let model = model.map_err(|error| bad_model(Error::file(name, error.to_string())))?;
+        Ok(Self(Arc::new(model)))
+    }
+}
+
+/// What turns frames into text.
+#[wasm_bindgen]
+pub struct Decoder {
+    decoder: Arc<decode::Decoder>,
+    count: usize,
+}
+
+/// What a decoder reads besides its settings.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Resources(decode::Resources);
+
+#[wasm_bindgen]
+impl Resources {
+    /// Nothing.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A language model.
+    #[wasm_bindgen(js_name = setLm)]
+    pub fn set_lm(&mut self, lm: &Lm) {
+        self.0.lm = Some(lm.0.clone());
+    }
+
+    /// The words that count as known, with white space between them.
+    #[wasm_bindgen(js_name = setWords)]
+    pub fn set_words(&mut self, words: &str) {
+        self.0.known = Some(words.split_whitespace().map(str::to_owned).collect());
+    }
+
+    /// The words to be preferred, one a line, with the weight of those that have none of their own.
+    #[wasm_bindgen(js_name = setHotWords)]
+    pub fn set_hot_words(&mut self, words: &str, weight: f64) -> Result<()> {
+        self.0.hot_words = HotWords::parse(words, weight)
+            .map_err(|error| bad_setting(Error::invalid(format!("hotWords: {error}"))))?;
+        Ok(())
+    }
 }
 
 /// `model.safetensors` while it comes in.
@@ -142,6 +224,8 @@ pub struct Model {
     extractor: Option<Extractor>,
     preprocessor: Preprocessor,
     description: String,
+    /// Texts that the recognizer's decoder finds.
+    count: usize,
 }
 
 #[wasm_bindgen]
@@ -164,7 +248,7 @@ impl Model {
         let placed = DeviceModel::new(gpu.clone(), &saved).map_err(bad_model)?;
         let recognizer = Recognizer::of(&placed).map_err(bad_model)?;
         let preprocessor = saved.preprocessor.preprocessor();
-        Ok(Self { gpu, placed, recognizer, extractor: None, preprocessor, description })
+        Ok(Self { gpu, placed, recognizer, extractor: None, preprocessor, description, count: 1 })
     }
 
     /// JSON of what a page may want to know.
@@ -173,17 +257,32 @@ impl Model {
         self.description.clone()
     }
 
+    /// A decoder with the settings of a `decoder.json`, which finds `count` texts.
+    pub fn decoder(&self, settings: &str, resources: &Resources, count: usize) -> Result<Decoder> {
+        let settings = Settings::from_json(settings).map_err(bad_setting)?;
+        let alphabet = Alphabet::of(self.recognizer.vocabulary()).map_err(bad_model)?;
+        let decoder = decode::Decoder::new(alphabet, settings, &resources.0).map_err(bad_setting)?;
+        Ok(Decoder { decoder: Arc::new(decoder), count: count.clamp(1, Settings::WIDEST) })
+    }
+
+    /// From now on, clips are decoded with `decoder`, and so are streams that are opened.
+    #[wasm_bindgen(js_name = useDecoder)]
+    pub fn use_decoder(&mut self, decoder: &Decoder) -> Result<()> {
+        self.count = decoder.count;
+        self.recognizer.set_decoder(decoder.decoder.clone(), decoder.count).map_err(bad_setting)
+    }
+
     /// Bytes of all live GPU buffers.
     #[wasm_bindgen(getter, js_name = gpuBytes)]
     pub fn gpu_bytes(&self) -> f64 {
         self.gpu.allocated() as f64
     }
 
-    /// `{ text, words }` of a clip, as JSON.
+    /// What was said in a clip, as JSON.
     pub async fn transcribe(&mut self, samples: Vec<f32>, rate: f64) -> Result<String> {
         let wave = wave(&samples, rate)?;
         let heard = self.recognizer.recognize(&[&wave]).await.map_err(bad_audio)?;
-        recognized(heard.into_iter().next().unwrap_or_default())
+        recognized(heard.into_iter().next().unwrap_or_default(), self.count > 1)
     }
 
     /// `[name, width, Float32Array]` of the features, every layer's output and the logits.
@@ -220,8 +319,9 @@ impl Model {
             }
         };
         let resampler = Resampler::new(rate, SAMPLE_RATE).map_err(bad_audio)?;
-        let recognizer = StreamRecognizer::of(&self.placed, chunk).await.map_err(bad_model)?;
-        Ok(Stream { recognizer, resampler: Some(resampler) })
+        let mut recognizer = StreamRecognizer::of(&self.placed, chunk).await.map_err(bad_model)?;
+        recognizer.set_decoder(self.recognizer.decoder().clone(), self.count).map_err(bad_setting)?;
+        Ok(Stream { recognizer, resampler: Some(resampler), beams: self.count > 1 })
     }
 }
 
@@ -248,11 +348,13 @@ pub struct Stream {
     recognizer: StreamRecognizer,
     /// `None` once the stream has ended.
     resampler: Option<Resampler>,
+    /// Whether more texts than one are told at the end.
+    beams: bool,
 }
 
 #[wasm_bindgen]
 impl Stream {
-    /// Hears more; `{ text, words }` so far as JSON where a chunk was completed.
+    /// Hears more; what was said so far as JSON where a chunk was completed.
     pub async fn push(&mut self, samples: Vec<f32>) -> Result<Option<String>> {
         let Some(resampler) = &mut self.resampler else {
             return Err(failure("bad-audio", "the stream has ended; open another"));
@@ -263,17 +365,17 @@ impl Stream {
         check_waveform(&samples).map_err(bad_audio)?;
         let wave = resampler.push(&samples).map_err(bad_audio)?;
         match self.recognizer.push(&wave).await.map_err(bad_audio)? {
-            true => recognized(self.recognizer.heard().map_err(bad_audio)?).map(Some),
+            true => recognized(self.recognizer.heard(), false).map(Some),
             false => Ok(None),
         }
     }
 
-    /// Hears the end: `{ text, words }` of the whole as JSON.
+    /// Hears the end: what was said in all as JSON.
     pub async fn finish(&mut self) -> Result<String> {
         if let Some(resampler) = self.resampler.take() {
             let rest = resampler.finish().map_err(bad_audio)?;
             self.recognizer.push(&rest).await.map_err(bad_audio)?;
         }
-        recognized(self.recognizer.finish().await.map_err(bad_audio)?)
+        recognized(self.recognizer.finish().await.map_err(bad_audio)?, self.beams)
     }
 }

@@ -2,6 +2,7 @@
 
 import "./package.test.mjs";
 import "./library.test.mjs";
+import "./decoder.test.mjs";
 import "./inputs.test.mjs";
 import "./servers.test.mjs";
 import "./page.test.mjs";

@@ -118,6 +118,26 @@ test("every control has a name, a height for fingers, and a border that can be s
   await page.emulateMedia({ colorScheme: null });
 });
 
+test("words to listen for go with the next clip", async () => {
+  const page = await visited();
+  await page.evaluate(async () => {
+    const { Polymix } = await import("./polymix.js");
+    const { transcribe } = Polymix.prototype;
+    Polymix.prototype.transcribe = function (audio, options) {
+      globalThis.asked = options.decoder ?? null;
+      return transcribe.call(this, audio, options);
+    };
+  });
+  const sample = page.locator("#samples button").first();
+  for (const [typed, hotWords] of [["zero, nine ;", ["zero", "nine"]], ["", null]]) {
+    await page.locator("#hot-words").fill(typed);
+    await sample.click();
+    assert.equal(await heard(page), await sample.textContent());
+    assert.deepEqual(await page.evaluate(() => globalThis.asked?.hotWords ?? null), hotWords);
+  }
+  await quiet(page);
+});
+
 /** A WAV of a second in two channels of 16 bits; `sample(i)` gives both. */
 function stereo(sample) {
   const file = Buffer.alloc(44 + 4 * 16000);

@@ -17,6 +17,7 @@ use super::hypothesis::{Hypothesis, HypothesisWord, set_confidences};
 use super::lm::LanguageModel;
 use super::settings::Settings;
 use crate::error::Result;
+use crate::text::compose;
 use order::Order;
 use score::Scoring;
 use texts::{EMPTY, NOWHERE, Texts};
@@ -30,13 +31,13 @@ const ROOM: usize = 1 << 18;
 /// Beam search with all that it reads, for any number of utterances at once.
 #[derive(Debug)]
 pub struct BeamSearch {
-    scoring: Scoring,
+    scoring: Arc<Scoring>,
 }
 
 /// The search through one utterance, frame by frame.
 #[derive(Debug)]
-pub struct Search<'a> {
-    scoring: &'a Scoring,
+pub struct Search {
+    scoring: Arc<Scoring>,
     texts: Texts,
     beams: Vec<Beam>,
     frame: i32,
@@ -92,7 +93,8 @@ impl BeamSearch {
         hot_words: &HotWords,
     ) -> Result<Self> {
         settings.validate()?;
-        Ok(Self { scoring: Scoring::new(alphabet, settings, model, known, hot_words)? })
+        let scoring = Scoring::new(alphabet, settings, model, known, hot_words)?;
+        Ok(Self { scoring: Arc::new(scoring) })
     }
 
     /// The tokens that it reads.
@@ -106,11 +108,11 @@ impl BeamSearch {
     }
 
     /// Begins an utterance.
-    pub fn begin(&self) -> Search<'_> {
+    pub fn begin(&self) -> Search {
         let beam =
             Beam { text: EMPTY, part: EMPTY, last: NONE, frames: 0, own: NOWHERE, ctc: 0.0, score: 0.0 };
         Search {
-            scoring: &self.scoring,
+            scoring: self.scoring.clone(),
             texts: Texts::new(&self.scoring),
             beams: vec![beam],
             frame: 0,
@@ -135,11 +137,11 @@ impl BeamSearch {
     }
 }
 
-impl Search<'_> {
+impl Search {
     /// Takes the next frame: tokens with their log-probabilities, in the order of their ids. Tokens that the vocabulary
     /// lacks are passed over.
     pub fn push(&mut self, frame: &[(u32, f64)]) {
-        let scoring = self.scoring;
+        let scoring = self.scoring.clone();
         let tokens = scoring.alphabet.len() as u32;
         let best = best(frame).0;
         let heard =
@@ -180,7 +182,7 @@ impl Search<'_> {
 
     /// `beam` with one token more.
     fn grow(&mut self, beam: Beam, token: u32, log: f64) -> Beam {
-        let (scoring, now) = (self.scoring, self.frame);
+        let (scoring, now) = (&*self.scoring, self.frame);
         let ctc = beam.ctc + log;
         if token == BLANK {
             return Beam { last: token, ctc, ..beam };
@@ -227,37 +229,52 @@ impl Search<'_> {
     }
 
     /// The best text so far, with the word that is begun.
-    pub fn heard(&self) -> String {
-        self.beams.first().map_or(String::new(), |beam| {
-            let mut words = self.texts.words(beam.text);
-            words.extend((beam.part != EMPTY).then_some(beam.part));
-            self.spelled(&words)
-        })
+    pub fn heard(&self) -> Hypothesis {
+        let mut hypotheses: Vec<Hypothesis> = self
+            .beams
+            .iter()
+            .map(|beam| {
+                let (mut words, mut frames) = (self.texts.words(beam.text), self.texts.frames(beam.frames));
+                if beam.part != EMPTY {
+                    words.push(beam.part);
+                    frames.push(beam.own);
+                }
+                self.hypothesis(beam, &words, frames)
+            })
+            .collect();
+        set_confidences(&mut hypotheses, 1);
+        hypotheses.into_iter().next().unwrap_or_default()
     }
 
-    /// The words with which all beams begin: they stay, whatever follows.
-    pub fn settled(&self) -> String {
+    /// Number of words with which all beams begin, and so every text that is found later: they stay, whatever follows.
+    pub fn settled(&self) -> usize {
         let mut beams = self.beams.iter().map(|beam| self.texts.words(beam.text));
         let mut common = beams.next().unwrap_or_default();
         for words in beams {
             let same = common.iter().zip(&words).take_while(|(a, b)| a == b).count();
             common.truncate(same);
         }
-        self.spelled(&common)
+        common.len()
     }
 
-    fn spelled(&self, words: &[u32]) -> String {
-        let letters = |&word: &u32| self.texts.letters(self.scoring, word);
-        words.iter().map(letters).collect::<Vec<_>>().join(" ")
+    fn hypothesis(&self, beam: &Beam, words: &[u32], frames: Vec<(i32, i32)>) -> Hypothesis {
+        let word = |(&word, frames): (&u32, (i32, i32))| HypothesisWord {
+            word: compose(&self.texts.letters(&self.scoring, word)),
+            start_frame: frames.0.max(0) as usize,
+            end_frame: frames.1.max(0) as usize,
+            confidence: 0.0,
+        };
+        let words = words.iter().zip(frames).map(word).collect();
+        Hypothesis::new(words, beam.ctc, beam.score)
     }
 
     /// The best texts, at most `count`, the best one first.
     pub fn finish(mut self, count: usize) -> Vec<Hypothesis> {
-        let scoring = self.scoring;
+        let scoring = self.scoring.clone();
         let mut ended: Vec<Beam> = Vec::with_capacity(self.beams.len());
         self.merged.begin(self.beams.len());
         for beam in std::mem::take(&mut self.beams) {
-            let text = self.texts.extend(scoring, beam.text, beam.part);
+            let text = self.texts.extend(&scoring, beam.text, beam.part);
             let frames = match beam.part {
                 EMPTY => beam.frames,
                 _ => self.texts.add_frames(beam.frames, beam.own),
@@ -275,22 +292,10 @@ impl Search<'_> {
         }
         let mut kept = Vec::new();
         self.ranks.keep(&ended, &scoring.settings, &mut kept);
-        let hypothesis = |beam: &Beam| {
-            let words = self.texts.words(beam.text);
-            let word = |(&word, frames): (&u32, (i32, i32))| HypothesisWord {
-                word: self.texts.letters(scoring, word),
-                start_frame: frames.0.max(0) as usize,
-                end_frame: frames.1.max(0) as usize,
-                confidence: 0.0,
-            };
-            Hypothesis {
-                text: self.spelled(&words),
-                words: words.iter().zip(self.texts.frames(beam.frames)).map(word).collect(),
-                ctc_score: beam.ctc,
-                score: beam.score,
-            }
-        };
-        let mut hypotheses: Vec<Hypothesis> = kept.iter().map(hypothesis).collect();
+        let found = kept
+            .iter()
+            .map(|beam| self.hypothesis(beam, &self.texts.words(beam.text), self.texts.frames(beam.frames)));
+        let mut hypotheses: Vec<Hypothesis> = found.collect();
         set_confidences(&mut hypotheses, count);
         hypotheses.truncate(count);
         hypotheses

@@ -1,7 +1,9 @@
-//! Losses over classes and the choice of the best class.
+//! Losses over classes and the choice of the best or likely ones.
 
 mod argmax;
 mod cross_entropy;
+mod likely;
 
 pub use argmax::Argmax;
 pub use cross_entropy::CrossEntropy;
+pub use likely::Likely;

@@ -1,0 +1,104 @@
+//! What a device hears of a corpus: recordings that are read ahead, in groups of similar length.
+
+use pollster::block_on;
+
+use super::sources::{Ahead, about};
+use crate::audio::{Place, Recording, SAMPLE_RATE};
+use crate::data::{LeftOut, TOLERANCE_SECONDS, Utterance};
+use crate::error::{Error, Result};
+use crate::models::{Heard, Recognizer};
+use crate::train::Progress;
+
+/// Samples that are recognized together, unless one recording has more: ten minutes.
+const TOGETHER: usize = 600 * SAMPLE_RATE as usize;
+/// Recordings that are named, as left out or as of another length; `--json` names all that are left out.
+pub(super) const NAMED: usize = 20;
+
+/// What was heard in all.
+pub(super) struct Listened {
+    pub audio_seconds: f64,
+    /// Recordings that cannot be read, in the order of the corpus.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Gives `give` what the device hands over of each utterance, with its number; `progress` has begun.
+///
+/// # Errors
+/// When a recording is bad and `strict`, or the device fails.
+pub(super) fn hear_corpus(
+    recognizer: &mut Recognizer,
+    utterances: &[Utterance],
+    strict: bool,
+    progress: &mut dyn Progress,
+    give: &mut dyn FnMut(usize, Heard),
+) -> Result<Listened> {
+    // Recordings of one length share a batch; which is which matters for nothing else.
+    let lengths: Vec<f64> = utterances.iter().map(guess).collect();
+    let mut order: Vec<usize> = (0..utterances.len()).collect();
+    order.sort_by(|&a, &b| lengths[b].total_cmp(&lengths[a]));
+
+    let (mut audio_seconds, mut left_out, mut disagreeing, mut done) = (0.0, Vec::new(), 0, 0);
+    let mut ahead = Ahead::start(order.iter().map(|&at| utterances[at].audio.clone()).collect())?;
+    loop {
+        let group = ahead.group(TOGETHER);
+        if group.is_empty() {
+            break;
+        }
+        done += group.len();
+        let mut audios = Vec::with_capacity(group.len());
+        for (place, read) in group {
+            let at = order[place];
+            match read {
+                Ok(audio) => audios.push((at, audio)),
+                Err(error @ Error::Interrupted) => return Err(error),
+                Err(error) => {
+                    let error = about(&utterances[at], error);
+                    if strict {
+                        return Err(error);
+                    }
+                    tracing::warn!("left out: {error}");
+                    left_out.push((at, LeftOut::refused(&utterances[at], &error)));
+                }
+            }
+        }
+        let waves: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
+        let heard = block_on(recognizer.hear(&waves, &mut |_| Ok(())))?;
+        for ((at, audio), heard) in audios.iter().zip(heard) {
+            audio_seconds += audio.seconds();
+            if let Some(stated) = utterances[*at].duration
+                && (stated - audio.seconds()).abs() > TOLERANCE_SECONDS
+            {
+                disagreeing += 1;
+                if disagreeing <= NAMED {
+                    let (name, origin) = (&utterances[*at].audio, &utterances[*at].origin);
+                    let seconds = audio.seconds();
+                    tracing::warn!(
+                        "{name} ({origin}) lasts {seconds:.2} s, not {stated} s; its own length counts"
+                    );
+                }
+            }
+            give(*at, heard);
+        }
+        progress.advance(done as u64);
+    }
+    if disagreeing > NAMED {
+        tracing::warn!("{} other recordings do not last as long as their manifest says", disagreeing - NAMED);
+    }
+    left_out.sort_by_key(|(at, _)| *at);
+    Ok(Listened { audio_seconds, left_out: left_out.into_iter().map(|(_, one)| one).collect() })
+}
+
+/// About how long a recording is, without opening it: seconds where they are known, else by its bytes.
+fn guess(utterance: &Utterance) -> f64 {
+    let Recording { place, span, .. } = &utterance.audio;
+    let known = utterance.duration.or_else(|| span.and_then(|span| span.seconds));
+    known.unwrap_or_else(|| {
+        let bytes = match place {
+            Place::File(path) => path.metadata().map_or(0, |file| file.len()),
+            Place::Member { bytes, .. } => *bytes,
+            Place::Memory { bytes, .. } => bytes.len() as u64,
+            Place::Stdin => 0,
+        };
+        bytes as f64 / f64::from(2 * SAMPLE_RATE)
+    })
+}

@@ -1,0 +1,19 @@
+//! Words with their times.
+
+use serde::{Deserialize, Serialize};
+
+/// Seconds from one encoder frame to the next: a hop of 10 ms, subsampled by 4.
+pub const SECONDS_PER_FRAME: f64 = 0.04;
+
+/// A recognized word.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Word {
+    /// The word.
+    pub word: String,
+    /// Seconds from the audio's beginning to the word's first frame.
+    pub start: f64,
+    /// Seconds from the audio's beginning to the end of the word's last frame.
+    pub end: f64,
+    /// In [0, 1], as of [`crate::decode::HypothesisWord`].
+    pub confidence: f64,
+}
