@@ -227,7 +227,9 @@ fn a_full_disk_at_the_rank_that_writes_ends_all() {
     let run = folder.path().join("run");
     // Files of at most 16 KiB, as on a disk that is full.
     let before = "[ $OMPI_COMM_WORLD_RANK != 0 ] || { trap '' XFSZ; ulimit -f 32; }";
-    let output = mpirun(2, before, &run, &[]).output().unwrap();
+    let mut command = mpirun(2, before, &run, &[]);
+    // Shared memory is a file, too.
+    let output = command.env("OMPI_MCA_btl", "self,tcp").output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert_eq!(text(&output).matches("error: ").count(), 1, "{}", text(&output));
     assert!(

@@ -1,6 +1,8 @@
 //! Training on one device, or on several at once.
 
 use std::sync::Arc;
+#[cfg(feature = "mpi")]
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pollster::block_on;
@@ -10,6 +12,8 @@ use super::arguments::{Exchange, Global, Several};
 #[cfg(feature = "mpi")]
 use super::output::report;
 use super::progress::Reporter;
+#[cfg(feature = "mpi")]
+use super::{TOLD, tell};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, equals};
 #[cfg(feature = "mpi")]
@@ -56,7 +60,6 @@ pub(super) fn train(
 
 /// Trains as one process of an MPI job. On a machine with several devices of a kind each rank has the next.
 #[cfg(feature = "mpi")]
-#[allow(clippy::exit, reason = "rank 0 tells the error, and everything is closed")]
 fn by_mpi(request: &Request, several: &Several, global: &Global, phase: Phase) -> Result<Option<Outcome>> {
     let job = Mpi::join(terms(several), |text| report(text))?;
     let (mpi, local) = (job.ranks.clone(), job.ranks.local());
@@ -74,13 +77,14 @@ fn by_mpi(request: &Request, several: &Several, global: &Global, phase: Phase) -
         mpi.fail(error);
     }
     let leads = mpi.rank() == 0;
-    drop(job);
-    match done {
-        Ok(outcome) => Ok(leads.then_some(outcome)),
-        Err(error) if leads => Err(error),
-        // Rank 0 has told it.
-        Err(error) => std::process::exit(if matches!(error, Error::Usage(_)) { 2 } else { 1 }),
+    // Before any of them leaves: a launcher ends the others when the first one ends with an error.
+    match &done {
+        Err(error) if leads => tell(error),
+        Err(_) => TOLD.store(true, Ordering::Relaxed),
+        Ok(_) => {}
     }
+    drop((mpi, job));
+    done.map(|outcome| leads.then_some(outcome))
 }
 
 /// Trains as one rank, on the device of that name.

@@ -83,7 +83,7 @@ pub struct FinetuneConfig {
     pub data: DataConfig,
     /// AdamW and its learning rates.
     pub optimizer: OptimizerConfig,
-    /// What is done to the wave.
+    /// What is done to the waveform.
     pub augmentation: AugmentationConfig,
 }
 
@@ -275,7 +275,7 @@ fn newbob_encoder_factor() -> f64 {
     0.7
 }
 
-/// What is done to the wave in fine-tuning; the original batch is kept beside the changed one.
+/// What is done to the waveform in fine-tuning; the original batch is kept beside the changed one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AugmentationConfig {

@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn halves_neither_overflow_nor_vanish() {
         for magnitude in [1e-35_f32, 1e-20, 1e-6, 1.0, 65_504.0, 1e9, 3e38] {
-            let exact: Vec<f32> = (1..=64).map(|i| magnitude * i as f32 / 64.0).collect();
+            let exact: Vec<f32> = (1..=64).map(|i| magnitude * (i as f32 / 64.0)).collect();
             let mut values = exact.clone();
             Wire::F16.round(&mut values);
             for (value, exact) in values.iter().zip(&exact) {
