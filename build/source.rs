@@ -50,7 +50,9 @@ impl Source<'_> {
                     branch.is_active = !branch.was_taken;
                     branch.was_taken = true;
                 }
-                "#endif" => drop(branches.pop().ok_or_else(outside)?),
+                "#endif" => {
+                    branches.pop().ok_or_else(outside)?;
+                }
                 _ if !branches.iter().all(|branch| branch.is_active) => {}
                 "#import" => {
                     if imported.insert(rest.trim().to_owned()) {
