@@ -1,6 +1,6 @@
 //! Speech to text by library calls.
 //!
-//! `cargo run --release --example transcribe -- target/demo/pretrained corpus/flac/test-en-us-m7-07.flac`: a
+//! `cargo run --release --example transcribe -- target/demo/pretrained corpus/digits/flac/7_theo_2.flac`: a
 //! MODEL folder (or a RUN, whose best model is taken), then audio files.
 
 use std::path::Path;

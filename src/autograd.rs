@@ -1,4 +1,4 @@
-//! The reverse walk: vector-Jacobian products as nodes of the same graph.
+//! The reverse pass: vector-Jacobian products as nodes of the same graph.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::graph::{Graph, Tensor, ValueId, ValueSource};
 use crate::ops::Vjp;
 use crate::shape::DType;
 
-/// Gradients of `Σ seed ∘ output` with respect to each tensor of `wrt`; `None` where nothing depends on it.
+/// Gradients of `Σ cotangent ∘ output` with respect to each tensor of `wrt`; `None` where nothing depends on it.
 ///
 /// The gradients are nodes of the same graph, so that they are planned, recorded and, if need be,
 /// differentiated like everything else.
@@ -19,10 +19,10 @@ pub fn gradients(outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Result<Vec<
         return Ok(vec![None; wrt.len()]);
     };
     let graph = first.graph().clone();
-    graph.derivative(|| walk(&graph, outputs, wrt))
+    graph.derivative(|| reverse(&graph, outputs, wrt))
 }
 
-fn walk(graph: &Graph, outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
+fn reverse(graph: &Graph, outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
     let (values, nodes) = graph.snapshot();
 
     // Only values between `wrt` and the outputs carry a gradient.
@@ -35,12 +35,13 @@ fn walk(graph: &Graph, outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Resul
     }
 
     let mut grads: HashMap<ValueId, Tensor> = HashMap::new();
-    for (output, seed) in outputs {
-        if output.shape() != seed.shape() {
-            let message = format!("the seed is {} for an output of {}", seed.shape(), output.shape());
+    for (output, cotangent) in outputs {
+        if output.shape() != cotangent.shape() {
+            let message =
+                format!("the cotangent is {} for an output of {}", cotangent.shape(), output.shape());
             return Err(Error::shape("gradients", message));
         }
-        add(&mut grads, output.id(), (*seed).clone())?;
+        add(&mut grads, output.id(), (*cotangent).clone())?;
     }
     for node in nodes.iter().rev() {
         let reached = node.outputs.iter().any(|id| grads.contains_key(id));

@@ -11,20 +11,31 @@ pub struct Binding {
     pub write: bool,
 }
 
+/// An override constant of a kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct Override {
+    /// Its name in WGSL.
+    pub name: &'static str,
+    /// The values that it may have, the usual one first.
+    pub values: &'static [f64],
+}
+
 /// A WGSL kernel: binding 0 is its uniform `Params`, storage bindings follow from 1.
 #[derive(Debug)]
 pub struct Kernel {
-    /// `family/stem`.
+    /// `family/stem`, and `_variant` where there are several.
     pub name: &'static str,
     /// WGSL with imports resolved.
     pub source: &'static str,
     /// Storage bindings in order, from binding 1.
     pub bindings: &'static [Binding],
-    /// Names of its override constants.
-    pub overrides: &'static [&'static str],
+    /// Its override constants.
+    pub overrides: &'static [Override],
     /// Bytes of its `Params`.
     pub params: u32,
-    /// Its siblings that work in place.
+    /// Bytes of its workgroup memory whose size no override constant decides.
+    pub workgroup_bytes: u32,
+    /// Its forms that work in place.
     pub in_place: &'static [InPlace],
 }
 
@@ -37,6 +48,99 @@ pub struct InPlace {
     pub output: usize,
     /// The kernel.
     pub kernel: &'static Kernel,
+}
+
+/// One way to compute what all variants of a kernel compute, from the same `Params` and bindings.
+#[derive(Debug)]
+pub struct Variant {
+    /// What is compiled.
+    pub kernel: Kernel,
+    /// The size of its workgroup.
+    pub workgroup: Workgroup,
+    /// How much of the work a workgroup does.
+    pub takes: Takes,
+    /// Rows and columns of a tile of a matrix, or what the operation makes of it; 0 where there are no tiles.
+    pub tile: u32,
+    /// Without these it is wrong or does not run.
+    pub needs: &'static [Need],
+    /// Without these another is faster.
+    pub prefers: &'static [Need],
+    /// Values of its override constants.
+    pub constants: &'static [(&'static str, f64)],
+}
+
+/// Classes of workgroup sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workgroup {
+    /// That of independent invocations.
+    Map,
+    /// That of invocations that reduce a row together.
+    Row {
+        /// The largest that the kernel allows.
+        most: u32,
+    },
+    /// So many invocations.
+    Fixed(u32),
+    /// So many subgroups.
+    Subgroups(u32),
+}
+
+/// Units of work, as an operation counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// So many for each invocation.
+    Invocation(u32),
+    /// So many for each workgroup.
+    Workgroup(u32),
+}
+
+/// A condition with its text in the kernel's header.
+#[derive(Debug)]
+pub struct Need {
+    /// The text.
+    pub text: &'static str,
+    /// The condition.
+    pub condition: Condition,
+    /// The override constant for which it counts, and whether that is set then.
+    pub guard: Option<(&'static str, bool)>,
+}
+
+/// What a variant asks of the device, of sizes, or of override constants.
+#[derive(Debug)]
+pub enum Condition {
+    /// The u32 at this byte of `Params` is a multiple.
+    Multiple {
+        /// Where it stands.
+        offset: usize,
+        /// Of what.
+        of: u32,
+    },
+    /// The u32 at this byte of `Params` has this value.
+    Equal {
+        /// Where it stands.
+        offset: usize,
+        /// The value.
+        to: u32,
+    },
+    /// The override constant is not 0.
+    Constant(&'static str),
+    /// There are so many tiles and more.
+    Tiles(u32),
+    /// Subgroup operations, and subgroups of no other sizes.
+    Subgroup {
+        /// The smallest size.
+        least: u32,
+        /// The largest.
+        most: u32,
+    },
+    /// Integers of 64 bits.
+    Int64,
+    /// Arithmetic in f16.
+    F16,
+    /// Cooperative matrices of f16 with so many rows and columns.
+    Matrices(u32),
+    /// The device is of one of these classes: cpu, integrated, discrete.
+    Class(&'static [&'static str]),
 }
 
 include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));

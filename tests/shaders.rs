@@ -1,5 +1,6 @@
-//! Every kernel in every variant of its flags, translated to the languages of all backends.
+//! Every kernel with every two values of its override constants, translated to the languages of all backends.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use naga::back::{PipelineConstants, glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
@@ -9,33 +10,35 @@ use polymix::shader::{ALL, Kernel};
 
 type Writer = fn(&Module, &ModuleInfo) -> Result<(), String>;
 
-/// The values of each override that are worth a variant.
-fn values(name: &str) -> &'static [f64] {
-    match name {
-        "WIDTH" => &[1.0, 8.0, 64.0],
-        "POSITION" => &[0.0, 1.0, 2.0],
-        "KIND" => &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
-        "ACTIVATION" => &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0],
-        "ADDEND" => &[0.0, 1.0, 2.0],
-        "DEGREE" | "PARTS" => &[1.0, 2.0, 3.0, 8.0],
-        "TURNS" => &[1.0, 4.0],
-        _ => &[0.0, 1.0],
-    }
-}
-
-/// One set of constants for each value of each override, the others at their first.
+/// Sets of constants in which every two values of two override constants meet, by few sets: each takes up a pair that
+/// is missing and, for the other constants, the values that make most pairs.
 fn variants(kernel: &Kernel) -> Vec<PipelineConstants> {
-    let base: PipelineConstants =
-        kernel.overrides.iter().map(|name| ((*name).to_owned(), values(name)[0])).collect();
-    let mut all = vec![base.clone()];
-    for name in kernel.overrides {
-        for &value in &values(name)[1..] {
-            let mut variant = base.clone();
-            variant.insert((*name).to_owned(), value);
-            all.push(variant);
+    // One that has one value stands for what a kernel has none of.
+    let mut constants: Vec<(&str, &[f64])> = vec![("", &[0.0])];
+    constants.extend(kernel.overrides.iter().map(|one| (one.name, one.values)));
+    let mut missing = BTreeSet::new();
+    for (i, (_, values)) in constants.iter().enumerate() {
+        for (j, (_, others)) in constants[..i].iter().enumerate() {
+            missing.extend((0..values.len()).flat_map(|v| (0..others.len()).map(move |w| [(j, w), (i, v)])));
         }
     }
-    all
+    let mut all = Vec::new();
+    while let Some(&[a, b]) = missing.first() {
+        let mut chosen = BTreeMap::from([a, b]);
+        for (i, (_, values)) in constants.iter().enumerate().filter(|(i, _)| ![a.0, b.0].contains(i)) {
+            let gain = |v: usize| {
+                let pairs =
+                    chosen.iter().map(|(&j, &w)| if j < i { [(j, w), (i, v)] } else { [(i, v), (j, w)] });
+                pairs.filter(|pair| missing.contains(pair)).count()
+            };
+            let best = (0..values.len()).rev().max_by_key(|&v| gain(v)).unwrap();
+            chosen.insert(i, best);
+        }
+        missing.retain(|[a, b]| chosen[&a.0] != a.1 || chosen[&b.0] != b.1);
+        let named = chosen.iter().map(|(&i, &v)| (constants[i].0.to_owned(), constants[i].1[v]));
+        all.push(named.filter(|(name, _)| !name.is_empty()).collect());
+    }
+    if all.is_empty() { vec![PipelineConstants::default()] } else { all }
 }
 
 fn to_spirv(module: &Module, info: &ModuleInfo) -> Result<(), String> {
@@ -146,5 +149,42 @@ fn headers_and_shapes_are_written_down() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(files > ALL.len() / 2);
+    assert!(files > 50);
+}
+
+#[test]
+fn shared_is_what_two_families_import() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let mut importers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for family in std::fs::read_dir(&root).unwrap() {
+        let family = family.unwrap().path();
+        let name = family.file_name().unwrap().to_string_lossy().into_owned();
+        for file in std::fs::read_dir(&family).unwrap() {
+            let source = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            for import in source.lines().filter_map(|line| line.strip_prefix("#import ")) {
+                let (folder, _) = import.split_once('/').unwrap();
+                assert!(folder == "shared" || folder == name, "{name} imports {import}");
+                importers.entry(import.to_owned()).or_default().insert(name.clone());
+            }
+        }
+    }
+    for file in std::fs::read_dir(root.join("shared")).unwrap() {
+        let import = format!("shared/{}", file.unwrap().path().file_stem().unwrap().to_string_lossy());
+        assert!(importers.get(&import).is_some_and(|all| all.len() > 1), "{import} is of one family");
+    }
+}
+
+#[test]
+fn every_pair_of_values_meets() {
+    for kernel in ALL {
+        let sets = variants(kernel);
+        for one in kernel.overrides {
+            for other in kernel.overrides.iter().filter(|other| other.name > one.name) {
+                for (&v, &w) in one.values.iter().flat_map(|v| other.values.iter().map(move |w| (v, w))) {
+                    let meets = |set: &PipelineConstants| set[one.name] == v && set[other.name] == w;
+                    assert!(sets.iter().any(meets), "{} {}={v} {}={w}", kernel.name, one.name, other.name);
+                }
+            }
+        }
+    }
 }

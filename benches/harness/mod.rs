@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use pollster::block_on;
 use polymix::Result;
 use polymix::exec::{Executor, Loaded, Plan};
-use polymix::gpu::{Gpu, Selection};
+use polymix::gpu::{Capabilities, Gpu, Selection};
 use polymix::graph::Tensor;
 use polymix::rng::{Rng, stream};
 use polymix::shape::{DType, Spec};
@@ -44,9 +44,19 @@ pub struct Case {
 impl Case {
     /// Compiles the work and fills what it stores with noise.
     pub fn new(gpu: &Arc<Gpu>, work: &Work) -> Result<Self> {
+        let plan = Self::plan(gpu.capabilities(), work)?;
+        Self::of(gpu, work, plan)
+    }
+
+    /// The plan of the work.
+    pub fn plan(capabilities: &Capabilities, work: &Work) -> Result<Plan> {
         let names: Vec<String> = (0..work.outputs.len()).map(|index| format!("output {index}")).collect();
         let outputs: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&work.outputs).collect();
-        let plan = Plan::compile(&work.graph, &outputs, work.options, gpu.capabilities())?;
+        Plan::compile(&work.graph, &outputs, work.options, capabilities)
+    }
+
+    /// As [`Case::new`], of a plan of the work.
+    pub fn of(gpu: &Arc<Gpu>, work: &Work, plan: Plan) -> Result<Self> {
         let mut executor = Executor::new(gpu.clone());
         for (name, spec) in &plan.stored {
             executor.store.arena(gpu, name, &[(name.clone(), spec.clone())])?;

@@ -51,10 +51,8 @@ impl Op for MultiplyAdd {
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let threads = inputs[0].elements();
         let params = multiply_add::Params { elements: threads as u32, passes: PASSES };
-        let width = rec.capabilities().map_width();
-        let groups = rec.threads(threads, width);
         let bindings = [&inputs[0], &outputs[0]];
-        rec.dispatch(&multiply_add::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+        rec.dispatch(multiply_add::VARIANTS, &[], &params, &bindings, threads)?;
         rec.products(u64::from(PASSES) * OPERATIONS * threads as u64);
         Ok(())
     }

@@ -8,7 +8,7 @@ use polymix::graph::{Graph, Scope, Tensor};
 use polymix::nn::{Context, FeedForward, Mode};
 use polymix::ops::attention::{Attention, Packing, Positions};
 use polymix::ops::map::ActivationKind;
-use polymix::ops::matmul::MatMul;
+use polymix::ops::matmul::{MatMul, PlannedMatMul};
 use polymix::ops::optimizer::AdamW;
 use polymix::ops::pom::PomAggregate;
 use polymix::recipe::{Initialization, PaddedFrames};
@@ -145,6 +145,15 @@ impl Product {
         let (a, b) = factors(&graph, self.batch, self.sizes, self.op);
         let work = Work::new(self.name, self.shape(), &[a.apply(self.op, &[&b])?]);
         Ok(Work { options: PlanOptions { compute: self.compute, ..PlanOptions::default() }, ..work })
+    }
+
+    /// The product of operands rounded to f16, as kernels with cooperative matrices compute it.
+    #[allow(dead_code)]
+    pub fn work_in_f16(&self) -> Result<Work> {
+        let graph = Graph::new();
+        let (a, b) = factors(&graph, self.batch, self.sizes, self.op);
+        let op = PlannedMatMul { f16_inputs: true, ..self.op.into() };
+        Ok(Work::new(self.name, self.shape(), &[a.apply(op, &[&b])?]))
     }
 }
 

@@ -1,8 +1,107 @@
 // Gradient of attention with respect to the queries.
 //   dq_i = scale · R_iᵀ Σ_j dscore_ij · (R_j k_j + p_{|i − j|})
+//! variant subgroup: needs subgroup = 8, int64, head_dim % 4; prefers cpu; workgroup 8
+//! variant vec4: needs head_dim % 4; workgroup row at most 32
+//! variant scalar: workgroup 8
 #import shared/grid
-#import shared/attention_vec4
-#import shared/attention_own
-#import shared/attention
-#import shared/attention_backward
-#import shared/attention_backward_query
+#import attention/columns
+#import attention/lanes
+#import attention/blocks
+#import attention/gradient
+
+fn masked_weights(s: mat4x4<f32>, lse: vec4<f32>, key: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        weight(s[0], lse, vec4<bool>(key < tile.length)),
+        weight(s[1], lse, vec4<bool>(key + 1u < tile.length)),
+        weight(s[2], lse, vec4<bool>(key + 2u < tile.length)),
+        weight(s[3], lse, vec4<bool>(key + 3u < tile.length)),
+    );
+}
+
+// dscore of four queries at four keys.
+fn own_slope(w: mat4x4<f32>, dweight: mat4x4<f32>, delta: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        w[0] * (dweight[0] - delta),
+        w[1] * (dweight[1] - delta),
+        w[2] * (dweight[2] - delta),
+        w[3] * (dweight[3] - delta),
+    );
+}
+
+// Σ_j weight_rj · p_{|row + r − j|} over four keys, four columns.
+fn times_positions(w: mat4x4<f32>, first: i32, quad: u32) -> mat4x4<f32> {
+    let met = diagonals(window(DISTANCE, first, quad), window(DISTANCE, first + 4, quad));
+    return mat4x4<f32>(
+        (w[0].x * met.a[0] + w[1].x * met.b[0]) + (w[2].x * met.c[0] + w[3].x * met.d[0]),
+        (w[0].y * met.a[1] + w[1].y * met.b[1]) + (w[2].y * met.c[1] + w[3].y * met.d[1]),
+        (w[0].z * met.a[2] + w[1].z * met.b[2]) + (w[2].z * met.c[2] + w[3].z * met.d[2]),
+        (w[0].w * met.a[3] + w[1].w * met.b[3]) + (w[2].w * met.c[3] + w[3].w * met.d[3]),
+    );
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = linear_group(group, groups);
+    if index >= params.tiles {
+        return;
+    }
+    let here = locate(index);
+    tile = here;
+    // An utterance without a frame has one span without a weight.
+    let stop = min(params.end, max(here.length, 1u));
+    let quads = (params.head_dim + 3u) / 4u;
+    let outputs = (quads + 3u) / 4u * QUADS_OF_ROWS;
+    for (var key = params.begin; key < stop; key += KV_BLOCK) {
+        for (var unit = lane; unit < UNITS; unit += WORKGROUP_SIZE) {
+            let row = here.row + unit % 8u * 4u;
+            let first = key + unit / 8u * 16u;
+            let of_rows = lse_delta_of(row);
+            let s = scores_of_queries(lane, row, first);
+            let w = Block(
+                masked_weights(s.a, of_rows[0], first),
+                masked_weights(s.b, of_rows[0], first + 4u),
+                masked_weights(s.c, of_rows[0], first + 8u),
+                masked_weights(s.d, of_rows[0], first + 12u),
+            );
+            var dw = Block();
+            for (var quad = 0u; quad < quads; quad++) {
+                dw = product(dw, four_rows(DY, row, quad), sixteen_rows(lane, VALUE, first, quad));
+            }
+            keep(unit, Block(
+                own_slope(w.a, dw.a, of_rows[1]),
+                own_slope(w.b, dw.b, of_rows[1]),
+                own_slope(w.c, dw.c, of_rows[1]),
+                own_slope(w.d, dw.d, of_rows[1]),
+            ));
+        }
+        meet();
+        for (var output = lane; output < outputs; output += WORKGROUP_SIZE) {
+            let four = output % 8u;
+            let row = here.row + 4u * four;
+            let quad = output / 8u * 4u;
+            var x = times_span(lane, four, KEY, key, quad);
+            if POSITION == RELATIVE {
+                for (var k = 0u; k < KV_BLOCK / 4u; k++) {
+                    let w = weights[8u * k + four];
+                    let first = i32(key + 4u * k) - i32(row) - 3;
+                    x.a += times_positions(w, first, quad);
+                    x.b += times_positions(w, first, quad + 1u);
+                    x.c += times_positions(w, first, quad + 2u);
+                    x.d += times_positions(w, first, quad + 3u);
+                }
+            }
+            var dq = vectors(x);
+            for (var r = 0u; r < up_to(row, params.time); r++) {
+                for (var part = 0u; part < up_to(quad, quads); part++) {
+                    let slope = params.scale * turned(dq[4u * part + r], row + r, quad + part, true);
+                    add(part_of(row + r, 0u), quad + part, slope, key == 0u);
+                }
+            }
+        }
+        meet();
+    }
+}

@@ -1,8 +1,9 @@
 // Convolution 3×3 with stride 2×2 and reflect padding 1; one invocation takes 8 neighboring positions
 // of the output and 8 of its channels, so that every element that is loaded serves 8 products.
 //   y[b, t, f, o] = bias[o] + Σ_{i, j, c} weight[i, j, c, o] · x[b, reflect(2t + i − 1), reflect(2f + j − 1), c]
+//! workgroup map
 #import shared/grid
-#import shared/reflect
+#import conv/reflect
 
 struct Params {
     rows: u32,
@@ -22,7 +23,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;   // [padded / 4]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [rows of batch · out_time from first_row, out_frequency, padded / 4]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
 // Where position `p` reads: the first row of its utterance in x, and the first row and column of its window.
 fn window(p: u32) -> vec3<i32> {
@@ -64,13 +65,13 @@ fn put(p: u32, quad: u32, low: vec4<f32>, high: vec4<f32>) {
     }
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let blocks = params.padded / 8u;
     let tile = i / blocks;
     let quad = (i - tile * blocks) * 2u;

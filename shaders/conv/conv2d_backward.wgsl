@@ -2,8 +2,9 @@
 //   dx[b, s, g, c] = Σ weight[i, j, o, c] · dy[b, t, f, o] over reflect(2t + i − 1) = s, reflect(2f + j − 1) = g, all o
 // Even s: t = s/2, i = 1. Odd s: t = (s − 1)/2, i = 2 and t = (s + 1)/2, i = 0; beside the mirrors at −1 and
 // `time` also t = (s − 1)/2, i = 0 and t = (s + 1)/2, i = 2.
+//! workgroup map
 #import shared/grid
-#import shared/reflect
+#import conv/reflect
 
 struct Params {
     rows: u32,
@@ -22,7 +23,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>; // [3, 3, cout, padded / 4]
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [rows of batch · time from first_row, frequency, padded / 4]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
 // The number of pairs (t, i) to try for a position of this parity; the third and fourth are for the mirrors.
 fn pairs(odd: bool, start: bool, end: bool) -> i32 {
@@ -47,13 +48,13 @@ fn put(row: u32, column: u32, quad: u32, low: vec4<f32>, high: vec4<f32>) {
     }
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let blocks = params.padded / 8u;
     let tile = i / blocks;
     let quad = (i - tile * blocks) * 2u;

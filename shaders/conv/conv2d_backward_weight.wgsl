@@ -2,8 +2,9 @@
 // 3 taps, 4 input channels and 8 output channels, and slides its window along the frequencies.
 //   partial[chunk, 9c + 3i + j, o] = Σ_{(b, t) in chunk, f} x[b, reflect(2t + i − 1), reflect(2f + j − 1), c] · dy[b, t, f, o]
 //   partial[chunk, 9·cin, o] = Σ_{(b, t) in chunk, f} dy[b, t, f, o]
+//! workgroup map
 #import shared/grid
-#import shared/reflect
+#import conv/reflect
 
 struct Params {
     rows: u32,
@@ -25,15 +26,15 @@ struct Params {
 @group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;       // [rows of batch · out_time from first_row, out_frequency, padded / 4]
 @group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>; // [all chunks, 9 · cin + 1, padded / 4]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let blocks = params.padded / 8u;
     let quads = params.cin / 4u;
     let outer = i / quads;

@@ -1,8 +1,9 @@
 // The convolution of an x of one channel; one invocation takes a frame of the output and 8 of its channels, keeps
 // their weights in registers and slides its window along the frequencies.
 //   y[b, t, f, o] = bias[o] + Σ_{i, j} weight[i, j, o] · x[b, reflect(2t + i − 1), reflect(2f + j − 1)]
+//! workgroup map
 #import shared/grid
-#import shared/reflect
+#import conv/reflect
 
 struct Params {
     rows: u32,
@@ -21,15 +22,15 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;    // [padded / 4]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [rows of batch · out_time from first_row, out_frequency, padded / 4]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let blocks = params.padded / 8u;
     let local = i / blocks;
     let quad = (i - local * blocks) * 2u;

@@ -1,6 +1,7 @@
 // Depthwise convolution over time; one invocation takes 8 neighboring frames of a channel and slides
 // their inputs through registers.
 //   y[b, t, c] = bias[c] + Σ_k weight[c, k] · x[b, t + k − left, c], x = 0 outside 0 .. lengths[b]
+//! workgroup map
 #import shared/grid
 
 struct Params {
@@ -18,7 +19,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> lengths: array<u32>; // [batch]
 @group(0) @binding(5) var<storage, read_write> y: array<f32>; // [batch, time, channels]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
 fn load(first: i32, t: i32, length: i32) -> f32 {
     if t < 0 || t >= length {
@@ -27,13 +28,13 @@ fn load(first: i32, t: i32, length: i32) -> f32 {
     return x[first + t * i32(params.channels)];
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let tiles = (params.time + 7u) / 8u;
     let block = i / params.channels;
     let channel = i - block * params.channels;

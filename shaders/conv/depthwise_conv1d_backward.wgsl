@@ -1,5 +1,6 @@
 // Gradient of the depthwise convolution's input; one invocation takes 8 neighboring frames of a channel.
 //   dx[b, s, c] = Σ_k weight[c, k] · dy[b, s − k + left, c] for s < lengths[b], else 0
+//! workgroup map
 #import shared/grid
 
 struct Params {
@@ -16,7 +17,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;  // [batch]
 @group(0) @binding(4) var<storage, read_write> dx: array<f32>; // [batch, time, channels]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
 fn load(first: i32, t: i32) -> f32 {
     if t < 0 || t >= i32(params.time) {
@@ -25,13 +26,13 @@ fn load(first: i32, t: i32) -> f32 {
     return dy[first + t * i32(params.channels)];
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let tiles = (params.time + 7u) / 8u;
     let block = i / params.channels;
     let channel = i - block * params.channels;

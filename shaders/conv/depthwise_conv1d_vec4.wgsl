@@ -2,8 +2,9 @@
 // neighboring frames of four channels and slides their inputs through registers, four taps a pass.
 //   y[b, t, c] = bias[c] + Σ_k weight[k, c] · x[b, t + k − left, c], x = 0 outside 0 .. lengths[b]
 //   BACKWARD: y[b, t, c] = Σ_k weight[kernel − 1 − k, c] · x[b, t + k − left, c] in 0 .. lengths[b], else 0
+//! workgroup map
 #import shared/grid
-#import shared/taps
+#import conv/taps
 
 struct Params {
     batch: u32,
@@ -20,7 +21,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> lengths: array<u32>;       // [batch]
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [batch, time, channels]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 override BACKWARD: bool = false;
 
 // The weight of a tap, 0 behind the last.
@@ -44,13 +45,13 @@ fn put_four(at: u32, t: u32, length: u32, value: mat4x4<f32>) {
     put(at, t + 3u, length, value[3]);
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let columns = params.channels / 4u;
     let tiles = (params.time + 15u) / 16u;
     let block = i / columns;

@@ -1,5 +1,6 @@
 // Copies planes of a matrix, transposed as the strides say, padded by zeros or cropped; one invocation an element.
 //   y[p, r, c] = x[p + r·row_stride + c·column_stride] for r < rows and c < columns, else 0
+//! workgroup map
 #import shared/grid
 
 struct Params {
@@ -16,15 +17,15 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<f32>;       // [planes, rows, columns] in any order
 @group(0) @binding(2) var<storage, read_write> y: array<f32>; // [planes, y_rows, y_columns]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     if i >= params.planes * params.y_rows * params.y_columns {
         return;
     }

@@ -1,5 +1,6 @@
 // Second level of a convolution's weight gradient: sums the chunks; one invocation a weight or a bias.
 //   dweight[c, r] = Σ_chunk partial[chunk, r, c],  dbias[c] = Σ_chunk partial[chunk, partial_rows − 1, c]
+//! workgroup map
 #import shared/grid
 
 struct Params {
@@ -15,15 +16,15 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> dweight: array<f32>; // [columns, rows]
 @group(0) @binding(3) var<storage, read_write> dbias: array<f32>;   // [columns]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let row = i / params.padded;
     let column = i - row * params.padded;
     if row > params.rows || column >= params.columns {

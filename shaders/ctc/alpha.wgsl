@@ -1,8 +1,9 @@
 // The forward recursion over a run of frames; one workgroup an utterance, its lanes stride over the states.
 //   alpha[t, s] = emission[t, s] + log Σ_{r → s} exp(alpha[t − 1, r] − peak[t − 1])
 //   peak[t] = max_s alpha[t, s], its whole part, so that taking it out rounds nothing
+//! workgroup row
 #import shared/grid
-#import shared/ctc
+#import ctc/pairs
 
 struct Params {
     utterances: u32,
@@ -21,10 +22,10 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> alpha: array<vec2<f32>>;    // [utterances, time, 2 · capacity + 1]
 @group(0) @binding(6) var<storage, read_write> peaks: array<f32>;    // [utterances, time]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
 // Two halves by the frame's parity, so that one barrier a frame is enough.
-var<workgroup> highest: array<f32, 2u * WIDTH>;
+var<workgroup> highest: array<f32, 2u * WORKGROUP_SIZE>;
 
 fn at(row: u32, s: i32, band: vec2<i32>) -> vec2<f32> {
     if s < band.x || s >= band.y {
@@ -33,7 +34,7 @@ fn at(row: u32, s: i32, band: vec2<i32>) -> vec2<f32> {
     return alpha[row + u32(s)];
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -63,7 +64,7 @@ fn main(
         let band = reachable(t, frames, states);
         let before = reachable(t - 1, frames, states);
         var high = NEVER.x;
-        for (var s = band.x + i32(lane); s < band.y; s += i32(WIDTH)) {
+        for (var s = band.x + i32(lane); s < band.y; s += i32(WORKGROUP_SIZE)) {
             let l = u32(s) / 2u;
             let is_label = (s & 1) == 1;
             var value = emissions[scores + select(0u, l + 1u, is_label)];
@@ -78,11 +79,11 @@ fn main(
             alpha[row + u32(s)] = value;
             high = max(high, value.x);
         }
-        let half = u32(t & 1) * WIDTH;
+        let half = u32(t & 1) * WORKGROUP_SIZE;
         highest[half + lane] = high;
         storageBarrier();
         workgroupBarrier();
-        for (var other = 0u; other < WIDTH; other++) {
+        for (var other = 0u; other < WORKGROUP_SIZE; other++) {
             high = max(high, highest[half + other]);
         }
         peak = select(0.0, high, high > HARDLY);

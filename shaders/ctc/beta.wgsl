@@ -3,8 +3,9 @@
 //   rest[t, s] = log Σ_{s → r} exp(beta[t + 1, r] − peak[t + 1]), 0 at the end
 //   beta[t, s] = emission[t, s] + rest[t, s],  peak[t] = the whole part of max_s beta[t, s]
 //   alpha[t, s] ← alpha[t, s] + rest[t, s]
+//! workgroup row
 #import shared/grid
-#import shared/ctc
+#import ctc/pairs
 
 struct Params {
     utterances: u32,
@@ -24,10 +25,10 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> beta: array<vec2<f32>>;     // [utterances, 2, 2 · capacity + 1]
 @group(0) @binding(7) var<storage, read_write> peaks: array<f32>;    // [utterances, time]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
 // Two halves by the frame's parity, as in `beta`, so that one barrier a frame is enough.
-var<workgroup> highest: array<f32, 2u * WIDTH>;
+var<workgroup> highest: array<f32, 2u * WORKGROUP_SIZE>;
 
 fn at(row: u32, s: i32, band: vec2<i32>) -> vec2<f32> {
     if s < band.x || s >= band.y {
@@ -36,7 +37,7 @@ fn at(row: u32, s: i32, band: vec2<i32>) -> vec2<f32> {
     return beta[row + u32(s)];
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -68,7 +69,7 @@ fn main(
         let band = reachable(t, frames, states);
         let after = reachable(t + 1, frames, states);
         var high = NEVER.x;
-        for (var s = band.x + i32(lane); s < band.y; s += i32(WIDTH)) {
+        for (var s = band.x + i32(lane); s < band.y; s += i32(WORKGROUP_SIZE)) {
             let l = u32(s) / 2u;
             let is_label = (s & 1) == 1;
             var rest = vec2<f32>(0.0);
@@ -84,11 +85,11 @@ fn main(
             high = max(high, value.x);
             alpha[row + u32(s)] = carry(alpha[row + u32(s)] + rest);
         }
-        let half = u32(t & 1) * WIDTH;
+        let half = u32(t & 1) * WORKGROUP_SIZE;
         highest[half + lane] = high;
         storageBarrier();
         workgroupBarrier();
-        for (var other = 0u; other < WIDTH; other++) {
+        for (var other = 0u; other < WORKGROUP_SIZE; other++) {
             high = max(high, highest[half + other]);
         }
         peak = select(0.0, high, high > HARDLY);

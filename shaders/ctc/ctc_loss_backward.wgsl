@@ -1,5 +1,6 @@
 // Weighs each utterance's gradient by that of its loss; one invocation takes four neighbors.
 //   dlogits[b, t, v] = dloss[b] · gradient[b, t, v]
+//! workgroup map; takes 4 an invocation
 #import shared/grid
 
 struct Params {
@@ -16,15 +17,15 @@ struct Params {
 @group(0) @binding(2) var<storage, read> dloss: array<f32>;               // [batch]
 @group(0) @binding(3) var<storage, read_write> dlogits: array<vec4<f32>>; // [elements / 4]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     if i * 4u >= params.elements {
         return;
     }

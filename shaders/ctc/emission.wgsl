@@ -1,8 +1,9 @@
 // The statistics of every frame's logits and the scores of the target's classes; one workgroup a frame.
 //   statistics[n] = (max_v logits[n, v], log Σ_v exp(logits[n, v] − max)), with frame n = (utterance, t)
 //   emissions[n]  = logits[n, class] − max as a pair, of the blank and then of each label
+//! workgroup row
 #import shared/grid
-#import shared/ctc
+#import ctc/pairs
 
 struct Params {
     rows: u32,
@@ -25,11 +26,11 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> statistics: array<vec2<f32>>; // [utterances, time]
 @group(0) @binding(6) var<storage, read_write> emissions: array<vec2<f32>>;  // [utterances, time, 1 + capacity]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-var<workgroup> partial: array<vec2<f32>, WIDTH>;
+var<workgroup> partial: array<vec2<f32>, WORKGROUP_SIZE>;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -48,19 +49,19 @@ fn main(
     let start = params.start + i * params.vocab;
 
     var high = -3e38;
-    for (var v = lane; v < params.vocab; v += WIDTH) {
+    for (var v = lane; v < params.vocab; v += WORKGROUP_SIZE) {
         high = max(high, logits[start + v]);
     }
     partial[lane] = vec2<f32>(high);
     workgroupBarrier();
-    for (var other = 0u; other < WIDTH; other++) {
+    for (var other = 0u; other < WORKGROUP_SIZE; other++) {
         high = max(high, partial[other].x);
     }
     workgroupBarrier();
 
     // .x below the maximum, .y how often there is the maximum: 1 + x would round a small x away.
     var sum = vec2<f32>(0.0);
-    for (var v = lane; v < params.vocab; v += WIDTH) {
+    for (var v = lane; v < params.vocab; v += WORKGROUP_SIZE) {
         let x = logits[start + v];
         sum += select(vec2<f32>(exp(x - high), 0.0), vec2<f32>(0.0, 1.0), x == high);
     }
@@ -68,7 +69,7 @@ fn main(
     workgroupBarrier();
     if lane == 0u {
         var total = vec2<f32>(0.0, -1.0);
-        for (var other = 0u; other < WIDTH; other++) {
+        for (var other = 0u; other < WORKGROUP_SIZE; other++) {
             total += partial[other];
         }
         let others = total.x + total.y;
@@ -77,7 +78,7 @@ fn main(
 
     let scores = row * (params.capacity + 1u);
     let count = min(target_lengths[b], params.capacity) + 1u;
-    for (var l = lane; l < count; l += WIDTH) {
+    for (var l = lane; l < count; l += WORKGROUP_SIZE) {
         var class_id = params.blank;
         var exists = true;
         if l > 0u {

@@ -1,8 +1,9 @@
 // The gradient of each loss with respect to the logits; one workgroup a frame.
 //   gradient[n, v] = softmax(logits[n])[v] − Σ_{states s of class v} exp(alpha[n, s]) / Σ_s exp(alpha[n, s])
 // Zero at frames beyond the utterance and where the target is impossible.
+//! workgroup row
 #import shared/grid
-#import shared/ctc
+#import ctc/pairs
 
 struct Params {
     rows: u32,
@@ -27,9 +28,9 @@ struct Params {
 @group(0) @binding(7) var<storage, read> infinite: array<f32>;         // [batch]
 @group(0) @binding(8) var<storage, read_write> gradient: array<f32>;   // [rows, vocab], from `start`
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-var<workgroup> partial: array<vec2<f32>, WIDTH>;
+var<workgroup> partial: array<vec2<f32>, WORKGROUP_SIZE>;
 
 // A state's share of its frame, before it is divided by the sum of all shares.
 fn share(row: u32, s: i32, band: vec2<i32>, high: f32) -> f32 {
@@ -40,7 +41,7 @@ fn share(row: u32, s: i32, band: vec2<i32>, high: f32) -> f32 {
     return exp(state.x - high + state.y);
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -57,7 +58,7 @@ fn main(
     let frames = i32(min(input_lengths[b], params.time));
     let start = params.start + i * params.vocab;
     if t >= frames || infinite[b] != 0.0 {
-        for (var v = lane; v < params.vocab; v += WIDTH) {
+        for (var v = lane; v < params.vocab; v += WORKGROUP_SIZE) {
             gradient[start + v] = 0.0;
         }
         return;
@@ -67,31 +68,31 @@ fn main(
     let band = reachable(t, frames, i32(2u * count + 1u));
     let row = n * (2u * params.capacity + 1u);
     var high = NEVER.x;
-    for (var s = band.x + i32(lane); s < band.y; s += i32(WIDTH)) {
+    for (var s = band.x + i32(lane); s < band.y; s += i32(WORKGROUP_SIZE)) {
         high = max(high, alpha[row + u32(s)].x);
     }
     partial[lane] = vec2<f32>(high);
     workgroupBarrier();
-    for (var other = 0u; other < WIDTH; other++) {
+    for (var other = 0u; other < WORKGROUP_SIZE; other++) {
         high = max(high, partial[other].x);
     }
     workgroupBarrier();
 
     // .x all states, .y the blanks.
     var sums = vec2<f32>(0.0);
-    for (var s = band.x + i32(lane); s < band.y; s += i32(WIDTH)) {
+    for (var s = band.x + i32(lane); s < band.y; s += i32(WORKGROUP_SIZE)) {
         let one = share(row, s, band, high);
         sums += vec2<f32>(one, select(one, 0.0, (s & 1) == 1));
     }
     partial[lane] = sums;
     let scale = statistics[n];
-    for (var v = lane; v < params.vocab; v += WIDTH) {
+    for (var v = lane; v < params.vocab; v += WORKGROUP_SIZE) {
         gradient[start + v] = exp(logits[start + v] - scale.x - scale.y);
     }
     storageBarrier();
     workgroupBarrier();
     sums = vec2<f32>(0.0);
-    for (var other = 0u; other < WIDTH; other++) {
+    for (var other = 0u; other < WORKGROUP_SIZE; other++) {
         sums += partial[other];
     }
 
@@ -99,7 +100,7 @@ fn main(
     if lane == 0u {
         gradient[start + params.blank] -= sums.y / sums.x;
     }
-    for (var l = lane; l < count; l += WIDTH) {
+    for (var l = lane; l < count; l += WORKGROUP_SIZE) {
         var label = labels[b * params.capacity + l];
         let class_id = label.x;
         if class_id >= params.vocab || class_id == params.blank {

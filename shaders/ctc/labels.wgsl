@@ -1,5 +1,6 @@
 // Chains the places of a target that hold one class; one invocation a place.
 //   labels[b, l] = (targets[b, l] where l is its first place, else NOT_FIRST; its next place, or capacity)
+//! workgroup map
 #import shared/grid
 
 struct Params {
@@ -12,17 +13,17 @@ struct Params {
 @group(0) @binding(2) var<storage, read> target_lengths: array<u32>;       // [batch]
 @group(0) @binding(3) var<storage, read_write> labels: array<vec2<u32>>;   // [batch, capacity]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
 const NOT_FIRST: u32 = 0xffffffffu;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     if i >= params.batch * params.capacity {
         return;
     }

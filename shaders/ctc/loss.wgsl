@@ -1,7 +1,8 @@
 // The loss from the forward variables; one workgroup an utterance, its lanes stride over the frames.
 //   loss = −(Σ_t (peak[t − 1] − log Σ_v exp(logits[t, v] − max)) + log Σ_{last two s} exp(alpha[frames − 1, s]))
+//! workgroup row
 #import shared/grid
-#import shared/ctc
+#import ctc/pairs
 
 struct Params {
     utterances: u32,
@@ -21,9 +22,9 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> loss: array<f32>;       // [batch]
 @group(0) @binding(7) var<storage, read_write> infinite: array<f32>;   // [batch]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-var<workgroup> partial: array<vec2<f32>, WIDTH>;
+var<workgroup> partial: array<vec2<f32>, WORKGROUP_SIZE>;
 
 // Adds to a sum of two floats: multiples of 1/16, exact up to a million, and a remainder below 1/16.
 // Rounding to a grid, unlike a compensated sum, survives compilers that reorder additions.
@@ -33,7 +34,7 @@ fn accumulate(sum: vec2<f32>, x: f32) -> vec2<f32> {
     return vec2<f32>(sum.x + step, rest - step);
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -47,7 +48,7 @@ fn main(
     let frames = min(input_lengths[b], params.time);
     let first = local * params.time;
     var sum = vec2<f32>(0.0);
-    for (var t = lane; t < frames; t += WIDTH) {
+    for (var t = lane; t < frames; t += WORKGROUP_SIZE) {
         var taken_out = -statistics[first + t].y;
         if t > 0u {
             taken_out += peaks[first + t - 1u];
@@ -60,7 +61,7 @@ fn main(
         return;
     }
     var total = vec2<f32>(0.0);
-    for (var other = 0u; other < WIDTH; other++) {
+    for (var other = 0u; other < WORKGROUP_SIZE; other++) {
         total = accumulate(total + vec2<f32>(partial[other].x, 0.0), partial[other].y);
     }
 

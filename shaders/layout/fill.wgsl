@@ -1,5 +1,6 @@
 // Sets every element to one value; one invocation takes four neighbors.
 //   y = value
+//! workgroup map; takes 4 an invocation
 #import shared/grid
 
 struct Params {
@@ -10,15 +11,15 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let left = i32(params.elements) - i32(i * 4u);
     if left <= 0 {
         return;

@@ -1,5 +1,6 @@
 // Widens four neighbors from halves, two a word.
 //   y = f32(x)
+//! workgroup map
 #import shared/grid
 
 struct Params {
@@ -10,15 +11,15 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<vec2<u32>>;       // [elements / 4] of four halves
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     if i >= params.quads {
         return;
     }

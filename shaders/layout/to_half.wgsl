@@ -1,5 +1,6 @@
 // Rounds four neighbors to halves, two a word; what is larger than the largest half becomes that.
 //   y = f16(x)
+//! workgroup map
 #import shared/grid
 
 struct Params {
@@ -10,17 +11,17 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [elements / 4]
 @group(0) @binding(2) var<storage, read_write> y: array<vec2<u32>>; // [elements / 4] of four halves
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
 const LARGEST: vec4<f32> = vec4<f32>(65504.0);
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     if i >= params.quads {
         return;
     }

@@ -1,7 +1,9 @@
 // Averages the losses of the rows that count and adds up their hits; one workgroup, in blocks.
 //   mean = Σ loss / min(count, rows),  correct = Σ hit
+//! workgroup row
+//! variant vec4
 #import shared/row
-#import shared/element_vec4
+#import shared/element
 
 struct Params {
     rows: u32,
@@ -14,20 +16,20 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> mean: array<f32>;    // [1]
 @group(0) @binding(5) var<storage, read_write> correct: array<f32>; // [1]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 // Elements that a lane adds up before it adds them to its sum, which keeps the rounding error of long sums low.
 const BLOCK: u32 = 32u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(local_invocation_index) lane: u32) {
     let rows = min(count[0], params.rows);
-    let elements = (rows + PARTS - 1u) / PARTS;
+    let elements = (rows + LANES - 1u) / LANES;
     var sum = vec2<f32>(0.0);
-    for (var first = lane; first < elements; first += BLOCK * WIDTH) {
-        let last = min(first + BLOCK * WIDTH, elements);
+    for (var first = lane; first < elements; first += BLOCK * WORKGROUP_SIZE) {
+        let last = min(first + BLOCK * WORKGROUP_SIZE, elements);
         var losses = Element();
         var hits = Element();
-        for (var i = first; i < last; i += WIDTH) {
+        for (var i = first; i < last; i += WORKGROUP_SIZE) {
             let counts = columns_of(i) < Index(rows);
             losses += select(Element(), loss[i], counts);
             hits += select(Element(), hit[i], counts);

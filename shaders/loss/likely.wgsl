@@ -1,9 +1,10 @@
 // The classes of every row with a log-probability of `least` or more, and its best one; one workgroup a row.
 //   log = x − max x − ln Σ exp(x − max x),  in the order of the classes, behind them zeros
+//! workgroup row
 #import shared/grid
 #import shared/row
-#import shared/element_scalar
-#import shared/row_best
+#import shared/element
+#import loss/row_best
 
 struct Params {
     rows: u32,
@@ -18,11 +19,11 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> ids: array<u32>;     // [rows, room]
 @group(0) @binding(4) var<storage, read_write> logs: array<f32>;    // [rows, room]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-var<workgroup> kept: array<u32, WIDTH>;
+var<workgroup> kept: array<u32, WORKGROUP_SIZE>;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -33,9 +34,9 @@ fn main(
         return;
     }
     let start = row * params.columns;
-    var own = LOWEST;
+    var own = NEG_INF;
     var own_column = 0xffffffffu;
-    for (var c = lane; c < params.columns; c += WIDTH) {
+    for (var c = lane; c < params.columns; c += WORKGROUP_SIZE) {
         let value = x[start + c];
         let better = value > own;
         own = select(own, value, better);
@@ -43,16 +44,16 @@ fn main(
     }
     let best = row_best(lane, own, own_column);
     var sum = 0.0;
-    for (var c = lane; c < params.columns; c += WIDTH) {
+    for (var c = lane; c < params.columns; c += WORKGROUP_SIZE) {
         sum += exp(x[start + c] - best.value);
     }
     let whole = log(row_sum(lane, vec2<f32>(sum, 0.0)).x);
 
     var count = 0u;
     let out = row * params.room;
-    for (var first = 0u; first < params.columns; first += WIDTH) {
+    for (var first = 0u; first < params.columns; first += WORKGROUP_SIZE) {
         let c = first + lane;
-        var value = LOWEST;
+        var value = NEG_INF;
         if c < params.columns {
             value = (x[start + c] - best.value) - whole;
         }
@@ -61,7 +62,7 @@ fn main(
         kept[lane] = select(0u, 1u, keep);
         workgroupBarrier();
         var place = count;
-        for (var i = 0u; i < WIDTH; i++) {
+        for (var i = 0u; i < WORKGROUP_SIZE; i++) {
             place += select(0u, kept[i], i < lane);
             count += kept[i];
         }
@@ -74,7 +75,7 @@ fn main(
     if lane == 0u {
         counts[row] = count;
     }
-    for (var place = count + lane; place < params.room; place += WIDTH) {
+    for (var place = count + lane; place < params.room; place += WORKGROUP_SIZE) {
         ids[out + place] = 0u;
         logs[out + place] = 0.0;
     }

@@ -1,7 +1,8 @@
 // Combines two tensors of one shape element by element; one invocation takes four neighbors.
 //   y = a ∘ b
+//! workgroup map; takes 4 an invocation
 #import shared/grid
-#import shared/binary
+#import map/combine
 
 struct Params {
     elements: u32,
@@ -12,16 +13,16 @@ struct Params {
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;       // [elements / 4]; may be y
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]
 
-override WIDTH: u32 = 64u;
-override KIND: u32 = 0u;
+override WORKGROUP_SIZE: u32 = 64u;
+override KIND: u32 = 0u; // values 0..=3: the operation
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let left = i32(params.elements) - i32(i * 4u);
     if left <= 0 {
         return;

@@ -1,7 +1,8 @@
 // Combines two tensors that are broadcast against each other; one invocation an element.
 //   y[i] = a[i · stride_a] ∘ b[i · stride_b], a stride of 0 repeats
+//! workgroup map
 #import shared/grid
-#import shared/binary
+#import map/combine
 
 struct Params {
     elements: u32,
@@ -23,16 +24,16 @@ struct Params {
 @group(0) @binding(2) var<storage, read> b: array<f32>;       // broadcasts to [dim_0, dim_1, dim_2, dim_3]; may be y
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [dim_0, dim_1, dim_2, dim_3]
 
-override WIDTH: u32 = 64u;
-override KIND: u32 = 0u;
+override WORKGROUP_SIZE: u32 = 64u;
+override KIND: u32 = 0u; // values 0..=3: the operation
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     if i >= params.elements {
         return;
     }

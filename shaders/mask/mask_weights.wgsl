@@ -1,5 +1,6 @@
 // Normalizes the rows of a mask; one workgroup a row, a lane sums a run of frames.
 //   weight_t = mask_t / Σ_s mask_s;  CAUSAL: weight_t = 1 / Σ_{s ≤ t} mask_s;  0 where the sum is 0
+//! workgroup row
 #import shared/grid
 
 struct Params {
@@ -11,10 +12,10 @@ struct Params {
 @group(0) @binding(1) var<storage, read> mask: array<f32>;         // [rows, time]
 @group(0) @binding(2) var<storage, read_write> weight: array<f32>; // [rows, time]
 
-override WIDTH: u32 = 64u;
-override CAUSAL: u32 = 0u;
+override WORKGROUP_SIZE: u32 = 64u;
+override CAUSAL: bool = false;
 
-var<workgroup> sums: array<f32, WIDTH>;
+var<workgroup> sums: array<f32, WORKGROUP_SIZE>;
 
 fn inverse(x: f32) -> f32 {
     if x == 0.0 {
@@ -23,7 +24,7 @@ fn inverse(x: f32) -> f32 {
     return 1.0 / x;
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -33,7 +34,7 @@ fn main(
     if row >= params.rows {
         return;
     }
-    let run = (params.time + WIDTH - 1u) / WIDTH;
+    let run = (params.time + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
     let begin = row * params.time + min(lane * run, params.time);
     let end = row * params.time + min((lane + 1u) * run, params.time);
     var own = 0.0;
@@ -44,12 +45,12 @@ fn main(
     workgroupBarrier();
     var total = 0.0;
     var running = 0.0;
-    for (var other = 0u; other < WIDTH; other++) {
+    for (var other = 0u; other < WORKGROUP_SIZE; other++) {
         running = select(running, total, other == lane);
         total += sums[other];
     }
     for (var t = begin; t < end; t++) {
         running += mask[t];
-        weight[t] = select(mask[t] * inverse(total), inverse(running), CAUSAL == 1u);
+        weight[t] = select(mask[t] * inverse(total), inverse(running), CAUSAL);
     }
 }

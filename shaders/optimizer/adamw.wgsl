@@ -1,6 +1,7 @@
 // One step of AdamW in place; one invocation takes four neighbors. Nothing changes where stats.nonfinite is set.
 //   g = scale·gradient,  m ← β1·m + (1−β1)·g,  v ← β2·v + (1−β2)·g²
 //   p ← p − lr·decay·p − lr·(m / correction1) / (√(v / correction2) + ε)
+//! workgroup map; takes 4 an invocation
 #import shared/grid
 
 struct Params {
@@ -20,15 +21,15 @@ struct Params {
 @group(0) @binding(5) var<storage, read> stats: array<f32>;            // [3]: norm, scale, nonfinite
 @group(0) @binding(6) var<storage, read> hyper: array<f32>;            // [4]: lr, decay, correction1, correction2
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let left = i32(params.elements) - i32(i * 4u);
     if left <= 0 || stats[2] != 0.0 {
         return;

@@ -1,5 +1,6 @@
 // The factor that gradients are multiplied by so that their norm is at most `clip`; one invocation.
 //   norm = gain·√(Σ sums),  scale = gain·min(1, clip / (norm + 1e-6)), both 0 where the norm is not finite
+//! workgroup 1
 
 struct Params {
     count: u32,

@@ -1,6 +1,7 @@
 // The scale of the loss after a step: half of it where a gradient was not finite, twice as much after `growth_interval`
 // steps in a row whose gradients were; one invocation.
 //   state ← (scale, finite steps since it changed)
+//! workgroup 1
 
 struct Params {
     growth_interval: u32,

@@ -1,7 +1,8 @@
 // As many multiply-adds as the device makes, for benchmarks: twelve independent chains in registers, which fit into
 // the 16 of a CPU.
 //   c_i ← c_i · x + x, 8 · `passes` times; y = Σ c_i
-// Grid: ⌈elements / WIDTH⌉ workgroups, folded over x and y.
+// Grid: ⌈elements / WORKGROUP_SIZE⌉ workgroups, folded over x and y.
+//! workgroup map
 #import shared/grid
 
 struct Params {
@@ -13,7 +14,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<f32>;       // [elements]
 @group(0) @binding(2) var<storage, read_write> y: array<f32>; // [elements]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
 struct Chains {
     a: vec4<f32>,
@@ -29,13 +30,13 @@ fn twice(chains: Chains, factor: f32) -> Chains {
     return next(next(chains, factor), factor);
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let element = linear_group(group, groups) * WIDTH + lane;
+    let element = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     if element >= params.elements {
         return;
     }

@@ -1,5 +1,6 @@
 // Weighted sums over chunks of frames; one invocation takes a column of one chunk.
 //   sums[c] = Σ_{t in chunk c} w_t x_t
+//! workgroup map
 #import shared/grid
 
 struct Params {
@@ -16,15 +17,15 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weight: array<f32>;     // [batch, time]
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>; // [batches, chunks, columns]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let block = i / params.columns;
     if block >= params.batches * params.chunks {
         return;

@@ -1,5 +1,6 @@
 // Turns sums within chunks into running means in place; one invocation takes a column of one chunk.
 //   y_t ← rate_t·(y_t + carry of its chunk)
+//! workgroup map
 #import shared/grid
 
 struct Params {
@@ -16,15 +17,15 @@ struct Params {
 @group(0) @binding(2) var<storage, read> rate: array<f32>;    // [batch, time]
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [batches, time, columns]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let block = i / params.columns;
     if block >= params.batches * params.chunks {
         return;

@@ -1,7 +1,10 @@
-// Drops elements at random; one invocation takes TURNS groups of four neighbors, WIDTH groups
+// Drops elements at random; one invocation takes TURNS groups of four neighbors, WORKGROUP_SIZE groups
 // apart, so that it mixes its key once for all of them.
 //   y[i] = x[i]·scale where the 16-bit half i % 4 of philox(i / 4, key) < threshold, else 0;
 //   key = mix(seed, step, micro-batch, stream)
+//! workgroup map
+//! variant cpu: prefers cpu; takes 64 an invocation; TURNS = 16
+//! variant gpu: takes 16 an invocation; TURNS = 4
 #import shared/grid
 #import shared/rng
 #import shared/dropout
@@ -19,10 +22,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read> rng: array<u32>;           // [3]: seed, optimizer step, micro-batch
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]
 
-override WIDTH: u32 = 64u;
-override TURNS: u32 = 4u;
+override WORKGROUP_SIZE: u32 = 64u;
+override TURNS: u32 = 4u; // as the variant says: a CPU has few invocations at a time to keep busy
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -30,7 +33,7 @@ fn main(
 ) {
     let key = mix_key(vec4<u32>(rng[0], rng[1], rng[2], params.stream));
     for (var turn = 0u; turn < TURNS; turn++) {
-        let i = (linear_group(group, groups) * TURNS + turn) * WIDTH + lane;
+        let i = (linear_group(group, groups) * TURNS + turn) * WORKGROUP_SIZE + lane;
         let left = i32(params.elements) - i32(i * 4u);
         if left <= 0 {
             return;

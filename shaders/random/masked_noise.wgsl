@@ -1,8 +1,9 @@
-// Replaces masked frames by noise; one invocation takes 4 elements, WIDTH apart.
+// Replaces masked frames by noise; one invocation takes 4 elements, WORKGROUP_SIZE apart.
 //   y[b, t, f] = deviation·normal(philox(i, key)) where mask[t / stack] = 1, else x[b, t, f]; i the element's number
+//! workgroup map; takes 4 an invocation
 #import shared/grid
 #import shared/rng
-#import shared/normal
+#import random/normal
 
 struct Params {
     elements: u32,
@@ -19,9 +20,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read> rng: array<u32>;     // [3]: seed, optimizer step, micro-batch
 @group(0) @binding(4) var<storage, read_write> y: array<f32>; // [batch, frames, bands]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -29,7 +30,7 @@ fn main(
 ) {
     let key = mix_key(vec4<u32>(rng[0], rng[1], rng[2], params.stream));
     for (var turn = 0u; turn < 4u; turn++) {
-        let i = (linear_group(group, groups) * 4u + turn) * WIDTH + lane;
+        let i = (linear_group(group, groups) * 4u + turn) * WORKGROUP_SIZE + lane;
         if i >= params.elements {
             return;
         }

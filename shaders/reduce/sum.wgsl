@@ -1,5 +1,6 @@
 // Sums the middle axis in chunks; one invocation sums one column of one chunk.
 //   y[o, c, i] = Σ_{r in chunk c} x[o, r, i]
+//! workgroup map
 #import shared/grid
 
 struct Params {
@@ -14,15 +15,15 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<f32>;       // [outer, reduce, inner]
 @group(0) @binding(2) var<storage, read_write> y: array<f32>; // [outer, chunks, inner]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     if i >= params.outer * params.chunks * params.inner {
         return;
     }

@@ -2,9 +2,10 @@
 // one chunk.
 //   h ← exp(Δ_t A) h + Δ_t x_t B_t;   ADJOINT: h ← exp(Δ_t A)(h + x_t C_t)
 //   border = (h behind the chunk's last frame, Σ Δ_t)
+//! workgroup map
 #import shared/grid
-#import shared/scan
-#import shared/scan_channel
+#import scan/chunks
+#import scan/channel
 
 struct Params {
     first: u32,
@@ -22,8 +23,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read> lengths: array<u32>;      // [batch]
 @group(0) @binding(6) var<storage, read_write> border: array<f32>; // [batch, chunks, 17, channels]
 
-override WIDTH: u32 = 64u;
-override ADJOINT: u32 = 0u;
+override WORKGROUP_SIZE: u32 = 64u;
+override ADJOINT: bool = false;
 
 fn put_four(at: u32, value: vec4<f32>) {
     border[at] = value.x;
@@ -32,13 +33,13 @@ fn put_four(at: u32, value: vec4<f32>) {
     border[at + 3u * params.channels] = value.w;
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let block = i / params.channels;
     if block >= params.batches * params.chunks {
         return;
@@ -55,9 +56,9 @@ fn main(
         let t = frame(begin, count, k);
         let at = (batch * params.time + t) * params.channels + channel;
         let step = delta[at];
-        let vector = bc_row((params.first + batch) * params.time + t, ADJOINT);
+        let vector = bc_row((params.first + batch) * params.time + t, u32(ADJOINT));
         total += step;
-        if ADJOINT == 1u {
+        if ADJOINT {
             h = times(exp_each(step * rate), h + x[at] * vector);
         } else {
             h = times(exp_each(step * rate), h) + (step * x[at]) * vector;

@@ -1,6 +1,7 @@
 // What the gradients of the selective scan read of the frames, side by side, in channels padded with 0 to whole
 // blocks of 16. Padded frames are 0 too, so that they add nothing to any gradient.
 //   frames = (Δ, u, dy)
+//! workgroup map
 #import shared/grid
 
 struct Params {
@@ -18,15 +19,15 @@ struct Params {
 @group(0) @binding(4) var<storage, read> lengths: array<u32>;      // [batch]
 @group(0) @binding(5) var<storage, read_write> frames: array<f32>; // [batches, time, 3, padded]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let row = i / params.padded;
     if row >= params.rows {
         return;

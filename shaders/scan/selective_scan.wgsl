@@ -1,9 +1,10 @@
 // Third level of the selective scan: each chunk from its own first states; one invocation takes a channel of one
 // chunk.
 //   h ← exp(Δ_t A) h + Δ_t u_t B_t,  y_t = C_t·h + D u_t;  0 on padded frames
+//! workgroup map
 #import shared/grid
-#import shared/scan
-#import shared/scan_channel
+#import scan/chunks
+#import scan/channel
 
 struct Params {
     first: u32,
@@ -23,15 +24,15 @@ struct Params {
 @group(0) @binding(7) var<storage, read> border: array<f32>;      // [batch, chunks, 17, channels]
 @group(0) @binding(8) var<storage, read_write> y: array<f32>;     // [batches, time, channels]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let block = i / params.channels;
     if block >= params.batches * params.chunks {
         return;

@@ -4,9 +4,10 @@
 //   du_t = D dy_t + Δ_t g·B_t,  dΔ_t = A·r + u_t g·B_t
 //   dA_log = A Σ_t Δ_t r,  dD = Σ_t dy_t u_t, which take the place of the chunk's first q
 // A first walk keeps the states of every fourth frame; from there they are found four by four on the way back.
+//! workgroup map
 #import shared/grid
-#import shared/scan
-#import shared/scan_channel
+#import scan/chunks
+#import scan/channel
 
 struct Params {
     first: u32,
@@ -27,7 +28,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> du: array<f32>;     // [batches, time, channels]
 @group(0) @binding(8) var<storage, read_write> ddelta: array<f32>; // [batches, time, channels]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
 const RUN: u32 = 4u;
 const RUNS: u32 = 16u; // CHUNK / RUN
@@ -89,13 +90,13 @@ fn put_four(at: u32, value: vec4<f32>) {
     carry[at + 3u * params.channels] = value.w;
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let block = i / params.channels;
     if block >= params.batches * params.chunks {
         return;

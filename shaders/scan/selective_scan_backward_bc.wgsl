@@ -1,8 +1,9 @@
 // Gradients of the selective scan that are sums over channels; one invocation takes one state of `groups` blocks
 // of 16 channels of one chunk, so that most of the sum is its own. With q as in the other gradients:
 //   partial_C = Σ_c dy_t h_t,   partial_B = Σ_c Δ_t u_t g,  g = q + dy_t C_t,  q ← exp(Δ_t A) g
+//! workgroup map
 #import shared/grid
-#import shared/scan
+#import scan/chunks
 
 struct Params {
     first: u32,
@@ -23,7 +24,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read> carry: array<f32>;         // [batch, chunks, 17, channels]
 @group(0) @binding(6) var<storage, read_write> partial: array<f32>; // [batch, time, blocks, 2, 16]
 
-override WIDTH: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 64u;
 
 // The last channel stands in for those beyond it, which have only zeros to be multiplied by.
 fn clamped(channel: u32) -> vec4<u32> {
@@ -57,13 +58,13 @@ fn add(at: u32, value: f32, started: bool) {
     partial[at] = total;
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = linear_group(group, groups) * WIDTH + lane;
+    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let number = i / STATE;
     let n = i - number * STATE;
     let chunk_number = number / params.blocks;

@@ -1,3 +1,4 @@
+// Activations by their codes, those of `ActivationKind`.
 const GELU: u32 = 0u;
 const SILU: u32 = 1u;
 const RELU: u32 = 2u;
@@ -7,6 +8,12 @@ const BOUNDED_LEAKY_RELU: u32 = 5u;
 const HARD_SIGMOID: u32 = 6u;
 const SOFTPLUS: u32 = 7u;
 const LEAKY_SLOPE: f32 = 0.01;
+
+// What a code gives that is no activation's.
+fn not_a_number() -> vec4<f32> {
+    var bits = 0x7fc00000u;
+    return vec4<f32>(bitcast<f32>(bits));
+}
 
 // erf(x) within 2e-7: its Taylor series below 1; above, 1 − t·exp(−x² + Q(t)), t = 1/(1 + x/2).
 fn erf(x: vec4<f32>) -> vec4<f32> {
@@ -50,6 +57,7 @@ fn activate(x: vec4<f32>, kind: u32) -> vec4<f32> {
         }
         case HARD_SIGMOID: { return clamp(x + 3.0, vec4<f32>(0.0), vec4<f32>(6.0)) / 6.0; }
         case SOFTPLUS: { return softplus(x); }
-        default: { return sigmoid(x); }
+        case SIGMOID: { return sigmoid(x); }
+        default: { return not_a_number(); }
     }
 }

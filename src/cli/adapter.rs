@@ -24,28 +24,37 @@ impl Device {
     /// # Errors
     /// When no adapter is there, none matches, or its device cannot be opened.
     pub fn open(global: &Global) -> Result<Self> {
-        let cache = cache_file(&global.device);
+        Self::named(&global.device, global.quiet, None)
+    }
+
+    /// Opens the device that `device` names, as `rank` of several.
+    ///
+    /// # Errors
+    /// As [`Device::open`].
+    pub fn named(device: &str, quiet: bool, rank: Option<usize>) -> Result<Self> {
+        let cache = cache_file(device);
         // A cache is an advantage, never a condition.
         let cached = cache.as_deref().and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
         let selection =
-            Selection { device: global.device.clone(), cache: (!cached.is_empty()).then(|| cached.clone()) };
+            Selection { device: device.to_owned(), cache: (!cached.is_empty()).then(|| cached.clone()) };
         let gpu = Arc::new(block_on(Gpu::new(&selection))?);
-        let device = Self { gpu, cache, cached };
-        let capabilities = device.gpu.capabilities();
+        let opened = Self { gpu, cache, cached };
+        let capabilities = opened.gpu.capabilities();
         tracing::debug!(
             "opened {} for --device {}: tier {:?}, bindings of {} MiB, {} bytes of compiled kernels{}",
-            device.name(),
-            global.device,
+            opened.name(),
+            device,
             capabilities.tier,
             capabilities.max_binding >> 20,
-            device.cached.len(),
-            device.cache.as_ref().map_or(String::new(), |path| format!(" from {}", path.display()))
+            opened.cached.len(),
+            opened.cache.as_ref().map_or(String::new(), |path| format!(" from {}", path.display()))
         );
-        if !global.quiet {
-            let software = device.gpu.capabilities().tier == Tier::Cpu;
-            note(format!("device: {}{}", device.name(), if software { ", a software driver" } else { "" }));
+        if !quiet {
+            let software = if capabilities.tier == Tier::Cpu { ", a software driver" } else { "" };
+            let rank = rank.map_or(String::new(), |rank| format!(" of rank {rank}"));
+            note(format!("device{rank}: {}{software}", opened.name()));
         }
-        Ok(device)
+        Ok(opened)
     }
 
     /// "`<backend> <adapter's name>`".

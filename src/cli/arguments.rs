@@ -115,6 +115,30 @@ pub(super) struct Training {
     /// Makes a bad file an error
     #[arg(long)]
     pub strict: bool,
+    #[command(flatten)]
+    pub several: Several,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Several devices")]
+pub(super) struct Several {
+    /// Trains on several devices at once, a thread each: such as `0,1`, or `all` of the best kind; `0,0` is one twice
+    #[arg(long, value_name = "DEVICE,...|all", conflicts_with = "device")]
+    pub devices: Option<String>,
+    /// The form of gradients between devices: halves take half the time and have three decimal digits
+    #[arg(long, value_enum, default_value_t = Exchange::F32)]
+    pub exchange: Exchange,
+    /// Seconds for which a device or machine may be silent before the run ends
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = value_parser!(u64).range(1..=31_536_000))]
+    pub time_limit: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Exchange {
+    /// As they are
+    F32,
+    /// As halves, scaled so that none overflows, summed in f32
+    F16,
 }
 
 #[derive(Debug, Args)]
@@ -409,7 +433,7 @@ pub(super) enum TensorType {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Import {
-    /// A BEST-RQ checkpoint of SpeechBrain
+    /// A BEST-RQ checkpoint of SpeechBrain, pre-trained or fine-tuned
     Speechbrain(ImportSpeechbrain),
 }
 
@@ -421,6 +445,10 @@ pub(super) struct ImportSpeechbrain {
     /// The recipe's values, a flat JSON object
     #[arg(value_name = "HPARAMS.json")]
     pub hyper_parameters: PathBuf,
+    /// Tokens of a fine-tuned model: its label_encoder.txt, SentencePiece model or tokenizer.json; by default the one beside the
+    /// weights
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
     /// Folder of the model
     #[arg(long, value_name = "MODEL")]
     pub out: PathBuf,

@@ -16,13 +16,19 @@ use crate::error::{Error, Result};
 use crate::files::{entries, make_folder, remove_file, remove_folder, write_whole};
 use crate::models::SavedModel;
 use crate::recipe::Recipe;
+use crate::train::metrics::chart::{self, COLORS, Curve, Panel};
+use crate::train::metrics::{self, Line};
 use crate::train::{self, Progress, Request};
 
 const RECIPE: &str = include_str!("../../recipes/demo.toml");
 /// Says that a folder is the demo's own.
 const MARKER: &str = ".polymix-demo";
+/// The speech of the demo, in the project's folder.
+const SPEECH: &str = "corpus/digits";
 /// The demo's runs.
 const RUNS: [&str; 3] = ["pretrain", "scratch", "pretrained"];
+/// The picture of their losses and error rates.
+const CURVES: &str = "curves.svg";
 
 /// `demo.json`.
 #[derive(Debug, Serialize)]
@@ -34,6 +40,8 @@ struct Story {
     utterances: usize,
     left_out: Vec<LeftOut>,
     transcripts: Vec<Transcript>,
+    /// The picture of the losses and error rates.
+    curves: PathBuf,
     adapter: String,
     seconds: f64,
 }
@@ -78,15 +86,28 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
         strict: true,
     };
 
-    reporter.message("1/3 pre-training on speech without text");
-    let request_pretrain = request(&pretrain, &["unlabelled", "train"], None);
+    let [labelled, all] = [&["train"][..], &["train", "unlabelled"]].map(|names| clips(names, &source));
+    let (labelled, all, heard) = (labelled?, all?, test.utterances.len());
+    let steps = recipe.finetune.steps.unwrap_or_default();
+    reporter.message(&format!(
+        "1/4 pre-training on {all} clips without their texts: most of the sound is hidden, and the model guesses what \
+         was there. Watch the loss fall: nobody tells the model what a word is."
+    ));
+    let request_pretrain = request(&pretrain, &["train", "unlabelled"], None);
     let learned = train::pretrain(device.gpu.clone(), &request_pretrain, &mut reporter)?;
-    reporter.message("2/3 training on a little speech with text, from scratch");
+    reporter.message(&format!(
+        "2/4 the same model from scratch learns to write the words of {labelled} clips, in {steps} steps. Watch the WER: \
+         it stays near 100 % as long as the model writes nothing."
+    ));
     let from_scratch =
         train::finetune(device.gpu.clone(), &request(&scratch, &["train"], None), &mut reporter)?;
-    reporter.message("3/3 the same, from the pre-trained encoder");
+    reporter.message(&format!(
+        "3/4 the pre-trained model learns the same, from the same {labelled} clips in {steps} steps. Watch how much sooner the \
+         WER falls: this is what speech without text is good for."
+    ));
     let request_pretrained = request(&pretrained, &["train"], Some(&learned.best));
     let from_pretrained = train::finetune(device.gpu.clone(), &request_pretrained, &mut reporter)?;
+    reporter.message(&format!("4/4 both write down {heard} clips that neither has heard"));
 
     let mut evaluate = |model: &Path| -> Result<Report> {
         let mut recognizer = recognizer(&device, SavedModel::load(model)?, model)?;
@@ -112,6 +133,7 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
                 hypothesis: one.hypothesis.clone(),
             })
             .collect(),
+        curves: draw(&command.out)?,
         adapter: device.name(),
         seconds: begun.elapsed().as_secs_f64(),
     };
@@ -138,22 +160,75 @@ fn summary(story: &Story, out: &Path) -> String {
     }
     rows.push(["adapter".to_owned(), story.adapter.clone()]);
     rows.push(["seconds".to_owned(), format!("{:.0}", story.seconds)]);
+    rows.push(["losses and WER, drawn".to_owned(), story.curves.display().to_string()]);
     rows.push(["runs, models, demo.json".to_owned(), out.display().to_string()]);
+    let program = std::env::args_os().next().unwrap_or_else(|| "polymix".into());
+    let model = out.join(RUNS[2]);
+    let next = format!("{} transcribe {} my.wav", program.to_string_lossy(), model.display());
+    rows.push(["next, with a digit of your own".to_owned(), next]);
     table(&rows)
 }
 
-/// The corpus of the repository that this is started in, or was built from.
+/// Clips in the manifests.
+fn clips(names: &[&str], source: &dyn Fn(&str) -> PathBuf) -> Result<usize> {
+    let manifests: Vec<PathBuf> = names.iter().map(|name| source(name)).collect();
+    Ok(Corpus::load(&manifests)?.utterances.len())
+}
+
+/// Draws the losses of the runs and the WER on the way into one picture.
+fn draw(out: &Path) -> Result<PathBuf> {
+    let path = out.join(CURVES);
+    let mut lines = Vec::new();
+    for run in RUNS {
+        lines.push(metrics::read(out.join(run).join("metrics.jsonl"))?);
+    }
+    let curve = |run: usize, label: &str, dots: bool, value: &dyn Fn(&Line) -> Option<f64>| Curve {
+        label: label.to_owned(),
+        points: lines[run].iter().filter_map(|line| Some((line.step() as f64, value(line)?))).collect(),
+        color: COLORS[run],
+        width: 2,
+        dots,
+    };
+    let loss = |line: &Line| match line {
+        Line::Train(line) => Some(line.loss),
+        Line::Valid(_) => None,
+    };
+    let wer = |line: &Line| match line {
+        Line::Train(_) => None,
+        Line::Valid(line) => line.wer.map(|wer| 100.0 * wer),
+    };
+    let panel = |title: &str, y: &str, from_zero: bool, curves: Vec<Curve>| Panel {
+        title: title.to_owned(),
+        x: "step".to_owned(),
+        y: y.to_owned(),
+        curves,
+        from_zero,
+        legend_left: false,
+    };
+    let both = |dots: bool, value: &dyn Fn(&Line) -> Option<f64>| {
+        vec![curve(1, "from scratch", dots, value), curve(2, "after pre-training", dots, value)]
+    };
+    let panels = [
+        panel("1  Pre-training without text", "loss", false, vec![curve(0, "hidden speech", false, &loss)]),
+        panel("2, 3  Learning to write", "loss", true, both(false, &loss)),
+        panel("Words that are wrong, validation", "WER, %", true, both(true, &wer)),
+    ];
+    let svg = chart::svg(&panels, (520, 440))
+        .map_err(|error| Error::file(&path, format!("cannot draw the curves: {error}")))?;
+    write_whole(&path, svg.as_bytes())?;
+    Ok(path)
+}
+
+/// The speech of the repository that this is started in, or was built from.
 fn corpus_folder() -> Result<PathBuf> {
-    let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    [PathBuf::from("corpus"), built_from]
-        .into_iter()
-        .find(|folder| folder.join("train.jsonl").is_file())
-        .ok_or_else(|| {
-            Error::file(
-                "corpus",
-                "is not here; start the demo in the project's folder, which holds its speech",
-            )
-        })
+    let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join(SPEECH);
+    [PathBuf::from(SPEECH), built_from].into_iter().find(|folder| folder.join("train.jsonl").is_file()).ok_or_else(
+        || {
+            let message = "is not here, since an installed polymix comes without speech; start the demo in a copy of \
+                           polymix's repository, which holds it";
+            Error::file(SPEECH, message)
+        },
+    )
 }
 
 /// Makes room for new runs; only what the demo itself has made goes.
@@ -165,5 +240,6 @@ fn clear(out: &Path) -> Result<()> {
     }
     write_whole(&out.join(MARKER), b"This folder is made by `polymix demo`, which empties it.\n")?;
     RUNS.iter().try_for_each(|run| remove_folder(&out.join(run)))?;
+    remove_file(&out.join(CURVES))?;
     remove_file(&out.join("demo.json"))
 }

@@ -90,9 +90,22 @@ fn kind(kind: &ModelKind) -> String {
     }
 }
 
+/// Sub-words that are shown.
+const SHOWN: usize = 40;
+
 /// The tokens, blank first.
 fn characters(vocabulary: &Vocabulary) -> String {
-    let tokens = (0..vocabulary.len() as u32).filter_map(|id| vocabulary.token(id));
+    let count = vocabulary.len();
+    let tokens = (0..count as u32).filter_map(|id| vocabulary.token(id));
+    if vocabulary.has_pieces() {
+        let shown: Vec<&str> = tokens.skip(1).take(SHOWN).collect();
+        let kind = vocabulary.pieces().map_or("without a tokenizer.json", |pieces| pieces.kind());
+        let more = match count - 1 > SHOWN {
+            true => format!(" and {} others", count - 1 - SHOWN),
+            false => String::new(),
+        };
+        return format!("{} sub-words ({kind}) and the blank: {}{more}", count - 1, shown.join(" "));
+    }
     let shown: Vec<String> = tokens
         .map(|token| if token.trim().is_empty() { format!("{token:?}") } else { token.to_owned() })
         .collect();

@@ -18,6 +18,7 @@ mod lm;
 mod output;
 mod profile;
 mod progress;
+mod ranks;
 mod sources;
 mod train;
 mod transcribe;
@@ -27,6 +28,7 @@ mod tune;
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
@@ -56,14 +58,30 @@ pub fn main() -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(Error::Interrupted)) if output::reader_is_gone() => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            match &error {
-                Error::DeviceLost(text) => report(format!("{text}, with --resume if a run was under way")),
-                _ => report(&error),
-            }
-            ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
+            tell(&error);
+            ExitCode::from(code(&error))
         }
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// Whether the error that ends the process is told, by it or by another rank.
+static TOLD: AtomicBool = AtomicBool::new(false);
+
+/// Writes the error that ends the process, once.
+fn tell(error: &Error) {
+    if TOLD.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    match error {
+        Error::DeviceLost(text) => report(format!("{text}, with --resume if a run was under way")),
+        _ => report(error),
+    }
+}
+
+/// What the process ends with.
+fn code(error: &Error) -> u8 {
+    if matches!(error, Error::Usage(_)) { 2 } else { 1 }
 }
 
 /// Looking for GL adapters asks libwayland for a display, which complains on stderr where this is unset.

@@ -137,7 +137,8 @@ fn tell(news: News<'_>, global: &Global) {
 fn dump(sweep: &Sweep, capabilities: &Capabilities) -> Result<()> {
     for (subject, point) in sweep.points() {
         if let Ok(planned) = subject.plan(point, capabilities) {
-            note(format!("{}, {} s\n{}", subject.mixer, point.seconds, planned.plan.dump()));
+            let (dump, variants) = (planned.plan.dump(), planned.plan.dump_variants());
+            note(format!("{}, {} s\n{dump}kernels:\n{variants}", subject.mixer, point.seconds));
         }
     }
     Ok(())

@@ -1,9 +1,8 @@
 //! `polymix pretrain` and `polymix finetune`
 
-use super::adapter::Device;
-use super::arguments::{Finetune, Global, Pretrain, Training};
+use super::arguments::{Finetune, Global, Pretrain, Several, Training};
 use super::output::{percent, print, table};
-use super::progress::Reporter;
+use super::ranks;
 use crate::error::Result;
 use crate::recipe::Recipe;
 use crate::train::{self, Outcome, Request};
@@ -12,7 +11,8 @@ use crate::train::{self, Outcome, Request};
 pub(super) fn pretrain(command: &Pretrain, global: &Global) -> Result<()> {
     stop_on_interrupt();
     let request = request(&command.training, global)?;
-    run(Request { valid: command.valid.clone(), ..request }, global, train::pretrain)
+    let request = Request { valid: command.valid.clone(), ..request };
+    run(request, &command.training.several, global, train::pretrain_among)
 }
 
 /// Fine-tunes.
@@ -20,7 +20,7 @@ pub(super) fn finetune(command: &Finetune, global: &Global) -> Result<()> {
     stop_on_interrupt();
     let request = request(&command.training, global)?;
     let request = Request { valid: command.valid.clone(), init: command.init.clone(), ..request };
-    run(request, global, train::finetune)
+    run(request, &command.training.several, global, train::finetune_among)
 }
 
 fn request(training: &Training, global: &Global) -> Result<Request> {
@@ -39,13 +39,14 @@ fn request(training: &Training, global: &Global) -> Result<Request> {
     })
 }
 
-type Phase = fn(std::sync::Arc<crate::gpu::Gpu>, &Request, &mut dyn train::Progress) -> Result<Outcome>;
+fn run(request: Request, several: &Several, global: &Global, phase: ranks::Phase) -> Result<()> {
+    match ranks::train(request, several, global, phase)? {
+        Some(outcome) => show(&outcome),
+        None => Ok(()),
+    }
+}
 
-fn run(request: Request, global: &Global, phase: Phase) -> Result<()> {
-    let device = Device::open(global)?;
-    let mut reporter = Reporter::new(global.quiet);
-    let outcome = phase(device.gpu.clone(), &request, &mut reporter)?;
-    reporter.end();
+fn show(outcome: &Outcome) -> Result<()> {
     let mut rows = vec![
         ["steps".to_owned(), outcome.steps.to_string()],
         ["loss".to_owned(), format!("{:.4} → {:.4}", outcome.loss_first, outcome.loss_last)],

@@ -17,6 +17,26 @@ use crate::audio::{Augmentation, BANDS, PaddedBatch, Preprocessor, SAMPLE_RATE};
 use crate::error::{Error, Result};
 use crate::rng::{Rng, stream};
 
+/// Which batches of the sequence a loader makes: runs of `run` that follow each other, in turns with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Whose turn, from 0.
+    pub rank: usize,
+    /// Of how many.
+    pub of: usize,
+    /// Batches of a turn.
+    pub run: usize,
+}
+
+impl Share {
+    /// All batches.
+    pub const WHOLE: Self = Self { rank: 0, of: 1, run: 1 };
+
+    fn has(self, turn: usize) -> bool {
+        turn / self.run % self.of == self.rank
+    }
+}
+
 /// Settings of a [`Loader`].
 #[derive(Clone)]
 pub struct LoaderConfig {
@@ -36,6 +56,8 @@ pub struct LoaderConfig {
     pub threads: usize,
     /// Batches ready in advance.
     pub prefetch: usize,
+    /// Which of the batches are made.
+    pub share: Share,
 }
 
 impl LoaderConfig {
@@ -51,6 +73,7 @@ impl LoaderConfig {
             strict: false,
             threads: cores.div_ceil(2).min(8),
             prefetch: 4,
+            share: Share::WHOLE,
         }
     }
 
@@ -209,34 +232,11 @@ impl Loader {
     pub fn next(&mut self) -> Option<Result<Batch>> {
         // An epoch, and a part of the next, without one good file.
         for _ in 0..=2 * self.batches_per_epoch {
-            let worker = self.turn % self.queues.len();
-            self.turn += 1;
-            let begun = Instant::now();
-            match self.queues[worker].recv() {
-                Ok(Err(error)) => return Some(Err(error)),
-                Ok(Ok(prepared)) => {
-                    for (why, left_out) in prepared.left_out {
-                        self.left_out.add(why, left_out);
-                    }
-                    self.differing.extend(prepared.differing);
-                    if let Some(batch) = prepared.batch {
-                        tracing::debug!(
-                            "batch {} of epoch {}: {} × {} frames, waited for {:.1} ms",
-                            batch.index.batch,
-                            batch.index.epoch,
-                            batch.utterances,
-                            batch.frames,
-                            begun.elapsed().as_secs_f64() * 1e3
-                        );
-                        return Some(Ok(batch));
-                    }
-                }
-                Err(_) => {
-                    let panicked = self.workers[worker].take().is_some_and(|thread| thread.join().is_err());
-                    return panicked.then(|| {
-                        Err(Error::invalid("a thread that loads data panicked; report this as a defect"))
-                    });
-                }
+            match self.next_turn() {
+                Some(Ok(None)) => {}
+                Some(Ok(Some(batch))) => return Some(Ok(batch)),
+                Some(Err(error)) => return Some(Err(error)),
+                None => return None,
             }
         }
         let first = self.left_out.iter().next().map(|(_, first)| format!("; the first: {first}"));
@@ -246,7 +246,40 @@ impl Loader {
         ))))
     }
 
-    /// Batches of the first epoch; with [`BatchSize::Utterances`](super::BatchSize) of any epoch.
+    /// As [`Loader::next`], but a batch that was planned and has not one good file counts, as `Some(Ok(None))`.
+    pub fn next_turn(&mut self) -> Option<Result<Option<Batch>>> {
+        let worker = self.turn % self.queues.len();
+        self.turn += 1;
+        let begun = Instant::now();
+        match self.queues[worker].recv() {
+            Ok(Err(error)) => Some(Err(error)),
+            Ok(Ok(prepared)) => {
+                for (why, left_out) in prepared.left_out {
+                    self.left_out.add(why, left_out);
+                }
+                self.differing.extend(prepared.differing);
+                if let Some(batch) = &prepared.batch {
+                    tracing::debug!(
+                        "batch {} of epoch {}: {} × {} frames, waited for {:.1} ms",
+                        batch.index.batch,
+                        batch.index.epoch,
+                        batch.utterances,
+                        batch.frames,
+                        begun.elapsed().as_secs_f64() * 1e3
+                    );
+                }
+                Some(Ok(prepared.batch))
+            }
+            Err(_) => {
+                let panicked = self.workers[worker].take().is_some_and(|thread| thread.join().is_err());
+                panicked.then(|| {
+                    Err(Error::invalid("a thread that loads data panicked; report this as a defect"))
+                })
+            }
+        }
+    }
+
+    /// Batches of the first epoch, whoever makes them; with [`BatchSize::Utterances`](super::BatchSize) of any epoch.
     pub fn batches_per_epoch(&self) -> usize {
         self.batches_per_epoch
     }
@@ -290,12 +323,16 @@ impl BatchMaker {
     /// Makes every `workers`-th batch from the `worker`-th on, so that the queues, read in turn, give the
     /// batches in order.
     fn work(&self, worker: usize, workers: usize, from: BatchIndex, queue: &SyncSender<Result<Prepared>>) {
-        let mut count = 0;
+        let (mut turn, mut own) = (0, 0);
         let mut first = from.batch as usize;
         for epoch in from.epoch.. {
             for (batch, planned) in self.sampler.epoch(epoch).iter().enumerate().skip(first) {
-                count += 1;
-                if (count - 1) % workers != worker {
+                turn += 1;
+                if !self.config.share.has(turn - 1) {
+                    continue;
+                }
+                own += 1;
+                if (own - 1) % workers != worker {
                     continue;
                 }
                 let batch = self.batch(planned, BatchIndex { epoch, batch: batch as u32 });

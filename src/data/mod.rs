@@ -25,7 +25,7 @@ pub use examples::{Example, ExampleConfig, Examples, Segment};
 pub use identity::{Hash, Identity};
 pub use left_out::{Exclusions, LeftOut, Why, counted};
 pub use lengths::{Lengths, TOLERANCE_SECONDS};
-pub use loader::{Batch, Loader, LoaderConfig};
+pub use loader::{Batch, Loader, LoaderConfig, Share};
 pub use manifest::{Corpus, Utterance};
 use parallel::parallel;
 pub use sampler::{BatchIndex, BatchSize, BucketConfig, Order, PlannedBatch, Sampler};

@@ -159,7 +159,7 @@ impl<'a> Compiler<'a> {
     /// Packs what was noted and binds dispatches to it.
     fn place(mut self, inputs: &[(String, ValueId)]) -> Result<Plan> {
         let packing = pack(&self.lifetimes);
-        self.plan.held = self.held(packing.peak);
+        self.plan.live = self.live(packing.peak);
         let region = |plan: &mut Plan, memory: Memory, offset: u64, bytes: u64| -> Region {
             let bytes = Buffer::size_for(bytes);
             let slot = |number: usize| {
@@ -203,8 +203,8 @@ impl<'a> Compiler<'a> {
         Ok(self.plan)
     }
 
-    /// Bytes that are held at dispatch `at`, by the operation and the path that made them.
-    fn held(&self, at: usize) -> Vec<(String, u64)> {
+    /// Bytes that are live at dispatch `at`, by the operation and the path that made them.
+    fn live(&self, at: usize) -> Vec<(String, u64)> {
         let values: HashMap<usize, ValueId> =
             self.numbers.iter().map(|(&id, &number)| (number, id)).collect();
         let made = self.nodes.iter().flat_map(|node| node.outputs.iter().map(move |&id| (id, node)));

@@ -1,5 +1,6 @@
 //! A dispatch and what it binds, as plain data.
 
+use super::variant::Unmet;
 use crate::shader::Kernel;
 
 /// The buffer that a region lies in.
@@ -27,6 +28,8 @@ pub struct Region {
 pub struct Dispatch<Binding = Region> {
     /// The kernel.
     pub kernel: &'static Kernel,
+    /// Variants that would be better, and the condition that each misses.
+    pub unmet: Vec<Unmet>,
     /// Its override constants.
     pub overrides: Vec<(&'static str, f64)>,
     /// Its storage bindings.
@@ -47,8 +50,8 @@ impl<Binding> Dispatch<Binding> {
     /// The same dispatch with other bindings.
     pub(super) fn binding<Other>(&self, bindings: Vec<Other>) -> Dispatch<Other> {
         let Self { kernel, params, groups, work, flops, .. } = *self;
-        let (overrides, path) = (self.overrides.clone(), self.path.clone());
-        Dispatch { kernel, overrides, bindings, params, groups, path, work, flops }
+        let (unmet, overrides, path) = (self.unmet.clone(), self.overrides.clone(), self.path.clone());
+        Dispatch { kernel, unmet, overrides, bindings, params, groups, path, work, flops }
     }
 }
 

@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 
 use crate::rng::Rng;
 
-/// Memory that is held from one dispatch to another.
+/// Memory that is live from one dispatch to another.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lifetime {
     /// Its size.
     pub bytes: u64,
-    /// The dispatches that bind it, ascending, and whether they write it: it is held from the first to the last.
+    /// The dispatches that bind it, ascending, and whether they write it: it is live from the first to the last.
     pub uses: Vec<(usize, bool)>,
     /// Whether it is filled before the first dispatch.
     pub fed: bool,
@@ -34,7 +34,7 @@ impl Lifetime {
         if self.read { usize::MAX } else { self.uses.last().map_or(0, |(dispatch, _)| *dispatch) }
     }
 
-    /// Whether it is held at `dispatch`.
+    /// Whether it is live at `dispatch`.
     pub fn covers(&self, dispatch: usize) -> bool {
         self.first() <= dispatch && dispatch <= self.last()
     }
@@ -63,7 +63,7 @@ pub(super) struct Packing {
     pub slots: Vec<u64>,
     /// Where in them each lifetime lies.
     pub places: Places,
-    /// The largest sum of bytes held at once: no assignment needs less.
+    /// The largest sum of bytes live at once, a lower bound of any assignment.
     pub bound: u64,
     /// The dispatch where it is.
     pub peak: usize,
@@ -72,10 +72,12 @@ pub(super) struct Packing {
 /// Places start at multiples of this many bytes, the largest alignment that WebGPU asks for.
 const ALIGNMENT: u64 = 256;
 
-/// The best assignment of several orders: the largest values first; if that takes much more than must be, also those that
-/// take the most room times dispatches, or what is held where the most is held and of that the longest first. If still
-/// too much, the same with first fits, and orders by sizes that are multiplied at random, alike for values of the same
-/// size and the same uses, as every layer has them. Which is the best depends on how sizes and lifetimes happen to meet.
+/// The best of several assignments, each of which places the values one after the other.
+///
+/// The first places the largest values first. If it takes much more than the lower bound, two more orders are tried: by
+/// bytes times dispatches, and by lifetime with the values that are live at the peak first. Then the three with first fits
+/// in place of best fits, and then orders by sizes multiplied by random factors. Values of the same size and the same uses,
+/// as layers repeat them, have the same factor.
 pub(super) fn pack(lifetimes: &[Lifetime]) -> Packing {
     let (bound, peak) = bound(lifetimes);
     let span = |one: &Lifetime| (one.last() - one.first()) as u64;
@@ -130,10 +132,10 @@ enum Fit {
     First,
 }
 
-/// A place for each lifetime, one after the other in this order, where the slots grow least: in a gap that is
-/// free all the time, at the end of a slot, or in a new one. Values so lie side by side where a larger one lies at another
-/// time; but never two in one slot of which a dispatch reads one and writes the other, which WebGPU does not allow. No
-/// slot is larger than the largest value, so that plans of other shapes have slots in like proportions.
+/// Places the lifetimes in this order, each where the slots grow least: in a gap that is free all the time, at the end of a
+/// slot, or in a new one. So small values lie side by side where a larger one lies at another time. Two values never share a
+/// slot if a dispatch reads one and writes the other, which WebGPU does not allow. No slot is larger than the largest value,
+/// so that plans of other shapes have slots in like proportions.
 fn place_all(lifetimes: &[Lifetime], order: &[usize], fit: Fit) -> (Vec<u64>, Places) {
     let largest = lifetimes.iter().map(|lifetime| lifetime.bytes).max().unwrap_or(0);
     let (mut slots, mut places) = (Vec::new(), vec![(0, 0); lifetimes.len()]);
@@ -165,7 +167,7 @@ fn place_all(lifetimes: &[Lifetime], order: &[usize], fit: Fit) -> (Vec<u64>, Pl
     (slots, places)
 }
 
-/// Where `own` fits best between those `inside` a slot of `size` bytes that are held at the same time, and the room
+/// Where `own` fits best between those `inside` a slot of `size` bytes that are live at the same time, and the room
 /// that it leaves there: the tightest gap, or else the end.
 fn place(lifetimes: &[Lifetime], own: &Lifetime, inside: &[(u64, usize)], size: u64) -> Option<(u64, u64)> {
     let (mut best, mut end): (Option<(u64, u64)>, u64) = (None, 0);
@@ -191,7 +193,7 @@ fn place(lifetimes: &[Lifetime], own: &Lifetime, inside: &[(u64, usize)], size: 
     best.or(Some((end, 0)))
 }
 
-/// The largest sum of bytes held at once, and where.
+/// The largest sum of bytes live at once, and the dispatch where it is.
 fn bound(lifetimes: &[Lifetime]) -> (u64, usize) {
     let mut events: Vec<(usize, bool, u64)> = Vec::with_capacity(2 * lifetimes.len());
     for lifetime in lifetimes {

@@ -13,6 +13,7 @@ mod recorder;
 pub mod reference;
 mod session;
 mod store;
+mod variant;
 
 pub use dispatch::{Dispatch, Place, Region};
 pub use executor::{Executor, KernelTime, Loaded};
@@ -21,3 +22,4 @@ pub use plan::Plan;
 pub use recorder::{Memory, Operand, Recorder};
 pub use session::Session;
 pub use store::{Entry, Store, arena_bytes, arena_elements};
+pub use variant::{Choice, Constants, Unmet, Work};

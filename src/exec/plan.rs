@@ -41,7 +41,7 @@ pub struct Plan {
     /// Path and kernel where they are.
     pub peak: String,
     /// Whose bytes they are: sums by operation and path, layers' numbers left out, the largest first.
-    pub held: Vec<(String, u64)>,
+    pub live: Vec<(String, u64)>,
 }
 
 impl Plan {
@@ -108,12 +108,12 @@ impl Plan {
         text + &self.dump_memory()
     }
 
-    /// The memory as text: how well the slots are filled, and whose bytes are held where they are the most.
+    /// The memory as text: how well the slots are filled, and whose bytes are live at the peak.
     pub fn dump_memory(&self) -> String {
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "{} dispatches; {} bytes in {} slots, {:.3} times the {} that are held at once in {}:",
+            "{} dispatches; {} bytes in {} slots, {:.3} times the {} that are live at once in {}:",
             self.dispatches.len(),
             self.peak_bytes(),
             self.slots.len(),
@@ -121,7 +121,7 @@ impl Plan {
             self.lower_bound,
             self.peak,
         );
-        for (path, bytes) in &self.held {
+        for (path, bytes) in &self.live {
             let _ = writeln!(text, "{bytes:14} {path}");
         }
         text

@@ -3,11 +3,15 @@
 use std::ops::Range;
 
 use super::dispatch::Dispatch;
+use super::variant::{Choice, Constants, Facts, Work};
 use crate::error::{Error, Result};
 use crate::gpu::Capabilities;
 use crate::graph::ValueId;
-use crate::shader::Kernel;
+use crate::shader::{InPlace, Variant};
 use crate::shape::{DType, Shape, Spec};
+
+/// The override constant that [`Recorder::dispatch`] sets.
+const WORKGROUP_SIZE: &str = "WORKGROUP_SIZE";
 
 /// What an operand's bytes belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,15 +103,26 @@ impl<'a> Recorder<'a> {
 
     /// The grid of `count` workgroups, folded over two axes where one does not hold them:
     /// kernels take `linear_group(group, groups)` of `shared/grid` and guard the excess.
-    pub fn grid(&self, count: usize) -> [u32; 3] {
+    fn grid(&self, count: usize) -> [u32; 3] {
         let most = self.capabilities.fold_grids_at as usize;
         let y = count.div_ceil(most).clamp(1, self.capabilities.max_groups as usize);
         [count.div_ceil(y) as u32, y as u32, 1]
     }
 
-    /// The grid of `threads` independent invocations in workgroups of `width`.
-    pub fn threads(&self, threads: usize, width: u32) -> [u32; 3] {
-        self.grid(threads.div_ceil(width as usize))
+    /// The variant that [`Recorder::dispatch`] takes, for operations whose sizes depend on it. Of `params` only the members
+    /// count that the kernel's header names.
+    ///
+    /// # Errors
+    /// When the device runs none.
+    pub fn choose<P: bytemuck::Pod>(
+        &self,
+        variants: &'static [&'static Variant],
+        constants: Constants<'_>,
+        params: &P,
+        work: impl Into<Work>,
+    ) -> Result<Choice> {
+        let params = bytemuck::bytes_of(params);
+        Facts { capabilities: self.capabilities, constants, params, work: work.into() }.choose(variants)
     }
 
     /// Ranges of `rows` such that every operand, of `widths[i]` elements of 4 bytes a row, can be bound
@@ -134,25 +149,65 @@ impl<'a> Recorder<'a> {
         Ok(starts.map(|start| start..rows.min(start + tile as usize)).collect())
     }
 
-    /// Dispatches `kernel`: `params` is its uniform, `bindings` its storage in order. A grid with an empty
-    /// axis is dropped.
+    /// Ranges of utterances that can be bound at once: of tensors of `width` elements an utterance, and of some of up to
+    /// `most` times as many.
     ///
     /// # Errors
-    /// When a binding passes the device's limit or the grid its largest size.
+    /// When a few utterances alone pass the binding limit.
+    pub fn utterances(&self, batch: usize, width: usize, most: usize) -> Result<Vec<Range<usize>>> {
+        let limit = (self.capabilities.max_binding / 4) as usize;
+        let alignment = (self.capabilities.storage_alignment / 4).max(1) as usize;
+        let aligned = |count: &usize| (count * width).is_multiple_of(alignment);
+        let step = (1..alignment).find(aligned).unwrap_or(alignment);
+        let width = width * most;
+        let tile = if batch * width <= limit { batch.max(1) } else { limit / width / step * step };
+        if tile == 0 {
+            return Err(Error::OutOfMemory(format!(
+                "{step} utterances of {width} elements pass the {} bytes that {} binds at once; cut them or use a \
+                 smaller model",
+                self.capabilities.max_binding, self.capabilities.adapter
+            )));
+        }
+        Ok((0..batch).step_by(tile).map(|start| start..batch.min(start + tile)).collect())
+    }
+
+    /// Dispatches the first of `variants` whose conditions hold, with as many workgroups as `work` asks for: none where there
+    /// is nothing to do. `constants` are its override constants but for the workgroup's size, `params` is its uniform,
+    /// `bindings` its storage in order.
+    ///
+    /// # Errors
+    /// When no variant runs, a constant has a value that its WGSL does not declare, a binding passes the device's limit or
+    /// the grid its largest size.
     pub fn dispatch<P: bytemuck::Pod>(
         &mut self,
-        kernel: &'static Kernel,
-        overrides: &[(&'static str, f64)],
+        variants: &'static [&'static Variant],
+        constants: Constants<'_>,
         params: &P,
         bindings: &[&Operand],
-        groups: [u32; 3],
+        work: impl Into<Work>,
     ) -> Result<()> {
+        let limits = self.capabilities;
+        let params = bytemuck::bytes_of(params);
+        let facts = Facts { capabilities: limits, constants, params, work: work.into() };
+        let choice = facts.choose(variants)?;
+        let groups = self.grid(facts.workgroups(&choice));
         if groups.contains(&0) {
             return Ok(());
         }
-        let limits = self.capabilities;
+        let kernel = &choice.variant.kernel;
         let refuse = |message: String| Err(Error::Gpu(format!("kernel {}: {message}", kernel.name)));
-        if bindings.len() != kernel.bindings.len() || size_of::<P>() != kernel.params as usize {
+        let mut overrides = Vec::new();
+        if kernel.overrides.iter().any(|one| one.name == WORKGROUP_SIZE) {
+            overrides.push((WORKGROUP_SIZE, f64::from(choice.workgroup_size)));
+        }
+        overrides.extend(constants.iter().chain(choice.variant.constants));
+        for (name, value) in overrides.iter().filter(|(name, _)| *name != WORKGROUP_SIZE) {
+            let declared = kernel.overrides.iter().find(|one| one.name == *name);
+            if !declared.is_some_and(|one| one.values.contains(value)) {
+                return refuse(format!("its WGSL declares no {name} = {value}"));
+            }
+        }
+        if bindings.len() != kernel.bindings.len() || params.len() != kernel.params as usize {
             return refuse("bindings or parameters do not match its WGSL".into());
         }
         if groups.iter().any(|&n| n > limits.max_groups) {
@@ -172,14 +227,14 @@ impl<'a> Recorder<'a> {
                 ));
             }
         }
-        // Memory that is read and written takes the kernel's sibling that works in place.
-        let twin =
-            kernel.in_place.iter().find(|twin| bindings[twin.input].is_same_memory(bindings[twin.output]));
+        // Memory that is read and written takes the kernel's form that works in place.
+        let is_same = |one: &&InPlace| bindings[one.input].is_same_memory(bindings[one.output]);
+        let in_place = kernel.in_place.iter().find(is_same);
         let mut bindings = bindings.to_vec();
         let mut kernel = kernel;
-        if let Some(twin) = twin {
-            bindings.remove(twin.input);
-            kernel = twin.kernel;
+        if let Some(in_place) = in_place {
+            bindings.remove(in_place.input);
+            kernel = in_place.kernel;
         }
         let of = |write: bool| {
             let all = bindings.iter().zip(kernel.bindings);
@@ -189,12 +244,13 @@ impl<'a> Recorder<'a> {
             return refuse(format!("reads and writes {memory:?} in one dispatch"));
         }
         let start = self.uniforms.len() as u32;
-        self.uniforms.extend(bytemuck::bytes_of(params));
+        self.uniforms.extend(params);
         let aligned = self.uniforms.len().next_multiple_of(limits.uniform_alignment as usize);
         self.uniforms.resize(aligned, 0);
         self.dispatches.push(Dispatch {
             kernel,
-            overrides: overrides.to_vec(),
+            unmet: choice.unmet,
+            overrides,
             bindings: bindings.into_iter().cloned().collect(),
             params: start,
             groups,

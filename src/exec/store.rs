@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::Staging;
 use crate::gpu::{Buffer, Gpu};
 use crate::shape::Spec;
 
@@ -95,6 +97,33 @@ impl Store {
             return Err(Error::invalid(format!("{name} holds {wanted} bytes, {} were given", bytes.len())));
         }
         gpu.write(self.buffer(entry), entry.offset, bytes)
+    }
+
+    /// Reads the entry `name` from element `first` on through kept memory, as much as `out` holds.
+    ///
+    /// # Errors
+    /// When there is none or it is shorter, or the device fails.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn fetch(
+        &self,
+        gpu: &Gpu,
+        staging: &Staging,
+        name: &str,
+        first: usize,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let entry = self.entry(name)?;
+        gpu.fetch(staging, self.buffer(entry), entry.offset + 4 * first as u64, out)
+    }
+
+    /// Writes `data` over the entry `name` from element `first` on, through kept memory.
+    ///
+    /// # Errors
+    /// When there is none or it is shorter, or the device fails.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn put(&self, gpu: &Gpu, staging: &Staging, name: &str, first: usize, data: &[f32]) -> Result<()> {
+        let entry = self.entry(name)?;
+        gpu.put(staging, self.buffer(entry), entry.offset + 4 * first as u64, data)
     }
 
     /// The content of the entry `name`.

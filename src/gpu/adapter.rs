@@ -70,6 +70,27 @@ pub async fn adapters() -> Vec<AdapterReport> {
     reports.collect()
 }
 
+/// The indices of all adapters that are as good an answer to `device` as the one that [`Gpu::new`] opens: of the same
+/// kind, by the same backend. An index is the only answer to itself.
+///
+/// # Errors
+/// When no adapter is there or none matches.
+#[cfg(not(target_arch = "wasm32"))]
+pub async fn equals(device: &str) -> Result<Vec<usize>> {
+    let all = enumerate().await;
+    let (best, _) = pick(&all, device)?;
+    if device.trim().parse::<usize>().is_ok() {
+        return Ok(vec![best]);
+    }
+    let wanted = device.trim().to_lowercase();
+    let kind = |index: usize| {
+        let capabilities = capabilities(&all[index]);
+        (preference(&capabilities), capabilities.backend)
+    };
+    let matches = |index: &usize| matches!(wanted.as_str(), "" | "auto") || answers(&all[*index], &wanted);
+    Ok((0..all.len()).filter(|&index| kind(index) == kind(best)).filter(matches).collect())
+}
+
 /// Discrete before integrated before software, native interfaces before GL; the first of equals.
 fn preference(capabilities: &Capabilities) -> (u8, u8) {
     let tier = match capabilities.tier {
@@ -83,6 +104,15 @@ fn preference(capabilities: &Capabilities) -> (u8, u8) {
 fn label(adapter: &wgpu::Adapter) -> String {
     let info = adapter.get_info();
     format!("{} {}", info.backend.to_str(), info.name)
+}
+
+/// Whether every word of `text`, as of "gl llvmpipe", occurs in "<backend> <name>", the first one at its start or anywhere.
+fn answers(adapter: &wgpu::Adapter, text: &str) -> bool {
+    let label = label(adapter).to_lowercase();
+    let starts = |word: &str| {
+        label.split_whitespace().any(|part| part.trim_matches(['(', ')', ',']).starts_with(word))
+    };
+    label.contains(text) || text.split_whitespace().all(starts)
 }
 
 fn pick<'a>(all: &'a [wgpu::Adapter], device: &str) -> Result<(usize, &'a wgpu::Adapter)> {
@@ -99,19 +129,9 @@ fn pick<'a>(all: &'a [wgpu::Adapter], device: &str) -> Result<(usize, &'a wgpu::
         "" | "auto" => numbered().min_by_key(|(_, adapter)| preference(&capabilities(adapter))),
         text => match text.parse::<usize>() {
             Ok(index) => numbered().nth(index),
-            // "gl llvmpipe": every word occurs in "<backend> <name>", the first one at its start or anywhere.
-            Err(_) => {
-                let matches = |adapter: &wgpu::Adapter| {
-                    let label = label(adapter).to_lowercase();
-                    label.contains(text)
-                        || text.split_whitespace().all(|word| {
-                            label
-                                .split_whitespace()
-                                .any(|part| part.trim_matches(['(', ')', ',']).starts_with(word))
-                        })
-                };
-                numbered().filter(|(_, a)| matches(a)).min_by_key(|(_, a)| preference(&capabilities(a)))
-            }
+            Err(_) => numbered()
+                .filter(|(_, adapter)| answers(adapter, text))
+                .min_by_key(|(_, adapter)| preference(&capabilities(adapter))),
         },
     };
     found.ok_or_else(|| {

@@ -52,6 +52,8 @@ pub struct Capabilities {
     pub fold_grids_at: u32,
     /// Passes through loops that one invocation makes in a dispatch at most: llvmpipe leaves all loops after 65 535.
     pub loop_passes: u32,
+    /// 0: kernels in the variant for this device. n, for tests: in the n-th of those that run on it.
+    pub alternative: u32,
 }
 
 impl Capabilities {
@@ -85,6 +87,7 @@ impl Capabilities {
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             fold_grids_at: limits.max_compute_workgroups_per_dimension,
             loop_passes: LOOP_PASSES,
+            alternative: 0,
         }
     }
 
@@ -107,6 +110,7 @@ impl Capabilities {
             timestamps: false,
             fold_grids_at: limits.max_compute_workgroups_per_dimension,
             loop_passes: LOOP_PASSES,
+            alternative: 0,
         }
     }
 
@@ -115,23 +119,14 @@ impl Capabilities {
         format!("{} {}", self.backend, self.adapter)
     }
 
-    /// Whether it is a CPU with subgroups of exactly 8, whose lanes may hand each other what they read. WebGPU does not tell,
-    /// so that such kernels are left out of a browser's program.
-    pub fn shares_lanes(&self) -> bool {
-        !cfg!(target_arch = "wasm32")
-            && self.tier == Tier::Cpu
-            && self.subgroup_operations
-            && self.subgroup == 8
-    }
-
     /// Workgroup size of kernels whose invocations are independent.
-    pub fn map_width(&self) -> u32 {
+    pub fn map_workgroup(&self) -> u32 {
         64
     }
 
     /// Workgroup size of kernels that reduce a row in one workgroup: the SIMD width on a CPU, where a
     /// barrier between subgroups costs 10 to 100 times as much as the reduction.
-    pub fn row_width(&self) -> u32 {
+    pub fn row_workgroup(&self) -> u32 {
         match (self.tier, self.subgroup) {
             (Tier::Cpu, 4) => 4,
             (Tier::Cpu, _) => 8,

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::shader::Kernel;
-use crate::shader::matmul::{matmul_cooperative_8, matmul_cooperative_16};
+use crate::shader::matmul::matmul;
+use crate::shader::{Condition, Variant, Workgroup};
 
-/// Rows and columns of the matrices that a subgroup multiplies as one: halves, with sums of f32.
+/// Rows and columns of the matrices that a subgroup multiplies as one: f16, with sums of f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum MatrixSize {
     /// 8×8, as on Apple's GPUs.
@@ -15,17 +15,13 @@ pub enum MatrixSize {
 }
 
 impl MatrixSize {
-    /// The kernel that multiplies with them, by 8 subgroups.
-    pub fn kernel(self) -> &'static Kernel {
-        match self {
-            Self::Eight => &matmul_cooperative_8::KERNEL,
-            Self::Sixteen => &matmul_cooperative_16::KERNEL,
-        }
-    }
-
-    /// Rows and columns of the tile of the result that a workgroup of the kernel makes.
-    pub fn tile(self) -> usize {
-        8 * self as usize
+    /// The kernel that multiplies with them.
+    pub(super) fn variant(self) -> Option<&'static Variant> {
+        let is_own = |variant: &&&Variant| {
+            let size = |condition: &Condition| matches!(condition, Condition::Matrices(size) if *size == self as u32);
+            variant.needs.iter().any(|need| size(&need.condition))
+        };
+        matmul::VARIANTS.iter().find(is_own).copied()
     }
 }
 
@@ -44,10 +40,10 @@ pub(super) fn matrix_size(adapter: &wgpu::Adapter) -> Option<MatrixSize> {
     let properties = adapter.cooperative_matrix_properties();
     let fits = |size: MatrixSize| {
         let edge = size as u32;
-        // As the kernel's declarations: a slice of either operand, and a block of the result for each subgroup.
-        let slices = 2 * (8 * edge) * (2 * edge / 4 + 2) * 8;
-        slices + 8 * edge * edge * 4 <= limits.max_compute_workgroup_storage_size
-            && 8 * lanes <= limits.max_compute_invocations_per_workgroup
+        let Some(variant) = size.variant() else { return false };
+        let Workgroup::Subgroups(subgroups) = variant.workgroup else { return false };
+        variant.kernel.workgroup_bytes <= limits.max_compute_workgroup_storage_size
+            && subgroups * lanes <= limits.max_compute_invocations_per_workgroup
             && properties.iter().any(|one| {
                 [one.m_size, one.n_size, one.k_size] == [edge; 3]
                     && one.ab_type == wgpu::CooperativeScalarType::F16

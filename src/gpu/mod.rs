@@ -5,6 +5,8 @@ mod buffer;
 mod capabilities;
 mod cooperative;
 mod pipeline;
+#[cfg(not(target_arch = "wasm32"))]
+mod staging;
 mod submit;
 #[cfg(not(target_arch = "wasm32"))]
 mod trial;
@@ -12,11 +14,15 @@ mod trial;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use adapter::equals;
 pub use adapter::{AdapterReport, Selection, adapters};
 pub use buffer::Buffer;
 pub use capabilities::{Capabilities, Tier};
 pub use cooperative::MatrixSize;
 pub use pipeline::Pipeline;
+#[cfg(not(target_arch = "wasm32"))]
+pub use staging::Staging;
 pub use submit::{BindGroup, Launch, Timing};
 
 use crate::error::{Error, Result};
@@ -91,6 +97,13 @@ impl Gpu {
         #[cfg(not(target_arch = "wasm32"))]
         let gpu = gpu.with_tried_matrices().await;
         Ok(gpu)
+    }
+
+    /// Adapter, driver and its version: devices that have the same compute the same bits.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn identity(&self) -> String {
+        let info = self.device.adapter_info();
+        format!("{} {} {} {}", info.backend.to_str(), info.name, info.driver, info.driver_info)
     }
 
     /// What the device can do.

@@ -88,7 +88,9 @@ impl Gpu {
         if let Some(pipeline) = cached {
             return Ok(pipeline);
         }
-        if let Some((name, _)) = overrides.iter().find(|(name, _)| !kernel.overrides.contains(name)) {
+        if let Some((name, _)) =
+            overrides.iter().find(|(name, _)| !kernel.overrides.iter().any(|one| one.name == *name))
+        {
             return Err(Error::Gpu(format!("kernel {} has no override {name}", kernel.name)));
         }
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);

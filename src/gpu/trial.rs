@@ -3,7 +3,8 @@
 
 use super::{Gpu, Launch, MatrixSize};
 use crate::error::Result;
-use crate::shader::matmul::matmul_cooperative_16;
+use crate::shader::matmul::matmul;
+use crate::shader::{Variant, Workgroup};
 
 /// A product whose every number is a whole one that halves and sums hold exactly.
 struct Sample {
@@ -39,8 +40,8 @@ impl Gpu {
     /// Multiplies with cooperative matrices what has one exact result in any arithmetic; a driver that gets another, or
     /// refuses the kernel, is used without them.
     pub(super) async fn with_tried_matrices(mut self) -> Self {
-        let Some(size) = self.capabilities.cooperative else { return self };
-        let edge = size.tile();
+        let Some(variant) = self.capabilities.cooperative.and_then(MatrixSize::variant) else { return self };
+        let edge = variant.tile as usize;
         let sample = |transpose_a, transpose_b| Sample {
             m: edge + 4,
             n: edge + 8,
@@ -50,7 +51,7 @@ impl Gpu {
         };
         // Together they load either factor by rows and by columns.
         for sample in [sample(false, true), sample(true, false)] {
-            let outcome = self.multiply(size, &sample).await;
+            let outcome = self.multiply(variant, &sample).await;
             if outcome.as_ref().is_ok_and(|product| *product == sample.product()) {
                 continue;
             }
@@ -62,28 +63,23 @@ impl Gpu {
         self
     }
 
-    async fn multiply(&self, size: MatrixSize, sample: &Sample) -> Result<Vec<f32>> {
+    async fn multiply(&self, variant: &'static Variant, sample: &Sample) -> Result<Vec<f32>> {
         let &Sample { m, n, k, transpose_a, transpose_b } = sample;
         let flag = |set: bool| f64::from(u8::from(set));
-        let width = f64::from(8 * self.capabilities.subgroup);
+        let Workgroup::Subgroups(subgroups) = variant.workgroup else {
+            return Err(crate::Error::Gpu(format!("kernel {} has no subgroups", variant.kernel.name)));
+        };
         let overrides = [
             ("TRANSPOSE_A", flag(transpose_a)),
             ("TRANSPOSE_B", flag(transpose_b)),
             ("HAS_BIAS", 0.0),
-            ("HALVES", 1.0),
-            ("WIDTH", width),
+            ("F16_INPUTS", 1.0),
+            ("WORKGROUP_SIZE", f64::from(subgroups * self.capabilities.subgroup)),
         ];
-        let pipeline = self.pipeline(size.kernel(), &overrides).await?;
+        let pipeline = self.pipeline(&variant.kernel, &overrides).await?;
         let [m32, n32, k32] = [m, n, k].map(|size| size as u32);
-        let params = matmul_cooperative_16::Params {
-            m: m32,
-            n: n32,
-            k: k32,
-            batch: 1,
-            alpha: 1.0,
-            scale: 1.0,
-            ..Default::default()
-        };
+        let params =
+            matmul::Params { m: m32, n: n32, k: k32, batch: 1, alpha: 1.0, scale: 1.0, ..Default::default() };
         let uniform = self.uniform("a sample's parameters", size_of_val(&params) as u64)?;
         self.write(&uniform, 0, bytemuck::bytes_of(&params))?;
         let filled = |elements: Vec<f32>| {

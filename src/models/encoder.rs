@@ -71,7 +71,7 @@ impl Encoder {
 
     /// Features [batch, frames, bands] → [batch, time, d]. What the front-end makes of frames before the last
     /// `time` encoder frames is left out: those before a stream's chunk. The absolute sinusoid is added to the first
-    /// layer's input if a mixer of any layer wants it.
+    /// layer's input if a mixer of any layer needs it.
     ///
     /// # Errors
     /// When the features do not fit.

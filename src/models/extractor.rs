@@ -1,4 +1,4 @@
-//! What a model computes on its way from a wave: features, front-end, every layer, encoder, logits.
+//! What a model computes on its way from a waveform: features, front-end, every layer, encoder, logits.
 
 use std::sync::Arc;
 
@@ -92,12 +92,12 @@ impl Extractor {
         names(self.layers)
     }
 
-    /// The tensors of each wave (16 kHz, mono, in [-1, 1]), all waves padded together to one batch.
+    /// The tensors of each waveform (16 kHz, mono, in [-1, 1]), all waveforms padded together to one batch.
     ///
-    /// With masked padding they do not depend on the other waves; with the reference's they do.
+    /// With masked padding they do not depend on the other waveforms; with the reference's they do.
     ///
     /// # Errors
-    /// When a wave is empty or holds a sample that is not finite, or the device fails.
+    /// When a waveform is empty or holds a sample that is not finite, or the device fails.
     pub async fn extract(&mut self, waves: &[&[f32]]) -> Result<Vec<Vec<Extracted>>> {
         check_waves(waves)?;
         if waves.is_empty() {

@@ -1,5 +1,5 @@
 //! MODEL folders: `config.json`, `model.safetensors`, `vocab.json`, `preprocessor_config.json`, `README.md`, and
-//! perhaps `decoder.json`.
+//! perhaps `tokenizer.json` and `decoder.json`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,16 @@ use web_time::Instant;
 use super::saved::{SavedModel, within};
 use crate::error::{Error, Result};
 use crate::files::{self, NewFolder, is_file, standing};
+use crate::text::{Pieces, Vocabulary};
 use crate::weights::{Precision, Weights};
 
 /// The files of a MODEL folder.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "config.json",
     "model.safetensors",
     "preprocessor_config.json",
     "vocab.json",
+    "tokenizer.json",
     "README.md",
     crate::decode::Settings::FILE,
 ];
@@ -64,7 +66,14 @@ impl SavedModel {
         };
         let path = folder.join("model.safetensors");
         let weights = within(&path, Weights::parse(&files::read(&path)?))?;
-        let model = Self::from_files(&folder, &config, &preprocessor, vocabulary.as_deref(), weights)?;
+        let mut model = Self::from_files(&folder, &config, &preprocessor, vocabulary.as_deref(), weights)?;
+        if is_file(&folder.join("tokenizer.json"))?
+            && model.vocabulary.as_ref().is_some_and(Vocabulary::has_pieces)
+        {
+            let pieces = Pieces::parse(read(&folder, "tokenizer.json")?.as_bytes());
+            let joined = model.vocabulary.take().map(|vocabulary| vocabulary.with_pieces(pieces?));
+            model.vocabulary = within(&folder.join("tokenizer.json"), joined.transpose())?;
+        }
         tracing::debug!(
             "read the model {}: {} tensors in {:.1} ms",
             folder.display(),
@@ -111,6 +120,9 @@ impl SavedModel {
         new.write("model.safetensors", &self.weights.serialize(precision)?)?;
         if let Some(vocabulary) = &self.vocabulary {
             new.write("vocab.json", vocabulary.to_json().as_bytes())?;
+            if let Some(pieces) = vocabulary.pieces() {
+                new.write("tokenizer.json", &json(&pieces.to_value())?)?;
+            }
         }
         new.write("README.md", card.as_bytes())?;
         new.finish()?;

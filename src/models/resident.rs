@@ -65,7 +65,7 @@ impl DeviceModel {
     }
 }
 
-/// Checks that waves (16 kHz, mono) can be heard.
+/// Checks waveforms (16 kHz, mono).
 ///
 /// # Errors
 /// When one is empty or holds a sample that is not finite; the message says which of several.
@@ -186,11 +186,11 @@ impl Resident {
     }
 }
 
-/// A batch of waves. Where they are padded by their own lengths, so that a batch may be larger than its waves, rows
+/// A batch of waveforms. Where they are padded by their own lengths, so that a batch may be larger than its waveforms, rows
 /// and frames are rounded up: the shapes are few then.
 ///
 /// # Errors
-/// When there is no wave.
+/// When there is no waveform.
 pub(super) fn batch(preprocessor: &Preprocessor, waves: &[&[f32]]) -> Result<PaddedBatch> {
     if !preprocessor.padding.by_own_length() {
         return preprocessor.batch(waves);

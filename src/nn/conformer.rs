@@ -35,7 +35,7 @@ impl ConformerLayer {
         }
     }
 
-    /// Whether its mixer wants the absolute sinusoid at the encoder's input.
+    /// Whether its mixer needs the absolute sinusoid at the encoder's input.
     pub fn wants_positions(&self) -> bool {
         self.mixer.wants_positions()
     }

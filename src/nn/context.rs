@@ -76,7 +76,7 @@ impl Context {
     }
 
     /// The absolute sinusoid of the batch's frames, [time, width]: [`sinusoid`], computed once a shape; in a
-    /// stream, an input. Inference, where every wave may have a shape of its own, takes the beginning of a longer
+    /// stream, an input. Inference, where every waveform may have a shape of its own, takes the beginning of a longer
     /// one, so that few are kept.
     ///
     /// # Errors

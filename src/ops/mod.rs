@@ -30,6 +30,14 @@ use crate::shape::{DType, Spec};
 /// An f64 array of the reference executor; u32 tensors are held as exact whole numbers.
 pub type Array = ndarray::ArrayD<f64>;
 
+/// The array of shape `dims` with the elements `flat`, for definitions.
+///
+/// # Panics
+/// When they are not as many: a definition that gave zeros instead would agree with a kernel that gives zeros.
+fn shaped(dims: &[usize], flat: Vec<f64>) -> Array {
+    Array::from_shape_vec(dims, flat).expect("a definition makes as many elements as its shape has")
+}
+
 /// What a node's derivative may use.
 #[derive(Debug)]
 pub struct Vjp {

@@ -91,7 +91,7 @@ fn fill(base: &mut Value, over: &Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             for (key, value) in over {
-                let whole = ["mixer", "schedule"].contains(&key.as_str());
+                let whole = super::WHOLE.contains(&key.as_str());
                 match base.get_mut(key).filter(|_| !whole) {
                     Some(inner) => fill(inner, value),
                     None => drop(base.insert(key.clone(), value.clone())),

@@ -5,11 +5,8 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::{ALTERNATIVES, Recipe};
+use super::{ALTERNATIVES, Recipe, WHOLE};
 use crate::error::{Error, Result};
-
-/// Keys whose value is replaced whole, though it may be a table.
-const WHOLE: [&str; 2] = ["mixer", "schedule"];
 
 /// More parts than any key has; few enough to walk its tables by recursion.
 const MAX_DEPTH: usize = 8;
@@ -86,6 +83,10 @@ impl Base {
         let mut table = &mut self.0;
         for (depth, name) in tables.iter().enumerate() {
             let inner = table.entry(name.as_str()).or_insert_with(|| Value::Table(Table::new()));
+            // A name gives way to the table that may stand in its place.
+            if name == "vocabulary" && inner.is_str() {
+                *inner = Value::Table(Table::new());
+            }
             let Value::Table(inner) = inner else {
                 return Err(format!("{} is a value, not a table; set it itself", key[..=depth].join(".")));
             };

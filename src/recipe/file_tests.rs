@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::recipe::{Duration, MixerKind, MixerSpec, ModelConfig, ModelTable, ScheduleConfig};
+use crate::recipe::{
+    Duration, MixerKind, MixerSpec, ModelConfig, ModelTable, ScheduleConfig, VocabularySource,
+};
 
 const NONE: [&str; 0] = [];
 
@@ -202,6 +204,37 @@ fn mixers_by_layer() {
 }
 
 #[test]
+fn tokens_are_characters_or_sub_words() {
+    let vocabulary = |text: &str, overrides: &[&str]| {
+        let recipe = Recipe::parse("r.toml", text, overrides).unwrap();
+        // What is written is the same again, as TOML and as JSON.
+        assert_eq!(Recipe::parse("r.toml", &recipe.to_toml(), &NONE).unwrap(), recipe);
+        assert_eq!(Recipe::from_json(&recipe.to_json()).unwrap(), recipe);
+        recipe.finetune.vocabulary
+    };
+    assert_eq!(vocabulary("", &[]), VocabularySource::English);
+    let pieces = "[finetune]\nvocabulary = { pieces = 500 }";
+    assert_eq!(vocabulary(pieces, &[]), VocabularySource::Pieces(500));
+    assert_eq!(vocabulary("[finetune.vocabulary]\npieces = 7", &[]), VocabularySource::Pieces(7));
+    assert_eq!(vocabulary(pieces, &["finetune.vocabulary=transcripts"]), VocabularySource::Transcripts);
+    assert_eq!(vocabulary("", &["finetune.vocabulary.pieces=30"]), VocabularySource::Pieces(30));
+    let file = ["finetune.vocabulary={ tokenizer = \"a b.model\" }"];
+    assert_eq!(vocabulary(pieces, &file), VocabularySource::Tokenizer("a b.model".into()));
+    for bad in ["3", "'latin'", "{ pieces = 1.5 }", "{ pieces = 5, tokenizer = 't' }", "{}"] {
+        assert_error(
+            &format!("\nfinetune.vocabulary = {bad}"),
+            &[],
+            &["r.toml:2: finetune.vocabulary", "{ pieces = 500 }"],
+        );
+    }
+    assert_error(
+        "finetune.vocabulary = { pieces = 1 }",
+        &[],
+        &["finetune.vocabulary.pieces = 1 is out of range"],
+    );
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let error = Recipe::load("/nowhere/r.toml", &NONE).unwrap_err();
     assert!(matches!(error, Error::File { .. }) && error.to_string().contains("/nowhere/r.toml"), "{error}");
@@ -228,6 +261,9 @@ fn the_recipes_of_the_project_load() {
     let millions = |recipe: &Recipe| parameters(&recipe.model, recipe.pretrain.codes) as f64 / 1e6;
     assert!((millions(&base) - 95.6).abs() < 0.05, "{}", millions(&base));
     assert!((millions(&large) - 315.0).abs() < 0.5, "{}", millions(&large));
+    let sub_words = load("librispeech-bpe");
+    assert_eq!(sub_words.finetune.vocabulary, VocabularySource::Pieces(500));
+    assert_eq!((&sub_words.model, &sub_words.features), (&base.model, &base.features), "one encoder");
     let one_gpu = Recipe::default();
     assert_eq!((&base.model, &base.finetune), (&one_gpu.model, &one_gpu.finetune));
     for recipe in [&base, &large] {

@@ -30,6 +30,9 @@ pub use phase::{
 /// Keys of one table of which giving one takes the other back.
 const ALTERNATIVES: [[&str; 2]; 2] = [["batch_seconds", "batch_utterances"], ["epochs", "steps"]];
 
+/// Keys whose value is replaced whole, though it may be a table.
+const WHOLE: [&str; 3] = ["mixer", "schedule", "vocabulary"];
+
 /// A whole recipe.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Tables", into = "Tables")]

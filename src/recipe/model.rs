@@ -45,7 +45,7 @@ pub struct ModelConfig {
     pub channels: [usize; 2],
     /// What padded frames do.
     pub padding: PaddedFrames,
-    /// Law of the initial weights.
+    /// Weight initialization.
     pub initialization: Initialization,
 }
 
@@ -168,7 +168,7 @@ pub enum PaddedFrames {
     Reference,
 }
 
-/// Law of the initial weights.
+/// Weight initialization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Initialization {

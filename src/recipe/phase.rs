@@ -1,5 +1,7 @@
 //! `[pretrain]` and `[finetune]`: the two phases of training (paper §5 and §6).
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// BEST-RQ pre-training.
@@ -69,7 +71,7 @@ pub struct FinetuneConfig {
     pub head_width: usize,
     /// Probability of dropping an element between the layers of `head = "mlp"`.
     pub head_dropout: f64,
-    /// Where the alphabet of a new head comes from; a CTC model that training goes on from brings its own.
+    /// Where the tokens of a new head come from; a CTC model that training goes on from brings its own.
     pub vocabulary: VocabularySource,
     /// Whether a CTC model that training goes on from gets a new head, for an alphabet of its own.
     #[serde(default)]
@@ -83,7 +85,7 @@ pub struct FinetuneConfig {
     pub data: DataConfig,
     /// AdamW and its learning rates.
     pub optimizer: OptimizerConfig,
-    /// What is done to the wave.
+    /// What is done to the waveform.
     pub augmentation: AugmentationConfig,
 }
 
@@ -142,14 +144,60 @@ pub enum Head {
     Linear,
 }
 
-/// Where the alphabet comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// Where the tokens come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "VocabularyForm", into = "VocabularyForm")]
 pub enum VocabularySource {
     /// 26 letters, apostrophe and space.
     English,
     /// The characters of the training transcripts.
     Transcripts,
+    /// So many sub-words, made of the training transcripts by byte pair encoding: `{ pieces = 500 }`.
+    Pieces(usize),
+    /// The sub-words of a `tokenizer.json` or a SentencePiece model: `{ tokenizer = "FILE" }`.
+    Tokenizer(PathBuf),
+}
+
+/// How a recipe writes it.
+#[derive(Serialize, Deserialize)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "expected \"english\", \"transcripts\", { pieces = 500 } or { tokenizer = \"FILE\" }"
+)]
+enum VocabularyForm {
+    Named(VocabularyName),
+    Pieces { pieces: usize },
+    Tokenizer { tokenizer: PathBuf },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum VocabularyName {
+    English,
+    Transcripts,
+}
+
+impl From<VocabularyForm> for VocabularySource {
+    fn from(form: VocabularyForm) -> Self {
+        match form {
+            VocabularyForm::Named(VocabularyName::English) => Self::English,
+            VocabularyForm::Named(VocabularyName::Transcripts) => Self::Transcripts,
+            VocabularyForm::Pieces { pieces } => Self::Pieces(pieces),
+            VocabularyForm::Tokenizer { tokenizer } => Self::Tokenizer(tokenizer),
+        }
+    }
+}
+
+impl From<VocabularySource> for VocabularyForm {
+    fn from(source: VocabularySource) -> Self {
+        match source {
+            VocabularySource::English => Self::Named(VocabularyName::English),
+            VocabularySource::Transcripts => Self::Named(VocabularyName::Transcripts),
+            VocabularySource::Pieces(pieces) => Self::Pieces { pieces },
+            VocabularySource::Tokenizer(tokenizer) => Self::Tokenizer { tokenizer },
+        }
+    }
 }
 
 /// From clips to batches. Strings are made first, then windows are cut, then lengths are checked.
@@ -275,7 +323,7 @@ fn newbob_encoder_factor() -> f64 {
     0.7
 }
 
-/// What is done to the wave in fine-tuning; the original batch is kept beside the changed one.
+/// What is done to the waveform in fine-tuning; the original batch is kept beside the changed one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AugmentationConfig {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::{
     AugmentationConfig, DataConfig, FeatureConfig, FinetuneConfig, MixerKind, MixerSpec, ModelConfig,
     ModelOptions, Normalization, OptimizerConfig, PaddedFrames, PretrainConfig, Recipe, RunConfig,
-    ScheduleConfig,
+    ScheduleConfig, VocabularySource,
 };
 use crate::error::{Error, Result};
 
@@ -175,7 +175,7 @@ impl PretrainConfig {
 }
 
 impl FinetuneConfig {
-    fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         match (self.steps, self.epochs) {
             (Some(_), Some(_)) | (None, None) => {
                 return Err(Error::usage(
@@ -184,6 +184,9 @@ impl FinetuneConfig {
             }
             (Some(steps), None) => within("finetune.steps", steps, STEPS)?,
             (None, Some(epochs)) => within("finetune.epochs", epochs, 1..=1_000_000)?,
+        }
+        if let VocabularySource::Pieces(pieces) = self.vocabulary {
+            within("finetune.vocabulary.pieces", pieces, 2..=65_536)?;
         }
         within("finetune.head_width", self.head_width, 1..=65_536)?;
         within("finetune.head_dropout", self.head_dropout, DROPOUT)?;

@@ -1,9 +1,10 @@
-//! Characters and their form, words with times, word and character error rates, subtitles: pure functions of text
+//! Characters, sub-words and their form, words with times, word and character error rates, subtitles: pure functions of text
 //! and ids.
 
 mod confusions;
 mod normalize;
 mod outside;
+mod pieces;
 mod subtitles;
 mod vocabulary;
 mod wer;
@@ -12,6 +13,7 @@ mod word;
 pub use confusions::{Confusion, Confusions};
 pub use normalize::{compose, normalize};
 pub use outside::Outside;
+pub use pieces::Pieces;
 pub use subtitles::{Cue, cues, srt, textgrid, vtt};
 pub(crate) use vocabulary::Tokens;
 pub use vocabulary::Vocabulary;

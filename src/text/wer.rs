@@ -1,12 +1,12 @@
 //! Word and character error rates with bootstrap intervals.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::normalize;
 use crate::rng::{Rng, stream};
 
 /// Errors by kind, and the number of reference units that they are counted against.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorRate {
     /// Units of the reference with another in their place.
     pub substituted: usize,
@@ -73,7 +73,7 @@ impl std::iter::Sum for ErrorRate {
 }
 
 /// What one utterance adds to the two rates.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Score {
     /// Word errors.
     pub words: ErrorRate,

@@ -16,7 +16,7 @@ use crate::data::{BatchIndex, Identity};
 use crate::error::{Error, Result};
 use crate::files::{self, NewFolder};
 use crate::models::{PreprocessorConfig, within};
-use crate::text::Vocabulary;
+use crate::text::{Pieces, Vocabulary};
 use crate::weights::{Precision, Weights};
 
 /// `state.json`: all that is not a tensor.
@@ -53,6 +53,9 @@ pub struct State {
     /// Tokens of a CTC model.
     #[serde(default)]
     pub vocabulary: Option<Vocabulary>,
+    /// How texts become sub-words, as `tokenizer.json`, where tokens are such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<Value>,
     /// The training data.
     #[serde(default)]
     pub corpus: Option<Identity>,
@@ -178,8 +181,13 @@ impl Checkpoint {
             Ok::<_, Error>(weights)
         };
         let path = folder.join("state.json");
-        let state: State = serde_json::from_slice(&read("state.json")?)
+        let mut state: State = serde_json::from_slice(&read("state.json")?)
             .map_err(|e| Error::file(&path, format!("is damaged, or of a loss that was not finite ({e})")))?;
+        if let Some(tokenizer) = &state.tokenizer {
+            let pieces = within(&path, Pieces::parse(tokenizer.to_string().as_bytes()))?;
+            let joined = state.vocabulary.take().map(|vocabulary| vocabulary.with_pieces(pieces));
+            state.vocabulary = within(&path, joined.transpose())?;
+        }
         Ok(Self { state, values: weights("model.safetensors")?, moments: weights("optimizer.safetensors")? })
     }
 }
@@ -244,6 +252,7 @@ mod tests {
             phase: Some(Phase::Finetune),
             recipe: Some(crate::recipe::Recipe::default().to_json()),
             vocabulary: Some(Vocabulary::english()),
+            tokenizer: None,
             corpus: None,
             valid: None,
             best_of: None,

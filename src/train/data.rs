@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::collective::Ranks;
 use super::named::Named;
 use super::run::{Progress, Source};
 use super::setup::Request;
@@ -19,6 +20,7 @@ use crate::recipe::{AugmentationConfig, DataConfig, Normalization as Wanted};
 
 /// How a phase reads audio.
 pub(super) struct Data<'a> {
+    pub ranks: &'a Ranks,
     pub request: &'a Request,
     pub config: &'a DataConfig,
     pub silence: f64,
@@ -66,6 +68,7 @@ impl Data<'_> {
         let seed = self.request.recipe.run.seed;
         let mut config = LoaderConfig::new(preprocessor.preprocessor(), buckets, order, seed);
         config.strict = self.request.strict;
+        config.threads = (config.threads / self.ranks.beside()).max(1);
         if let (Order::Shuffled, Some(wanted)) = (order, self.augmentation) {
             config.augmentation = Some(augmentation(wanted));
         }
@@ -88,22 +91,25 @@ impl Data<'_> {
             examples.left_out
         ));
         let known = start.preprocessor().map(|config| config.normalization.clone());
-        let normalization = match (known, self.request.recipe.features.normalization) {
-            (Some(known), _) => known,
-            (None, Wanted::Sentence) => Normalization::Sentence,
-            (None, Wanted::Global) => {
-                let identity = Normalization::Global(Stats::identity());
-                let plain = Preprocessor::new(self.silence, identity, self.padding);
-                progress.begin("statistics", examples.list.len() as u64);
-                let (strict, mut left_out) = (self.request.strict, Exclusions::default());
-                let stats = statistics(&corpus, &examples, &plain, strict, &mut left_out, &mut |done, _| {
-                    progress.advance(done as u64);
-                    stop::check()
-                });
-                named.say_all(&left_out);
-                Normalization::Global(stats?)
-            }
-        };
+        let normalization =
+            self.ranks.lead(|beat| match (known, self.request.recipe.features.normalization) {
+                (Some(known), _) => Ok(known),
+                (None, Wanted::Sentence) => Ok(Normalization::Sentence),
+                (None, Wanted::Global) => {
+                    let identity = Normalization::Global(Stats::identity());
+                    let plain = Preprocessor::new(self.silence, identity, self.padding);
+                    progress.begin("statistics", examples.list.len() as u64);
+                    let (strict, mut left_out) = (self.request.strict, Exclusions::default());
+                    let stats =
+                        statistics(&corpus, &examples, &plain, strict, &mut left_out, &mut |done, _| {
+                            progress.advance(done as u64);
+                            stop::check()?;
+                            beat()
+                        });
+                    named.say_all(&left_out);
+                    Ok(Normalization::Global(stats?))
+                }
+            })?;
         let preprocessor = PreprocessorConfig {
             sampling_rate: crate::audio::SAMPLE_RATE,
             silence: self.silence,

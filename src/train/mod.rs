@@ -2,6 +2,7 @@
 
 mod card;
 mod checkpoint;
+mod collective;
 mod data;
 mod finetune;
 mod lock;
@@ -20,13 +21,16 @@ mod task;
 mod valid;
 
 pub use checkpoint::{Checkpoint, State};
+pub use collective::{Collective, Ranks, Terms, Wire, in_threads};
+#[cfg(feature = "mpi")]
+pub use collective::{Job, Mpi};
 pub use finetune::Finetune;
 pub use loss_scale::LossScale;
 pub use parameters::{Group, Kind, ParameterSet};
 pub use pretrain::Pretrain;
 pub use run::{Outcome, Progress, Run};
 pub use schedule::{Rates, Schedule, ScheduleState};
-pub use setup::{Request, finetune, pretrain};
+pub use setup::{Request, finetune, finetune_among, pretrain, pretrain_among};
 pub use stepper::{StepTotals, Stepper, feed, training_plan, update_plan};
 pub use stop::{interrupt, interrupted, stop_flag};
 pub use task::{BatchShape, Feed, Feeds, LossGraph, Results, Row, Task, Totals, common_feeds};

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use pollster::block_on;
+use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
 use super::checkpoint::{Checkpoint, State, finite};
+use super::collective::Ranks;
 use super::metrics::{MetricsWriter, Phase, TrainLine, ValidLine};
 use super::named::Named;
 use super::schedule::Schedule;
@@ -16,7 +19,8 @@ use super::task::{BatchShape, Row, Task};
 use super::valid::{Scored, excluded};
 use crate::audio::BANDS;
 use crate::data::{
-    Batch, BatchIndex, Corpus, Examples, Exclusions, FeatureCache, Identity, Loader, LoaderConfig, Order,
+    Batch, BatchIndex, Corpus, Examples, Exclusions, FeatureCache, Identity, LeftOut, Loader, LoaderConfig,
+    Order, Share, Why,
 };
 use crate::error::{Error, Result};
 use crate::files::write_whole;
@@ -24,6 +28,9 @@ use crate::models::{SavedConfig, SavedModel};
 use crate::recipe::Recipe;
 use crate::text::Vocabulary;
 use crate::weights::{Precision, Weights};
+
+/// Steps after which ranks whose devices differ in rounding take over what rank 0 holds.
+const SPREAD_EVERY: u64 = 100;
 
 /// Who is told how a run goes.
 pub trait Progress {
@@ -62,6 +69,43 @@ pub struct Outcome {
     pub finished: bool,
 }
 
+impl Outcome {
+    /// What a rank knows of a run with nothing left to do, which rank 0 tells of.
+    pub(super) fn elsewhere() -> Self {
+        Self {
+            steps: 0,
+            loss_first: f64::NAN,
+            loss_last: f64::NAN,
+            best: PathBuf::new(),
+            wer: None,
+            best_of: None,
+            left_out: Exclusions::default(),
+            differing: 0,
+            finished: true,
+        }
+    }
+}
+
+/// Where the time since the last logged step went, besides the computation.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Spent {
+    /// Waiting for batches.
+    pub data: Duration,
+    /// Exchanging gradients, the wait for slower ranks included.
+    pub exchange: Duration,
+}
+
+/// What a rank tells of a micro-batch, so that all count as a single process does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Told {
+    next: BatchIndex,
+    counts: bool,
+    decisions: u64,
+    audio_seconds: f64,
+    left_out: Vec<(Why, LeftOut)>,
+    differing: Vec<LeftOut>,
+}
+
 /// Data that a loop reads batches from.
 #[derive(Clone)]
 pub struct Source {
@@ -89,14 +133,28 @@ impl Source {
         Ok(shapes.into_iter().map(|(utterances, frames)| BatchShape { utterances, frames }).collect())
     }
 
+    /// The batches of this rank's share.
     pub(super) fn start(&self, from: BatchIndex) -> Result<Loader> {
-        let (corpus, examples, cache) = (self.corpus.clone(), self.examples.clone(), self.cache.clone());
-        Loader::start(corpus, examples, cache, self.config.clone(), from)
+        self.load(from, self.config.clone())
+    }
+
+    /// All batches.
+    pub(super) fn start_whole(&self, from: BatchIndex) -> Result<Loader> {
+        self.load(from, LoaderConfig { share: Share::WHOLE, ..self.config.clone() })
+    }
+
+    fn load(&self, from: BatchIndex, config: LoaderConfig) -> Result<Loader> {
+        Loader::start(self.corpus.clone(), self.examples.clone(), self.cache.clone(), config, from)
     }
 }
 
 /// Everything that a run is made of.
 pub struct Run<'a> {
+    /// Who else trains.
+    pub ranks: Ranks,
+    /// Whether their devices may differ in rounding.
+    pub(super) unlike: bool,
+    pub(super) spent: Spent,
     /// The run's folder.
     pub folder: &'a Path,
     /// The recipe, resolved.
@@ -147,18 +205,24 @@ impl Run<'_> {
         self.prepare()?;
         self.check_validation()?;
         stop::check()?;
-        write_whole(&self.folder.join("recipe.toml"), self.recipe.to_toml().as_bytes())?;
-        let mut metrics = MetricsWriter::open(self.folder, self.state.step)?;
+        let mut metrics = match self.ranks.leads() {
+            true => {
+                write_whole(&self.folder.join("recipe.toml"), self.recipe.to_toml().as_bytes())?;
+                Some(MetricsWriter::open(self.folder, self.state.step)?)
+            }
+            false => None,
+        };
+        let metrics = &mut metrics;
         if first {
             // A folder or a disk that takes no checkpoint is known before the first step, and so is the memory.
             self.checkpoint(false)?;
-        } else {
+        } else if self.ranks.leads() {
             // It may have been killed before it had removed the old ones.
             Checkpoint::prune(self.folder, self.state.step, self.recipe.run.keep_checkpoints)?;
         }
         if self.state.validation_due && self.valid.is_some() {
-            self.validated(&mut metrics, progress)?;
-            metrics.plot()?;
+            self.validated(metrics, progress)?;
+            metrics.as_ref().map_or(Ok(()), MetricsWriter::plot)?;
             self.checkpoint(false)?;
         }
         let run = &self.recipe.run;
@@ -174,24 +238,24 @@ impl Run<'_> {
             let last = step == self.stop_at;
             if step.is_multiple_of(run.log_every) || last {
                 if let Some(line) = self.log(clock)? {
-                    metrics.train(&line)?;
+                    metrics.as_mut().map_or(Ok(()), |metrics| metrics.train(&line))?;
                     progress.train(&line);
                 }
-                clock = Instant::now();
+                (clock, self.spent) = (Instant::now(), Spent::default());
             }
             let validates = self.valid.is_some() && (step.is_multiple_of(validate_every) || last);
             if validates {
                 let before = (self.schedule.state(), self.state.valid_set);
-                self.validated(&mut metrics, progress)?;
+                self.validated(metrics, progress)?;
                 // A run without --limit-steps does not validate here, and one that goes on gives the same bits.
                 if !step.is_multiple_of(validate_every) && step != self.steps {
                     self.schedule.restore(before.0);
                     self.state.valid_set = before.1;
                 }
             }
-            let stopped = stop::interrupted();
+            let stopped = self.ranks.any(stop::interrupted())?;
             if step.is_multiple_of(run.checkpoint_every) || last || stopped {
-                metrics.plot()?;
+                metrics.as_ref().map_or(Ok(()), MetricsWriter::plot)?;
                 // Last, so that a run that has its last checkpoint lacks nothing.
                 self.checkpoint(last)?;
             }
@@ -200,7 +264,7 @@ impl Run<'_> {
                 return Err(Error::Interrupted);
             }
             if validates {
-                clock = Instant::now();
+                (clock, self.spent) = (Instant::now(), Spent::default());
             }
         }
         Ok(self.outcome())
@@ -224,13 +288,13 @@ impl Run<'_> {
     }
 
     /// Validates; a stop that is asked for meanwhile leaves a checkpoint that does so first.
-    fn validated(&mut self, metrics: &mut MetricsWriter, progress: &mut dyn Progress) -> Result<()> {
+    fn validated(&mut self, metrics: &mut Option<MetricsWriter>, progress: &mut dyn Progress) -> Result<()> {
         if self.validate(metrics, progress)? {
             return Ok(());
         }
         self.state.validation_due = true;
         self.checkpoint(false)?;
-        metrics.plot()?;
+        metrics.as_ref().map_or(Ok(()), MetricsWriter::plot)?;
         progress.message(&format!("saved after step {}; go on with --resume", self.state.step));
         Err(Error::Interrupted)
     }
@@ -240,7 +304,7 @@ impl Run<'_> {
     fn prepare(&mut self) -> Result<()> {
         // The largest first: what smaller shapes need is there then.
         for shape in self.train.shapes()?.into_iter().rev() {
-            for more in [false, true].into_iter().take(self.accumulation) {
+            for more in [false, true].into_iter().take(self.ranks.share(self.accumulation).len()) {
                 stop::check()?;
                 block_on(self.stepper.prepare(&*self.task, shape, more))?;
             }
@@ -256,17 +320,20 @@ impl Run<'_> {
     fn survey(&mut self, progress: &mut dyn Progress) -> Result<()> {
         let mut source = self.train.clone();
         (source.config.order, source.config.augmentation) = (Order::Sorted, None);
-        // Nothing is loaded for a task that asks for nothing.
-        let mut loader = None;
-        let mut next = || match (stop::check(), &mut loader) {
-            (Err(stop), _) => Some(Err(stop)),
-            (_, None) => match source.start(BatchIndex::default()) {
-                Ok(started) => loader.insert(started).next(),
-                Err(error) => Some(Err(error)),
-            },
-            (_, Some(loader)) => loader.next(),
-        };
-        let news = self.task.survey(&mut self.stepper.executor, &mut next)?;
+        let (task, executor) = (&self.task, &mut self.stepper.executor);
+        let news = self.ranks.lead(|beat| {
+            // Nothing is loaded for a task that asks for nothing.
+            let mut loader = None;
+            let mut next = || match (stop::check().and_then(|()| beat()), &mut loader) {
+                (Err(stop), _) => Some(Err(stop)),
+                (_, None) => match source.start_whole(BatchIndex::default()) {
+                    Ok(started) => loader.insert(started).next(),
+                    Err(error) => Some(Err(error)),
+                },
+                (_, Some(loader)) => loader.next(),
+            };
+            task.survey(executor, &mut next)
+        })?;
         if let Some(news) = news {
             progress.message(&news);
         }
@@ -275,37 +342,105 @@ impl Run<'_> {
 
     fn step(&mut self, loader: &mut Loader) -> Result<()> {
         let step = self.state.step + 1;
-        for micro in 0..self.accumulation {
-            let batch = loader.next().ok_or_else(|| Error::invalid("the training data has ended"))??;
-            self.name(loader, &batch);
+        let share = self.ranks.share(self.accumulation);
+        let mut batches = match self.ranks.size() {
+            1 => Vec::new(),
+            _ => self.own_batches(loader)?,
+        }
+        .into_iter();
+        let mut told = Vec::with_capacity(share.len());
+        for micro in share.clone() {
+            let begun = Instant::now();
+            let batch = match self.ranks.size() {
+                1 => loader.next().transpose()?,
+                _ => batches.next(),
+            };
+            self.spent.data += begun.elapsed();
+            let batch = batch.ok_or_else(|| Error::invalid("the training data has ended"))?;
             let (feeds, decisions) = self.task.feeds(&batch, step, micro as u32, true)?;
-            self.stepper.micro_batch(BatchShape::of(&batch), &feeds, micro > 0)?;
-            self.state.next = batch.index.following();
-            let since = &mut self.state.since_log;
+            self.stepper.micro_batch(BatchShape::of(&batch), &feeds, micro > share.start)?;
+            let rows = self.task.rows(&batch);
             // A batch without one loss is in no mean.
-            let whole = self.task.rows(&batch).contains(&Row::Whole);
-            let counts = whole && (self.task.phase() == Phase::Finetune || decisions > 0);
-            since.micro_batches += u64::from(counts);
-            since.decisions += decisions as u64;
-            since.audio_seconds += batch.audio_seconds;
+            let counts =
+                rows.contains(&Row::Whole) && (self.task.phase() == Phase::Finetune || decisions > 0);
+            let (left_out, differing) = self.lacks(loader, &batch, rows);
+            told.push(Told {
+                next: batch.index.following(),
+                counts,
+                decisions: decisions as u64,
+                audio_seconds: batch.audio_seconds,
+                left_out,
+                differing,
+            });
+        }
+        for one in self.ranks.all(told)?.into_iter().flatten() {
+            self.state.next = one.next;
+            let since = &mut self.state.since_log;
+            since.micro_batches += u64::from(one.counts);
+            since.decisions += one.decisions;
+            since.audio_seconds += one.audio_seconds;
+            one.left_out.iter().for_each(|(why, left_out)| self.train_named.say(*why, left_out));
+            self.train_named.say_differing(one.differing);
+        }
+        if self.ranks.size() > 1 {
+            self.stepper.executor.gpu().wait()?;
+            let begun = Instant::now();
+            self.stepper.exchange(&self.ranks)?;
+            self.spent.exchange += begun.elapsed();
         }
         self.stepper.update(step, self.schedule.rates(step), self.accumulation)?;
         self.state.step = step;
         self.state.since_log.steps += 1;
+        if self.unlike && step.is_multiple_of(SPREAD_EVERY) {
+            self.stepper.spread(&self.ranks, true)?;
+        }
         Ok(())
     }
 
-    /// Names what `batch` lacks, and those of its clips that teach nothing.
-    fn name(&mut self, loader: &mut Loader, batch: &Batch) {
-        // They only grow.
-        let said = std::mem::replace(&mut self.train_left_out, loader.left_out().len());
-        loader.left_out().iter().skip(said).for_each(|(why, one)| self.train_named.say(why, one));
-        self.train_named.say_differing(loader.take_differing());
-        for (row, judged) in self.task.rows(batch).into_iter().enumerate() {
-            if let Some((why, left_out)) = excluded(&self.train, batch, row, judged) {
-                self.train_named.say(why, &left_out);
-            }
+    /// This rank's part of the batches of a step: together the ranks take those that follow each other.
+    fn own_batches(&mut self, loader: &mut Loader) -> Result<Vec<Batch>> {
+        let begun = Instant::now();
+        let share = self.ranks.share(self.accumulation);
+        let turns: Vec<Option<Batch>> =
+            share.clone().map_while(|_| loader.next_turn()).collect::<Result<_>>()?;
+        let whole = turns.len() == share.len() && turns.iter().all(Option::is_some);
+        self.spent.data += begun.elapsed();
+        let whole = self.ranks.all(whole)?;
+        if whole.iter().all(|&whole| whole) {
+            return Ok(turns.into_iter().flatten().collect());
         }
+        // A batch without one good file is none, and the next takes its place: all look for the step's batches.
+        let begun = Instant::now();
+        let mut all = self.train.start_whole(self.state.next)?;
+        let mut batches = Vec::with_capacity(self.accumulation);
+        let mut next = self.state.next;
+        for _ in 0..self.accumulation {
+            let batch = all.next().ok_or_else(|| Error::invalid("the training data has ended"))??;
+            next = batch.index.following();
+            batches.push(batch);
+        }
+        all.left_out().iter().for_each(|(why, one)| self.train_named.say(why, one));
+        self.train_named.say_differing(all.take_differing());
+        *loader = self.train.start(next)?;
+        self.train_left_out = 0;
+        self.spent.data += begun.elapsed();
+        Ok(batches.drain(share).collect())
+    }
+
+    /// What `batch` lacks, and those of its clips that teach nothing.
+    fn lacks(
+        &mut self,
+        loader: &mut Loader,
+        batch: &Batch,
+        rows: Vec<Row>,
+    ) -> (Vec<(Why, LeftOut)>, Vec<LeftOut>) {
+        // They only grow.
+        let told = std::mem::replace(&mut self.train_left_out, loader.left_out().len());
+        let mut left_out: Vec<(Why, LeftOut)> =
+            loader.left_out().iter().skip(told).map(|(why, one)| (why, one.clone())).collect();
+        let rows = rows.into_iter().enumerate();
+        left_out.extend(rows.filter_map(|(row, judged)| excluded(&self.train, batch, row, judged)));
+        (left_out, loader.take_differing())
     }
 
     /// # Errors
@@ -323,10 +458,16 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// What rank 0 holds.
+    fn totals(&self) -> Result<StepTotals> {
+        let totals = block_on(self.stepper.totals())?;
+        Ok(self.ranks.all(totals.to_bits())?.first().copied().map_or(totals, StepTotals::from_bits))
+    }
+
     /// The means since the last log, if there is anything to take the mean of; what the device holds of them starts
     /// anew.
     fn log(&mut self, clock: Instant) -> Result<Option<TrainLine>> {
-        let totals = block_on(self.stepper.totals())?;
+        let totals = self.totals()?;
         let loss_scale = block_on(self.stepper.loss_scale())?;
         self.check_finite(&totals, loss_scale.is_some_and(|scale| !scale.is_smallest()))?;
         let since = std::mem::take(&mut self.state.since_log);
@@ -339,6 +480,9 @@ impl Run<'_> {
         }
         let loss = totals.loss / since.micro_batches as f64;
         let skipped = totals.non_finite as u64;
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3 / steps;
+        let (step_ms, data_ms, exchange_ms) =
+            (milliseconds(clock.elapsed()), milliseconds(self.spent.data), milliseconds(self.spent.exchange));
         self.state.losses = Some((self.state.losses.map_or(loss, |(first, _)| first), loss));
         Ok(Some(TrainLine {
             step,
@@ -348,7 +492,10 @@ impl Run<'_> {
             grad_norm: totals.grad_norm / since.steps.saturating_sub(skipped).max(1) as f64,
             lr: self.schedule.rates(step).encoder,
             audio_seconds: since.audio_seconds / steps,
-            step_ms: clock.elapsed().as_secs_f64() * 1e3 / steps,
+            step_ms,
+            compute_ms: Some(step_ms - data_ms - exchange_ms),
+            exchange_ms: Some(exchange_ms),
+            data_ms: Some(data_ms),
             gpu_bytes: self.stepper.executor.gpu().allocated(),
             loss_scale: loss_scale.map(|scale| f64::from(scale.scale)),
             skipped_steps: loss_scale.map(|_| skipped),
@@ -358,13 +505,15 @@ impl Run<'_> {
     /// Saves `last` and `checkpoints/<step>`, unless what they would hold could not be gone on from; at the last step
     /// also `best`, where nothing was validated.
     fn checkpoint(&mut self, last: bool) -> Result<()> {
-        self.state.totals = block_on(self.stepper.totals())?;
+        if self.unlike {
+            self.stepper.spread(&self.ranks, true)?;
+        }
+        self.state.totals = self.totals()?;
         self.state.loss_scale = block_on(self.stepper.loss_scale())?;
         let searching = self.state.loss_scale.is_some_and(|scale| !scale.is_smallest());
         self.check_finite(&self.state.totals, searching)?;
         self.state.schedule = self.schedule.state();
-        let (values, moments) =
-            (self.weights()?, block_on(self.stepper.parameters.moments(&self.stepper.executor))?);
+        let (values, moments) = self.stepper.agreed(&self.ranks, self.state.step)?;
         for weights in [&values, &moments] {
             finite(weights).map_err(|error| {
                 Error::invalid(format!(
@@ -373,6 +522,9 @@ impl Run<'_> {
                     self.state.step
                 ))
             })?;
+        }
+        if !self.ranks.leads() {
+            return Ok(());
         }
         // Models first, so that they are never older than the checkpoint: a run that is killed between comes here again.
         let best = last && self.valid.is_none() && self.state.best.is_none();

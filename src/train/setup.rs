@@ -6,26 +6,27 @@ use std::sync::Arc;
 use pollster::block_on;
 
 use super::checkpoint::{Checkpoint, SinceLog, State};
+use super::collective::Ranks;
 use super::data::Data;
 use super::finetune::Finetune;
 use super::loss_scale::LossScale;
 use super::metrics::Phase;
 use super::named::Named;
 use super::pretrain::Pretrain;
-use super::run::{Outcome, Progress, Run, Source};
+use super::run::{Outcome, Progress, Run, Source, Spent};
 use super::schedule::Schedule;
 use super::start::{Start, initial_weights};
 use super::stepper::{StepTotals, Stepper};
 use super::stop;
 use super::task::Task;
 use crate::audio::{Channel, Padding as AudioPadding};
-use crate::data::{BatchIndex, Corpus, Why};
+use crate::data::{BatchIndex, Corpus, Share, Why};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::gpu::Gpu;
 use crate::models::PreprocessorConfig;
 use crate::recipe::{Duration, ModelConfig, OptimizerConfig, PaddedFrames, Recipe};
-use crate::text::Vocabulary;
+use crate::text::{Pieces, Vocabulary};
 
 /// What a user asks for.
 #[derive(Debug, Clone)]
@@ -68,8 +69,23 @@ fn audio_padding(model: &ModelConfig, reference: AudioPadding) -> AudioPadding {
 /// When the data, the recipe, the device or the disk do not do; [`Error::Interrupted`](crate::error::Error::Interrupted) after a requested stop. What is
 /// refused changes nothing in the run's folder.
 pub fn pretrain(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -> Result<Outcome> {
+    pretrain_among(&Ranks::one(), gpu, request, progress)
+}
+
+/// As [`pretrain`], as one of several ranks, all of which call it with the same request; rank 0 writes.
+///
+/// # Errors
+/// As [`pretrain`]; when micro-batches and ranks do not divide, ranks find other data, or one fails or is silent.
+pub fn pretrain_among(
+    ranks: &Ranks,
+    gpu: Arc<Gpu>,
+    request: &Request,
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
     let begin = || {
-        let start = Start::new(request, Phase::Pretrain)?;
+        let accumulation = request.recipe.pretrain.optimizer.accumulation;
+        ranks.check_share("pretrain.optimizer.accumulation", accumulation)?;
+        let start = start(ranks, request, Phase::Pretrain)?;
         let recipe = &request.recipe;
         let config = &recipe.pretrain;
         let task = Pretrain {
@@ -79,6 +95,7 @@ pub fn pretrain(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
             seed: recipe.run.seed,
         };
         let mut plan = Plan {
+            ranks,
             request,
             phase: Phase::Pretrain,
             optimizer: &config.optimizer,
@@ -89,7 +106,7 @@ pub fn pretrain(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
             return Ok(outcome);
         }
         let padding = audio_padding(&recipe.model, AudioPadding::ReferencePretrain);
-        let data = Data { request, config: &config.data, silence: 0.0, padding, augmentation: None };
+        let data = Data { ranks, request, config: &config.data, silence: 0.0, padding, augmentation: None };
         let corpus = data.load(&request.data)?;
         // Before the statistics, which may take long.
         let valid = data.valid(&mut plan.valid_named, progress)?;
@@ -105,11 +122,27 @@ pub fn pretrain(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
 /// # Errors
 /// As [`pretrain`].
 pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -> Result<Outcome> {
+    finetune_among(&Ranks::one(), gpu, request, progress)
+}
+
+/// As [`finetune`], as one of several ranks.
+///
+/// # Errors
+/// As [`pretrain_among`].
+pub fn finetune_among(
+    ranks: &Ranks,
+    gpu: Arc<Gpu>,
+    request: &Request,
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
     let begin = || {
-        let start = Start::new(request, Phase::Finetune)?;
+        let accumulation = request.recipe.finetune.optimizer.accumulation;
+        ranks.check_share("finetune.optimizer.accumulation", accumulation)?;
+        let start = start(ranks, request, Phase::Finetune)?;
         let recipe = &request.recipe;
         let config = &recipe.finetune;
         let mut plan = Plan {
+            ranks,
             request,
             phase: Phase::Finetune,
             optimizer: &config.optimizer,
@@ -123,11 +156,26 @@ pub fn finetune(gpu: Arc<Gpu>, request: &Request, progress: &mut dyn Progress) -
         }
         let padding = audio_padding(&recipe.model, AudioPadding::ReferenceFinetune);
         let augmentation = Some(&config.augmentation).filter(|a| a.enabled);
-        let data =
-            Data { request, config: &config.data, silence: recipe.features.silence, padding, augmentation };
+        let data = Data {
+            ranks,
+            request,
+            config: &config.data,
+            silence: recipe.features.silence,
+            padding,
+            augmentation,
+        };
         let corpus = data.load(&request.data)?;
         corpus.texts()?;
-        let vocabulary = start.vocabulary(&corpus, recipe)?;
+        // Written out, a vocabulary does not have its tokenizer.
+        let (vocabulary, tokenizer) = ranks.lead(|_| {
+            let vocabulary = start.vocabulary(&corpus, recipe)?;
+            let tokenizer = vocabulary.pieces().map(|pieces| pieces.to_value().to_string());
+            Ok((vocabulary, tokenizer))
+        })?;
+        let vocabulary = match tokenizer {
+            Some(tokenizer) => vocabulary.with_pieces(Pieces::parse(tokenizer.as_bytes())?)?,
+            None => vocabulary,
+        };
         // Before the statistics, which may take long.
         let valid = data.valid(&mut plan.valid_named, progress)?;
         if let Some(valid) = &valid {
@@ -169,8 +217,20 @@ fn longest(vocabulary: &Vocabulary, corpus: &Corpus) -> Result<usize> {
     Ok(lengths.max().unwrap_or(0))
 }
 
+/// What the rank that leads starts from; the others are told.
+fn start(ranks: &Ranks, request: &Request, phase: Phase) -> Result<Start> {
+    // The others wait until it has its lock and its checkpoint.
+    let mut start = Start::following();
+    ranks.lead(|_| {
+        start = Start::new(request, phase)?;
+        Ok(())
+    })?;
+    Ok(start)
+}
+
 /// A phase of training, as it was asked for.
 struct Plan<'a> {
+    ranks: &'a Ranks,
     request: &'a Request,
     phase: Phase,
     optimizer: &'a OptimizerConfig,
@@ -187,6 +247,20 @@ impl Plan<'_> {
     /// How a run stands that has nothing left to do; nothing of it is changed, but that old checkpoints go which a
     /// killed process had no time to remove.
     fn done(&self, start: &Start, steps: u64, progress: &mut dyn Progress) -> Result<Option<Outcome>> {
+        let mut done = None;
+        let ends = self.ranks.lead(|_| {
+            done = self.nothing_left(start, steps, progress)?;
+            Ok(done.is_some())
+        })?;
+        Ok(done.or_else(|| ends.then(Outcome::elsewhere)))
+    }
+
+    fn nothing_left(
+        &self,
+        start: &Start,
+        steps: u64,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<Outcome>> {
         let Some(checkpoint) = &start.checkpoint else { return Ok(None) };
         let state = &checkpoint.state;
         if state.step < self.stop_at(steps) || state.validation_due {
@@ -230,58 +304,81 @@ impl Plan<'_> {
     ) -> Result<Outcome> {
         let recipe = &self.request.recipe;
         let seed = recipe.run.seed;
-        let same_batches =
-            start.same_batches(&train.identity, self.request, &mut |news| tracing::warn!("{news}"))?;
+        let ranks = self.ranks;
+        let same_batches = ranks.lead(|_| {
+            start.same_batches(&train.identity, self.request, &mut |news| tracing::warn!("{news}"))
+        })?;
+        ranks.same(
+            (
+                recipe.to_json(),
+                train.identity,
+                train.examples.list.len(),
+                valid.as_ref().map(|valid| valid.identity),
+            ),
+            "has another recipe or other data than the others; give all ranks the same files",
+        )?;
         stop::check()?;
-        let stepper = block_on(Stepper::new(Executor::new(gpu), &*task, self.optimizer))?;
+        let most = ranks.all(gpu.capabilities().max_binding)?.into_iter().min().unwrap_or(u64::MAX);
+        // Devices of one kind compute the same bits.
+        let identities = ranks.all(gpu.identity())?;
+        let unlike = identities.iter().any(|other| *other != identities[0]);
+        let mut stepper = block_on(Stepper::bounded(Executor::new(gpu), &*task, self.optimizer, most))?;
         let mut schedule = Schedule::new(self.optimizer, steps);
-        let mut state = match start.checkpoint {
-            Some(checkpoint) => {
-                let mut state = checkpoint.state;
-                // What is missing would be drawn anew.
-                stepper.parameters.iter().try_for_each(|p| checkpoint.values.values(p).map(drop))?;
-                stepper.parameters.fill(&stepper.executor, Some(&checkpoint.values), seed)?;
-                stepper.parameters.restore_moments(&stepper.executor, &checkpoint.moments)?;
-                stepper.set_totals(state.totals)?;
-                // A run that goes on in f32 has none.
-                if let (Some(scale), Some(_)) = (state.loss_scale, LossScale::of(recipe.options.plan.compute))
-                {
-                    stepper.set_loss_scale(scale)?;
+        let mut state = ranks.lead(|_| {
+            Ok(match start.checkpoint {
+                Some(checkpoint) => {
+                    let mut state = checkpoint.state;
+                    // What is missing would be drawn anew.
+                    stepper.parameters.iter().try_for_each(|p| checkpoint.values.values(p).map(drop))?;
+                    stepper.parameters.fill(&stepper.executor, Some(&checkpoint.values), seed)?;
+                    stepper.parameters.restore_moments(&stepper.executor, &checkpoint.moments)?;
+                    stepper.set_totals(state.totals)?;
+                    // A run that goes on in f32 has none.
+                    if let (Some(scale), Some(_)) =
+                        (state.loss_scale, LossScale::of(recipe.options.plan.compute))
+                    {
+                        stepper.set_loss_scale(scale)?;
+                    }
+                    if !same_batches && state.next.batch > 0 {
+                        state.next = BatchIndex { epoch: state.next.epoch + 1, batch: 0 };
+                    }
+                    progress.message(&format!("going on after step {}", state.step));
+                    state
                 }
-                schedule.restore(state.schedule);
-                if !same_batches && state.next.batch > 0 {
-                    state.next = BatchIndex { epoch: state.next.epoch + 1, batch: 0 };
+                None => {
+                    let parameters = stepper.parameters.iter();
+                    let weights =
+                        start.init.as_ref().map(|model| initial_weights(model, start.keeps_head, parameters));
+                    stepper.parameters.fill(&stepper.executor, weights.transpose()?.as_ref(), seed)?;
+                    State {
+                        step: 0,
+                        next: BatchIndex::default(),
+                        seed,
+                        schedule: schedule.state(),
+                        loss_scale: LossScale::of(recipe.options.plan.compute),
+                        totals: StepTotals::default(),
+                        since_log: SinceLog::default(),
+                        best: None,
+                        losses: None,
+                        preprocessor,
+                        phase: None,
+                        recipe: None,
+                        vocabulary: None,
+                        tokenizer: None,
+                        corpus: None,
+                        valid: None,
+                        best_of: None,
+                        valid_set: None,
+                        validation_due: false,
+                    }
                 }
-                progress.message(&format!("going on after step {}", state.step));
-                state
-            }
-            None => {
-                let parameters = stepper.parameters.iter();
-                let weights =
-                    start.init.as_ref().map(|model| initial_weights(model, start.keeps_head, parameters));
-                stepper.parameters.fill(&stepper.executor, weights.transpose()?.as_ref(), seed)?;
-                State {
-                    step: 0,
-                    next: BatchIndex::default(),
-                    seed,
-                    schedule: schedule.state(),
-                    loss_scale: LossScale::of(recipe.options.plan.compute),
-                    totals: StepTotals::default(),
-                    since_log: SinceLog::default(),
-                    best: None,
-                    losses: None,
-                    preprocessor,
-                    phase: None,
-                    recipe: None,
-                    vocabulary: None,
-                    corpus: None,
-                    valid: None,
-                    best_of: None,
-                    valid_set: None,
-                    validation_due: false,
-                }
-            }
-        };
+            })
+        })?;
+        schedule.restore(state.schedule);
+        if ranks.size() > 1 {
+            stepper.spread(ranks, false)?;
+            stepper.agreed(ranks, state.step)?;
+        }
         let validated = valid.as_ref().map(|valid| valid.identity);
         let gone = valid.as_ref().map_or(0, |valid| valid.examples.left_out.count(Why::Unreadable));
         let missing =
@@ -305,11 +402,22 @@ impl Plan<'_> {
             (state.best, state.best_of) = (None, None);
         }
         (state.phase, state.recipe) = (Some(self.phase), Some(recipe.to_json()));
+        state.tokenizer = vocabulary.as_ref().and_then(|vocabulary| Some(vocabulary.pieces()?.to_value()));
         (state.vocabulary, state.corpus) = (vocabulary.clone(), Some(train.identity));
         // What is missing comes back: they are compared with what they were when all was there.
         state.valid = if missing { state.valid } else { validated.or(state.valid) };
         progress.message(&format!("{} trainable parameters", stepper.parameters.trainable()));
+        let accumulation = self.optimizer.accumulation.max(1);
+        let mut train = train;
+        train.config.share = Share { rank: ranks.rank(), of: ranks.size(), run: accumulation / ranks.size() };
+        let mut valid = valid;
+        if let Some(valid) = &mut valid {
+            valid.config.share = Share { rank: ranks.rank(), of: ranks.size(), run: 1 };
+        }
         let mut run = Run {
+            ranks: ranks.clone(),
+            unlike,
+            spent: Spent::default(),
             folder: &self.request.out,
             recipe,
             task,
@@ -317,7 +425,7 @@ impl Plan<'_> {
             valid,
             stepper,
             schedule,
-            accumulation: self.optimizer.accumulation.max(1),
+            accumulation,
             steps,
             stop_at: self.stop_at(steps),
             state,

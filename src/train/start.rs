@@ -1,6 +1,6 @@
 //! Where a run begins: anew, from a checkpoint, or from a saved model; and what these fix.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::checkpoint::{Checkpoint, State};
@@ -10,19 +10,19 @@ use super::setup::Request;
 use crate::audio::Normalization;
 use crate::data::{Corpus, Identity};
 use crate::error::{Error, Result};
-use crate::files::read_text;
+use crate::files::{self, read_text};
 use crate::graph::Parameter;
-use crate::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
+use crate::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel, within};
 use crate::recipe::{
     Difference, Head, ModelConfig, Normalization as Wanted, Recipe, VocabularySource, listed,
 };
-use crate::text::{Vocabulary, normalize};
+use crate::text::{Pieces, Vocabulary, normalize};
 use crate::weights::Weights;
 
 /// What a run starts from, checked against the request.
 pub(super) struct Start {
-    /// Held as long as the run goes on.
-    pub _lock: RunLock,
+    /// Held as long as the run goes on, by the rank that writes.
+    pub _lock: Option<RunLock>,
     pub checkpoint: Option<Checkpoint>,
     pub init: Option<SavedModel>,
     /// Whether the head of `init` is of use.
@@ -32,6 +32,11 @@ pub(super) struct Start {
 }
 
 impl Start {
+    /// Of a rank that is told by the one that leads what a checkpoint or a model fixes.
+    pub fn following() -> Self {
+        Self { _lock: None, checkpoint: None, init: None, keeps_head: false, changed: Vec::new() }
+    }
+
     /// # Errors
     /// When another process has the run, it holds what was not asked for, or the recipe contradicts what a checkpoint
     /// or model fixes, key by key.
@@ -41,8 +46,7 @@ impl Start {
             let message = "holds a run already; go on with --resume, or give another --out";
             return Err(Error::file(&request.out, message));
         }
-        let mut start =
-            Self { _lock: lock, checkpoint: None, init: None, keeps_head: false, changed: Vec::new() };
+        let mut start = Self { _lock: Some(lock), ..Self::following() };
         if request.resume {
             Checkpoint::clean(&request.out)?;
             start.checkpoint = Checkpoint::newest(&request.out)?;
@@ -71,37 +75,56 @@ impl Start {
         resumed.or(self.init.as_ref().map(|model| &model.preprocessor))
     }
 
-    /// The alphabet of the run.
+    /// The tokens of the run.
     ///
     /// # Errors
-    /// When a training text has characters that a fixed alphabet lacks; the message names them.
+    /// When a training text has characters that fixed tokens lack, which the message names; a tokenizer cannot be read,
+    /// or is not that of the checkpoint or model that the run goes on from.
     pub fn vocabulary(&self, corpus: &Corpus, recipe: &Recipe) -> Result<Vocabulary> {
         let fixed = match (&self.checkpoint, &self.init) {
             (Some(checkpoint), _) => checkpoint.state.vocabulary.as_ref(),
             (None, Some(model)) if self.keeps_head => model.vocabulary.as_ref(),
             _ => None,
         };
-        let (vocabulary, remedy) = match (fixed, recipe.finetune.vocabulary) {
-            (Some(fixed), _) if self.checkpoint.is_some() => {
-                (fixed.clone(), "a resumed run keeps its alphabet; correct the texts, or begin a new run")
+        let source = &recipe.finetune.vocabulary;
+        let (vocabulary, remedy) = match (fixed, source) {
+            (Some(fixed), source) => {
+                let resumed = self.checkpoint.is_some();
+                same_tokens(fixed, source, resumed)?;
+                let remedy = match resumed {
+                    true => "a resumed run keeps its alphabet; correct the texts, or begin a new run",
+                    false => {
+                        "the model that --init names keeps its alphabet; correct the texts, or set finetune.new_head = \
+                         true for a new head"
+                    }
+                };
+                (fixed.clone(), remedy)
             }
-            (Some(fixed), _) => (
-                fixed.clone(),
-                "the model that --init names keeps its alphabet; correct the texts, or set finetune.new_head = true \
-                 for a new head",
-            ),
             (None, VocabularySource::English) => (
                 Vocabulary::english(),
                 "correct the texts, or train with finetune.vocabulary = \"transcripts\"",
             ),
             (None, VocabularySource::Transcripts) => (Vocabulary::from_transcripts(corpus.texts()?)?, ""),
+            (None, VocabularySource::Pieces(pieces)) => {
+                let vocabulary = Vocabulary::from_pieces(Pieces::train(corpus.texts()?, *pieces)?)?;
+                let made = vocabulary.len() - 1;
+                if made < *pieces {
+                    tracing::warn!(
+                        "the training texts give {made} sub-words, not finetune.vocabulary.pieces = {pieces}: every word \
+                         is one by then"
+                    );
+                }
+                (vocabulary, "")
+            }
+            (None, VocabularySource::Tokenizer(file)) => {
+                (tokenizer(file)?, "correct the texts, or give a tokenizer that was trained on such texts")
+            }
         };
         let mut lacking: BTreeMap<char, usize> = BTreeMap::new();
         let mut first = None;
         for utterance in &corpus.utterances {
             let text = normalize(utterance.text.as_deref().unwrap_or_default());
-            let foreign: BTreeSet<char> =
-                text.chars().filter(|&character| !vocabulary.writes(character)).collect();
+            let foreign = vocabulary.lacking(&text)?;
             if !foreign.is_empty() {
                 first.get_or_insert((&utterance.origin, text));
             }
@@ -158,6 +181,56 @@ impl Start {
             same = false;
         }
         Ok(same)
+    }
+}
+
+/// The sub-words of a tokenizer's file.
+fn tokenizer(file: &Path) -> Result<Vocabulary> {
+    within(file, Pieces::parse(&files::read(file)?).and_then(Vocabulary::from_pieces))
+}
+
+/// Checks that a recipe that asks for sub-words asks for those of the run or model that training goes on from. Which
+/// characters are in an alphabet is compared with the texts.
+fn same_tokens(fixed: &Vocabulary, source: &VocabularySource, resumed: bool) -> Result<()> {
+    let (place, remedy) = match resumed {
+        true => ("the run", "a run keeps its tokens: give the tokenizer as it was, or begin a new run"),
+        false => (
+            "the model that --init names",
+            "it keeps its tokens: leave finetune.vocabulary out, or set finetune.new_head = true for a new head",
+        ),
+    };
+    let count = |vocabulary: &Vocabulary| match vocabulary.has_pieces() {
+        true => format!("{} sub-words", vocabulary.len() - 1),
+        false => format!("{} characters", vocabulary.len() - 1),
+    };
+    let refuse = |now: String| Err(Error::usage(format!("{now}, {place} has {}; {remedy}", count(fixed))));
+    match source {
+        VocabularySource::English | VocabularySource::Transcripts => Ok(()),
+        // Texts that gave fewer did so again when they are those of the run; the count is compared with the recipe's.
+        VocabularySource::Pieces(_) if resumed => Ok(()),
+        VocabularySource::Pieces(pieces) if fixed.has_pieces() && fixed.len() - 1 == *pieces => Ok(()),
+        VocabularySource::Pieces(pieces) => refuse(format!("finetune.vocabulary.pieces = {pieces}")),
+        VocabularySource::Tokenizer(file) => {
+            let asked = tokenizer(file)?;
+            if asked == *fixed {
+                return Ok(());
+            }
+            let name = file.display();
+            let asked_tokens = count(&asked);
+            let first =
+                (0..asked.len().max(fixed.len()) as u32).find(|&id| asked.token(id) != fixed.token(id));
+            let differs = match first {
+                Some(id) => {
+                    let token = |vocabulary: &Vocabulary| match vocabulary.token(id) {
+                        Some(token) => format!("{token:?}"),
+                        None => "none".to_owned(),
+                    };
+                    format!("token {id} is {} (was {})", token(&asked), token(fixed))
+                }
+                None => "it parts words in another way".to_owned(),
+            };
+            refuse(format!("finetune.vocabulary.tokenizer = {name} has {asked_tokens}, and {differs}"))
+        }
     }
 }
 
@@ -223,7 +296,11 @@ fn resumable(state: &State, request: &Request, phase: Phase) -> Result<Vec<Diffe
                 &["finetune.head", "finetune.head_width", "finetune.vocabulary", "finetune.new_head"]
             }
         };
-        key == "run.seed" || key.starts_with("features.") || own.contains(&key)
+        // Sub-words are a table in place of a name.
+        key == "run.seed"
+            || key.starts_with("finetune.vocabulary.") && phase == Phase::Finetune
+            || key.starts_with("features.")
+            || own.contains(&key)
     };
     let other = match phase {
         Phase::Pretrain => "finetune.",

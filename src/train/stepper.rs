@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
+use super::collective::Exchange;
 use super::loss_scale::{GROWTH_INTERVAL, LOSS_SCALE, LossScale};
 use super::parameters::{Group, Kind, ParameterSet};
 use super::schedule::Rates;
@@ -30,6 +31,8 @@ pub struct Stepper {
     plans: HashMap<(BatchShape, bool), Loaded>,
     validation: HashMap<BatchShape, Loaded>,
     update: Loaded,
+    /// Memory of the exchange between ranks, where there are several.
+    pub(super) exchange: Option<Exchange>,
 }
 
 /// Sums over the steps since they were last taken.
@@ -45,17 +48,44 @@ pub struct StepTotals {
     pub non_finite: f64,
 }
 
-const LOSS_TOTALS: &str = "totals.loss";
-const UPDATE_TOTALS: &str = "totals.update";
+pub(super) const LOSS_TOTALS: &str = "totals.loss";
+pub(super) const UPDATE_TOTALS: &str = "totals.update";
+
+impl StepTotals {
+    /// Their bits, which a message keeps where they are not finite.
+    pub(super) fn to_bits(self) -> [u64; 4] {
+        [self.loss, self.count, self.grad_norm, self.non_finite].map(f64::to_bits)
+    }
+
+    /// The totals of these bits.
+    pub(super) fn from_bits(bits: [u64; 4]) -> Self {
+        let [loss, count, grad_norm, non_finite] = bits.map(f64::from_bits);
+        Self { loss, count, grad_norm, non_finite }
+    }
+}
 
 impl Stepper {
     /// Places the parameters on the device; their values are undefined until they are filled.
     ///
     /// # Errors
     /// When the model cannot be built or the device has no room.
-    pub async fn new(mut executor: Executor, task: &dyn Task, config: &OptimizerConfig) -> Result<Self> {
+    pub async fn new(executor: Executor, task: &dyn Task, config: &OptimizerConfig) -> Result<Self> {
+        let most = executor.gpu().capabilities().max_binding;
+        Self::bounded(executor, task, config, most).await
+    }
+
+    /// As [`Stepper::new`], with the parameters in parts of at most `most` bytes, as the least of several devices binds.
+    ///
+    /// # Errors
+    /// As [`Stepper::new`].
+    pub async fn bounded(
+        mut executor: Executor,
+        task: &dyn Task,
+        config: &OptimizerConfig,
+        most: u64,
+    ) -> Result<Self> {
         let gpu = executor.gpu().clone();
-        let parameters = ParameterSet::of(task, config, gpu.capabilities().max_binding)?;
+        let parameters = ParameterSet::of(task, config, most)?;
         parameters.allocate(&mut executor, &Kind::ALL)?;
         for (name, spec) in Self::stored_beside(parameters.compute) {
             executor.store.arena(&gpu, name, &[(name.into(), spec)])?;
@@ -66,7 +96,8 @@ impl Stepper {
         let plan = update_plan(&parameters, config, gpu.capabilities())?;
         let update = executor.load(plan).await?;
         let (plans, validation) = (HashMap::new(), HashMap::new());
-        Ok(Self { executor, parameters, config: config.clone(), plans, validation, update })
+        let config = config.clone();
+        Ok(Self { executor, parameters, config, plans, validation, update, exchange: None })
     }
 
     /// What the device sums up, and the scale of the loss, where there is one.

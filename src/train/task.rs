@@ -1,5 +1,7 @@
 //! What differs between the phases of training: the loss and what it is fed.
 
+use serde::{Deserialize, Serialize};
+
 use crate::data::Batch;
 use crate::error::Result;
 use crate::exec::{Executor, PlanOptions};
@@ -54,13 +56,16 @@ pub struct LossGraph {
 }
 
 /// Sums over the rows of validation data.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Sum of the batches' losses, each times its weight.
+    #[serde(with = "bits")]
     pub loss: f64,
     /// Sum of the weights: rows, or masked frames.
+    #[serde(with = "bits")]
     pub weight: f64,
     /// Correct masked frames.
+    #[serde(with = "bits")]
     pub correct: f64,
     /// Word and character errors of each utterance.
     pub scores: Vec<crate::text::Score>,
@@ -68,6 +73,31 @@ pub struct Totals {
     pub rows: usize,
     /// Rows that the loss is of.
     pub loss_rows: usize,
+}
+
+impl Totals {
+    /// Adds those of other batches.
+    pub fn add(&mut self, other: Self) {
+        self.loss += other.loss;
+        self.weight += other.weight;
+        self.correct += other.correct;
+        self.scores.extend(other.scores);
+        self.rows += other.rows;
+        self.loss_rows += other.loss_rows;
+    }
+}
+
+/// Numbers as their bits, since JSON has none that is not finite.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        value.to_bits().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        u64::deserialize(deserializer).map(f64::from_bits)
+    }
 }
 
 /// What a row of a batch can add to the loss and to the rates.

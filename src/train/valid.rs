@@ -53,6 +53,19 @@ struct Pass {
     sets: [Hash; 2],
 }
 
+/// What one batch of it gave, as ranks tell each other.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Seen {
+    totals: Totals,
+    /// What is in no mean.
+    left_out: Vec<(Why, LeftOut)>,
+    /// Utterances, and whether they are in the rates and in the loss.
+    rows: Vec<(usize, [bool; 2])>,
+    /// What could not be read.
+    unread: Vec<(Why, LeftOut)>,
+    differing: Vec<LeftOut>,
+}
+
 /// Why a row is in no mean, or not in the loss.
 pub(super) fn excluded(source: &Source, batch: &Batch, row: usize, judged: Row) -> Option<(Why, LeftOut)> {
     let utterance = &source.corpus.utterances[batch.ids[row]?];
@@ -79,7 +92,7 @@ impl Run<'_> {
     pub(super) fn check_validation(&mut self) -> Result<()> {
         let Some(source) = &self.valid else { return Ok(()) };
         let mut left_out = source.examples.left_out.clone();
-        let mut loader = source.start(BatchIndex::default())?;
+        let mut loader = source.start_whole(BatchIndex::default())?;
         while let Some(batch) = loader.next() {
             stop::check()?;
             let batch = batch?;
@@ -100,47 +113,68 @@ impl Run<'_> {
         )))
     }
 
-    /// One pass over the validation data; `None` when a stop is asked for.
+    /// One pass over the validation data, by all ranks; `None` when a stop is asked for. Everything is added in the
+    /// order of batches, whoever computed them.
     fn pass(&mut self) -> Result<Option<Pass>> {
         let Some(source) = &self.valid else { return Ok(None) };
         let begun = Instant::now();
         let mut loader = source.start(BatchIndex::default())?;
         let (totals, left_out) = (Totals::default(), source.examples.left_out.clone());
         let mut pass = Pass { totals, left_out, sets: Default::default() };
-        let mut number = 0;
-        while let Some(batch) = loader.next() {
-            if stop::interrupted() {
+        let (mut number, mut told, mut unread, mut differing) = (0, 0, Vec::new(), Vec::new());
+        // A round has a batch for every rank.
+        for _ in 0..loader.batches_per_epoch().div_ceil(self.ranks.size()) {
+            let stop = stop::interrupted();
+            let batch = if stop { None } else { loader.next_turn().transpose()?.flatten() };
+            let round = self.ranks.all((stop, batch.is_some()))?;
+            if round.iter().any(|(stop, _)| *stop) {
                 return Ok(None);
             }
-            let batch = batch?;
-            let rows = self.task.rows(&batch);
-            for (row, &judged) in rows.iter().enumerate() {
-                if let Some((why, left_out)) = excluded(source, &batch, row, judged) {
-                    pass.left_out.add(why, left_out);
+            let seen = |ranks: &[(bool, bool)]| ranks.iter().filter(|(_, batch)| *batch).count() as u64;
+            let before = number + seen(&round[..self.ranks.rank()]);
+            number += seen(&round);
+            let new = loader.left_out().iter().skip(told).map(|(why, one)| (why, one.clone()));
+            let mut own = Seen { unread: new.collect(), ..Seen::default() };
+            told = loader.left_out().len();
+            own.differing = loader.take_differing();
+            if let Some(batch) = batch {
+                for (row, &judged) in self.task.rows(&batch).iter().enumerate() {
+                    own.left_out.extend(excluded(source, &batch, row, judged));
+                    let of = [matches!(judged, Row::Whole | Row::Foreign), judged == Row::Whole];
+                    own.rows.extend(batch.ids[row].map(|id| (id, of)));
                 }
-                let Some(id) = batch.ids[row] else { continue };
-                let of = [matches!(judged, Row::Whole | Row::Foreign), judged == Row::Whole];
-                for (set, _) in pass.sets.iter_mut().zip(of).filter(|(_, of)| *of) {
-                    set.add_utterance(&source.corpus.utterances[id]);
-                }
+                // Masks differ between batches, and are the same at every validation.
+                let (feeds, decisions) = self.task.feeds(&batch, before, 0, false)?;
+                let results = block_on(self.stepper.validate(BatchShape::of(&batch), &feeds))?;
+                self.task.observe(&mut own.totals, &batch, decisions, &results)?;
             }
-            // Masks differ between batches, and are the same at every validation.
-            let (feeds, decisions) = self.task.feeds(&batch, number, 0, false)?;
-            let results = block_on(self.stepper.validate(BatchShape::of(&batch), &feeds))?;
-            self.task.observe(&mut pass.totals, &batch, decisions, &results)?;
-            number += 1;
+            for seen in self.ranks.all(own)? {
+                seen.left_out.into_iter().for_each(|(why, one)| {
+                    pass.left_out.add(why, one);
+                });
+                for (id, of) in seen.rows {
+                    for (set, _) in pass.sets.iter_mut().zip(of).filter(|(_, of)| *of) {
+                        set.add_utterance(&source.corpus.utterances[id]);
+                    }
+                }
+                pass.totals.add(seen.totals);
+                unread.extend(seen.unread);
+                differing.extend(seen.differing);
+            }
         }
         tracing::debug!("validated {number} batches in {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
-        pass.left_out.extend(loader.left_out());
+        unread.into_iter().for_each(|(why, one)| {
+            pass.left_out.add(why, one);
+        });
         self.valid_named.say_all(&pass.left_out);
-        self.valid_named.say_differing(loader.take_differing());
+        self.valid_named.say_differing(differing);
         Ok(Some(pass))
     }
 
     /// Validates, and saves `best` where it is the best so far; `false` when a stop is asked for meanwhile.
     pub(super) fn validate(
         &mut self,
-        metrics: &mut MetricsWriter,
+        metrics: &mut Option<MetricsWriter>,
         progress: &mut dyn Progress,
     ) -> Result<bool> {
         let Some(Pass { totals, left_out, sets: [set, loss_set] }) = self.pass()? else { return Ok(false) };
@@ -172,7 +206,7 @@ impl Run<'_> {
             left_out: list(&left_out),
             left_out_reasons: left_out.counts(),
         };
-        metrics.valid(&line)?;
+        metrics.as_mut().map_or(Ok(()), |metrics| metrics.valid(&line))?;
         progress.valid(&line);
         self.state.validation_due = false;
         // The rates follow the losses of one set of utterances, never a loss of nothing.
@@ -189,7 +223,9 @@ impl Run<'_> {
         };
         if self.is_best(score, &scored) {
             (self.state.best, self.state.best_of) = (Some(score), Some(scored));
-            self.save_model("best", self.weights()?)?;
+            if self.ranks.leads() {
+                self.save_model("best", self.weights()?)?;
+            }
         }
         Ok(true)
     }

@@ -10,7 +10,9 @@ mod decoders;
 mod encode;
 mod evaluate;
 mod import;
+mod recognizers;
 mod runs;
+mod subwords;
 mod transcribe;
 
 use std::path::{Path, PathBuf};

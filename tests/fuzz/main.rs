@@ -12,4 +12,5 @@ mod harness;
 mod manifests;
 mod models;
 mod mutation;
+mod pieces;
 mod training;

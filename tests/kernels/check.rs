@@ -11,6 +11,7 @@ use polymix::gpu::{Capabilities, Gpu, Selection, Tier};
 use polymix::graph::{Graph, Tensor};
 use polymix::ops::{Array, Op};
 use polymix::rng::Rng;
+use polymix::shader::MOST_VARIANTS;
 use polymix::shape::{DType, Spec};
 use proptest::test_runner::{Config, RngSeed};
 
@@ -112,19 +113,19 @@ pub fn gpu() -> Option<Turn> {
 }
 
 /// The devices whose kernels the adapter runs in tests: its own, and grids that fold. One adapter, lavapipe, also runs
-/// the kernels of devices with fewer features and of GPUs; elsewhere they would be compiled for nothing.
-fn devices(own: &Capabilities) -> Vec<(&'static str, Capabilities)> {
-    let with = |name, change: fn(&mut Capabilities)| {
+/// what GPUs are given, and every variant of a kernel that it runs at all; elsewhere they would be compiled for nothing.
+fn devices(own: &Capabilities) -> Vec<(String, Capabilities)> {
+    let with = |name: &str, change: &dyn Fn(&mut Capabilities)| {
         let mut capabilities = own.clone();
         change(&mut capabilities);
-        (name, capabilities)
+        (name.to_owned(), capabilities)
     };
-    let small = with("folded grids and short loops", |c| (c.fold_grids_at, c.loop_passes) = (2, 600));
-    let mut devices = vec![("own kernels", own.clone()), small];
+    let small = with("folded grids and short loops", &|c| (c.fold_grids_at, c.loop_passes) = (2, 600));
+    let mut devices = vec![with("own kernels", &|_| {}), small];
     if own.backend == "vulkan" && own.adapter.contains("llvmpipe") {
-        devices.push(with("no integers of 64 bits", |c| c.int64 = false));
-        devices.push(with("no subgroup operations", |c| c.subgroup_operations = false));
-        devices.push(with("a GPU's kernels", |c| c.tier = Tier::Discrete));
+        devices.push(with("a GPU's kernels", &|c| c.tier = Tier::Discrete));
+        let variants = 1..=MOST_VARIANTS as u32;
+        devices.extend(variants.map(|n| with(&format!("variant {n}"), &|c| c.alternative = n)));
     }
     devices
 }

@@ -75,9 +75,9 @@ fn batches_and_shared_factors() {
 
 #[test]
 fn operands_rounded_to_halves() {
-    let halves = |product: MatMul| PlannedMatMul { halves: true, ..product.into() };
+    let in_f16 = |product: MatMul| PlannedMatMul { f16_inputs: true, ..product.into() };
     let product = |[m, n, k]: [usize; 3], (transpose_a, transpose_b)| {
-        let op = halves(MatMul { transpose_a, transpose_b, alpha: 0.5 });
+        let op = in_f16(MatMul { transpose_a, transpose_b, alpha: 0.5 });
         let (a, b) = (stored(m, k, transpose_a), stored(k, n, transpose_b));
         let args = [Arg::normal(&a, 1), Arg::normal(&b, 2), Arg::normal(&[n], 3)];
         check_outputs(op, &args, Tolerance::Accumulated, 0);
@@ -92,9 +92,9 @@ fn operands_rounded_to_halves() {
     product([33, 29, 17], (false, true));
     product([65, 132, 36], (true, false));
     let args = [Arg::normal(&[3, 20, 8], 1), Arg::normal(&[3, 8, 12], 2)];
-    check_outputs(halves(MatMul::PLAIN), &args, Tolerance::Accumulated, 0);
+    check_outputs(in_f16(MatMul::PLAIN), &args, Tolerance::Accumulated, 0);
     let args = [Arg::normal(&[1032, 16], 1), Arg::normal(&[1032, 12], 2)];
-    let op = halves(MatMul { transpose_a: true, ..MatMul::PLAIN });
+    let op = in_f16(MatMul { transpose_a: true, ..MatMul::PLAIN });
     check_outputs(op, &args, Tolerance::Accumulated, 0);
 }
 
@@ -107,7 +107,7 @@ fn halves_of_every_size_are_the_nearest() {
         sign * mantissa * 2.0_f64.powi(i as i32 / 4 - 26)
     };
     for rows in [160, 161] {
-        let op = PlannedMatMul { halves: true, ..MatMul::PLAIN.into() };
+        let op = PlannedMatMul { f16_inputs: true, ..MatMul::PLAIN.into() };
         let args = [
             Arg::f32(&[rows, 4], |i| if i.is_multiple_of(4) { value(i / 4) } else { 0.0 }),
             Arg::f32(&[4, 4], |_| 1.0),
@@ -130,7 +130,7 @@ fn an_activation_behind_the_product() {
         let args = [Arg::normal(&[129, m, k], 1), Arg::normal(&[129, n, k], 2)];
         check_outputs(with(kind), &args, Tolerance::Accumulated, 0);
     }
-    let op = PlannedMatMul { halves: true, ..with(ActivationKind::Gelu) };
+    let op = PlannedMatMul { f16_inputs: true, ..with(ActivationKind::Gelu) };
     check_outputs(op, &[Arg::normal(&[20, 12], 1), Arg::normal(&[36, 12], 2)], Tolerance::Accumulated, 0);
     // A sum that is made of parts otherwise.
     let op = PlannedMatMul { activation: Some(ActivationKind::Gelu), ..MatMul::PLAIN.into() };
@@ -163,7 +163,7 @@ fn dropout_a_scale_and_an_addend_behind_the_product() {
     let sizes = [1, 20, 36, 12];
     check(PlannedMatMul { addend: Some(2), ..plain }, sizes, &[like([1, 20, 36])]);
     check(PlannedMatMul { dropout: dropout(8), ..plain }, sizes, &[rng()]);
-    check(PlannedMatMul { halves: true, ..all }, sizes, &[rng(), like([1, 20, 36])]);
+    check(PlannedMatMul { f16_inputs: true, ..all }, sizes, &[rng(), like([1, 20, 36])]);
     // With a bias, of one product for all of the batch.
     let product = MatMul { transpose_b: true, ..MatMul::PLAIN };
     let op = PlannedMatMul { dropout: dropout(0), scale: 2.0, addend: Some(4), ..product.into() };

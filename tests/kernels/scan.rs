@@ -139,6 +139,7 @@ fn limits() -> Capabilities {
         timestamps: false,
         fold_grids_at: 65_535,
         loop_passes: 30_000,
+        alternative: 0,
     }
 }
 

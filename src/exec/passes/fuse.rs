@@ -62,12 +62,12 @@ mod tests {
         plan.dispatches.iter().map(|one| one.kernel.name.split(',').next().unwrap()).collect()
     }
 
-    const PRODUCT: &str = "matmul/matmul_tiled";
+    const MATMUL: &str = "matmul/matmul_tiled";
     const ACTIVATION: &str = "map/activation";
     const SUM: &str = "map/binary";
 
     #[test]
-    fn a_product_takes_the_activation_behind_it() {
+    fn a_matmul_takes_the_activation_behind_it() {
         // The kernels of activate(activate(a·b)) and of what `read` picks of the dispatches.
         let of = |read: &[usize]| {
             let graph = Graph::new();
@@ -79,23 +79,23 @@ mod tests {
             let outputs: Vec<(&str, &Tensor)> = read.iter().map(|&i| (["0", "1", "2"][i], &all[i])).collect();
             kernels(&graph, &outputs)
         };
-        assert_eq!(of(&[0]), [PRODUCT]);
-        assert_eq!(of(&[1]), [PRODUCT]);
-        assert_eq!(of(&[2]), [PRODUCT, ACTIVATION], "one activation a product");
-        assert_eq!(of(&[0, 1]), [PRODUCT, ACTIVATION], "what lies between is read");
-        assert_eq!(of(&[1, 2]), [PRODUCT, ACTIVATION]);
-        assert_eq!(of(&[0, 1, 2]), [PRODUCT, ACTIVATION, ACTIVATION]);
+        assert_eq!(of(&[0]), [MATMUL]);
+        assert_eq!(of(&[1]), [MATMUL]);
+        assert_eq!(of(&[2]), [MATMUL, ACTIVATION], "one activation a matmul");
+        assert_eq!(of(&[0, 1]), [MATMUL, ACTIVATION], "what lies between is read");
+        assert_eq!(of(&[1, 2]), [MATMUL, ACTIVATION]);
+        assert_eq!(of(&[0, 1, 2]), [MATMUL, ACTIVATION, ACTIVATION]);
     }
 
     #[test]
-    fn a_product_takes_dropout_scale_and_sum_behind_it() {
+    fn a_matmul_takes_dropout_scale_and_sum_behind_it() {
         let graph = Graph::new();
         let [a, b] = ["a", "b"].map(|name| graph.input(name, Spec::f32([8, 8])));
         let rng = graph.input("rng", Spec::u32([3]));
         let before = a.scale(2.0).unwrap();
         let product = a.matmul(&b).unwrap().dropout(0.5, 7, &rng).unwrap().scale(0.5).unwrap();
         let sum = before.add(&product).unwrap();
-        assert_eq!(kernels(&graph, &[("sum", &sum)]), ["map/affine", PRODUCT]);
+        assert_eq!(kernels(&graph, &[("sum", &sum)]), ["map/affine", MATMUL]);
         let plan = Plan::compile(&graph, &[("sum", &sum)], PlanOptions::default(), &Capabilities::assumed())
             .unwrap();
         let last = plan.dispatches.last().unwrap();
@@ -106,16 +106,16 @@ mod tests {
         let row = graph.input("row", Spec::f32([8]));
         let again = sum.add(&row).unwrap().add(&product).unwrap();
         let names = kernels(&graph, &[("again", &again)]);
-        assert_eq!(names, ["map/affine", PRODUCT, SUM, "map/broadcast", SUM]);
+        assert_eq!(names, ["map/affine", MATMUL, SUM, "map/broadcast", SUM]);
         let twice = sum.add(&a).unwrap();
-        assert_eq!(kernels(&graph, &[("twice", &twice)]), ["map/affine", PRODUCT, SUM]);
+        assert_eq!(kernels(&graph, &[("twice", &twice)]), ["map/affine", MATMUL, SUM]);
         let row_first = row.add(&a.matmul(&b).unwrap()).unwrap();
-        assert_eq!(kernels(&graph, &[("row_first", &row_first)]), [PRODUCT, "map/broadcast"]);
+        assert_eq!(kernels(&graph, &[("row_first", &row_first)]), [MATMUL, "map/broadcast"]);
         // As is what is scaled before it is activated, and what follows a sum over rows, which is made of parts.
         let scaled = a.matmul(&b).unwrap().scale(2.0).unwrap().activation(ActivationKind::Gelu).unwrap();
-        assert_eq!(kernels(&graph, &[("scaled", &scaled)]), [PRODUCT, ACTIVATION]);
+        assert_eq!(kernels(&graph, &[("scaled", &scaled)]), [MATMUL, ACTIVATION]);
         let gradient = MatMul { transpose_a: true, ..MatMul::PLAIN };
         let added = a.apply(gradient, &[&b]).unwrap().add(&b).unwrap();
-        assert_eq!(kernels(&graph, &[("added", &added)]), [PRODUCT, SUM]);
+        assert_eq!(kernels(&graph, &[("added", &added)]), [MATMUL, SUM]);
     }
 }

@@ -53,7 +53,7 @@ struct Conversions {
 }
 
 /// The values of sections, such as layers, that derivatives read, and nothing else behind the forward pass. What lies
-/// behind the last section is not held for long.
+/// behind the last section is not live for long.
 fn saved(draft: &Draft, roots: &[ValueId], backward: usize) -> HashSet<ValueId> {
     let Draft { values, nodes, .. } = draft;
     let (forward, derivative) = nodes.split_at(backward);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::recipe::{ModelConfig, ModelOptions, Nonlinearity, PaddedFrames, PretrainConfig};
+use crate::recipe::{FinetuneConfig, ModelConfig, ModelOptions, Nonlinearity, PaddedFrames, PretrainConfig};
 
 /// What a checkpoint's tensors do not tell of themselves, and what their shapes are checked against.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,10 +13,14 @@ pub struct HyperParameters {
     /// The encoder; its mixer is told by the attention type and the tensors.
     pub(super) model: ModelConfig,
     pub(super) options: ModelOptions,
-    /// `cb_vocab`.
-    pub(super) codes: usize,
-    /// `cb_dim`.
-    pub(super) code_dim: usize,
+    /// `cb_vocab`; a recognizer does not need it.
+    codes: Option<usize>,
+    /// `cb_dim`; a recognizer does not need it.
+    code_dim: Option<usize>,
+    /// `output_neurons_ctc`, where it is given.
+    outputs: Option<usize>,
+    /// `dnn_dropout`, where it is given.
+    head_dropout: f64,
 }
 
 /// A value that the encoder has no choice of.
@@ -43,6 +47,8 @@ const FIXED: &[(&str, Fixed)] = &[
     ("n_mels", Fixed::Number(80.0)),
     ("hop_length", Fixed::Number(10.0)),
     ("win_length", Fixed::Number(25.0)),
+    ("blank_index", Fixed::Number(0.0)),
+    ("upsampling", Fixed::Truth(false)),
 ];
 
 /// Keys that are read.
@@ -56,6 +62,8 @@ const READ: &[&str] = &[
     "d_ffn",
     "d_model",
     "degree",
+    "dnn_activation",
+    "dnn_dropout",
     "dropout",
     "encoder_layerdrop",
     "expand",
@@ -65,6 +73,7 @@ const READ: &[&str] = &[
     "local_proj_out_dim",
     "nhead",
     "num_encoder_layers",
+    "output_neurons_ctc",
     "summary_hid_dim",
     "transformer_dropout",
 ];
@@ -132,6 +141,36 @@ const IGNORED: &[&str] = &[
     "update_until_epoch",
     "warmup",
     "weight_decay",
+    // Fine-tuning.
+    "batch_size",
+    "ckpt_interval_minutes",
+    "dnn_neurons",
+    "drop_chunk_count_high",
+    "drop_chunk_count_low",
+    "drop_chunk_length_high",
+    "drop_chunk_length_low",
+    "drop_freq_count_high",
+    "drop_freq_count_low",
+    "drop_freq_high",
+    "drop_freq_low",
+    "drop_freq_width",
+    "freeze_bestrq",
+    "freeze_wav2vec",
+    "kenlm_model_path",
+    "lr_bestrq",
+    "lr_wav2vec",
+    "num_workers",
+    "pt_model_output_dim",
+    "pt_model_path",
+    "sorting",
+    "speed_changes",
+    "test_batch_size",
+    "test_beam_search",
+    "token_type",
+    "train_dataloader_opts",
+    "test_dataloader_opts",
+    "valid_dataloader_opts",
+    "use_language_modelling",
     // Data and files.
     "avoid_if_longer_than",
     "avoid_if_shorter_than",
@@ -199,10 +238,51 @@ impl HyperParameters {
             ..defaults
         };
         options.validate()?;
-        let (codes, code_dim) = (read.whole("cb_vocab")?, read.whole("cb_dim")?);
-        PretrainConfig { codes, code_dim, ..PretrainConfig::default() }.validate()?;
-        Ok(Self { attention_type, model, options, codes, code_dim })
+        let (codes, code_dim) = (read.whole_if_given("cb_vocab")?, read.whole_if_given("cb_dim")?);
+        let defaults = PretrainConfig::default();
+        PretrainConfig {
+            codes: codes.unwrap_or(defaults.codes),
+            code_dim: code_dim.unwrap_or(defaults.code_dim),
+            ..defaults
+        }
+        .validate()?;
+        read.check_head()?;
+        let outputs = read.whole_if_given("output_neurons_ctc")?;
+        let head_dropout =
+            read.probability(["dnn_dropout", "dnn_dropout"], FinetuneConfig::default().head_dropout)?;
+        FinetuneConfig { head_dropout, ..FinetuneConfig::default() }.validate()?;
+        Ok(Self { attention_type, model, options, codes, code_dim, outputs, head_dropout })
     }
+
+    /// Codes of the quantizer and their width.
+    ///
+    /// # Errors
+    /// When one of them was not given.
+    pub fn quantizer(&self) -> Result<(usize, usize)> {
+        Ok((self.codes.ok_or_else(|| missing("cb_vocab"))?, self.code_dim.ok_or_else(|| missing("cb_dim"))?))
+    }
+
+    /// Dropout between the layers of a recognizer's head.
+    pub(super) fn head_dropout(&self) -> f64 {
+        self.head_dropout
+    }
+
+    /// Compares the outputs of a recognizer with those that the values say.
+    ///
+    /// # Errors
+    /// When they differ.
+    pub(super) fn check_outputs(&self, outputs: usize) -> Result<()> {
+        match self.outputs {
+            Some(given) if given != outputs => Err(Error::invalid(format!(
+                "output_neurons_ctc is {given}, ctc_lin has {outputs} outputs; give the values that it was trained with"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn missing(key: &str) -> Error {
+    Error::invalid(format!("{key} is missing; give the value of the recipe"))
 }
 
 /// Typed access to the object.
@@ -215,8 +295,7 @@ impl<'a> Reader<'a> {
     }
 
     fn required(&self, key: &str) -> Result<&'a Value> {
-        self.given(key)
-            .ok_or_else(|| Error::invalid(format!("{key} is missing; give the value of the recipe")))
+        self.given(key).ok_or_else(|| missing(key))
     }
 
     fn check_keys(&self) -> Result<()> {
@@ -251,6 +330,10 @@ impl<'a> Reader<'a> {
         number.ok_or_else(|| Error::invalid(format!("{key} is {value}; give a whole number")))
     }
 
+    fn whole_if_given(&self, key: &str) -> Result<Option<usize>> {
+        self.given(key).map(|_| self.whole(key)).transpose()
+    }
+
     /// The first of two names that is given.
     fn probability(&self, keys: [&str; 2], default: f64) -> Result<f64> {
         let Some((key, value)) = keys.iter().find_map(|key| Some((key, self.given(key)?))) else {
@@ -269,6 +352,18 @@ impl<'a> Reader<'a> {
             "gelu" => Ok(Nonlinearity::Gelu),
             "swish" | "silu" => Ok(Nonlinearity::Silu),
             _ => Err(Error::invalid(format!("{key} is {name:?}; GELU and Swish can be imported"))),
+        }
+    }
+
+    /// The non-linearity of a recognizer's head, which has no choice of it.
+    fn check_head(&self) -> Result<()> {
+        let Some(value) = self.given("dnn_activation") else { return Ok(()) };
+        let leaky = value.as_str().is_some_and(|name| name.rsplit(['.', ':']).next() == Some("LeakyReLU"));
+        match leaky {
+            true => Ok(()),
+            false => {
+                Err(Error::invalid(format!("dnn_activation is {value}; only \"LeakyReLU\" can be imported")))
+            }
         }
     }
 

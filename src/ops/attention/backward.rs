@@ -5,17 +5,16 @@ use super::scaled_dot_product::{Attention, Positions, Sizes};
 use super::walk::{DISTANCES, KEYS, Part, QUERIES, Walk};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
-use crate::ops::pom::utterances;
 use crate::ops::reduce::Sum;
 use crate::ops::{Array, Op, expect, mismatch};
-use crate::shader::attention::{attention_backward_bias, attention_backward_statistics};
+use crate::shader::attention::{attention_backward_bias, attention_backward_delta};
 use crate::shape::{DType, Spec};
 
 /// From the operands of [`Attention`], its second result l, y and dy: the gradient of the projection and, with
 /// relative positions, those of p and of the biases u and v.
 ///
-/// With w_ij = exp(score_ij − l_i) and s_ij = w_ij·(dy_i·v_j − dy_i·y_i): dv_j = Σ_i w_ij dy_i,
-/// dq_i = scale Σ_j s_ij (k_j + p_|i − j|), dk_j = scale Σ_i s_ij (q_i + u), dp_n = scale Σ_{|i − j| = n} s_ij
+/// With w_ij = exp(score_ij − l_i) and s_ij = w_ij·(dy_i·v_j − dy_i·y_i): dV_j = Σ_i w_ij dy_i,
+/// dQ_i = scale Σ_j s_ij (k_j + p_|i − j|), dK_j = scale Σ_i s_ij (q_i + u), dP_n = scale Σ_{|i − j| = n} s_ij
 /// (q_i + v), du = scale Σ_j (Σ_i s_ij) k_j, dv = scale Σ_n (Σ_{|i − j| = n} s_ij) p_n. Every kernel owns the rows
 /// that it sums for: queries, keys, or distances.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +32,8 @@ impl Op for AttentionBackward {
         let mut types = self.0.types();
         types.extend([DType::F32; 3]);
         expect(self.name(), inputs, &types)?;
-        let Sizes { batch, time, heads, columns } = self.0.check(self.name(), inputs)?;
-        let (y, own) = (Spec::f32([batch, time, heads * columns]), self.0.operands());
+        let Sizes { batch, time, heads, head_dim } = self.0.check(self.name(), inputs)?;
+        let (y, own) = (Spec::f32([batch, time, heads * head_dim]), self.0.operands());
         if inputs[own..] != [Spec::f32([batch, heads, time]), y.clone(), y] {
             return Err(mismatch(self.name(), inputs, "takes the operands, [batch, heads, time], y and dy"));
         }
@@ -50,11 +49,11 @@ impl Op for AttentionBackward {
         let sizes = op.sizes(inputs[0].dims());
         let Sizes { batch, time, heads, .. } = sizes;
         let width = sizes.width();
-        let [logarithms, y, dy] = [0, 1, 2].map(|i| &inputs[op.operands() + i]);
+        let [lse, y, dy] = [0, 1, 2].map(|i| &inputs[op.operands() + i]);
         let relative = op.positions == Positions::Relative;
-        let statistics = rec.scratch(DType::F32, [batch, heads, time, 2]);
+        let lse_delta = rec.scratch(DType::F32, [batch, heads, time, 2]);
         let sums = rec.scratch(DType::F32, [if relative { batch * heads * time } else { 1 }]);
-        let tiles = utterances(rec, batch, time * width, 3)?;
+        let tiles = rec.utterances(batch, time * width, 3)?;
         let mut biases = Biases::new(rec, op, sizes);
         // The gradient of p is by utterance at first; tiles of utterances add to that of the first tile's.
         let slots = tiles.first().map_or(1, |tile| tile.len());
@@ -66,17 +65,17 @@ impl Op for AttentionBackward {
         for tile in &tiles {
             let projection = inputs[0].rows(tile, time * 3 * width);
             let [y, dy] = [y, dy].map(|operand| operand.rows(tile, time * width));
-            record_statistics(rec, sizes, tile, &[logarithms, &y, &dy, &statistics])?;
+            record_delta(rec, sizes, tile, &[lse, &y, &dy, &lse_delta])?;
             let [positions, bias] = op.tables(&projection, inputs);
             let slope = outputs[0].rows(tile, time * 3 * width);
-            let bindings = [&projection, &inputs[1], positions, bias, &statistics, &dy, &slope, &sums];
+            let bindings = [&projection, &inputs[1], positions, bias, &lse_delta, &dy, &slope, &sums];
             let walk = Walk { op, sizes, utterances: tile.clone() };
             walk.record(rec, &QUERIES, Part::default(), &bindings)?;
             walk.record(rec, &KEYS, Part { values: true, ..Part::default() }, &bindings)?;
             walk.record(rec, &KEYS, Part::default(), &bindings)?;
             if let Some(distances) = &distances {
                 biases.record(rec, tile, &sums, &projection, true)?;
-                let bindings = [&projection, &inputs[1], positions, bias, &statistics, &dy, distances, &sums];
+                let bindings = [&projection, &inputs[1], positions, bias, &lse_delta, &dy, distances, &sums];
                 for reversed in [false, true] {
                     let part = Part { reversed, added: tile.start > 0, ..Part::default() };
                     walk.record(rec, &DISTANCES, part, &bindings)?;
@@ -101,23 +100,26 @@ impl Op for AttentionBackward {
 }
 
 /// l and dy·y of every query; `bindings` are l, y, dy and the result.
-fn record_statistics(
+fn record_delta(
     rec: &mut Recorder,
     sizes: Sizes,
     tile: &std::ops::Range<usize>,
     bindings: &[&Operand],
 ) -> Result<()> {
-    let params = attention_backward_statistics::Params {
+    let params = attention_backward_delta::Params {
         batches: tile.len() as u32,
         first_batch: tile.start as u32,
         time: sizes.time as u32,
         heads: sizes.heads as u32,
-        columns: sizes.columns as u32,
+        head_dim: sizes.head_dim as u32,
     };
-    let width = rec.capabilities().map_width();
-    let groups = rec.threads(tile.len() * sizes.time * sizes.heads, width);
-    let overrides = [("WIDTH", f64::from(width))];
-    rec.dispatch(&attention_backward_statistics::KERNEL, &overrides, &params, bindings, groups)
+    rec.dispatch(
+        attention_backward_delta::VARIANTS,
+        &[],
+        &params,
+        bindings,
+        tile.len() * sizes.time * sizes.heads,
+    )
 }
 
 /// The gradients of u and v, in chunks of frames of every utterance.
@@ -145,19 +147,19 @@ impl<'a> Biases<'a> {
         x: &Operand,
         keys: bool,
     ) -> Result<()> {
-        let Sizes { batch, time, heads, columns } = self.sizes;
+        let Sizes { batch, time, heads, head_dim } = self.sizes;
         let width = self.sizes.width();
         let [head_stride, part_stride] = self.op.strides(&self.sizes);
         let [first_row, x_first, x_batch, x_frame, x_head] = match keys {
             true => [0, part_stride, time * 3 * width, 3 * width, head_stride],
-            false => [batch * self.chunks, 0, 0, width, columns],
+            false => [batch * self.chunks, 0, 0, width, head_dim],
         };
         let params = attention_backward_bias::Params {
             batches: tile.len() as u32,
             first_batch: tile.start as u32,
             time: time as u32,
             heads: heads as u32,
-            columns: columns as u32,
+            head_dim: head_dim as u32,
             chunk: CHUNK as u32,
             chunks: self.chunks as u32,
             first_row: first_row as u32,
@@ -167,9 +169,12 @@ impl<'a> Biases<'a> {
             x_head: x_head as u32,
             scale: self.op.scale,
         };
-        let own = rec.capabilities().map_width();
-        let groups = rec.threads(tile.len() * self.chunks * width, own);
-        let overrides = [("WIDTH", f64::from(own))];
-        rec.dispatch(&attention_backward_bias::KERNEL, &overrides, &params, &[sums, x, &self.partial], groups)
+        rec.dispatch(
+            attention_backward_bias::VARIANTS,
+            &[],
+            &params,
+            &[sums, x, &self.partial],
+            tile.len() * self.chunks * width,
+        )
     }
 }

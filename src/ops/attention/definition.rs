@@ -34,7 +34,7 @@ impl<'a> Definition<'a> {
     fn columns(&self, head: usize, part: usize) -> std::ops::Range<usize> {
         let [head_stride, part_stride] = self.op.strides(&self.sizes);
         let first = head * head_stride + part * part_stride;
-        first..first + self.sizes.columns
+        first..first + self.sizes.head_dim
     }
 
     /// R_t x_t for all frames, or its inverse.
@@ -62,8 +62,8 @@ impl<'a> Definition<'a> {
         let (q, k, v) = (part(0), part(1), part(2));
         let length = (self.inputs[1][[utterance]] as usize).min(self.sizes.time);
         if self.op.positions == Positions::Relative {
-            let (own, bias) = (head * self.sizes.columns, self.inputs[3]);
-            let p = self.inputs[2].slice(s![.., own..own + self.sizes.columns]).to_owned();
+            let (own, bias) = (head * self.sizes.head_dim, self.inputs[3]);
+            let p = self.inputs[2].slice(s![.., own..own + self.sizes.head_dim]).to_owned();
             let with = |which: usize| &q + &bias.slice(s![which, head, ..]);
             return Head { q: with(0), q_position: with(1), k, v, p: Some(p), length };
         }
@@ -88,7 +88,7 @@ impl<'a> Definition<'a> {
 
     /// y and the logarithms of the weights' sums.
     pub fn forward(&self) -> Vec<Array> {
-        let Sizes { batch, time, heads, columns } = self.sizes;
+        let Sizes { batch, time, heads, head_dim } = self.sizes;
         let mut y = Array::zeros(vec![batch, time, self.sizes.width()]);
         let mut logarithms = Array::zeros(vec![batch, heads, time]);
         for (b, h) in self.heads() {
@@ -104,7 +104,7 @@ impl<'a> Definition<'a> {
                 logarithms[[b, h, i]] = high + sum.ln();
                 let weights = row.mapv(|score| (score - logarithms[[b, h, i]]).exp());
                 let own = weights.dot(&head.v.slice(s![..head.length, ..]));
-                y.slice_mut(s![b, i, h * columns..(h + 1) * columns]).assign(&own);
+                y.slice_mut(s![b, i, h * head_dim..(h + 1) * head_dim]).assign(&own);
             }
         }
         vec![y, logarithms]
@@ -112,14 +112,14 @@ impl<'a> Definition<'a> {
 
     /// Gradients of the projection, of p and of the biases.
     pub fn backward(&self, logarithms: &Array, y: &Array, dy: &Array) -> Vec<Array> {
-        let Sizes { time, heads, columns, .. } = self.sizes;
+        let Sizes { time, heads, head_dim, .. } = self.sizes;
         let scale = f64::from(self.op.scale);
         let mut projection = Array::zeros(self.inputs[0].raw_dim());
         let mut positions = Array2::zeros((time, self.sizes.width()));
-        let mut biases = Array::zeros(vec![2, heads, columns]);
+        let mut biases = Array::zeros(vec![2, heads, head_dim]);
         for (b, h) in self.heads() {
             let head = self.head(b, h);
-            let own = h * columns..(h + 1) * columns;
+            let own = h * head_dim..(h + 1) * head_dim;
             let [y, dy] = [y, dy].map(|x| x.slice(s![b, .., own.clone()]));
             let mut weights = self.scores(&head);
             weights.indexed_iter_mut().for_each(|((i, j), w)| {

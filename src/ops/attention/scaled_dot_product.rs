@@ -8,7 +8,6 @@ use super::walk::{FORWARD, Part, Walk};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::pom::utterances;
 use crate::ops::{Array, Op, Vjp, expect, mismatch};
 use crate::shape::{DType, Spec};
 
@@ -62,28 +61,28 @@ pub(super) struct Sizes {
     pub batch: usize,
     pub time: usize,
     pub heads: usize,
-    /// Columns of a head.
-    pub columns: usize,
+    /// Elements of a query, a key or a value.
+    pub head_dim: usize,
 }
 
 impl Sizes {
-    /// d, the columns of all heads.
+    /// d = H·d_h.
     pub fn width(&self) -> usize {
-        self.heads * self.columns
+        self.heads * self.head_dim
     }
 }
 
 impl Attention {
     pub(super) fn sizes(&self, projection: &[usize]) -> Sizes {
-        let columns = projection[2] / (3 * self.heads);
-        Sizes { batch: projection[0], time: projection[1], heads: self.heads, columns }
+        let head_dim = projection[2] / (3 * self.heads);
+        Sizes { batch: projection[0], time: projection[1], heads: self.heads, head_dim }
     }
 
     /// Columns from a head to the next, and from queries to keys and keys to values.
     pub(super) fn strides(&self, sizes: &Sizes) -> [usize; 2] {
         match self.packing {
-            Packing::ByPart => [sizes.columns, sizes.width()],
-            Packing::ByHead => [3 * sizes.columns, sizes.columns],
+            Packing::ByPart => [sizes.head_dim, sizes.width()],
+            Packing::ByHead => [3 * sizes.head_dim, sizes.head_dim],
         }
     }
 
@@ -114,10 +113,10 @@ impl Attention {
         let fits = match (self.positions, others.as_slice()) {
             (Positions::Absent, _) => true,
             (Positions::Rotary, [table]) => {
-                sizes.columns.is_multiple_of(2) && *table == [sizes.time, sizes.columns]
+                sizes.head_dim.is_multiple_of(2) && *table == [sizes.time, sizes.head_dim]
             }
             (Positions::Relative, [table, bias]) => {
-                *table == [sizes.time, sizes.width()] && *bias == [2, sizes.heads, sizes.columns]
+                *table == [sizes.time, sizes.width()] && *bias == [2, sizes.heads, sizes.head_dim]
             }
             _ => false,
         };
@@ -158,14 +157,14 @@ impl Op for Attention {
     fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         expect(self.name(), inputs, &self.types())?;
         let sizes = self.check(self.name(), inputs)?;
-        let numbers = Spec::f32([sizes.batch, sizes.heads, sizes.time]);
-        Ok(vec![Spec::f32([sizes.batch, sizes.time, sizes.width()]), numbers])
+        let lse = Spec::f32([sizes.batch, sizes.heads, sizes.time]);
+        Ok(vec![Spec::f32([sizes.batch, sizes.time, sizes.width()]), lse])
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let sizes = self.sizes(inputs[0].dims());
         let (row, width) = (sizes.time * 3 * sizes.width(), sizes.time * sizes.width());
-        for tile in utterances(rec, sizes.batch, width, 3)? {
+        for tile in rec.utterances(sizes.batch, width, 3)? {
             let projection = inputs[0].rows(&tile, row);
             let [positions, bias] = self.tables(&projection, inputs);
             let y = outputs[0].rows(&tile, width);

@@ -1,68 +1,61 @@
-//! Which kernel walks over the frames, in how many dispatches.
+//! The walk over the frames, in how many dispatches.
 
 use std::ops::Range;
 
 use super::scaled_dot_product::{Attention, Positions, Sizes};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
-use crate::shader::Kernel;
+use crate::shader::Variant;
 use crate::shader::attention::{
-    attention, attention_backward_key, attention_backward_key_scalar, attention_backward_key_subgroup,
-    attention_backward_position, attention_backward_position_scalar, attention_backward_position_subgroup,
-    attention_backward_query, attention_backward_query_scalar, attention_backward_query_subgroup,
-    attention_scalar, attention_subgroup,
+    attention, attention_backward_key, attention_backward_position, attention_backward_query,
 };
 
-/// One kernel in its forms: for heads whose columns divide by four, for others, and for subgroups of 8.
-pub(super) struct Forms {
-    four: &'static Kernel,
-    scalar: &'static Kernel,
-    subgroup: &'static Kernel,
-    /// How often it goes through the columns for a tile of weights.
+/// One kernel and what it costs.
+pub(super) struct Walker {
+    variants: &'static [&'static Variant],
+    /// How often it goes through head_dim for a tile of weights.
     products: usize,
-    /// How often it goes through the span for a tile of the result.
+    /// How often it goes through the KV block for a tile of the result.
     sweeps: usize,
-    /// Operations of the definition's products for a pair of frames and a column, without and with relative
+    /// Operations of the definition's products for a pair of frames and an element of a head, without and with relative
     /// positions: what is made anew is not counted.
     operations: [u64; 2],
+    /// Whether it makes the gradient of the values too.
+    has_values: bool,
 }
 
-pub(super) static FORWARD: Forms = Forms {
-    four: &attention::KERNEL,
-    scalar: &attention_scalar::KERNEL,
-    subgroup: &attention_subgroup::KERNEL,
+pub(super) static FORWARD: Walker = Walker {
+    variants: attention::VARIANTS,
     products: 1,
     sweeps: 1,
     // q·k, (q + v)·p, w·v.
     operations: [4, 6],
+    has_values: false,
 };
-pub(super) static QUERIES: Forms = Forms {
-    four: &attention_backward_query::KERNEL,
-    scalar: &attention_backward_query_scalar::KERNEL,
-    subgroup: &attention_backward_query_subgroup::KERNEL,
+pub(super) static QUERIES: Walker = Walker {
+    variants: attention_backward_query::VARIANTS,
     products: 2,
     sweeps: 2,
     // dy·v, s·k, s·p.
     operations: [4, 6],
+    has_values: false,
 };
-/// Of the keys or the values.
-pub(super) static KEYS: Forms = Forms {
-    four: &attention_backward_key::KERNEL,
-    scalar: &attention_backward_key_scalar::KERNEL,
-    subgroup: &attention_backward_key_subgroup::KERNEL,
+/// The gradient of the keys, or that of the values.
+pub(super) static KEYS: Walker = Walker {
+    variants: attention_backward_key::VARIANTS,
     products: 2,
     sweeps: 2,
     // s·(q + u), or w·dy.
     operations: [2, 2],
+    has_values: true,
 };
-pub(super) static DISTANCES: Forms = Forms {
-    four: &attention_backward_position::KERNEL,
-    scalar: &attention_backward_position_scalar::KERNEL,
-    subgroup: &attention_backward_position_subgroup::KERNEL,
+pub(super) static DISTANCES: Walker = Walker {
+    variants: attention_backward_position::VARIANTS,
     products: 2,
     sweeps: 2,
     // s·(q + v), in two walks of half the pairs each.
     operations: [0, 1],
+    has_values: false,
 };
 
 /// What a dispatch does beside its kernel.
@@ -83,66 +76,71 @@ pub(super) struct Walk<'a> {
     pub utterances: Range<usize>,
 }
 
-/// Rows of a tile and frames of a span, as in `shaders/shared/attention.wgsl`.
+/// Rows of a tile and frames of a KV block, as in `shaders/attention/blocks.wgsl`.
 const TILE: usize = 32;
-const SPAN: usize = 64;
-/// Tasks of a tile for the invocations: weights of 4 rows by 16 of the span.
+const KV_BLOCK: usize = 64;
+/// Tasks of a tile for the invocations: weights of 4 rows by 16 of the KV block.
 const UNITS: usize = 32;
 /// Operations of one dispatch at most, beyond a tile: systems reset a GPU that is busy for too long.
 const WORK: f64 = 2e10;
 
 impl Walk<'_> {
-    /// Dispatches `forms` over all tiles, in runs of spans.
-    pub fn record(&self, rec: &mut Recorder, forms: &Forms, part: Part, bindings: &[&Operand]) -> Result<()> {
-        let Sizes { time, heads, columns, .. } = self.sizes;
-        let (kernel, width) = choose(rec, forms, columns);
+    /// Dispatches the kernel over all tiles, in runs of KV blocks.
+    pub fn record(
+        &self,
+        rec: &mut Recorder,
+        walker: &Walker,
+        part: Part,
+        bindings: &[&Operand],
+    ) -> Result<()> {
+        let Sizes { time, heads, head_dim, .. } = self.sizes;
         let relative = self.op.positions == Positions::Relative;
-        let mut overrides = vec![(
-            "POSITION",
-            match self.op.positions {
-                Positions::Absent => 0.0,
-                Positions::Rotary => 1.0,
-                Positions::Relative => 2.0,
-            },
-        )];
-        // Broadcasts have a fixed width.
-        if kernel.overrides.contains(&"WIDTH") {
-            overrides.push(("WIDTH", width as f64));
-        }
-        if kernel.overrides.contains(&"VALUES") {
-            overrides.push(("VALUES", f64::from(u8::from(part.values))));
-        }
+        let position = match self.op.positions {
+            Positions::Absent => 0.0,
+            Positions::Rotary => 1.0,
+            Positions::Relative => 2.0,
+        };
+        let constants = [("POSITION", position), ("VALUES", f64::from(u8::from(part.values)))];
+        let constants = if walker.has_values { &constants[..] } else { &constants[..1] };
+        let [head_stride, part_stride] = self.op.strides(&self.sizes);
+        let params = attention::Params {
+            first_tile: 0,
+            tiles: 0,
+            first_batch: self.utterances.start as u32,
+            time: time as u32,
+            heads: heads as u32,
+            head_dim: head_dim as u32,
+            head_stride: head_stride as u32,
+            part_stride: part_stride as u32,
+            begin: 0,
+            end: 0,
+            reversed: u32::from(part.reversed),
+            added: u32::from(part.added),
+            scale: self.op.scale,
+        };
+        let width = rec.choose(walker.variants, constants, &params, 0)?.workgroup_size as usize;
 
-        let quads = columns.div_ceil(4);
+        let quads = head_dim.div_ceil(4);
         let outputs = TILE / 4 * quads.div_ceil(4);
-        let passes = UNITS.div_ceil(width) * (2 + forms.products * quads)
-            + outputs.div_ceil(width) * (24 + SPAN / 4 * forms.sweeps);
-        let run = (rec.capabilities().loop_passes as usize / passes).max(1) * SPAN;
-        let products = (forms.products + forms.sweeps) * if relative { 2 } else { 1 };
-        let work = |frames: usize| (TILE * frames) as f64 * (2 * columns * products + 32) as f64;
-        let operations = forms.operations[usize::from(relative)] * columns as u64;
+        let passes = UNITS.div_ceil(width) * (2 + walker.products * quads)
+            + outputs.div_ceil(width) * (24 + KV_BLOCK / 4 * walker.sweeps);
+        let run = (rec.capabilities().loop_passes as usize / passes).max(1) * KV_BLOCK;
+        let products = (walker.products + walker.sweeps) * if relative { 2 } else { 1 };
+        let work = |frames: usize| (TILE * frames) as f64 * (2 * head_dim * products + 32) as f64;
+        let operations = walker.operations[usize::from(relative)] * head_dim as u64;
         let tiles = self.utterances.len() * heads * time.div_ceil(TILE);
         let most = (WORK / work(run.min(time)).max(1.0)).max(1.0) as usize;
-        let [head_stride, part_stride] = self.op.strides(&self.sizes);
         for begin in (0..time).step_by(run) {
             for first in (0..tiles).step_by(most) {
                 let count = most.min(tiles - first);
                 let params = attention::Params {
                     first_tile: first as u32,
                     tiles: count as u32,
-                    first_batch: self.utterances.start as u32,
-                    time: time as u32,
-                    heads: heads as u32,
-                    columns: columns as u32,
-                    head_stride: head_stride as u32,
-                    part_stride: part_stride as u32,
                     begin: begin as u32,
                     end: (begin + run) as u32,
-                    reversed: u32::from(part.reversed),
-                    added: u32::from(part.added),
-                    scale: self.op.scale,
+                    ..params
                 };
-                rec.dispatch(kernel, &overrides, &params, bindings, rec.grid(count))?;
+                rec.dispatch(walker.variants, constants, &params, bindings, count)?;
                 let frames = run.min(time - begin);
                 let pairs = (self.utterances.len() * heads * time) as u64 * frames as u64;
                 rec.share_of_products(pairs * operations, &(first..first + count), tiles);
@@ -151,17 +149,5 @@ impl Walk<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// The form for heads of `columns` and the workgroup's width. On a CPU that is a subgroup, as where heads are not cut
-/// into four columns: such models are small.
-fn choose(rec: &Recorder, forms: &Forms, columns: usize) -> (&'static Kernel, usize) {
-    let capabilities = rec.capabilities();
-    let shares = capabilities.shares_lanes() && capabilities.int64;
-    match columns.is_multiple_of(4) {
-        true if shares => (forms.subgroup, 8),
-        true => (forms.four, capabilities.row_width().min(32) as usize),
-        false => (forms.scalar, 8),
     }
 }

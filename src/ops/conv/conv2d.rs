@@ -145,9 +145,7 @@ pub(super) fn pack(
         row_stride: strides[0] as u32,
         column_stride: strides[1] as u32,
     };
-    let width = rec.capabilities().map_width();
-    let groups = rec.threads(y.elements(), width);
-    rec.dispatch(&pack::KERNEL, &[("WIDTH", f64::from(width))], &params, &[x, y], groups)
+    rec.dispatch(pack::VARIANTS, &[], &params, &[x, y], y.elements())
 }
 
 /// The weight [cout, cin, 3, 3] as [9, rows, columns] padded with zeros to these sizes, where the rows are the
@@ -231,8 +229,6 @@ impl Op for Conv2d {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
-        let overrides = [("WIDTH", f64::from(width))];
         let mut sizes = Sizes::new(inputs[0].dims(), outputs[0].dims());
         let operations = sizes.operations();
         sizes.pad();
@@ -257,8 +253,7 @@ impl Op for Conv2d {
                     out_frequency: sizes.out_frequency as u32,
                     padded: sizes.cout as u32,
                 };
-                let groups = rec.threads(tile.len() * blocks, width);
-                rec.dispatch(&conv2d_mono::KERNEL, &overrides, &params, &bindings, groups)?;
+                rec.dispatch(conv2d_mono::VARIANTS, &[], &params, &bindings, tile.len() * blocks)?;
             } else {
                 let params = conv2d::Params {
                     rows: tile.len() as u32,
@@ -272,8 +267,7 @@ impl Op for Conv2d {
                     padded: sizes.cout as u32,
                 };
                 let positions = tile.len() * sizes.out_frequency;
-                let groups = rec.threads(positions.div_ceil(BLOCK) * blocks, width);
-                rec.dispatch(&conv2d::KERNEL, &overrides, &params, &bindings, groups)?;
+                rec.dispatch(conv2d::VARIANTS, &[], &params, &bindings, positions.div_ceil(BLOCK) * blocks)?;
             }
             rec.products(tile.len() as u64 * operations);
             crop(rec, &y, &outputs[0], &tile, sizes.out_frequency)?;

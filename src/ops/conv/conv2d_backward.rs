@@ -42,7 +42,6 @@ impl Op for Conv2dBackward {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         let mut sizes = Sizes::new(outputs[0].dims(), inputs[0].dims());
         // The taps of dx are those of y; every frame of x has the same share of them.
         let operations = sizes.operations() * (sizes.batch * sizes.out_time) as u64;
@@ -65,11 +64,15 @@ impl Op for Conv2dBackward {
                 padded: sizes.cin as u32,
             };
             let tiles = 2 * tile.len() * sizes.out_frequency.div_ceil(BLOCK);
-            let groups = rec.threads(tiles * sizes.cin / BLOCK, width);
             let dy = dy.rows(&seeing, y_width);
             let dx = staged(rec, &outputs[0], &tile, [sizes.frequency, sizes.cin]);
-            let overrides = [("WIDTH", f64::from(width))];
-            rec.dispatch(&conv2d_backward::KERNEL, &overrides, &params, &[&dy, &weight, &dx], groups)?;
+            rec.dispatch(
+                conv2d_backward::VARIANTS,
+                &[],
+                &params,
+                &[&dy, &weight, &dx],
+                tiles * sizes.cin / BLOCK,
+            )?;
             rec.share_of_products(operations, &tile, sizes.batch * sizes.time);
             crop(rec, &dx, &outputs[0], &tile, sizes.frequency)?;
         }
@@ -127,8 +130,6 @@ impl Op for Conv2dBackwardWeight {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
-        let overrides = [("WIDTH", f64::from(width))];
         let mut sizes = Sizes::new(inputs[0].dims(), inputs[1].dims());
         let operations = sizes.operations();
         sizes.pad();
@@ -144,7 +145,6 @@ impl Op for Conv2dBackwardWeight {
         for tile in tiles {
             let seen = sizes.seen(&tile, rec);
             let own = tile.len().div_ceil(chunk);
-            let groups = rec.threads(own * lanes, width);
             let (x, dy) = (x.rows(&seen, x_width), dy.rows(&tile, y_width));
             let bindings = [&x, &dy, &partial];
             if sizes.cin == 1 {
@@ -161,7 +161,7 @@ impl Op for Conv2dBackwardWeight {
                     chunks: own as u32,
                     first_chunk: first_chunk as u32,
                 };
-                rec.dispatch(&conv2d_mono_backward_weight::KERNEL, &overrides, &params, &bindings, groups)?;
+                rec.dispatch(conv2d_mono_backward_weight::VARIANTS, &[], &params, &bindings, own * lanes)?;
             } else {
                 let params = conv2d_backward_weight::Params {
                     rows: tile.len() as u32,
@@ -177,7 +177,7 @@ impl Op for Conv2dBackwardWeight {
                     chunks: own as u32,
                     first_chunk: first_chunk as u32,
                 };
-                rec.dispatch(&conv2d_backward_weight::KERNEL, &overrides, &params, &bindings, groups)?;
+                rec.dispatch(conv2d_backward_weight::VARIANTS, &[], &params, &bindings, own * lanes)?;
             }
             rec.products(tile.len() as u64 * operations);
             first_chunk += own;
@@ -214,7 +214,6 @@ pub(in crate::ops) fn sum_chunks(
     chunks: usize,
     outputs: &[Operand],
 ) -> Result<()> {
-    let width = rec.capabilities().map_width();
     let (dweight, dbias) = (&outputs[0], &outputs[1]);
     let params = weight_sum::Params {
         chunks: chunks as u32,
@@ -223,7 +222,11 @@ pub(in crate::ops) fn sum_chunks(
         partial_rows: partial.dims()[1] as u32,
         padded: partial.shape().last() as u32,
     };
-    let groups = rec.threads((params.rows + 1) as usize * partial.shape().last(), width);
-    let overrides = [("WIDTH", f64::from(width))];
-    rec.dispatch(&weight_sum::KERNEL, &overrides, &params, &[partial, dweight, dbias], groups)
+    rec.dispatch(
+        weight_sum::VARIANTS,
+        &[],
+        &params,
+        &[partial, dweight, dbias],
+        (params.rows + 1) as usize * partial.shape().last(),
+    )
 }

@@ -11,8 +11,7 @@ use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::ops::{Array, Op, Vjp, expect, mismatch};
 use crate::shader::conv::{
-    depthwise_conv1d, depthwise_conv1d_backward, depthwise_conv1d_backward_weight,
-    depthwise_conv1d_backward_weight_vec4, depthwise_conv1d_vec4,
+    depthwise_conv1d, depthwise_conv1d_backward, depthwise_conv1d_backward_weight, depthwise_conv1d_vec4,
 };
 use crate::shape::{DType, Spec};
 
@@ -61,11 +60,15 @@ fn record_four(
         // The gradient's taps are the convolution's in reverse.
         left: if backward { kernel - 1 - left } else { left } as u32,
     };
-    let width = rec.capabilities().map_width();
-    let groups = rec.threads(batch * time.div_ceil(BLOCK_OF_FOUR) * channels / 4, width);
-    let overrides = [("WIDTH", f64::from(width)), ("BACKWARD", f64::from(u8::from(backward)))];
     let bindings = [x, &packed, bias, lengths, y];
-    rec.dispatch(&depthwise_conv1d_vec4::KERNEL, &overrides, &params, &bindings, groups)
+    let constants = [("BACKWARD", f64::from(u8::from(backward)))];
+    rec.dispatch(
+        depthwise_conv1d_vec4::VARIANTS,
+        &constants,
+        &params,
+        &bindings,
+        batch * time.div_ceil(BLOCK_OF_FOUR) * channels / 4,
+    )
 }
 
 /// The frame behind tap `k` of frame `t`, where it is one of the first `length`.
@@ -103,7 +106,6 @@ impl Op for DepthwiseConv1d {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         let (x, kernel) = (inputs[0].dims(), inputs[1].dims()[2]);
         if x[2].is_multiple_of(4) {
             let operands = [&inputs[0], &inputs[1], &inputs[2], &inputs[3], &outputs[0]];
@@ -118,9 +120,14 @@ impl Op for DepthwiseConv1d {
             kernel: kernel as u32,
             left: self.left as u32,
         };
-        let groups = rec.threads(x[0] * x[1].div_ceil(BLOCK) * x[2], width);
         let bindings = [&inputs[0], &inputs[1], &inputs[2], &inputs[3], &outputs[0]];
-        rec.dispatch(&depthwise_conv1d::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+        rec.dispatch(
+            depthwise_conv1d::VARIANTS,
+            &[],
+            &params,
+            &bindings,
+            x[0] * x[1].div_ceil(BLOCK) * x[2],
+        )?;
         rec.products(2 * (inputs[0].elements() * kernel) as u64);
         Ok(())
     }
@@ -166,7 +173,6 @@ impl Op for DepthwiseConv1dBackward {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         let (dy, kernel) = (inputs[0].dims(), inputs[1].dims()[2]);
         if dy[2].is_multiple_of(4) {
             let operands = [&inputs[0], &inputs[1], &inputs[1], &inputs[2], &outputs[0]];
@@ -181,10 +187,14 @@ impl Op for DepthwiseConv1dBackward {
             kernel: kernel as u32,
             left: self.0.left as u32,
         };
-        let groups = rec.threads(dy[0] * dy[1].div_ceil(BLOCK) * dy[2], width);
         let bindings = [&inputs[0], &inputs[1], &inputs[2], &outputs[0]];
-        let overrides = [("WIDTH", f64::from(width))];
-        rec.dispatch(&depthwise_conv1d_backward::KERNEL, &overrides, &params, &bindings, groups)?;
+        rec.dispatch(
+            depthwise_conv1d_backward::VARIANTS,
+            &[],
+            &params,
+            &bindings,
+            dy[0] * dy[1].div_ceil(BLOCK) * dy[2],
+        )?;
         rec.products(2 * (inputs[0].elements() * kernel) as u64);
         Ok(())
     }
@@ -224,7 +234,6 @@ impl Op for DepthwiseConv1dBackwardWeight {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         let &[batch, time, channels] = inputs[0].dims() else {
             return Err(mismatch(self.name(), &[inputs[0].spec.clone()], "x [batch, time, channels]"));
         };
@@ -239,13 +248,11 @@ impl Op for DepthwiseConv1dBackwardWeight {
             chunk: CHUNK as u32,
             chunks: chunks as u32,
         };
-        let (kernel, columns, taps) = match channels.is_multiple_of(4) {
-            true => (&depthwise_conv1d_backward_weight_vec4::KERNEL, channels / 4, BLOCK_OF_FOUR),
-            false => (&depthwise_conv1d_backward_weight::KERNEL, channels, BLOCK),
-        };
-        let groups = rec.threads(batch * chunks * self.kernel.div_ceil(taps) * columns, width);
+        let units = |taps: usize| batch * chunks * self.kernel.div_ceil(taps) * channels;
+        let variants = depthwise_conv1d_backward_weight::VARIANTS;
+        let taps = rec.choose(variants, &[], &params, 0)?.variant.tile as usize;
         let bindings = [&inputs[0], &inputs[1], &inputs[2], &partial];
-        rec.dispatch(kernel, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+        rec.dispatch(variants, &[], &params, &bindings, units(taps))?;
         rec.products(2 * (inputs[0].elements() * self.kernel) as u64);
         sum_chunks(rec, &partial, batch * chunks, outputs)
     }

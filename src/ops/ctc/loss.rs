@@ -106,8 +106,7 @@ impl CtcLoss {
         };
         let Buffers { targets, input_lengths, target_lengths, statistics, emissions, .. } = *buffers;
         let bindings = [&logits, targets, input_lengths, target_lengths, statistics, emissions];
-        let overrides = [("WIDTH", f64::from(rec.capabilities().row_width()))];
-        rec.dispatch(&emission::KERNEL, &overrides, &params, &bindings, rec.grid(rows.len()))
+        rec.dispatch(emission::VARIANTS, &[], &params, &bindings, rows.len())
     }
 
     /// alpha, the loss, and beta, the recursions a run of frames at a time.
@@ -116,11 +115,9 @@ impl CtcLoss {
         let Buffers { targets, input_lengths, target_lengths, statistics, emissions, .. } = *buffers;
         let Buffers { alpha, beta, peaks, loss, infinite, .. } = *buffers;
         let (utterances, first_utterance) = (tile.len() as u32, tile.start as u32);
-        let groups = rec.grid(tile.len());
-        let width = rec.capabilities().row_width();
-        let overrides = [("WIDTH", f64::from(width))];
 
         let states = 2 * capacity + 1;
+        let width = rec.choose(alpha::VARIANTS, &[], &alpha::Params::default(), 0)?.workgroup_size;
         let run = (rec.capabilities().loop_passes / (states.div_ceil(width) + width + 1)) as usize;
         let starts = (0..time).step_by(run.max(1));
         let runs: Vec<_> = starts.map(|start| start..time.min(start + run.max(1) as u32)).collect();
@@ -132,19 +129,19 @@ impl CtcLoss {
             let params =
                 alpha::Params { utterances, first_utterance, first_frame, last_frame, time, capacity };
             let bindings = [emissions, targets, input_lengths, target_lengths, alpha, peaks];
-            rec.dispatch(&alpha::KERNEL, &overrides, &params, &bindings, groups)?;
+            rec.dispatch(alpha::VARIANTS, &[], &params, &bindings, tile.len())?;
             rec.work(work(frames));
         }
         let impossible = if self.zero_infinity { 0.0 } else { f32::INFINITY };
         let params = loss::Params { utterances, first_utterance, time, capacity, impossible };
         let bindings = [statistics, peaks, alpha, input_lengths, target_lengths, loss, infinite];
-        rec.dispatch(&loss::KERNEL, &overrides, &params, &bindings, groups)?;
+        rec.dispatch(loss::VARIANTS, &[], &params, &bindings, tile.len())?;
         for frames in runs.iter().rev() {
             let (first_frame, last_frame) = (frames.start, frames.end);
             let params =
                 beta::Params { utterances, first_utterance, first_frame, last_frame, time, capacity };
             let bindings = [emissions, targets, input_lengths, target_lengths, alpha, beta, peaks];
-            rec.dispatch(&beta::KERNEL, &overrides, &params, &bindings, groups)?;
+            rec.dispatch(beta::VARIANTS, &[], &params, &bindings, tile.len())?;
             rec.work(work(frames));
         }
         Ok(())
@@ -172,8 +169,7 @@ impl CtcLoss {
         };
         let Buffers { statistics, alpha, labels, input_lengths, target_lengths, infinite, .. } = *buffers;
         let bindings = [&logits, statistics, alpha, labels, input_lengths, target_lengths, infinite, &slope];
-        let overrides = [("WIDTH", f64::from(rec.capabilities().row_width()))];
-        rec.dispatch(&gradient::KERNEL, &overrides, &params, &bindings, rec.grid(rows.len()))
+        rec.dispatch(gradient::VARIANTS, &[], &params, &bindings, rows.len())
     }
 }
 
@@ -219,11 +215,9 @@ impl Op for CtcLoss {
             peaks: &rec.scratch(DType::F32, [utterances, time]),
         };
 
-        let width = rec.capabilities().map_width();
         let params = labels::Params { batch: batch as u32, capacity: capacity as u32 };
-        let groups = rec.threads(batch * capacity, width);
         let bindings = [buffers.targets, buffers.target_lengths, buffers.labels];
-        rec.dispatch(&labels::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+        rec.dispatch(labels::VARIANTS, &[], &params, &bindings, batch * capacity)?;
 
         // A little less than the limit, for what alignment adds.
         let spare = rec.capabilities().storage_alignment as usize / 4;
@@ -295,7 +289,6 @@ impl Op for CtcLossBackward {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         let batch = inputs[0].dims()[0];
         for tile in rec.tiles(inputs[0].elements(), &[1])? {
             let params = ctc_loss_backward::Params {
@@ -304,10 +297,9 @@ impl Op for CtcLossBackward {
                 batch: batch as u32,
                 utterance: (inputs[0].elements() / batch.max(1)) as u32,
             };
-            let groups = rec.threads(tile.len().div_ceil(4), width);
-            let overrides = [("WIDTH", f64::from(width))];
+            let elements = tile.len();
             let bindings = [&inputs[0].slice(tile.clone()), &inputs[1], &outputs[0].slice(tile)];
-            rec.dispatch(&ctc_loss_backward::KERNEL, &overrides, &params, &bindings, groups)?;
+            rec.dispatch(ctc_loss_backward::VARIANTS, &[], &params, &bindings, elements)?;
         }
         Ok(())
     }

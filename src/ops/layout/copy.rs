@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::ops::{Array, Op, Vjp, mismatch};
-use crate::shader::layout::{copy, copy_scalar};
+use crate::shader::layout::copy;
 use crate::shape::{Shape, Spec};
 
 /// A copy of the operand, of either type, in memory of its own; dx = dy.
@@ -20,19 +20,6 @@ pub(super) struct Place {
     pub strides: [usize; 4],
 }
 
-impl Place {
-    /// Whether all rows start at a multiple of four and run over neighbors.
-    fn fits_vectors(&self) -> bool {
-        let [lead @ .., last] = self.strides;
-        last == 1 && self.first.is_multiple_of(4) && lead.iter().all(|stride| stride.is_multiple_of(4))
-    }
-
-    fn in_vectors(self) -> Self {
-        let [a, b, c, last] = self.strides;
-        Self { first: self.first / 4, strides: [a / 4, b / 4, c / 4, last] }
-    }
-}
-
 /// Sizes of `[outer, axis, inner]`, the axis `axis` of `shape` and the products around it.
 pub(super) fn around(shape: &Shape, axis: usize) -> [usize; 3] {
     let dims = shape.dims();
@@ -42,16 +29,10 @@ pub(super) fn around(shape: &Shape, axis: usize) -> [usize; 3] {
 /// Records the copy of a box of `sizes` from `from` in x to `to` in y.
 pub(super) fn record_box(
     rec: &mut Recorder,
-    mut sizes: [usize; 4],
-    (x, mut from): (&Operand, Place),
-    (y, mut to): (&Operand, Place),
+    sizes: [usize; 4],
+    (x, from): (&Operand, Place),
+    (y, to): (&Operand, Place),
 ) -> Result<()> {
-    let vectors = sizes[3].is_multiple_of(4) && from.fits_vectors() && to.fits_vectors();
-    let kernel = if vectors { &copy::KERNEL } else { &copy_scalar::KERNEL };
-    if vectors {
-        sizes[3] /= 4;
-        (from, to) = (from.in_vectors(), to.in_vectors());
-    }
     let elements: usize = sizes.iter().product();
     let ([x_0, x_1, x_2, x_3], [y_0, y_1, y_2, y_3]) =
         (from.strides.map(|stride| stride as u32), to.strides.map(|stride| stride as u32));
@@ -71,9 +52,7 @@ pub(super) fn record_box(
         y_2,
         y_3,
     };
-    let width = rec.capabilities().map_width();
-    let groups = rec.threads(elements, width);
-    rec.dispatch(kernel, &[("WIDTH", f64::from(width))], &params, &[x, y], groups)
+    rec.dispatch(copy::VARIANTS, &[], &params, &[x, y], elements)
 }
 
 /// Records the copy of `len` places along the axis of a `[outer, size, inner]` tensor to another one that

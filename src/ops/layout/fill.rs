@@ -20,11 +20,9 @@ pub struct Fill {
 
 /// Records y = value; 0 clears tensors of either type.
 pub(super) fn record(rec: &mut Recorder, y: &Operand, value: f32) -> Result<()> {
-    let width = rec.capabilities().map_width();
     for tile in rec.tiles(y.elements(), &[1])? {
         let params = fill::Params { elements: tile.len() as u32, value };
-        let groups = rec.threads(tile.len().div_ceil(4), width);
-        rec.dispatch(&fill::KERNEL, &[("WIDTH", f64::from(width))], &params, &[&y.slice(tile)], groups)?;
+        rec.dispatch(fill::VARIANTS, &[], &params, &[&y.slice(tile.clone())], tile.len())?;
     }
     Ok(())
 }

@@ -1,11 +1,10 @@
 //! f32 tensors as halves, two to a u32: what a training step keeps for its backward pass in half the memory.
 
 use half::f16;
-use ndarray::IxDyn;
 
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
-use crate::ops::{Array, Op, expect, mismatch};
+use crate::ops::{Array, Op, expect, mismatch, shaped};
 use crate::shader::layout::{from_half, to_half};
 use crate::shape::{DType, Shape, Spec};
 
@@ -36,12 +35,10 @@ impl Op for ToHalf {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         for quads in rec.tiles(inputs[0].elements() / QUAD, &[QUAD, WORDS])? {
             let params = to_half::Params { quads: quads.len() as u32 };
-            let groups = rec.threads(quads.len(), width);
             let bindings = [&inputs[0].rows(&quads, QUAD), &outputs[0].rows(&quads, WORDS)];
-            rec.dispatch(&to_half::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+            rec.dispatch(to_half::VARIANTS, &[], &params, &bindings, quads.len())?;
         }
         Ok(())
     }
@@ -72,12 +69,10 @@ impl Op for FromHalf {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         for quads in rec.tiles(outputs[0].elements() / QUAD, &[WORDS, QUAD])? {
             let params = from_half::Params { quads: quads.len() as u32 };
-            let groups = rec.threads(quads.len(), width);
             let bindings = [&inputs[0].rows(&quads, WORDS), &outputs[0].rows(&quads, QUAD)];
-            rec.dispatch(&from_half::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+            rec.dispatch(from_half::VARIANTS, &[], &params, &bindings, quads.len())?;
         }
         Ok(())
     }
@@ -85,7 +80,6 @@ impl Op for FromHalf {
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
         let halves = inputs[0].iter().flat_map(|&word| [word as u32 as u16, (word as u32 >> 16) as u16]);
         let values: Vec<f64> = halves.map(|bits| f64::from(f16::from_bits(bits))).collect();
-        let shaped = Array::from_shape_vec(IxDyn(self.0.dims()), values);
-        vec![shaped.unwrap_or_else(|_| Array::zeros(self.0.dims()))]
+        vec![shaped(self.0.dims(), values)]
     }
 }

@@ -9,7 +9,6 @@ mod permute;
 mod reshape;
 mod rows;
 mod slice;
-mod vectors;
 
 pub use concat::Concat;
 pub use copy::Copy;
@@ -20,4 +19,3 @@ pub use permute::Permute;
 pub use reshape::Reshape;
 pub use rows::{GatherRows, ScatterRows};
 pub use slice::{Pad, Slice};
-pub(crate) use vectors::by_four;

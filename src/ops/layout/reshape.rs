@@ -1,11 +1,9 @@
 //! The same memory under another shape.
 
-use ndarray::IxDyn;
-
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Alias, Array, Op, Vjp, mismatch};
+use crate::ops::{Alias, Array, Op, Vjp, mismatch, shaped};
 use crate::shape::{Shape, Spec};
 
 /// A view of the operand with another shape of as many elements.
@@ -32,8 +30,7 @@ impl Op for Reshape {
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
         let flat: Vec<f64> = inputs[0].iter().copied().collect();
-        let shaped = Array::from_shape_vec(IxDyn(self.0.dims()), flat);
-        vec![shaped.unwrap_or_else(|_| Array::zeros(self.0.dims()))]
+        vec![shaped(self.0.dims(), flat)]
     }
 
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {

@@ -2,12 +2,12 @@
 
 use ndarray::Axis;
 
-use super::{by_four, fill};
+use super::fill;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::ops::{Array, Op, Vjp, mismatch};
-use crate::shader::layout::{gather_rows, gather_rows_scalar, scatter_rows, scatter_rows_scalar};
+use crate::shader::layout::{gather_rows, scatter_rows};
 use crate::shape::{DType, Spec};
 
 /// x `[rows, width]` of either type, index u32 `[m]` → y `[m, width]`, y\[i\] = x\[index\[i\]\], zeros where
@@ -41,18 +41,15 @@ impl Op for GatherRows {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let n = inputs[0].shape().last();
-        let (kernel, columns) = by_four(n, &gather_rows::KERNEL, &gather_rows_scalar::KERNEL);
-        let width = rec.capabilities().map_width();
         for tile in rec.tiles(outputs[0].shape().rows(), &[n])? {
-            let elements = tile.len() * columns;
+            let elements = tile.len() * n;
             let params = gather_rows::Params {
                 elements: elements as u32,
-                width: columns as u32,
+                width: n as u32,
                 rows: inputs[0].shape().rows() as u32,
             };
             let bindings = [&inputs[0], &inputs[1].rows(&tile, 1), &outputs[0].rows(&tile, n)];
-            let groups = rec.threads(elements, width);
-            rec.dispatch(kernel, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+            rec.dispatch(gather_rows::VARIANTS, &[], &params, &bindings, elements)?;
         }
         Ok(())
     }
@@ -91,18 +88,12 @@ impl Op for ScatterRows {
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         fill::record(rec, &outputs[0], 0.0)?;
         let n = inputs[0].shape().last();
-        let (kernel, columns) = by_four(n, &scatter_rows::KERNEL, &scatter_rows_scalar::KERNEL);
-        let width = rec.capabilities().map_width();
         for tile in rec.tiles(inputs[0].shape().rows(), &[n])? {
-            let elements = tile.len() * columns;
-            let params = scatter_rows::Params {
-                elements: elements as u32,
-                width: columns as u32,
-                rows: self.rows as u32,
-            };
+            let elements = tile.len() * n;
+            let params =
+                scatter_rows::Params { elements: elements as u32, width: n as u32, rows: self.rows as u32 };
             let bindings = [&inputs[0].rows(&tile, n), &inputs[1].rows(&tile, 1), &outputs[0]];
-            let groups = rec.threads(elements, width);
-            rec.dispatch(kernel, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+            rec.dispatch(scatter_rows::VARIANTS, &[], &params, &bindings, elements)?;
         }
         Ok(())
     }

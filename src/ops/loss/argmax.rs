@@ -5,9 +5,8 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::layout::by_four;
 use crate::ops::{Array, Op, expect, mismatch};
-use crate::shader::loss::{argmax, argmax_scalar};
+use crate::shader::loss::argmax;
 use crate::shape::{DType, Shape, Spec};
 
 /// x `[.., vocab]` → ids u32 `[..]`, the argmax over the last axis (the lowest class on ties), and its
@@ -39,13 +38,11 @@ impl Op for Argmax {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let vocab = inputs[0].shape().last();
-        let (kernel, columns) = by_four(vocab, &argmax::KERNEL, &argmax_scalar::KERNEL);
-        let overrides = [("WIDTH", f64::from(rec.capabilities().row_width()))];
         for tile in rec.tiles(inputs[0].shape().rows(), &[vocab])? {
-            let params = argmax::Params { rows: tile.len() as u32, columns: columns as u32 };
+            let params = argmax::Params { rows: tile.len() as u32, columns: vocab as u32 };
             let [ids, probability] = [0, 1].map(|i: usize| outputs[i].rows(&tile, 1));
             let bindings = [&inputs[0].rows(&tile, vocab), &ids, &probability];
-            rec.dispatch(kernel, &overrides, &params, &bindings, rec.grid(tile.len()))?;
+            rec.dispatch(argmax::VARIANTS, &[], &params, &bindings, tile.len())?;
         }
         Ok(())
     }

@@ -6,12 +6,8 @@ use super::argmax::best;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::layout::by_four;
 use crate::ops::{Array, Op, Vjp, expect, mismatch};
-use crate::shader::loss::{
-    cross_entropy, cross_entropy_backward, cross_entropy_backward_scalar, cross_entropy_mean,
-    cross_entropy_scalar,
-};
+use crate::shader::loss::{cross_entropy, cross_entropy_backward, cross_entropy_mean};
 use crate::shape::{DType, Spec};
 
 /// loss = mean over the rows that count of −log softmax(logits)\[target\].
@@ -50,23 +46,21 @@ impl Op for CrossEntropy {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let (rows, vocab) = (inputs[0].shape().rows(), inputs[0].shape().last());
-        let (kernel, columns) = by_four(vocab, &cross_entropy::KERNEL, &cross_entropy_scalar::KERNEL);
-        let overrides = [("WIDTH", f64::from(rec.capabilities().row_width()))];
         let [losses, hits] = [0, 1].map(|_| rec.scratch(DType::F32, [rows]));
         for tile in rec.tiles(rows, &[vocab])? {
             let params = cross_entropy::Params {
                 rows: tile.len() as u32,
-                columns: columns as u32,
+                columns: vocab as u32,
                 first: tile.start as u32,
             };
             let (logits, targets) = (inputs[0].rows(&tile, vocab), inputs[1].rows(&tile, 1));
             let [loss, hit, logsumexp] = [&losses, &hits, &outputs[2]].map(|all| all.rows(&tile, 1));
             let bindings = [&logits, &targets, &inputs[2], &loss, &hit, &logsumexp];
-            rec.dispatch(kernel, &overrides, &params, &bindings, rec.grid(tile.len()))?;
+            rec.dispatch(cross_entropy::VARIANTS, &[], &params, &bindings, tile.len())?;
         }
         let params = cross_entropy_mean::Params { rows: rows as u32 };
         let bindings = [&losses, &hits, &inputs[2], &outputs[0], &outputs[1]];
-        rec.dispatch(&cross_entropy_mean::KERNEL, &overrides, &params, &bindings, [1, 1, 1])
+        rec.dispatch(cross_entropy_mean::VARIANTS, &[], &params, &bindings, 1)
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
@@ -111,20 +105,17 @@ impl Op for CrossEntropyBackward {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let (rows, vocab) = (inputs[0].shape().rows(), inputs[0].shape().last());
-        let (kernel, columns) =
-            by_four(vocab, &cross_entropy_backward::KERNEL, &cross_entropy_backward_scalar::KERNEL);
-        let overrides = [("WIDTH", f64::from(rec.capabilities().row_width()))];
         for tile in rec.tiles(rows, &[vocab])? {
             let params = cross_entropy_backward::Params {
                 rows: tile.len() as u32,
-                columns: columns as u32,
+                columns: vocab as u32,
                 first: tile.start as u32,
                 all: rows as u32,
             };
             let [targets, logsumexp] = [1, 3].map(|i: usize| inputs[i].rows(&tile, 1));
             let (logits, dlogits) = (inputs[0].rows(&tile, vocab), outputs[0].rows(&tile, vocab));
             let bindings = [&logits, &targets, &inputs[2], &logsumexp, &inputs[4], &dlogits];
-            rec.dispatch(kernel, &overrides, &params, &bindings, rec.grid(tile.len()))?;
+            rec.dispatch(cross_entropy_backward::VARIANTS, &[], &params, &bindings, tile.len())?;
         }
         Ok(())
     }

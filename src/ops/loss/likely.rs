@@ -53,7 +53,6 @@ impl Op for Likely {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let vocab = inputs[0].shape().last();
-        let overrides = [("WIDTH", f64::from(rec.capabilities().row_width()))];
         for tile in rec.tiles(inputs[0].shape().rows(), &[vocab, self.room])? {
             let params = likely::Params {
                 rows: tile.len() as u32,
@@ -64,7 +63,7 @@ impl Op for Likely {
             let counts = outputs[0].rows(&tile, 1);
             let [ids, logs] = [1, 2].map(|i: usize| outputs[i].rows(&tile, self.room));
             let bindings = [&inputs[0].rows(&tile, vocab), &counts, &ids, &logs];
-            rec.dispatch(&likely::KERNEL, &overrides, &params, &bindings, rec.grid(tile.len()))?;
+            rec.dispatch(likely::VARIANTS, &[], &params, &bindings, tile.len())?;
         }
         Ok(())
     }

@@ -97,13 +97,10 @@ impl Op for Activation {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         for tile in rec.tiles(inputs[0].elements(), &[1])? {
             let params = activation::Params { elements: tile.len() as u32 };
-            let groups = rec.threads(tile.len().div_ceil(4), width);
-            let overrides = [("WIDTH", f64::from(width)), ("KIND", self.0.code())];
-            let bindings = [&inputs[0].slice(tile.clone()), &outputs[0].slice(tile)];
-            rec.dispatch(&activation::KERNEL, &overrides, &params, &bindings, groups)?;
+            let bindings = [&inputs[0].slice(tile.clone()), &outputs[0].slice(tile.clone())];
+            rec.dispatch(activation::VARIANTS, &[("KIND", self.0.code())], &params, &bindings, tile.len())?;
         }
         Ok(())
     }
@@ -144,14 +141,17 @@ impl Op for ActivationBackward {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         for tile in rec.tiles(inputs[0].elements(), &[1])? {
             let params = activation_backward::Params { elements: tile.len() as u32 };
-            let groups = rec.threads(tile.len().div_ceil(4), width);
-            let overrides = [("WIDTH", f64::from(width)), ("KIND", self.0.code())];
             let [x, dy] = [0, 1].map(|i: usize| inputs[i].slice(tile.clone()));
-            let bindings = [&x, &dy, &outputs[0].slice(tile)];
-            rec.dispatch(&activation_backward::KERNEL, &overrides, &params, &bindings, groups)?;
+            let bindings = [&x, &dy, &outputs[0].slice(tile.clone())];
+            rec.dispatch(
+                activation_backward::VARIANTS,
+                &[("KIND", self.0.code())],
+                &params,
+                &bindings,
+                tile.len(),
+            )?;
         }
         Ok(())
     }

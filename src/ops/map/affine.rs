@@ -27,12 +27,10 @@ impl Op for Affine {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         for tile in rec.tiles(inputs[0].elements(), &[1])? {
             let params = affine::Params { elements: tile.len() as u32, scale: self.scale, shift: self.shift };
-            let groups = rec.threads(tile.len().div_ceil(4), width);
-            let bindings = [&inputs[0].slice(tile.clone()), &outputs[0].slice(tile)];
-            rec.dispatch(&affine::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+            let bindings = [&inputs[0].slice(tile.clone()), &outputs[0].slice(tile.clone())];
+            rec.dispatch(affine::VARIANTS, &[], &params, &bindings, tile.len())?;
         }
         Ok(())
     }

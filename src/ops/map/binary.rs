@@ -69,15 +69,13 @@ impl Op for Binary {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
-        let overrides = [("WIDTH", f64::from(width)), ("KIND", f64::from(self.0 as u8))];
+        let constants = [("KIND", f64::from(self.0 as u8))];
         let (a, b, y) = (&inputs[0], &inputs[1], &outputs[0]);
         if a.shape() == b.shape() {
             for tile in rec.tiles(y.elements(), &[1])? {
                 let params = binary::Params { elements: tile.len() as u32 };
-                let groups = rec.threads(tile.len().div_ceil(4), width);
-                let bindings = [&a.slice(tile.clone()), &b.slice(tile.clone()), &y.slice(tile)];
-                rec.dispatch(&binary::KERNEL, &overrides, &params, &bindings, groups)?;
+                let bindings = [&a.slice(tile.clone()), &b.slice(tile.clone()), &y.slice(tile.clone())];
+                rec.dispatch(binary::VARIANTS, &constants, &params, &bindings, tile.len())?;
             }
             return Ok(());
         }
@@ -98,13 +96,12 @@ impl Op for Binary {
             b_2: sb[2],
             b_3: sb[3],
         };
-        let groups = rec.threads(y.elements(), width);
-        rec.dispatch(&broadcast::KERNEL, &overrides, &params, &[a, b, y], groups)
+        rec.dispatch(broadcast::VARIANTS, &constants, &params, &[a, b, y], y.elements())
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
         let shapes = [0, 1].map(|i: usize| Shape::from(inputs[i].shape()));
-        let shape = broadcast_shape(&shapes[0], &shapes[1]).unwrap_or_default();
+        let shape = broadcast_shape(&shapes[0], &shapes[1]).expect("shapes that `infer` has checked");
         let mut y = Array::zeros(shape.dims());
         Zip::from(&mut y).and_broadcast(inputs[0]).and_broadcast(inputs[1]).for_each(|y, &a, &b| {
             *y = match self.0 {

@@ -28,13 +28,11 @@ impl Op for Glu {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         let half = outputs[0].shape().last();
         for tile in rec.tiles(outputs[0].shape().rows(), &[2 * half])? {
             let params = glu::Params { elements: (tile.len() * half) as u32, half: half as u32 };
-            let groups = rec.threads(tile.len() * half, width);
             let bindings = [&inputs[0].rows(&tile, 2 * half), &outputs[0].rows(&tile, half)];
-            rec.dispatch(&glu::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+            rec.dispatch(glu::VARIANTS, &[], &params, &bindings, tile.len() * half)?;
         }
         Ok(())
     }
@@ -78,14 +76,12 @@ impl Op for GluBackward {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         let half = inputs[1].shape().last();
         for tile in rec.tiles(inputs[1].shape().rows(), &[2 * half])? {
             let params = glu_backward::Params { elements: (tile.len() * half) as u32, half: half as u32 };
-            let groups = rec.threads(tile.len() * half, width);
             let (x, dx) = (inputs[0].rows(&tile, 2 * half), outputs[0].rows(&tile, 2 * half));
             let bindings = [&x, &inputs[1].rows(&tile, half), &dx];
-            rec.dispatch(&glu_backward::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+            rec.dispatch(glu_backward::VARIANTS, &[], &params, &bindings, tile.len() * half)?;
         }
         Ok(())
     }

@@ -27,7 +27,6 @@ impl Op for MaskFrames {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         let (rows, channels) = (inputs[0].shape().rows(), inputs[0].shape().last());
         for tile in rec.tiles(rows, &[channels])? {
             let params = mask_frames::Params {
@@ -36,10 +35,8 @@ impl Op for MaskFrames {
                 time: inputs[0].dims()[1] as u32,
                 channels: channels as u32,
             };
-            let groups = rec.threads(tile.len() * channels, width);
             let (x, y) = (inputs[0].rows(&tile, channels), outputs[0].rows(&tile, channels));
-            let overrides = [("WIDTH", f64::from(width))];
-            rec.dispatch(&mask_frames::KERNEL, &overrides, &params, &[&x, &inputs[1], &y], groups)?;
+            rec.dispatch(mask_frames::VARIANTS, &[], &params, &[&x, &inputs[1], &y], tile.len() * channels)?;
         }
         Ok(())
     }

@@ -33,13 +33,11 @@ impl Op for MaskWeights {
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let (mask, weights) = (&inputs[0], &outputs[0]);
         let (rows, time) = (mask.shape().rows(), mask.shape().last());
-        let width = f64::from(rec.capabilities().row_width());
-        let overrides = [("WIDTH", width), ("CAUSAL", f64::from(u8::from(self.causal)))];
+        let constants = [("CAUSAL", f64::from(u8::from(self.causal)))];
         for tile in rec.tiles(rows, &[time])? {
             let params = mask_weights::Params { rows: tile.len() as u32, time: time as u32 };
             let bindings = [&mask.rows(&tile, time), &weights.rows(&tile, time)];
-            let groups = rec.grid(tile.len());
-            rec.dispatch(&mask_weights::KERNEL, &overrides, &params, &bindings, groups)?;
+            rec.dispatch(mask_weights::VARIANTS, &constants, &params, &bindings, tile.len())?;
         }
         Ok(())
     }

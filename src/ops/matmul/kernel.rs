@@ -1,17 +1,13 @@
-//! Which kernel multiplies, by tier and shape.
+//! The dispatches of a matmul.
 
 use std::ops::Range;
 
 use super::PlannedMatMul;
 use super::product::Sizes;
 use crate::error::Result;
-use crate::exec::{Operand, Recorder};
+use crate::exec::{Operand, Recorder, Work};
 use crate::gpu::Tier;
-use crate::shader::Kernel;
-use crate::shader::matmul::{
-    matmul_register, matmul_register_vec4, matmul_subgroup, matmul_subgroup_u64, matmul_subgroup_vec4,
-    matmul_tiled, matmul_tiled_large, matmul_tiled_large_vec4,
-};
+use crate::shader::matmul::matmul;
 use crate::shader::reduce::sum;
 use crate::shape::DType;
 
@@ -93,16 +89,15 @@ impl Product<'_> {
             let c = partial.rows(&(index..index + 1), size);
             product.dispatch(rec, &a.rows(part, self.m), &b.rows(part, self.n), &c)?;
         }
-        let (chunk, width) = (parts.len() as u32, rec.capabilities().map_width());
+        let chunk = parts.len() as u32;
         let params = sum::Params { outer: 1, reduce: chunk, inner: size as u32, chunk, chunks: 1 };
-        let groups = rec.threads(size, width);
-        rec.dispatch(&sum::KERNEL, &[("WIDTH", f64::from(width))], &params, &[&partial, c], groups)
+        rec.dispatch(sum::VARIANTS, &[], &params, &[&partial, c], size)
     }
 
     fn dispatch(&self, rec: &mut Recorder, a: &Operand, b: &Operand, c: &Operand) -> Result<()> {
         let Self { planned, batch, m, n, k, shared_b, bias, rng, ref addend, first } = *self;
         let (op, dropout) = (planned.product, planned.dropout);
-        let params = matmul_register::Params {
+        let params = matmul::Params {
             m: m as u32,
             n: n as u32,
             k: k as u32,
@@ -116,56 +111,23 @@ impl Product<'_> {
             stream: dropout.map_or(0, |dropout| dropout.stream),
             first: ((dropout.map_or(0, |dropout| dropout.first) + first) / 4) as u32,
         };
-        // What is not there, or is there as C, is not read as a binding; the codes are those of `shared/matmul_epilogue`.
+        // What is not there, or is there as C, is not read as a binding; the codes are those of `matmul/epilogue`.
         let (addend, addend_code) = match addend {
             None => (b, 0.0),
             Some(addend) if addend.is_same_memory(c) => (b, 2.0),
             Some(addend) => (addend, 1.0),
         };
-        let mut overrides = vec![
+        let constants = [
             ("TRANSPOSE_A", f64::from(u8::from(op.transpose_a))),
             ("TRANSPOSE_B", f64::from(u8::from(op.transpose_b))),
             ("HAS_BIAS", f64::from(u8::from(bias.is_some()))),
-            ("HALVES", f64::from(u8::from(planned.halves))),
+            ("F16_INPUTS", f64::from(u8::from(planned.f16_inputs))),
             ("ACTIVATION", planned.activation.map_or(0.0, |kind| kind.code() + 1.0)),
             ("DROPOUT", f64::from(u8::from(dropout.is_some()))),
             ("ADDEND", addend_code),
         ];
-        let tiles = |size: usize| batch * m.div_ceil(size) * n.div_ceil(size);
-        let kernel: &'static Kernel;
-        let groups;
-        let capabilities = rec.capabilities();
-        let aligned = op.reads_fours([m, n, k]);
-        // Browsers have no cooperative matrices: their kernels are left out of the program.
-        let matrices = capabilities.cooperative.filter(|_| {
-            !cfg!(target_arch = "wasm32") && planned.halves && aligned && capabilities.tier != Tier::Cpu
-        });
-        if let Some(size) = matrices {
-            kernel = size.kernel();
-            overrides.push(("WIDTH", f64::from(8 * capabilities.subgroup)));
-            groups = rec.grid(tiles(size.tile()));
-        } else if capabilities.tier == Tier::Cpu {
-            if capabilities.shares_lanes() {
-                kernel = match (aligned, capabilities.int64) {
-                    (true, true) => &matmul_subgroup_u64::KERNEL,
-                    (true, false) => &matmul_subgroup_vec4::KERNEL,
-                    (false, _) => &matmul_subgroup::KERNEL,
-                };
-                groups = rec.grid(tiles(32));
-            } else {
-                kernel = if aligned { &matmul_register_vec4::KERNEL } else { &matmul_register::KERNEL };
-                let width = capabilities.row_width();
-                overrides.push(("WIDTH", f64::from(width)));
-                groups = rec.threads(tiles(16), width);
-            }
-        } else if tiles(128) >= 128 {
-            kernel = if aligned { &matmul_tiled_large_vec4::KERNEL } else { &matmul_tiled_large::KERNEL };
-            groups = rec.grid(tiles(128));
-        } else {
-            (kernel, groups) = (&matmul_tiled::KERNEL, rec.grid(tiles(64)));
-        }
         let bindings = [a, b, bias.unwrap_or(b), rng.unwrap_or(b), addend, c];
-        rec.dispatch(kernel, &overrides, &params, &bindings, groups)?;
+        rec.dispatch(matmul::VARIANTS, &constants, &params, &bindings, Work::Tiles { batch, m, n })?;
         rec.products(2 * (batch * m * n) as u64 * k as u64);
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::ops::random::Dropout;
 use crate::ops::{Array, Epilogue, NodeOp, Op, Vjp, mismatch};
 use crate::shape::Spec;
 
-/// A [`MatMul`] as a plan may compute it: of operands rounded to halves, and with what follows it element by element, in
+/// A [`MatMul`] as a plan may compute it: of operands rounded to f16, and with what follows it element by element, in
 /// the order of the fields. It has no derivative of its own: a plan is made when derivatives are nodes already.
 ///
 /// The operands are A, B, the bias where there is one, rng where there is dropout, and the addend.
@@ -21,9 +21,9 @@ use crate::shape::Spec;
 pub struct PlannedMatMul {
     /// The product.
     pub product: MatMul,
-    /// Whether A and B are rounded to the nearest halves, what is beyond the largest to infinity, with sums and result in
+    /// Whether A and B are rounded to the nearest f16, what is beyond the largest to infinity, with sums and result in
     /// f32 as of cooperative matrices: [`Compute::F16`](crate::exec::Compute::F16).
-    pub halves: bool,
+    pub f16_inputs: bool,
     /// What is applied to every element of the result.
     pub activation: Option<ActivationKind>,
     /// Which elements are dropped.
@@ -36,7 +36,7 @@ pub struct PlannedMatMul {
 
 impl From<MatMul> for PlannedMatMul {
     fn from(product: MatMul) -> Self {
-        Self { product, halves: false, activation: None, dropout: None, scale: 1.0, addend: None }
+        Self { product, f16_inputs: false, activation: None, dropout: None, scale: 1.0, addend: None }
     }
 }
 
@@ -94,7 +94,7 @@ impl Op for PlannedMatMul {
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
-        let nearest = |x: &f64| if self.halves { f64::from(f16::from_f64(*x)) } else { *x };
+        let nearest = |x: &f64| if self.f16_inputs { f64::from(f16::from_f64(*x)) } else { *x };
         let parts = self.parts(inputs);
         let rounded: Vec<Array> = parts.product.iter().take(2).map(|operand| operand.map(nearest)).collect();
         let operands: Vec<&Array> = rounded.iter().chain(parts.product.iter().skip(2).copied()).collect();

@@ -8,7 +8,7 @@ use super::PlannedMatMul;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, Epilogue, NodeOp, Op, Vjp, expect, mismatch};
+use crate::ops::{Array, Epilogue, NodeOp, Op, Vjp, expect, mismatch, shaped};
 use crate::shape::{DType, Spec};
 
 /// C = α·op(A)·op(B) (+ bias), where op transposes the last two axes if its flag is set.
@@ -37,13 +37,6 @@ pub(super) struct Sizes {
 impl MatMul {
     /// C = A·B.
     pub const PLAIN: Self = Self { transpose_a: false, transpose_b: false, alpha: 1.0 };
-
-    /// Whether rows of A, B and C as they are stored are whole fours of elements, for sizes m, n, k: what kernels
-    /// need that load and store four at a time.
-    pub fn reads_fours(&self, [m, n, k]: [usize; 3]) -> bool {
-        let inner = [if self.transpose_a { m } else { k }, if self.transpose_b { k } else { n }, n];
-        inner.iter().all(|size| size.is_multiple_of(4))
-    }
 
     pub(super) fn sizes(&self, a: &[usize], b: &[usize]) -> Option<Sizes> {
         let pair = |dims: &[usize], transposed: bool| match dims {
@@ -87,7 +80,7 @@ impl Op for MatMul {
     }
 
     fn in_halves(&self) -> Option<Arc<NodeOp>> {
-        Some(Arc::new(PlannedMatMul { halves: true, ..(*self).into() }))
+        Some(Arc::new(PlannedMatMul { f16_inputs: true, ..(*self).into() }))
     }
 
     fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>> {
@@ -96,16 +89,14 @@ impl Op for MatMul {
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
         let (a, b) = (inputs[0], inputs[1]);
-        let Some(Sizes { batch, m, n, k }) = self.sizes(a.shape(), b.shape()) else {
-            return Vec::new();
-        };
+        let sizes = self.sizes(a.shape(), b.shape());
+        let Sizes { batch, m, n, k } = sizes.expect("shapes that `infer` has checked");
         let matrix =
             |array: &Array, index: usize, rows: usize, columns: usize, transposed: bool| -> Array2<f64> {
                 let flat: Vec<f64> = array.iter().copied().collect();
                 let part = &flat[index * rows * columns..(index + 1) * rows * columns];
                 let shape = if transposed { (columns, rows) } else { (rows, columns) };
-                let view = ArrayView2::from_shape(shape, part).map(|view| view.to_owned());
-                let view = view.unwrap_or_else(|_| Array2::zeros(shape));
+                let view = ArrayView2::from_shape(shape, part).expect("a part of this shape").to_owned();
                 if transposed { view.reversed_axes() } else { view }
             };
         let mut c = Vec::with_capacity(batch * m * n);
@@ -120,7 +111,7 @@ impl Op for MatMul {
         }
         let mut dims = a.shape()[..a.ndim() - 2].to_vec();
         dims.extend([a.shape()[a.ndim() - if self.transpose_a { 1 } else { 2 }], n]);
-        vec![Array::from_shape_vec(dims.clone(), c).unwrap_or_else(|_| Array::zeros(dims))]
+        vec![shaped(&dims, c)]
     }
 
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {

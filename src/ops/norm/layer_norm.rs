@@ -5,12 +5,8 @@ use ndarray::{Array2, Axis};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::layout::by_four;
 use crate::ops::{Array, Op, Vjp, expect, mismatch};
-use crate::shader::norm::{
-    layer_norm, layer_norm_backward, layer_norm_backward_scalar, layer_norm_backward_weight,
-    layer_norm_backward_weight_scalar, layer_norm_scalar,
-};
+use crate::shader::norm::{layer_norm, layer_norm_backward, layer_norm_backward_weight};
 use crate::shader::reduce::sum;
 use crate::shape::{DType, Spec};
 
@@ -31,13 +27,12 @@ pub struct LayerNorm {
 fn rows(x: &Array) -> Array2<f64> {
     let n = x.shape().last().copied().unwrap_or(1);
     let flat: Vec<f64> = x.iter().copied().collect();
-    // The shape has as many elements as the array by construction.
-    Array2::from_shape_vec((flat.len() / n.max(1), n), flat).unwrap_or_default()
+    Array2::from_shape_vec((flat.len() / n.max(1), n), flat).expect("rows of n elements")
 }
 
 fn shaped(rows: Array2<f64>, like: &Array) -> Array {
     let (flat, _) = rows.into_raw_vec_and_offset();
-    Array::from_shape_vec(like.raw_dim(), flat).unwrap_or_else(|_| Array::zeros(like.raw_dim()))
+    crate::ops::shaped(like.shape(), flat)
 }
 
 impl Op for LayerNorm {
@@ -57,19 +52,17 @@ impl Op for LayerNorm {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let n = inputs[0].shape().last();
-        let (kernel, columns) = by_four(n, &layer_norm::KERNEL, &layer_norm_scalar::KERNEL);
-        let overrides = [("WIDTH", f64::from(rec.capabilities().row_width()))];
         for tile in rec.tiles(inputs[0].shape().rows(), &[n])? {
             let params = layer_norm::Params {
                 rows: tile.len() as u32,
-                columns: columns as u32,
+                columns: n as u32,
                 inverse: 1.0 / n as f32,
                 eps: self.eps,
             };
             let (x, y) = (inputs[0].rows(&tile, n), outputs[0].rows(&tile, n));
             let [mean, rstd] = [1, 2].map(|i: usize| outputs[i].rows(&tile, 1));
             let bindings = [&x, &inputs[1], &inputs[2], &y, &mean, &rstd];
-            rec.dispatch(kernel, &overrides, &params, &bindings, rec.grid(tile.len()))?;
+            rec.dispatch(layer_norm::VARIANTS, &[], &params, &bindings, tile.len())?;
         }
         Ok(())
     }
@@ -115,10 +108,6 @@ impl LayerNormBackward {
     fn record_weight(rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let n = inputs[0].shape().last();
         let all = inputs[0].shape().rows();
-        let (kernel, columns) =
-            by_four(n, &layer_norm_backward_weight::KERNEL, &layer_norm_backward_weight_scalar::KERNEL);
-        let width = rec.capabilities().map_width();
-        let overrides = [("WIDTH", f64::from(width))];
         let chunk = all.isqrt().max(16);
         let tiles = rec.tiles(all, &[n])?;
         let chunks = tiles.iter().map(|tile| tile.len().div_ceil(chunk)).sum::<usize>();
@@ -128,7 +117,7 @@ impl LayerNormBackward {
             let own = tile.len().div_ceil(chunk);
             let params = layer_norm_backward_weight::Params {
                 rows: tile.len() as u32,
-                columns: columns as u32,
+                columns: n as u32,
                 chunk: chunk as u32,
                 first: first as u32,
                 chunks: own as u32,
@@ -136,13 +125,13 @@ impl LayerNormBackward {
             let [x, dy] = [0, 4].map(|i: usize| inputs[i].rows(&tile, n));
             let [mean, rstd] = [2, 3].map(|i: usize| inputs[i].rows(&tile, 1));
             let bindings = [&x, &mean, &rstd, &dy, &partial[0], &partial[1]];
-            rec.dispatch(kernel, &overrides, &params, &bindings, rec.threads(own * columns, width))?;
+            rec.dispatch(layer_norm_backward_weight::VARIANTS, &[], &params, &bindings, own * n)?;
             first += own;
         }
         let params =
             sum::Params { outer: 1, reduce: chunks as u32, inner: n as u32, chunk: chunks as u32, chunks: 1 };
         for (partial, output) in partial.iter().zip(&outputs[1..]) {
-            rec.dispatch(&sum::KERNEL, &overrides, &params, &[partial, output], rec.threads(n, width))?;
+            rec.dispatch(sum::VARIANTS, &[], &params, &[partial, output], n)?;
         }
         Ok(())
     }
@@ -160,18 +149,16 @@ impl Op for LayerNormBackward {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let n = inputs[0].shape().last();
-        let (kernel, columns) = by_four(n, &layer_norm_backward::KERNEL, &layer_norm_backward_scalar::KERNEL);
-        let overrides = [("WIDTH", f64::from(rec.capabilities().row_width()))];
         for tile in rec.tiles(inputs[0].shape().rows(), &[n])? {
             let params = layer_norm_backward::Params {
                 rows: tile.len() as u32,
-                columns: columns as u32,
+                columns: n as u32,
                 inverse: 1.0 / n as f32,
             };
             let [x, dy] = [0, 4].map(|i: usize| inputs[i].rows(&tile, n));
             let [mean, rstd] = [2, 3].map(|i: usize| inputs[i].rows(&tile, 1));
             let bindings = [&x, &inputs[1], &mean, &rstd, &dy, &outputs[0].rows(&tile, n)];
-            rec.dispatch(kernel, &overrides, &params, &bindings, rec.grid(tile.len()))?;
+            rec.dispatch(layer_norm_backward::VARIANTS, &[], &params, &bindings, tile.len())?;
         }
         Self::record_weight(rec, inputs, outputs)
     }

@@ -5,9 +5,8 @@ use ndarray::Axis;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::layout::by_four;
 use crate::ops::{Array, Op, Vjp, expect, mismatch};
-use crate::shader::norm::{softmax, softmax_backward, softmax_backward_scalar, softmax_scalar};
+use crate::shader::norm::{softmax, softmax_backward};
 use crate::shape::{DType, Spec};
 
 /// y = exp(x)/Σ exp(x) over the last axis; dx = y ∘ (dy − Σ y ∘ dy).
@@ -28,13 +27,11 @@ fn infer(op: &str, inputs: &[Spec]) -> Result<Vec<Spec>> {
 
 fn record(rec: &mut Recorder, x: &Operand, y: &Operand, logarithm: bool) -> Result<()> {
     let n = x.shape().last();
-    let (kernel, columns) = by_four(n, &softmax::KERNEL, &softmax_scalar::KERNEL);
-    let width = rec.capabilities().row_width();
-    let overrides = [("WIDTH", f64::from(width)), ("LOGARITHM", f64::from(u8::from(logarithm)))];
+    let constants = [("LOGARITHM", f64::from(u8::from(logarithm)))];
     for tile in rec.tiles(x.shape().rows(), &[n])? {
-        let params = softmax::Params { rows: tile.len() as u32, columns: columns as u32 };
+        let params = softmax::Params { rows: tile.len() as u32, columns: n as u32 };
         let bindings = [&x.rows(&tile, n), &y.rows(&tile, n)];
-        rec.dispatch(kernel, &overrides, &params, &bindings, rec.grid(tile.len()))?;
+        rec.dispatch(softmax::VARIANTS, &constants, &params, &bindings, tile.len())?;
     }
     Ok(())
 }
@@ -111,14 +108,12 @@ impl Op for SoftmaxBackward {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let n = inputs[0].shape().last();
-        let (kernel, columns) = by_four(n, &softmax_backward::KERNEL, &softmax_backward_scalar::KERNEL);
-        let width = rec.capabilities().row_width();
-        let overrides = [("WIDTH", f64::from(width)), ("LOGARITHM", f64::from(u8::from(self.logarithm)))];
+        let constants = [("LOGARITHM", f64::from(u8::from(self.logarithm)))];
         for tile in rec.tiles(inputs[0].shape().rows(), &[n])? {
-            let params = softmax_backward::Params { rows: tile.len() as u32, columns: columns as u32 };
+            let params = softmax_backward::Params { rows: tile.len() as u32, columns: n as u32 };
             let [y, dy] = [0, 1].map(|i: usize| inputs[i].rows(&tile, n));
             let bindings = [&y, &dy, &outputs[0].rows(&tile, n)];
-            rec.dispatch(kernel, &overrides, &params, &bindings, rec.grid(tile.len()))?;
+            rec.dispatch(softmax_backward::VARIANTS, &constants, &params, &bindings, tile.len())?;
         }
         Ok(())
     }

@@ -25,12 +25,10 @@ impl Op for Accumulate {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], _: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         for tile in rec.tiles(inputs[0].elements(), &[1])? {
             let params = accumulate::Params { elements: tile.len() as u32 };
-            let groups = rec.threads(tile.len().div_ceil(4), width);
-            let bindings = [&inputs[0].slice(tile.clone()), &inputs[1].slice(tile)];
-            rec.dispatch(&accumulate::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+            let bindings = [&inputs[0].slice(tile.clone()), &inputs[1].slice(tile.clone())];
+            rec.dispatch(accumulate::VARIANTS, &[], &params, &bindings, tile.len())?;
         }
         Ok(())
     }

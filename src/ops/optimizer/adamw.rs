@@ -42,7 +42,6 @@ impl Op for AdamW {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], _: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         for tile in rec.tiles(inputs[0].elements(), &[1])? {
             // 1 − β in f64: in f32 it keeps four digits of 1 − 0.999.
             let params = adamw::Params {
@@ -53,10 +52,9 @@ impl Op for AdamW {
                 rest2: (1.0 - self.beta2) as f32,
                 eps: self.eps as f32,
             };
-            let groups = rec.threads(tile.len().div_ceil(4), width);
             let [p, gradient, m, v] = [0, 1, 2, 3].map(|i: usize| inputs[i].slice(tile.clone()));
             let bindings = [&p, &gradient, &m, &v, &inputs[4], &inputs[5]];
-            rec.dispatch(&adamw::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)?;
+            rec.dispatch(adamw::VARIANTS, &[], &params, &bindings, tile.len())?;
         }
         Ok(())
     }

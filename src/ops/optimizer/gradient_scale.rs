@@ -35,7 +35,7 @@ impl Op for GradientScale {
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let params = gradient_scale::Params { count: inputs[0].elements() as u32, clip: self.clip };
         let bindings = [&inputs[0], &inputs[1], &outputs[0]];
-        rec.dispatch(&gradient_scale::KERNEL, &[], &params, &bindings, [1, 1, 1])
+        rec.dispatch(gradient_scale::VARIANTS, &[], &params, &bindings, 1)
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {

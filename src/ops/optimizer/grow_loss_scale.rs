@@ -32,7 +32,7 @@ impl Op for GrowLossScale {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], _: &[Operand]) -> Result<()> {
         let params = loss_scale::Params { growth_interval: self.growth_interval };
-        rec.dispatch(&loss_scale::KERNEL, &[], &params, &[&inputs[0], &inputs[1]], [1, 1, 1])
+        rec.dispatch(loss_scale::VARIANTS, &[], &params, &[&inputs[0], &inputs[1]], 1)
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {

@@ -26,16 +26,15 @@ impl Op for SquaredNorm {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         let elements = inputs[0].elements();
+        let width =
+            rec.choose(squared_norm::VARIANTS, &[], &squared_norm::Params::default(), 0)?.workgroup_size;
         let blocks = (elements / 4).div_ceil(CHUNK * width as usize).max(1);
         let count = blocks * width as usize;
         let parts = rec.scratch(DType::F32, [count]);
         let params =
             squared_norm::Params { elements: elements as u32, chunk: CHUNK as u32, parts: count as u32 };
-        let overrides = [("WIDTH", f64::from(width))];
-        let groups = rec.grid(blocks);
-        rec.dispatch(&squared_norm::KERNEL, &overrides, &params, &[&inputs[0], &parts], groups)?;
+        rec.dispatch(squared_norm::VARIANTS, &[], &params, &[&inputs[0], &parts], blocks)?;
         Sum { first: 0, last: 1 }.record(rec, &[parts], outputs)
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ndarray::{Array3, IxDyn};
 
+use super::Chunks;
 use super::aggregate_backward::PomAggregateBackward;
-use super::{Chunks, utterances};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
@@ -14,7 +14,7 @@ use crate::ops::map::ActivationKind;
 use crate::ops::mask::MaskWeights;
 use crate::ops::reduce::Sum;
 use crate::ops::{Array, Op, Vjp, expect, mismatch};
-use crate::shader::pom::{pom_aggregate, pom_aggregate_vec4, pom_carry, pom_running_mean};
+use crate::shader::pom::{pom_aggregate, pom_carry, pom_running_mean};
 use crate::shape::{DType, Spec};
 
 /// The largest degree that the kernels hold in registers.
@@ -91,7 +91,7 @@ impl PomAggregate {
     /// The ranges of utterances that a dispatch takes; the causal means are as wide as `degree` parts.
     pub(super) fn tiles(&self, rec: &Recorder, [batch, time, e]: [usize; 3]) -> Result<Vec<Range<usize>>> {
         let parts = self.parts();
-        utterances(rec, batch, time * parts * e, if self.causal { self.degree / parts } else { 1 })
+        rec.utterances(batch, time * parts * e, if self.causal { self.degree / parts } else { 1 })
     }
 
     /// Checks p and mask, the first two of `inputs`.
@@ -110,14 +110,8 @@ impl PomAggregate {
         Ok(())
     }
 
-    /// The columns that each of the kernels' invocations takes, 4 where that divides e.
-    pub(super) fn lanes(e: usize) -> usize {
-        if e.is_multiple_of(4) { 4 } else { 1 }
-    }
-
-    pub(super) fn overrides(&self, rec: &Recorder) -> [(&'static str, f64); 5] {
+    pub(super) fn constants(&self) -> [(&'static str, f64); 4] {
         [
-            ("WIDTH", f64::from(rec.capabilities().map_width())),
             ("DEGREE", self.degree as f64),
             ("PARTS", self.parts() as f64),
             ("KIND", self.activation.code()),
@@ -140,10 +134,9 @@ impl Op for PomAggregate {
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let (p, mask, mean, weights) = (&inputs[0], &inputs[1], &outputs[0], &outputs[1]);
         let [batch, time, e] = self.sizes(p.dims());
-        let width = rec.capabilities().map_width();
         MaskWeights { causal: self.causal }.record(rec, &inputs[1..], &outputs[1..])?;
 
-        let (chunks, lanes, stride) = (Chunks::to_sum(time), Self::lanes(e), self.degree * e);
+        let (chunks, stride) = (Chunks::to_sum(time), self.degree * e);
         if self.causal && time == 0 {
             return Ok(());
         }
@@ -154,24 +147,27 @@ impl Op for PomAggregate {
                 first: tile.start as u32,
                 batches: tile.len() as u32,
                 time: time as u32,
-                columns: (e / lanes) as u32,
+                columns: e as u32,
                 chunk: chunks.size as u32,
                 chunks: chunks.count as u32,
             };
-            let kernel = if lanes == 4 { &pom_aggregate_vec4::KERNEL } else { &pom_aggregate::KERNEL };
-            let groups = rec.threads(tile.len() * chunks.count * e / lanes, width);
             let tile_p = p.rows(&tile, time * self.parts() * e);
             let (weight, tile_sums) = match self.causal {
                 true => (mask, sums.rows(&tile, time * stride)),
                 false => (weights, sums.clone()),
             };
-            let overrides = self.overrides(rec);
-            rec.dispatch(kernel, &overrides, &params, &[&tile_p, weight, &tile_sums], groups)?;
+            let bindings = [&tile_p, weight, &tile_sums];
+            rec.dispatch(
+                pom_aggregate::VARIANTS,
+                &self.constants(),
+                &params,
+                &bindings,
+                tile.len() * chunks.count * e,
+            )?;
             rec.work((tile.len() * time * stride) as f64 * 40.0);
             if !self.causal {
                 continue;
             }
-            let width_only = [("WIDTH", f64::from(width))];
             let carry = rec.scratch(DType::F32, [tile.len(), chunks.count, stride]);
             let carry_params = pom_carry::Params {
                 batches: tile.len() as u32,
@@ -180,8 +176,13 @@ impl Op for PomAggregate {
                 chunk: chunks.size as u32,
                 chunks: chunks.count as u32,
             };
-            let groups = rec.threads(tile.len() * stride, width);
-            rec.dispatch(&pom_carry::KERNEL, &width_only, &carry_params, &[&tile_sums, &carry], groups)?;
+            rec.dispatch(
+                pom_carry::VARIANTS,
+                &[],
+                &carry_params,
+                &[&tile_sums, &carry],
+                tile.len() * stride,
+            )?;
             let mean_params = pom_running_mean::Params {
                 first: params.first,
                 batches: params.batches,
@@ -190,9 +191,14 @@ impl Op for PomAggregate {
                 chunk: params.chunk,
                 chunks: params.chunks,
             };
-            let groups = rec.threads(tile.len() * chunks.count * stride, width);
             let bindings = [&carry, weights, &tile_sums];
-            rec.dispatch(&pom_running_mean::KERNEL, &width_only, &mean_params, &bindings, groups)?;
+            rec.dispatch(
+                pom_running_mean::VARIANTS,
+                &[],
+                &mean_params,
+                &bindings,
+                tile.len() * chunks.count * stride,
+            )?;
         }
         if summed { Ok(()) } else { Sum { first: 1, last: 2 }.record(rec, &[sums], &outputs[..1]) }
     }

@@ -4,7 +4,7 @@ use super::{Chunks, PomAggregate};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::ops::{Array, Op, expect, mismatch};
-use crate::shader::pom::{pom_aggregate_backward, pom_aggregate_backward_vec4, pom_carry, pom_chunk_sum};
+use crate::shader::pom::{pom_aggregate_backward, pom_carry, pom_chunk_sum};
 use crate::shape::{DType, Spec};
 
 /// dp from p, mask, the forward's weights [batch, time] and dy: dH_m,t = weight_t·dy_m, causal
@@ -34,15 +34,14 @@ impl Op for PomAggregateBackward {
         if time == 0 {
             return Ok(());
         }
-        let width = rec.capabilities().map_width();
-        let (lanes, stride) = (PomAggregate::lanes(e), self.0.degree * e);
+        let stride = self.0.degree * e;
         let chunks = if self.0.causal { Chunks::to_sum(time) } else { Chunks::to_map(time) };
         for tile in self.0.tiles(rec, [batch, time, e])? {
             let params = pom_aggregate_backward::Params {
                 first: tile.start as u32,
                 batches: tile.len() as u32,
                 time: time as u32,
-                columns: (e / lanes) as u32,
+                columns: e as u32,
                 chunk: chunks.size as u32,
                 chunks: chunks.count as u32,
             };
@@ -55,13 +54,14 @@ impl Op for PomAggregateBackward {
             } else {
                 (weights, dy.clone(), weights, dy.clone())
             };
-            let kernel = match lanes {
-                4 => &pom_aggregate_backward_vec4::KERNEL,
-                _ => &pom_aggregate_backward::KERNEL,
-            };
-            let groups = rec.threads(tile.len() * chunks.count * e / lanes, width);
             let bindings = [&tile_p, weight, &start, rate, &tile_dy, &tile_dp];
-            rec.dispatch(kernel, &self.0.overrides(rec), &params, &bindings, groups)?;
+            rec.dispatch(
+                pom_aggregate_backward::VARIANTS,
+                &self.0.constants(),
+                &params,
+                &bindings,
+                tile.len() * chunks.count * e,
+            )?;
             rec.work((tile.len() * time * stride) as f64 * 60.0);
         }
         Ok(())
@@ -111,7 +111,6 @@ fn carry(
     dy: &Operand,
     weights: &Operand,
 ) -> Result<Operand> {
-    let width = rec.capabilities().map_width();
     let (batches, chunks) = (tile.batches as usize, tile.chunks as usize);
     let [sums, carry] = [(); 2].map(|()| rec.scratch(DType::F32, [batches, chunks, stride]));
     let params = pom_chunk_sum::Params {
@@ -122,9 +121,7 @@ fn carry(
         chunk: tile.chunk,
         chunks: tile.chunks,
     };
-    let overrides = [("WIDTH", f64::from(width)), ("REVERSE", 1.0)];
-    let groups = rec.threads(batches * chunks * stride, width);
-    rec.dispatch(&pom_chunk_sum::KERNEL, &overrides[..1], &params, &[dy, weights, &sums], groups)?;
+    rec.dispatch(pom_chunk_sum::VARIANTS, &[], &params, &[dy, weights, &sums], batches * chunks * stride)?;
     let params = pom_carry::Params {
         batches: tile.batches,
         rows: tile.chunks,
@@ -132,7 +129,6 @@ fn carry(
         chunk: 1,
         chunks: tile.chunks,
     };
-    let groups = rec.threads(batches * stride, width);
-    rec.dispatch(&pom_carry::KERNEL, &overrides, &params, &[&sums, &carry], groups)?;
+    rec.dispatch(pom_carry::VARIANTS, &[("REVERSE", 1.0)], &params, &[&sums, &carry], batches * stride)?;
     Ok(carry)
 }

@@ -4,13 +4,8 @@ mod aggregate;
 mod aggregate_backward;
 mod select;
 
-use std::ops::Range;
-
 pub use aggregate::PomAggregate;
 pub use select::PomSelect;
-
-use crate::error::{Error, Result};
-use crate::exec::Recorder;
 
 /// Frames in chunks, so that sums over the time have two levels.
 #[derive(Debug, Clone, Copy)]
@@ -35,29 +30,4 @@ impl Chunks {
     fn to_map(time: usize) -> Self {
         Self::of(time, 8)
     }
-}
-
-/// Ranges of utterances that can be bound at once: of tensors of `width` elements an utterance and of some of
-/// up to `most` times as many.
-pub(crate) fn utterances(
-    rec: &Recorder,
-    batch: usize,
-    width: usize,
-    most: usize,
-) -> Result<Vec<Range<usize>>> {
-    let limit = (rec.capabilities().max_binding / 4) as usize;
-    let alignment = (rec.capabilities().storage_alignment / 4).max(1) as usize;
-    let aligned = |count: &usize| (count * width).is_multiple_of(alignment);
-    let step = (1..alignment).find(aligned).unwrap_or(alignment);
-    let width = width * most;
-    let tile = if batch * width <= limit { batch.max(1) } else { limit / width / step * step };
-    if tile == 0 {
-        return Err(Error::OutOfMemory(format!(
-            "{step} utterances of {width} elements pass the {} bytes that {} binds at once; cut them or use a \
-             smaller model",
-            rec.capabilities().max_binding,
-            rec.capabilities().adapter
-        )));
-    }
-    Ok((0..batch).step_by(tile).map(|start| start..batch.min(start + tile)).collect())
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Chunks, PomAggregate, utterances};
+use super::Chunks;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::ops::map::ActivationKind;
 use crate::ops::reduce::Sum;
 use crate::ops::{Array, Op, Vjp, expect, mismatch};
-use crate::shader::pom::{pom_select, pom_select_backward, pom_select_backward_vec4, pom_select_vec4};
+use crate::shader::pom::{pom_select, pom_select_backward};
 use crate::shape::{DType, Spec};
 
 /// y = σ(z) ∘ h for z [batch, time, n] and h [batch, n], one row for all frames, or [batch, time, n].
@@ -27,14 +27,8 @@ fn per_frame(op: &str, inputs: &[Spec]) -> Result<bool> {
     }
 }
 
-/// Overrides of the kernels and the columns that an invocation takes.
-fn variant(rec: &Recorder, inputs: &[Operand]) -> ([(&'static str, f64); 2], usize) {
-    let per_frame = inputs[1].dims().len() == 3;
-    let width = f64::from(rec.capabilities().map_width());
-    (
-        [("WIDTH", width), ("PER_FRAME", f64::from(u8::from(per_frame)))],
-        PomAggregate::lanes(inputs[0].dims()[2]),
-    )
+fn constants(inputs: &[Operand]) -> [(&'static str, f64); 1] {
+    [("PER_FRAME", f64::from(u8::from(inputs[1].dims().len() == 3)))]
 }
 
 impl Op for PomSelect {
@@ -51,22 +45,26 @@ impl Op for PomSelect {
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let (z, h) = (&inputs[0], &inputs[1]);
         let [batch, time, n] = [0, 1, 2].map(|axis: usize| z.dims()[axis]);
-        let (overrides, lanes) = variant(rec, inputs);
-        let kernel = if lanes == 4 { &pom_select_vec4::KERNEL } else { &pom_select::KERNEL };
         let chunks = Chunks::to_map(time);
-        for tile in utterances(rec, batch, time * n, 1)? {
+        for tile in rec.utterances(batch, time * n, 1)? {
             let params = pom_select::Params {
                 first: tile.start as u32,
                 batches: tile.len() as u32,
                 time: time as u32,
-                columns: (n / lanes) as u32,
+                columns: n as u32,
                 chunk: chunks.size as u32,
                 chunks: chunks.count as u32,
             };
             let rows = |operand: &Operand| operand.rows(&tile, time * n);
             let tile_h = if h.shape() == z.shape() { rows(h) } else { h.clone() };
-            let groups = rec.threads(tile.len() * chunks.count * n / lanes, rec.capabilities().map_width());
-            rec.dispatch(kernel, &overrides, &params, &[&rows(z), &tile_h, &rows(&outputs[0])], groups)?;
+            let bindings = [&rows(z), &tile_h, &rows(&outputs[0])];
+            rec.dispatch(
+                pom_select::VARIANTS,
+                &constants(inputs),
+                &params,
+                &bindings,
+                tile.len() * chunks.count * n,
+            )?;
         }
         Ok(())
     }
@@ -121,28 +119,30 @@ impl Op for PomSelectBackward {
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let (z, h, dy, dz, dh) = (&inputs[0], &inputs[1], &inputs[2], &outputs[0], &outputs[1]);
         let [batch, time, n] = [0, 1, 2].map(|axis: usize| z.dims()[axis]);
-        let (overrides, lanes) = variant(rec, inputs);
-        let kernel =
-            if lanes == 4 { &pom_select_backward_vec4::KERNEL } else { &pom_select_backward::KERNEL };
         let per_frame = h.dims().len() == 3;
         let chunks = if per_frame { Chunks::to_map(time) } else { Chunks::to_sum(time) };
         let summed = per_frame || chunks.count == 1;
         let sums = if summed { dh.clone() } else { rec.scratch(DType::F32, [batch, chunks.count, n]) };
-        for tile in utterances(rec, batch, time * n, 1)? {
+        for tile in rec.utterances(batch, time * n, 1)? {
             let params = pom_select_backward::Params {
                 first: tile.start as u32,
                 batches: tile.len() as u32,
                 time: time as u32,
-                columns: (n / lanes) as u32,
+                columns: n as u32,
                 chunk: chunks.size as u32,
                 chunks: chunks.count as u32,
             };
             let rows = |operand: &Operand| operand.rows(&tile, time * n);
             let [tile_h, tile_sums] =
                 if per_frame { [rows(h), rows(&sums)] } else { [h.clone(), sums.clone()] };
-            let groups = rec.threads(tile.len() * chunks.count * n / lanes, rec.capabilities().map_width());
             let bindings = [&rows(z), &tile_h, &rows(dy), &rows(dz), &tile_sums];
-            rec.dispatch(kernel, &overrides, &params, &bindings, groups)?;
+            rec.dispatch(
+                pom_select_backward::VARIANTS,
+                &constants(inputs),
+                &params,
+                &bindings,
+                tile.len() * chunks.count * n,
+            )?;
         }
         if summed { Ok(()) } else { Sum { first: 1, last: 2 }.record(rec, &[sums], &outputs[1..]) }
     }

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::ops::{Array, Op, expect, mismatch};
-use crate::shader::quantizer::{nearest_code, nearest_code_16, nearest_code_merge};
+use crate::shader::quantizer::{nearest_code, nearest_code_merge};
 use crate::shape::{DType, Spec};
 
 /// id `[rows]` (u32) = argmax_c x_r·code_c for x [rows, width] and a codebook [codes, width] of rows of length 1,
@@ -32,15 +32,9 @@ impl Op for NearestCode {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         let [rows, size] = [0, 1].map(|axis: usize| inputs[0].dims()[axis]);
         let codes = inputs[1].dims()[0];
-        // Rows that an invocation takes.
-        let (kernel, share) = match size {
-            16 => (&nearest_code_16::KERNEL, 4),
-            _ => (&nearest_code::KERNEL, 1),
-        };
-        let (parts, row_groups) = (codes.div_ceil(PART), rows.div_ceil(share * width as usize));
+        let parts = codes.div_ceil(PART);
         let scores = rec.scratch(DType::F32, [parts, rows]);
         let ids = rec.scratch(DType::U32, [parts, rows]);
         let params = nearest_code::Params {
@@ -48,16 +42,18 @@ impl Op for NearestCode {
             size: size as u32,
             codes: codes as u32,
             part: PART as u32,
-            row_groups: row_groups as u32,
+            row_groups: 0,
             parts: parts as u32,
         };
-        let overrides = [("WIDTH", f64::from(width))];
-        let groups = rec.grid(parts * row_groups);
-        rec.dispatch(kernel, &overrides, &params, &[&inputs[0], &inputs[1], &scores, &ids], groups)?;
+        let choice = rec.choose(nearest_code::VARIANTS, &[], &params, 0)?;
+        // An invocation takes so many rows.
+        let row_groups = rows.div_ceil((choice.variant.tile * choice.workgroup_size) as usize);
+        let params = nearest_code::Params { row_groups: row_groups as u32, ..params };
+        let bindings = [&inputs[0], &inputs[1], &scores, &ids];
+        rec.dispatch(nearest_code::VARIANTS, &[], &params, &bindings, parts * row_groups)?;
         rec.products(2 * (rows * codes) as u64 * size as u64);
         let params = nearest_code_merge::Params { rows: rows as u32, parts: parts as u32 };
-        let groups = rec.threads(rows, width);
-        rec.dispatch(&nearest_code_merge::KERNEL, &overrides, &params, &[&scores, &ids, &outputs[0]], groups)
+        rec.dispatch(nearest_code_merge::VARIANTS, &[], &params, &[&scores, &ids, &outputs[0]], rows)
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {

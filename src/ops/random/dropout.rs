@@ -2,7 +2,6 @@
 
 use crate::error::{Error, Result};
 use crate::exec::{Operand, Recorder};
-use crate::gpu::Tier;
 use crate::graph::Tensor;
 use crate::ops::{Array, Epilogue, Op, Vjp, expect, mismatch};
 use crate::rng::philox;
@@ -59,9 +58,6 @@ impl Op for Dropout {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
-        // A CPU has few invocations at a time to keep busy.
-        let turns = if rec.capabilities().tier == Tier::Cpu { 16 } else { 4 };
         for tile in rec.tiles(inputs[0].elements(), &[1])? {
             let params = dropout::Params {
                 elements: tile.len() as u32,
@@ -70,10 +66,9 @@ impl Op for Dropout {
                 scale: self.scale(),
                 stream: self.stream,
             };
-            let groups = rec.threads(tile.len().div_ceil(4 * turns), width);
+            let elements = tile.len();
             let (x, y) = (inputs[0].slice(tile.clone()), outputs[0].slice(tile));
-            let overrides = [("WIDTH", f64::from(width)), ("TURNS", turns as f64)];
-            rec.dispatch(&dropout::KERNEL, &overrides, &params, &[&x, &inputs[1], &y], groups)?;
+            rec.dispatch(dropout::VARIANTS, &[], &params, &[&x, &inputs[1], &y], elements)?;
         }
         Ok(())
     }

@@ -46,7 +46,6 @@ impl Op for MaskedNoise {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         let dims = inputs[0].dims();
         let params = masked_noise::Params {
             elements: inputs[0].elements() as u32,
@@ -56,9 +55,8 @@ impl Op for MaskedNoise {
             deviation: self.std,
             stream: self.stream,
         };
-        let groups = rec.threads(inputs[0].elements().div_ceil(4), width);
         let bindings = [&inputs[0], &inputs[1], &inputs[2], &outputs[0]];
-        rec.dispatch(&masked_noise::KERNEL, &[("WIDTH", f64::from(width))], &params, &bindings, groups)
+        rec.dispatch(masked_noise::VARIANTS, &[], &params, &bindings, inputs[0].elements())
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {

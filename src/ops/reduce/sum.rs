@@ -58,7 +58,6 @@ impl Op for Sum {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let width = rec.capabilities().map_width();
         let [outer, mut reduce, inner] = self.split(inputs[0].shape());
         let mut x = inputs[0].clone();
         loop {
@@ -76,9 +75,8 @@ impl Op for Sum {
                     chunk: CHUNK as u32,
                     chunks: own.len() as u32,
                 };
-                let groups = rec.threads(outer * own.len() * inner, width);
                 let (x, y) = (x.rows(&rows, outer * inner), y.rows(&own, outer * inner));
-                rec.dispatch(&sum::KERNEL, &[("WIDTH", f64::from(width))], &params, &[&x, &y], groups)?;
+                rec.dispatch(sum::VARIANTS, &[], &params, &[&x, &y], outer * own.len() * inner)?;
             }
             if chunks == 1 {
                 return Ok(());

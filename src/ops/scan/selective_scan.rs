@@ -9,7 +9,6 @@ use super::selective_scan_backward::SelectiveScanBackward;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::pom::utterances;
 use crate::ops::{Array, Op, Vjp, expect, mismatch};
 use crate::shader::scan::{chunk_carry, chunk_scan, selective_scan};
 use crate::shape::{DType, Spec};
@@ -72,7 +71,7 @@ impl SelectiveScan {
         adjoint: bool,
     ) -> Result<()> {
         let (time, channels) = (delta.dims()[1], delta.shape().last());
-        let (width, chunks) = (rec.capabilities().map_width(), time.div_ceil(CHUNK));
+        let chunks = time.div_ceil(CHUNK);
         let params = chunk_scan::Params {
             first: tile.start as u32,
             batches: tile.len() as u32,
@@ -80,12 +79,10 @@ impl SelectiveScan {
             channels: channels as u32,
             chunks: chunks as u32,
         };
-        let overrides =
-            [("WIDTH", f64::from(width)), self.descend(adjoint), ("ADJOINT", f64::from(u8::from(adjoint)))];
-        let groups = rec.threads(tile.len() * chunks * channels, width);
+        let constants = [self.descend(adjoint), ("ADJOINT", f64::from(u8::from(adjoint)))];
         let [x, delta] = [x, delta].map(|operand| operand.rows(tile, time * channels));
         let bindings = [&x, &delta, a_log, bc, lengths, border];
-        rec.dispatch(&chunk_scan::KERNEL, &overrides, &params, &bindings, groups)?;
+        rec.dispatch(chunk_scan::VARIANTS, &constants, &params, &bindings, tile.len() * chunks * channels)?;
         rec.work((tile.len() * time * channels * STATE) as f64 * 10.0);
         Ok(())
     }
@@ -99,12 +96,10 @@ impl SelectiveScan {
         adjoint: bool,
     ) -> Result<()> {
         let [batch, chunks, channels] = [0, 1, 3].map(|axis: usize| border.dims()[axis]);
-        let width = rec.capabilities().map_width();
         let params =
             chunk_carry::Params { batch: batch as u32, channels: channels as u32, chunks: chunks as u32 };
-        let overrides = [("WIDTH", f64::from(width)), self.descend(adjoint)];
-        let groups = rec.threads(batch * STATE * channels, width);
-        rec.dispatch(&chunk_carry::KERNEL, &overrides, &params, &[a_log, border], groups)
+        let constants = [self.descend(adjoint)];
+        rec.dispatch(chunk_carry::VARIANTS, &constants, &params, &[a_log, border], batch * STATE * channels)
     }
 }
 
@@ -140,8 +135,7 @@ impl Op for SelectiveScan {
         let (y, border) = (&outputs[0], &outputs[1]);
         let [batch, chunks, channels] = [0, 1, 3].map(|axis: usize| border.dims()[axis]);
         let time = u.dims()[1];
-        let width = rec.capabilities().map_width();
-        let tiles = utterances(rec, batch, time * channels, 1)?;
+        let tiles = rec.utterances(batch, time * channels, 1)?;
         for tile in &tiles {
             self.scan_chunks(rec, tile, [u, delta, a_log, bc, lengths, border], false)?;
         }
@@ -154,11 +148,16 @@ impl Op for SelectiveScan {
                 channels: channels as u32,
                 chunks: chunks as u32,
             };
-            let overrides = [("WIDTH", f64::from(width)), self.descend(false)];
-            let groups = rec.threads(tile.len() * chunks * channels, width);
+            let constants = [self.descend(false)];
             let [u, delta, y] = [u, delta, y].map(|operand| operand.rows(tile, time * channels));
             let bindings = [&u, &delta, a_log, bc, d, lengths, border, &y];
-            rec.dispatch(&selective_scan::KERNEL, &overrides, &params, &bindings, groups)?;
+            rec.dispatch(
+                selective_scan::VARIANTS,
+                &constants,
+                &params,
+                &bindings,
+                tile.len() * chunks * channels,
+            )?;
             rec.work((tile.len() * time * channels * STATE) as f64 * 12.0);
         }
         Ok(())

@@ -4,7 +4,6 @@ use super::selective_scan::{BORDER, STATE, SelectiveScan, walk};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::ops::conv::sum_chunks;
-use crate::ops::pom::utterances;
 use crate::ops::reduce::Sum;
 use crate::ops::{Array, Op, expect};
 use crate::shader::scan::{masked_frames, selective_scan_backward, selective_scan_backward_bc};
@@ -43,10 +42,8 @@ impl Op for SelectiveScanBackward {
         let [d, lengths, border, dy] = [4, 5, 6, 7].map(|i: usize| &inputs[i]);
         let [batch, chunks, channels] = [0, 1, 3].map(|axis: usize| border.dims()[axis]);
         let time = u.dims()[1];
-        let width = rec.capabilities().map_width();
-        let width_only = [("WIDTH", f64::from(width))];
         let padded = channels.next_multiple_of(BLOCK);
-        let tiles = utterances(rec, batch, time * channels, (3 * padded).div_ceil(channels))?;
+        let tiles = rec.utterances(batch, time * channels, (3 * padded).div_ceil(channels))?;
 
         let carry = rec.scratch(DType::F32, border.shape().clone());
         for tile in &tiles {
@@ -75,11 +72,10 @@ impl Op for SelectiveScanBackward {
                 channels: channels as u32,
                 padded: padded as u32,
             };
-            let grid = rec.threads(tile.len() * time * padded, width);
             let bindings = [&u, &delta, &dy, lengths, &frames];
-            rec.dispatch(&masked_frames::KERNEL, &width_only, &params, &bindings, grid)?;
+            rec.dispatch(masked_frames::VARIANTS, &[], &params, &bindings, tile.len() * time * padded)?;
 
-            let overrides = [width_only[0], self.0.descend(false)];
+            let constants = [self.0.descend(false)];
             let work = (tile.len() * time * channels * STATE) as f64;
             let params = selective_scan_backward_bc::Params {
                 first: tile.start as u32,
@@ -91,9 +87,14 @@ impl Op for SelectiveScanBackward {
                 blocks: blocks as u32,
                 groups: groups as u32,
             };
-            let grid = rec.threads(tile.len() * chunks * blocks * STATE, width);
             let bindings = [&frames, a_log, bc, border, &carry, &partial];
-            rec.dispatch(&selective_scan_backward_bc::KERNEL, &overrides, &params, &bindings, grid)?;
+            rec.dispatch(
+                selective_scan_backward_bc::VARIANTS,
+                &constants,
+                &params,
+                &bindings,
+                tile.len() * chunks * blocks * STATE,
+            )?;
             rec.work(work * 25.0);
 
             let params = selective_scan_backward::Params {
@@ -104,9 +105,14 @@ impl Op for SelectiveScanBackward {
                 padded: params.padded,
                 chunks: params.chunks,
             };
-            let grid = rec.threads(tile.len() * chunks * channels, width);
             let bindings = [&frames, a_log, bc, d, border, &carry, &du, &ddelta];
-            rec.dispatch(&selective_scan_backward::KERNEL, &overrides, &params, &bindings, grid)?;
+            rec.dispatch(
+                selective_scan_backward::VARIANTS,
+                &constants,
+                &params,
+                &bindings,
+                tile.len() * chunks * channels,
+            )?;
             rec.work(work * 35.0);
         }
         if blocks > 1 {

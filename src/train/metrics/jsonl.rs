@@ -41,6 +41,16 @@ pub struct TrainLine {
     pub audio_seconds: f64,
     /// Milliseconds that the step took.
     pub step_ms: f64,
+    /// Of these, neither waiting for data nor exchanging gradients. This and the next two are absent in lines of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_ms: Option<f64>,
+    /// Of these, exchanging gradients with other ranks, the wait for slower ones included; 0 in a world of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange_ms: Option<f64>,
+    /// Of these, waiting for data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_ms: Option<f64>,
     /// Bytes allocated on the device.
     pub gpu_bytes: u64,
     /// What the loss is multiplied by before it is differentiated (mixed precision).
@@ -184,6 +194,9 @@ pub(super) mod tests {
             lr: 1e-3,
             audio_seconds: 64.0,
             step_ms: 250.5,
+            compute_ms: Some(200.25),
+            exchange_ms: Some(50.0),
+            data_ms: Some(0.25),
             gpu_bytes: 1 << 30,
             loss_scale: None,
             skipped_steps: None,
@@ -195,7 +208,7 @@ pub(super) mod tests {
         let json = serde_json::to_string(&train_line()).unwrap();
         assert_eq!(
             json,
-            r#"{"step":10,"phase":"pretrain","loss":9.0,"accuracy":0.25,"grad_norm":1.5,"lr":0.001,"audio_seconds":64.0,"step_ms":250.5,"gpu_bytes":1073741824}"#
+            r#"{"step":10,"phase":"pretrain","loss":9.0,"accuracy":0.25,"grad_norm":1.5,"lr":0.001,"audio_seconds":64.0,"step_ms":250.5,"compute_ms":200.25,"exchange_ms":50.0,"data_ms":0.25,"gpu_bytes":1073741824}"#
         );
         let valid = ValidLine {
             step: 3,

@@ -51,6 +51,12 @@ impl MetricsWriter {
             ("train/step_ms", line.step_ms),
             ("train/gpu_bytes", line.gpu_bytes as f64),
         ];
+        let parts = [
+            ("train/compute_ms", line.compute_ms),
+            ("train/exchange_ms", line.exchange_ms),
+            ("train/data_ms", line.data_ms),
+        ];
+        scalars.extend(parts.into_iter().filter_map(|(name, value)| Some((name, value?))));
         scalars.extend(line.accuracy.map(|accuracy| ("train/accuracy", accuracy)));
         scalars.extend(line.loss_scale.map(|scale| ("train/loss_scale", scale)));
         scalars.extend(line.skipped_steps.map(|steps| ("train/skipped_steps", steps as f64)));

@@ -1,6 +1,0 @@
-// Normalizes every row; one workgroup a row.
-//   y = (x − mean)·rstd ∘ weight + bias,  rstd = 1/√(variance + eps)
-#import shared/grid
-#import shared/row
-#import shared/element_scalar
-#import shared/layer_norm

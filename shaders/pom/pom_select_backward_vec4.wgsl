@@ -1,6 +1,0 @@
-// pom_select_backward, four columns an invocation.
-#import shared/grid
-#import shared/activation
-#import shared/activation_slope
-#import shared/columns_4
-#import shared/pom_select_backward

@@ -1,0 +1,162 @@
+//! Which variant of a kernel a device gets.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::Plan;
+use crate::error::{Error, Result};
+use crate::gpu::{Capabilities, Tier};
+use crate::shader::{Condition, Need, Takes, Variant, Workgroup};
+
+/// Values of override constants by name.
+pub type Constants<'a> = &'a [(&'static str, f64)];
+
+/// What a dispatch has to do, in units that its kernel's header shares out.
+#[derive(Debug, Clone, Copy)]
+pub enum Work {
+    /// So many rows, elements or other units.
+    Units(usize),
+    /// All tiles of `batch` matrices of m rows and n columns. How large a tile is depends on the variant.
+    Tiles {
+        /// Matrices.
+        batch: usize,
+        /// Rows.
+        m: usize,
+        /// Columns.
+        n: usize,
+    },
+}
+
+impl From<usize> for Work {
+    fn from(units: usize) -> Self {
+        Self::Units(units)
+    }
+}
+
+impl Work {
+    fn units(self, variant: &Variant) -> usize {
+        let tile = (variant.tile as usize).max(1);
+        match self {
+            Self::Units(units) => units,
+            Self::Tiles { batch, m, n } => batch * m.div_ceil(tile) * n.div_ceil(tile),
+        }
+    }
+}
+
+/// A kernel, and the text of a condition that did not hold for it.
+pub type Unmet = (&'static str, &'static str);
+
+/// The variant that a device gets.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// The variant.
+    pub variant: &'static Variant,
+    /// Invocations of its workgroups.
+    pub workgroup_size: u32,
+    /// Why it is none of those before it.
+    pub unmet: Vec<Unmet>,
+}
+
+/// What conditions speak of.
+pub(super) struct Facts<'a> {
+    pub capabilities: &'a Capabilities,
+    pub constants: Constants<'a>,
+    /// The bytes of `Params`.
+    pub params: &'a [u8],
+    pub work: Work,
+}
+
+impl Facts<'_> {
+    /// The first variant whose needs and preferences hold; with [`Capabilities::alternative`], another one whose needs
+    /// hold.
+    pub fn choose(&self, variants: &'static [&'static Variant]) -> Result<Choice> {
+        let mut unmet = Vec::new();
+        if let Some(variant) = self.alternative(variants) {
+            return Ok(Choice { variant, workgroup_size: self.workgroup_size(variant), unmet });
+        }
+        for variant in variants {
+            match variant.needs.iter().chain(variant.prefers).find(|need| !self.holds(need, variant)) {
+                Some(need) => unmet.push((variant.kernel.name, need.text)),
+                None => {
+                    return Ok(Choice { variant, workgroup_size: self.workgroup_size(variant), unmet });
+                }
+            }
+        }
+        let reasons: Vec<String> = unmet.iter().map(|(name, need)| format!("{name} needs {need}")).collect();
+        Err(Error::Gpu(format!("{} runs no kernel: {}", self.capabilities.adapter, reasons.join(", "))))
+    }
+
+    fn alternative(&self, variants: &'static [&'static Variant]) -> Option<&'static Variant> {
+        let number = (self.capabilities.alternative as usize).checked_sub(1)?;
+        let fits = |variant: &&&Variant| variant.needs.iter().all(|need| self.holds(need, variant));
+        variants.iter().filter(fits).nth(number).copied()
+    }
+
+    /// Workgroups that do the work.
+    pub fn workgroups(&self, choice: &Choice) -> usize {
+        let of_one = match choice.variant.takes {
+            Takes::Invocation(units) => units * choice.workgroup_size,
+            Takes::Workgroup(units) => units,
+        };
+        self.work.units(choice.variant).div_ceil(of_one as usize)
+    }
+
+    fn workgroup_size(&self, variant: &Variant) -> u32 {
+        match variant.workgroup {
+            Workgroup::Map => self.capabilities.map_workgroup(),
+            Workgroup::Row { most } => self.capabilities.row_workgroup().min(most),
+            Workgroup::Fixed(size) => size,
+            Workgroup::Subgroups(count) => count * self.capabilities.subgroup,
+        }
+    }
+
+    fn holds(&self, need: &Need, variant: &Variant) -> bool {
+        if need.guard.is_some_and(|(name, is_set)| self.is_set(name) != is_set) {
+            return true;
+        }
+        let capabilities = self.capabilities;
+        match need.condition {
+            Condition::Multiple { offset, of } => self.param(offset).is_multiple_of(of),
+            Condition::Equal { offset, to } => self.param(offset) == to,
+            Condition::Constant(name) => self.is_set(name),
+            Condition::Tiles(least) => self.work.units(variant) >= least as usize,
+            Condition::Subgroup { least, most } => {
+                capabilities.subgroup_operations && (least..=most).contains(&capabilities.subgroup)
+            }
+            Condition::Int64 => capabilities.int64,
+            Condition::F16 | Condition::Matrices(_) if capabilities.cooperative.is_none() => false,
+            Condition::F16 => true,
+            Condition::Matrices(size) => capabilities.cooperative.is_some_and(|own| own as u32 == size),
+            Condition::Class(classes) => classes.contains(&match capabilities.tier {
+                Tier::Cpu => "cpu",
+                Tier::Integrated => "integrated",
+                Tier::Discrete => "discrete",
+            }),
+        }
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        self.constants.iter().any(|(own, value)| *own == name && *value != 0.0)
+    }
+
+    fn param(&self, offset: usize) -> u32 {
+        let bytes = self.params.get(offset..offset + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u32::from_ne_bytes)
+    }
+}
+
+impl Plan {
+    /// The kernels of the plan as text, a line each: the variant that the device gets, and why it is none of those that
+    /// are better.
+    pub fn dump_variants(&self) -> String {
+        let mut lines = BTreeSet::new();
+        for step in &self.dispatches {
+            let mut line = step.kernel.name.to_owned();
+            for (number, (name, need)) in step.unmet.iter().enumerate() {
+                let _ = write!(line, "{} {name} needs {need}", if number == 0 { ":" } else { "," });
+            }
+            lines.insert(line + "\n");
+        }
+        lines.into_iter().collect()
+    }
+}

@@ -1,0 +1,156 @@
+//! Fine-tuning on sub-words: made of the texts, or given.
+
+use serde_json::Value;
+
+use super::*;
+
+/// Recordings of the project's corpus, and what a run on them is started with.
+struct Corpus {
+    folder: tempfile::TempDir,
+}
+
+impl Corpus {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+        let lines = std::fs::read_to_string(corpus.join("train.jsonl")).unwrap();
+        let absolute = |line: &str| {
+            let mut line: Value = serde_json::from_str(line).unwrap();
+            line["audio_filepath"] = text(&corpus.join(line["audio_filepath"].as_str().unwrap())).into();
+            line.to_string()
+        };
+        let some: Vec<String> = lines.lines().take(12).map(absolute).collect();
+        std::fs::write(folder.path().join("d.jsonl"), some.join("\n")).unwrap();
+        std::fs::write(folder.path().join("r.toml"), RECIPE).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        text(&self.folder.path().join(name)).to_owned()
+    }
+
+    /// `finetune` to `out` with this vocabulary and more options.
+    fn finetune(&self, out: &str, vocabulary: &str, more: &[&str]) -> Vec<String> {
+        let (data, set) = (self.path("d.jsonl"), format!("finetune.vocabulary={vocabulary}"));
+        let mut command = vec!["finetune".to_owned(), self.path("r.toml"), "--out".into(), self.path(out)];
+        command.extend(["--data".into(), data.clone(), "--valid".into(), data, "--set".into(), set]);
+        command.extend(more.iter().map(|&part| part.to_owned()));
+        command
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+}
+
+fn run(command: &[String]) -> Output {
+    polymix(&command.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[track_caller]
+fn refused(code: i32, command: &[String], parts: &[&str]) {
+    fails(code, &command.iter().map(String::as_str).collect::<Vec<_>>(), parts);
+}
+
+#[test]
+fn a_run_makes_sub_words_and_goes_on_with_them() {
+    if !adapter() {
+        return;
+    }
+    let corpus = Corpus::new();
+    for out in ["a", "b"] {
+        let output = run(&corpus.finetune(out, "{ pieces = 30 }", &["--set", "finetune.steps=2"]));
+        assert!(output.status.success(), "{output:?}");
+    }
+    // The same texts, the same sub-words; and `tokenizer.json` has their ids.
+    for file in ["vocab.json", "tokenizer.json"] {
+        assert_eq!(corpus.read(&format!("a/last/{file}")), corpus.read(&format!("b/last/{file}")));
+    }
+    let vocabulary: Value = serde_json::from_str(&corpus.read("a/last/vocab.json")).unwrap();
+    let tokenizer: Value = serde_json::from_str(&corpus.read("a/last/tokenizer.json")).unwrap();
+    assert_eq!(vocabulary.as_object().unwrap().len(), 31);
+    assert_eq!(vocabulary, tokenizer["model"]["vocab"]);
+    let info = run(&["info".into(), corpus.path("a")]);
+    assert!(String::from_utf8_lossy(&info.stdout).contains("30 sub-words (BPE)"), "{info:?}");
+
+    // A run keeps them: by its own recipe, whatever the texts are now.
+    let more = ["--set", "finetune.steps=3", "--resume"];
+    let output = run(&corpus.finetune("a", "{ pieces = 30 }", &more));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(corpus.read("a/last/vocab.json"), corpus.read("b/last/vocab.json"));
+    refused(
+        2,
+        &corpus.finetune("a", "{ pieces = 31 }", &more),
+        &["finetune.vocabulary.pieces = 31 (was 30)"],
+    );
+    refused(2, &corpus.finetune("a", "english", &more), &["finetune.vocabulary = \"english\""]);
+
+    // A model keeps them, and says which were asked for.
+    let init = corpus.path("a/last");
+    let output = run(&corpus.finetune("c", "english", &["--init", &init]));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(corpus.read("a/last/tokenizer.json"), corpus.read("c/last/tokenizer.json"));
+    let parts = ["finetune.vocabulary.pieces = 20", "30 sub-words", "finetune.new_head"];
+    refused(2, &corpus.finetune("d", "{ pieces = 20 }", &["--init", &init]), &parts);
+    let anew = ["--init", &init, "--set", "finetune.new_head=true"];
+    let output = run(&corpus.finetune("d", "{ pieces = 28 }", &anew));
+    assert!(output.status.success(), "{output:?}");
+
+    // Words are words, whatever they are written with.
+    let evaluate =
+        ["evaluate", &corpus.path("a"), "--data", &corpus.path("d.jsonl"), "--json"].map(str::to_owned);
+    let output = run(&evaluate);
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["outside_vocabulary"]["utterances"], 0);
+    assert!(!report["results"].to_string().contains('▁'), "{report}");
+    let output = run(&[
+        "convert".into(),
+        corpus.path("a"),
+        "--dtype".into(),
+        "f16".into(),
+        "--out".into(),
+        corpus.path("h"),
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(corpus.read("a/last/tokenizer.json"), corpus.read("h/tokenizer.json"));
+
+    // A tokenizer's file, with its ids.
+    let file = corpus.path("a/last/tokenizer.json");
+    let given = format!("{{ tokenizer = {file:?} }}");
+    let output = run(&corpus.finetune("e", &given, &[]));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(vocabulary, serde_json::from_str::<Value>(&corpus.read("e/last/vocab.json")).unwrap());
+    std::fs::copy(corpus.path("d/last/tokenizer.json"), corpus.path("other.json")).unwrap();
+    let other = format!("{{ tokenizer = {:?} }}", corpus.path("other.json"));
+    let parts = ["finetune.vocabulary.tokenizer", "28 sub-words", "30 sub-words", "token 29 is none"];
+    refused(2, &corpus.finetune("f", &other, &["--init", &init]), &parts);
+}
+
+#[test]
+fn tokenizers_that_do_not_do_are_named() {
+    if !adapter() {
+        return;
+    }
+    let corpus = Corpus::new();
+    let given = |file: &str| format!("{{ tokenizer = {:?} }}", corpus.path(file));
+    refused(1, &corpus.finetune("a", &given("none.json"), &[]), &["none.json", "cannot be read"]);
+    for (bytes, part) in [
+        (&b"{}"[..], "tokenizer.json"),
+        (b"nothing", "SentencePiece"),
+        (br#"{"pre_tokenizer": {"type": "ByteLevel"}, "model": {"type": "BPE", "vocab": {}}}"#, "ByteLevel"),
+        // It lacks every letter.
+        (
+            br#"{"pre_tokenizer": {"type": "Metaspace"}, "model": {"type": "BPE", "vocab": {"\u2581": 0}, "merges": []}}"#,
+            "characters outside the vocabulary of 1",
+        ),
+    ] {
+        std::fs::write(corpus.path("t.json"), bytes).unwrap();
+        let place = if part.starts_with("characters") { "d.jsonl:1" } else { "t.json" };
+        refused(1, &corpus.finetune("a", &given("t.json"), &[]), &[place, part]);
+    }
+    refused(1, &corpus.finetune("a", "{ pieces = 3 }", &[]), &["3 sub-words are too few"]);
+    refused(2, &corpus.finetune("a", "{ pieces = 0 }", &[]), &["finetune.vocabulary.pieces = 0"]);
+    refused(2, &corpus.finetune("a", "{ piece = 9 }", &[]), &["finetune.vocabulary", "{ pieces = 500 }"]);
+    assert!(!Path::new(&corpus.path("a/checkpoints")).exists());
+}
