@@ -339,18 +339,16 @@ fn words_of_a_stream_stay_once_they_are_settled() {
             }
         }
         assert_eq!(streamed[0].get("beams").is_some(), decoder.contains(&"--n-best"));
-        let mut settled = String::new();
+        let words =
+            |json: &Value| json.as_str().unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let mut settled = Vec::new();
         for partial in streamed[0]["partials"].as_array().unwrap() {
-            let now = partial["settled"].as_str().unwrap();
-            assert!(
-                now.starts_with(&settled) && partial["text"].as_str().unwrap().starts_with(now),
-                "{partial}"
-            );
-            settled = now.to_owned();
+            let now = words(&partial["settled"]);
+            assert!(now.starts_with(&settled) && words(&partial["text"]).starts_with(&now), "{partial}");
+            settled = now;
         }
-        assert!(
-            !settled.is_empty() && whole[0]["text"].as_str().unwrap().starts_with(&settled),
-            "{settled:?}"
-        );
+        assert!(words(&whole[0]["text"]).starts_with(&settled), "{settled:?}");
+        // The texts of a search may agree on no word of so short a clip.
+        assert!(!settled.is_empty() || decoder[1] != "greedy", "{streamed}");
     }
 }

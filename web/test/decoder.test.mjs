@@ -1,7 +1,7 @@
 // Beam search in Chromium: beside the command's, with a language model that is fetched, hot words, streams.
 
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { gzipSync } from "node:zlib";
@@ -26,6 +26,7 @@ ngram 1=5
 const LM = join(OUT, "search.lm");
 
 before(async () => {
+  await mkdir(OUT, { recursive: true });
   await writeFile(`${LM}.arpa`, ARPA);
   await polymix("lm", "build", `${LM}.arpa`, "--out", LM);
 });
@@ -38,8 +39,8 @@ below("/lm/", async (name) => {
   return name === "bad" ? Buffer.from(ARPA) : null;
 });
 
-const SEARCH = { beam: 50, beamPrune: -20, tokenPrune: -8 };
-const OPTIONS = ["--beam", "50", "--beam-prune", "-20", "--token-prune", "-8"];
+const SEARCH = { beam: 50, beamPrune: -60, tokenPrune: -15 };
+const OPTIONS = ["--beam", "50", "--beam-prune", "-60", "--token-prune", "-15"];
 
 test("a search with a language model and several texts is the command's", async () => {
   const page = await loaded();
