@@ -1,7 +1,6 @@
 //! Memory through which a run reads and writes parts of buffers at every step, made once.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 
 use super::{Buffer, Gpu};
 use crate::error::{Error, Result};
@@ -69,11 +68,11 @@ impl Gpu {
 
     /// Whether the buffer was mapped.
     fn map(&self, buffer: &Buffer, mode: wgpu::MapMode, bytes: u64) -> Result<bool> {
-        let mapped = Arc::new(AtomicBool::new(false));
-        let told = mapped.clone();
-        buffer.raw.map_async(mode, 0..bytes, move |result| told.store(result.is_ok(), Ordering::Release));
+        let (tell, told) = mpsc::channel();
+        buffer.raw.map_async(mode, 0..bytes, move |result| drop(tell.send(result.is_ok())));
         self.wait()?;
-        Ok(mapped.load(Ordering::Acquire))
+        // Where threads share a device, another one's wait may be what tells, and a moment later than this one ends.
+        Ok(told.recv().unwrap_or(false))
     }
 }
 
