@@ -186,9 +186,20 @@ impl<'a> Recorder<'a> {
         bindings: &[&Operand],
         work: impl Into<Work>,
     ) -> Result<()> {
+        self.dispatch_bytes(variants, constants, bytemuck::bytes_of(params), bindings, work.into())
+    }
+
+    // Apart, so that it is compiled once and not for every kernel.
+    fn dispatch_bytes(
+        &mut self,
+        variants: &'static [&'static Variant],
+        constants: Constants<'_>,
+        params: &[u8],
+        bindings: &[&Operand],
+        work: Work,
+    ) -> Result<()> {
         let limits = self.capabilities;
-        let params = bytemuck::bytes_of(params);
-        let facts = Facts { capabilities: limits, constants, params, work: work.into() };
+        let facts = Facts { capabilities: limits, constants, params, work };
         let choice = facts.choose(variants)?;
         let groups = self.grid(facts.workgroups(&choice));
         if groups.contains(&0) {

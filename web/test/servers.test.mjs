@@ -30,7 +30,7 @@ const MODELS = {
   cut: { "model.safetensors": (bytes) => bytes.subarray(0, bytes.length - 1000) },
   long: { "model.safetensors": (bytes) => Buffer.concat([bytes, Buffer.alloc(8)]) },
   other: { "config.json": (bytes) => Buffer.from(bytes.toString().replace(/"layers": \d+/, '"layers": 1')) },
-  unknown: { "config.json": (bytes) => Buffer.from(bytes.toString().replace('"layers"', '"storeys"')) },
+  unknown: { "config.json": (bytes) => Buffer.from(bytes.toString().replace('"layers"', '"storeys": 1, "layers"')) },
   letters: { "vocab.json": Buffer.from('["<blank>", "a"]') },
   far: { "preprocessor_config.json": (bytes) => Buffer.from(bytes.toString().replace("16000", "8000")) },
   "not-finite": {
