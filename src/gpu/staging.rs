@@ -69,7 +69,9 @@ impl Gpu {
     /// Whether the buffer was mapped.
     fn map(&self, buffer: &Buffer, mode: wgpu::MapMode, bytes: u64) -> Result<bool> {
         let (tell, told) = mpsc::channel();
-        buffer.raw.map_async(mode, 0..bytes, move |result| drop(tell.send(result.is_ok())));
+        buffer.raw.map_async(mode, 0..bytes, move |result| {
+            let _ = tell.send(result.is_ok());
+        });
         self.wait()?;
         // Where threads share a device, another one's wait may be what tells, and a moment later than this one ends.
         Ok(told.recv().unwrap_or(false))
