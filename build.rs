@@ -204,6 +204,7 @@ fn describe_need(need: &Need, module: &Module) -> Result<String, String> {
             format!("Constant({name:?})")
         }
         Condition::Tiles(least) => format!("Tiles({least})"),
+        Condition::Accumulators(least) => format!("Accumulators({least})"),
         Condition::Subgroup(least, most) => format!("Subgroup {{ least: {least}, most: {most} }}"),
         Condition::Int64 => "Int64".to_owned(),
         Condition::F16 => "F16".to_owned(),

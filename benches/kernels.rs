@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench kernels`; `POLYMIX_DEVICE` names the adapter. Times are medians by the device's clock. The
 //! last column is the share of the roofline: the time that a copy of operands and results, or as many multiply-adds
-//! in registers, would take at least. `cargo bench --bench kernels -- --model` times the base model's own products in
+//! in registers, would take at least. `cargo bench --bench kernels -- --model` times the base model's own matmuls in
 //! f32 and f16 instead, as they are chosen; a software driver skips them.
 
 mod harness;
@@ -15,7 +15,7 @@ use harness::works;
 use harness::{Case, Contender, Work, race, table};
 use polymix::Result;
 use polymix::exec::{Compute, Plan};
-use polymix::gpu::{Capabilities, Gpu, Tier};
+use polymix::gpu::{Capabilities, DeviceClass, Gpu};
 use polymix::shader::matmul::matmul;
 use polymix::shader::{Variant, Workgroup};
 
@@ -40,8 +40,8 @@ fn main() -> Result<()> {
     println!("{}", table(&header, &rows));
 
     let mut rows = Vec::new();
-    for product in works::products(gpu.capabilities().tier) {
-        let works = [product.work()?, product.work_in_f16()?];
+    for matmul in works::matmuls(gpu.capabilities().class) {
+        let works = [matmul.work()?, matmul.work_in_f16()?];
         let (mut names, mut cases) = (vec!["as chosen"], vec![Case::new(&gpu, &works[0])?]);
         for work in &works {
             for plan in plans(gpu.capabilities(), work)? {
@@ -57,28 +57,28 @@ fn main() -> Result<()> {
             cases.iter_mut().map(|case| Box::new(|| case.kernels()) as Contender<'_>).collect();
         let times = race(&mut contenders, BUDGET)?;
         for (name, time) in names.into_iter().zip(times) {
-            rows.push(row(name.to_owned(), product.shape(), time, peaks.columns(flops, bytes, time)));
+            rows.push(row(name.to_owned(), matmul.shape(), time, peaks.columns(flops, bytes, time)));
         }
     }
     println!("{}", table(&header, &rows));
     Ok(())
 }
 
-/// The model's own products, f32 beside f16.
+/// The model's own matmuls, f32 beside f16.
 fn model(gpu: &Arc<Gpu>, peaks: &Peaks) -> Result<()> {
-    if gpu.capabilities().tier == Tier::Cpu {
-        eprintln!("skipped: the base model's products take minutes on a software driver");
+    if gpu.capabilities().class == DeviceClass::Cpu {
+        eprintln!("skipped: the base model's matmuls take minutes on a software driver");
         return Ok(());
     }
-    let header = ["product", "shape", "compute", "ms", "GFLOP/s", "GB/s", "roofline"];
+    let header = ["matmul", "shape", "compute", "ms", "GFLOP/s", "GB/s", "roofline"];
     let mut rows = Vec::new();
     for compute in [Compute::F32, Compute::F16] {
-        for product in works::model_products(compute) {
-            let mut case = Case::new(gpu, &product.work()?)?;
+        for matmul in works::model_matmuls(compute) {
+            let mut case = Case::new(gpu, &matmul.work()?)?;
             let (flops, bytes) = (case.flops, case.bytes);
             let time = race(&mut [Box::new(|| case.kernels())], MODEL_BUDGET)?[0];
             let mut cells =
-                row(product.name.to_owned(), product.shape(), time, peaks.columns(flops, bytes, time));
+                row(matmul.name.to_owned(), matmul.shape(), time, peaks.columns(flops, bytes, time));
             cells.insert(2, format!("{compute:?}").to_lowercase());
             rows.push(cells);
         }
@@ -101,7 +101,8 @@ fn plans(own: &Capabilities, work: &Work) -> Result<Vec<Plan>> {
             |variant: &Variant| matches!(variant.workgroup, Workgroup::Fixed(size) if size > own.subgroup);
         let is_slow =
             |variant: &&Variant| variant.kernel.name == plan.dispatches[0].kernel.name && large(variant);
-        if own.tier != Tier::Cpu || !matmul::VARIANTS.iter().copied().any(|variant| is_slow(&variant)) {
+        if own.class != DeviceClass::Cpu || !matmul::VARIANTS.iter().copied().any(|variant| is_slow(&variant))
+        {
             plans.push(plan);
         }
     }

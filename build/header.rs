@@ -15,7 +15,7 @@
 //! * `NAME = N`: the value of an override constant.
 //!
 //! A line `where NAME = conditions` gives them a name. A condition is `member % N` or `member = N` of `Params`; `NAME`, an override constant that is not 0; `tiles >= N`;
-//! `subgroup = N` or `subgroup = N..=M`; `int64`, `f16`, `matrices = N`; or a device class: `cpu`, `gpu`, `integrated`,
+//! `accumulators >= N`; `subgroup = N` or `subgroup = N..=M`; `int64`, `f16`, `matrices = N`; or a device class: `cpu`, `gpu`, `integrated`,
 //! `discrete`. `if NAME` or `unless NAME` behind it says for which value of an override constant it counts.
 
 use std::collections::BTreeMap;
@@ -38,6 +38,7 @@ pub enum Condition {
     Equal(String, u32),
     Constant(String),
     Tiles(u32),
+    Accumulators(u32),
     Subgroup(u32, u32),
     Int64,
     F16,
@@ -144,6 +145,7 @@ fn need(text: &str) -> Result<Need, String> {
         ["integrated"] => Condition::Class(&["integrated"]),
         ["discrete"] => Condition::Class(&["discrete"]),
         ["tiles", ">=", n] => Condition::Tiles(number(n)?),
+        ["accumulators", ">=", n] => Condition::Accumulators(number(n)?),
         ["matrices", "=", n] => Condition::Matrices(number(n)?),
         ["subgroup", "=", n] => match n.split_once("..=") {
             Some((least, most)) => Condition::Subgroup(number(least)?, number(most)?),

@@ -86,7 +86,7 @@ impl Module {
         self.overrides.iter().any(|(name, _)| name == wanted)
     }
 
-    /// The members of the Rust twin of `Params`.
+    /// The members of the Rust struct `Params`.
     pub fn params(&self) -> String {
         let member = |(name, ty): &(String, &str)| format!("pub {name}: {ty}, ");
         self.members.iter().map(member).collect()

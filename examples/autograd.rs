@@ -1,4 +1,4 @@
-//! A graph from the first tensor to gradients on the GPU, held against the f64 definition of every operation.
+//! A graph from the first tensor to gradients on the GPU, compared with the f64 definition of every operation.
 //!
 //! `cargo run --release --example autograd -- [DEVICE]`: `auto`, an index of `polymix devices`, or a part of
 //! an adapter's name.
@@ -9,7 +9,7 @@ use ndarray::IxDyn;
 use pollster::block_on;
 use polymix::autograd::gradients;
 use polymix::error::{Error, Result};
-use polymix::exec::{Executor, Plan, PlanOptions, reference};
+use polymix::exec::{PlanOptions, Session, reference};
 use polymix::gpu::{Gpu, Selection};
 use polymix::graph::{Graph, Tensor};
 use polymix::nn::Linear;
@@ -41,39 +41,32 @@ fn main() -> Result<()> {
         results.push((format!("gradient of {}", parameter.name), gradient));
     }
 
-    // 3. The plan: dispatches, memory and kernel parameters for this device, as plain data.
+    // 3. A session: the plan for this device (dispatches, memory and kernel parameters, as plain data), loaded there, with
+    // parameters drawn from a seed. They are stored under their path names, across runs.
     let device = std::env::args().nth(1).unwrap_or_else(|| "auto".to_owned());
-    let gpu = Arc::new(block_on(Gpu::new(&Selection { device, cache: None }))?);
+    let gpu = Arc::new(block_on(Gpu::new(&Selection { device, ..Default::default() }))?);
     let named: Vec<(&str, &Tensor)> = results.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let plan = Plan::compile(&graph, &named, PlanOptions::default(), gpu.capabilities())?;
-    print!("{} {}\n{}", gpu.capabilities().backend, gpu.capabilities().adapter, plan.dump());
+    let mut session = block_on(Session::new(gpu.clone(), &graph, &named, PlanOptions::default(), 0))?;
+    print!("{} {}\n{}", gpu.capabilities().backend, gpu.capabilities().adapter, session.plan().dump());
 
-    // 4. Parameters live in the executor's store, under their path names, across runs and plans.
-    let mut executor = Executor::new(gpu.clone());
-    let parts: Vec<(String, Spec)> =
-        parameters.iter().map(|(p, tensor)| (p.name.clone(), tensor.spec().clone())).collect();
-    executor.store.arena(&gpu, "parameters", &parts)?;
+    // 4. A run: inputs are set by name, outputs read by name. Set and run again as often as you like.
     let mut bindings = reference::Bindings::new();
     for (parameter, tensor) in &parameters {
-        let values = parameter.init.draw(&parameter.name, &parameter.shape, 0);
-        executor.store.write(&gpu, &parameter.name, &values)?;
+        let values = block_on(session.get(&parameter.name))?;
         bindings.insert(parameter.name.clone(), array(tensor, &values)?);
     }
-
-    // 5. A run: inputs are fed by name, outputs read by name. Feed and run again as often as you like.
-    let mut loaded = block_on(executor.load(plan))?;
     let mut rng = Rng::new(&[1]);
     for (name, tensor) in [("x", &x), ("target", &target)] {
         let values: Vec<f32> = (0..tensor.shape().elements()).map(|_| rng.normal() as f32).collect();
-        executor.feed(&loaded, name, &values)?;
+        session.feed(name, &values)?;
         bindings.insert(name.to_owned(), array(tensor, &values)?);
     }
-    executor.run(&mut loaded)?;
+    session.run()?;
 
-    // 6. The reference executor runs the same graph in f64, without a GPU.
+    // 5. The reference executor runs the same graph in f64, without a GPU.
     let outputs: Vec<&Tensor> = results.iter().map(|(_, tensor)| tensor).collect();
     for ((name, tensor), wanted) in results.iter().zip(reference::run(&graph, &mut bindings, &outputs)?) {
-        let got: Vec<f32> = block_on(executor.read(&loaded, name))?;
+        let got: Vec<f32> = block_on(session.read(name))?;
         let off = got.iter().zip(&wanted).map(|(&got, wanted)| (f64::from(got) - wanted).abs());
         let off = off.fold(0.0, f64::max);
         let largest = wanted.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));

@@ -24,13 +24,15 @@ fn main() -> Result<()> {
     let mut recognizer = Recognizer::new(gpu, model)?;
 
     // WAV, FLAC, MP3 or OGG of any rate, as 16 kHz mono.
-    let waves = files.iter().map(audio::read).collect::<Result<Vec<_>>>()?;
+    let recordings = files.iter().map(audio::read).collect::<Result<Vec<_>>>()?;
 
-    // One call for all: waves of similar length share a batch, long ones are cut where it is quiet. With
-    // `padding = "masked"`, the default, what is heard in a file does not depend on the others.
-    let slices: Vec<&[f32]> = waves.iter().map(|wave| wave.samples.as_slice()).collect();
-    for ((file, wave), heard) in files.iter().zip(&waves).zip(block_on(recognizer.recognize(&slices))?) {
-        println!("{file} ({:.2} s): {}", wave.seconds(), heard.text);
+    // One call for all: recordings of similar length share a batch, long ones are cut where it is quiet. With
+    // `padding = "masked"`, the default, what is recognized in a file does not depend on the others.
+    let slices: Vec<&[f32]> = recordings.iter().map(|recording| recording.samples.as_slice()).collect();
+    for ((file, recording), heard) in
+        files.iter().zip(&recordings).zip(block_on(recognizer.recognize(&slices))?)
+    {
+        println!("{file} ({:.2} s): {}", recording.seconds(), heard.text);
         for word in heard.words {
             println!("  {:6.2} to {:6.2} s  {:.2}  {}", word.start, word.end, word.confidence, word.word);
         }

@@ -55,15 +55,15 @@ fn reverse(graph: &Graph, outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Re
             grads: node.outputs.iter().map(|id| grads.get(id).cloned()).collect(),
             needed: node.inputs.iter().map(|&id| active[id]).collect(),
         };
-        let products = node.op.vjp(&context)?;
-        for ((&id, product), needed) in node.inputs.iter().zip(products).zip(&context.needed) {
-            if let (Some(product), true) = (product, needed) {
-                if product.shape() != &values[id].spec.shape {
+        let gradients = node.op.vjp(&context)?;
+        for ((&id, gradient), needed) in node.inputs.iter().zip(gradients).zip(&context.needed) {
+            if let (Some(gradient), true) = (gradient, needed) {
+                if gradient.shape() != &values[id].spec.shape {
                     let message =
-                        format!("gradient {} for an input of {}", product.shape(), values[id].spec.shape);
+                        format!("gradient {} for an input of {}", gradient.shape(), values[id].spec.shape);
                     return Err(Error::shape(node.op.name(), message));
                 }
-                add(&mut grads, id, product)?;
+                add(&mut grads, id, gradient)?;
             }
         }
         // A result's gradient is complete here and, unless asked for, never read again.
@@ -77,10 +77,10 @@ fn reverse(graph: &Graph, outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Re
     Ok(wrt.iter().map(|tensor| grads.get(&tensor.id()).cloned()).collect())
 }
 
-fn add(grads: &mut HashMap<ValueId, Tensor>, id: ValueId, product: Tensor) -> Result<()> {
+fn add(grads: &mut HashMap<ValueId, Tensor>, id: ValueId, gradient: Tensor) -> Result<()> {
     let sum = match grads.remove(&id) {
-        Some(sum) => sum.add(&product)?,
-        None => product,
+        Some(sum) => sum.add(&gradient)?,
+        None => gradient,
     };
     grads.insert(id, sum);
     Ok(())

@@ -2,6 +2,7 @@
 
 /// Everything that can go wrong, each as one sentence that names the place and the remedy.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// An operation was given tensors whose shapes do not fit together.
     #[error("{op}: {message}")]
@@ -40,6 +41,41 @@ pub enum Error {
     /// The user asked to stop; everything is saved.
     #[error("stopped on request")]
     Interrupted,
+    /// An error that another request would not meet.
+    #[error("{error}; {remedy}")]
+    Advised {
+        /// What is wrong.
+        error: Box<Error>,
+        /// What to ask for instead.
+        remedy: Remedy,
+    },
+}
+
+/// What to ask for instead, where a message cannot name it: a program changes a field, a command has an option for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// To write into another folder.
+    #[error("give another folder")]
+    OtherFolder,
+    /// To go on with the run that the folder holds, or to write into another.
+    #[error("resume it, or give another folder")]
+    ResumeOrOtherFolder,
+    /// To begin a new run in another folder.
+    #[error("begin a new run in another folder")]
+    NewRun,
+    /// To go on with the run.
+    #[error("resume the run")]
+    Resume,
+    /// The data of before, or leave to go on with others.
+    #[error("give the run's own, or allow other data")]
+    OtherData,
+    /// To say how much memory batches may fill.
+    #[error("say how much memory batches may fill")]
+    MemoryLimit,
+    /// To name data.
+    #[error("name a manifest or folder")]
+    NameData,
 }
 
 /// `Result` with the library's [`Error`].
@@ -66,6 +102,19 @@ impl Error {
     /// A value out of range or unknown.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid(printable(message.into()))
+    }
+
+    /// The error with what to ask for instead.
+    pub fn advise(self, remedy: Remedy) -> Self {
+        Self::Advised { error: Box::new(self), remedy }
+    }
+
+    /// What is wrong, without the advice: the variant to match.
+    pub fn kind(&self) -> &Self {
+        match self {
+            Self::Advised { error, .. } => error.kind(),
+            other => other,
+        }
     }
 
     /// A wrong command line or recipe.

@@ -53,13 +53,14 @@
 //! | | |
 //! |---|---|
 //! | [`models`] | encoders, BEST-RQ, CTC; MODEL folders; recognizers of files and streams, features of every layer |
-//! | [`audio`], [`text`], [`decode`] | waves to features; vocabularies, error rates, subtitles; beam search with language models |
+//! | [`audio`], [`text`], [`decode`] | waveforms to features; vocabularies, error rates, subtitles; beam search with language models |
 //! | [`nn`] | layers: linear, norms, the Conformer's parts, one file a mixer |
 //! | [`graph`], [`ops`], [`exec`] | tensors and nodes; operations; plans and what runs them |
 //! | `autograd` | derivatives (feature `autograd`) |
 //! | [`gpu`], [`shader`] | adapters, buffers, pipelines; the catalogue of kernels |
 //! | [`recipe`], [`weights`] | what is trained and how; tensors in safetensors files |
-//! | `data`, `train`, `profile`, `files`, `cli` | corpora, training runs, measurements, the command (feature `cli`) |
+//! | `adapt` | learning from a few takes (feature `autograd`) |
+//! | `data`, `train`, `tasks`, `profile`, `files`, `cli` | corpora, training runs, scores of classes and speakers, measurements, the command (feature `cli`) |
 //! | [`shape`], [`rng`], [`error`] | what all others stand on |
 //!
 //! # Features
@@ -67,12 +68,21 @@
 //! `cli`, the default, has all that needs a native operating system. Without it the library builds for
 //! `wasm32-unknown-unknown`. `autograd`, part of `cli`, adds derivatives and the f64 definitions of the operations.
 //! `parquet` adds tables of the Hugging Face hub to the sources of data.
+//!
+//! # What may grow
+//!
+//! Enums that are expected to grow are `#[non_exhaustive]`. Structs of settings gain fields in minor versions: make them
+//! by `..Default::default()`.
 
 #![warn(missing_docs)]
 
+#[cfg(feature = "autograd")]
+pub mod adapt;
 pub mod audio;
 #[cfg(feature = "autograd")]
 pub mod autograd;
+#[cfg(feature = "autograd")]
+pub mod check;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
@@ -95,9 +105,11 @@ pub mod rng;
 mod rooms;
 pub mod shader;
 pub mod shape;
-pub mod text;
 #[cfg(feature = "cli")]
+pub mod tasks;
+pub mod text;
+#[cfg(feature = "autograd")]
 pub mod train;
 pub mod weights;
 
-pub use error::{Error, Result};
+pub use error::{Error, Remedy, Result};

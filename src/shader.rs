@@ -71,6 +71,7 @@ pub struct Variant {
 
 /// Classes of workgroup sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Workgroup {
     /// That of independent invocations.
     Map,
@@ -107,6 +108,7 @@ pub struct Need {
 
 /// What a variant asks of the device, of sizes, or of override constants.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Condition {
     /// The u32 at this byte of `Params` is a multiple.
     Multiple {
@@ -126,6 +128,8 @@ pub enum Condition {
     Constant(&'static str),
     /// There are so many tiles and more.
     Tiles(u32),
+    /// So many sums of an invocation stay in registers.
+    Accumulators(u32),
     /// Subgroup operations, and subgroups of no other sizes.
     Subgroup {
         /// The smallest size.

@@ -1,13 +1,15 @@
 //! The layers, losses and the optimizer against golden values of PyTorch in f64, which lie in `tests/golden`:
 //! the reference executor first, then the kernels on the adapter that `POLYMIX_DEVICE` names.
 
+mod adapter;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ndarray::IxDyn;
 use polymix::autograd::gradients;
 use polymix::exec::{Executor, Plan, PlanOptions, reference};
-use polymix::gpu::{Gpu, Selection};
+use polymix::gpu::Gpu;
 use polymix::graph::{Graph, Tensor, ValueSource};
 use polymix::nn::{ConformerLayer, Context, Frontend, Mode, mixer};
 use polymix::ops::Array;
@@ -17,23 +19,10 @@ use polymix::recipe::{MixerKind, ModelConfig, PaddedFrames};
 use polymix::shape::{DType, Spec};
 use safetensors::{Dtype, SafeTensors};
 
-/// The adapter under test, or `None` where there is none and `GPU=required` does not ask for one.
+/// The adapter under test, opened once.
 fn gpu() -> Option<Arc<Gpu>> {
     static GPU: OnceLock<Option<Arc<Gpu>>> = OnceLock::new();
-    GPU.get_or_init(|| {
-        let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
-        match pollster::block_on(Gpu::new(&Selection { device, cache: None })) {
-            Ok(gpu) => Some(Arc::new(gpu)),
-            Err(error) if std::env::var("GPU").as_deref() == Ok("required") => {
-                panic!("GPU=required, and: {error}")
-            }
-            Err(error) => {
-                eprintln!("kernels skipped: {error}");
-                None
-            }
-        }
-    })
-    .clone()
+    GPU.get_or_init(adapter::gpu).clone()
 }
 
 /// One file: inputs by the name they have in the graph, results, and `gradient.<name>`.
@@ -282,7 +271,7 @@ fn adamw_with_clipping() {
         let slopes = ["weight", "bias"].map(|name| golden.input(&graph, &format!("slope.{step}.{name}")));
         let sums = slopes.each_ref().map(|slope| slope.squared_norm().unwrap());
         let sums = Tensor::concat(&[&sums[0], &sums[1]], 0).unwrap();
-        let stats = sums.gradient_scale(&gain, 1.5).unwrap();
+        let stats = sums.clip_grad_norm(&gain, 1.5).unwrap();
         outputs.push((format!("norm.{step}"), stats.slice(0, 0, 1).unwrap()));
         let hyper = golden.input(&graph, &format!("hyper.{step}"));
         for (state, slope) in states.iter_mut().zip(&slopes) {

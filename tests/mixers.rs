@@ -1,13 +1,16 @@
 //! Every mixer that a recipe can name: an utterance does not depend on its batch, and models have their published
 //! sizes.
 
-use std::sync::Arc;
+mod adapter;
 
 use pollster::block_on;
+use std::sync::Arc;
+
+use adapter::gpu;
 use polymix::audio::{BANDS, Normalization, Padding as AudioPadding, Preprocessor};
 use polymix::autograd::gradients;
 use polymix::exec::{Executor, Plan, PlanOptions, reference};
-use polymix::gpu::{Gpu, Selection};
+use polymix::gpu::Gpu;
 use polymix::graph::{Graph, Tensor, ValueSource};
 use polymix::models::{CtcHead, CtcModel, Encoder, EncoderInputs, ModelKind, SavedConfig};
 use polymix::nn::{Context, Mode, mixer};
@@ -15,21 +18,6 @@ use polymix::ops::Array;
 use polymix::recipe::{Head, MixerKind, MixerSpec, ModelConfig, ModelOptions, PaddedFrames};
 use polymix::rng::Rng;
 use polymix::shape::Spec;
-
-/// The adapter under test, or `None` where there is none and `GPU=required` does not ask for one.
-fn gpu() -> Option<Arc<Gpu>> {
-    let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
-    match block_on(Gpu::new(&Selection { device, cache: None })) {
-        Ok(gpu) => Some(Arc::new(gpu)),
-        Err(error) if std::env::var("GPU").as_deref() == Ok("required") => {
-            panic!("GPU=required, and: {error}")
-        }
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
-}
 
 fn small(mixer: MixerSpec) -> ModelConfig {
     ModelConfig {
@@ -71,7 +59,7 @@ fn mix(name: MixerKind, x: &Array, lengths: &[usize], seeded: usize) -> Vec<Arra
     let mut wrt = vec![&input];
     wrt.extend(parameters.iter().map(|(_, tensor)| tensor));
     let mut outputs = vec![y.clone()];
-    outputs.extend(gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().map(|slope| slope.unwrap()));
+    outputs.extend(gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().map(|gradient| gradient.unwrap()));
 
     let mut bindings = reference::Bindings::new();
     for (parameter, _) in &parameters {
@@ -233,7 +221,7 @@ fn peak(gpu: &Gpu, name: MixerKind, time: usize, training: bool) -> f64 {
         let parameters = graph.parameters();
         let mut wrt = vec![&x];
         wrt.extend(parameters.iter().map(|(_, tensor)| tensor));
-        outputs.extend(gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().map(|slope| slope.unwrap()));
+        outputs.extend(gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().map(|gradient| gradient.unwrap()));
     }
     let names: Vec<String> = (0..outputs.len()).map(|index| index.to_string()).collect();
     let outputs: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&outputs).collect();

@@ -2,12 +2,13 @@
 
 #![cfg(unix)]
 
+mod outcome;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use polymix::models::SavedModel;
-use polymix::train::metrics::{self, Line};
+use outcome::{losses, weights};
 
 const RECIPE: &str = "
 [model]
@@ -74,19 +75,6 @@ fn text(output: &Output) -> String {
 fn trained(size: usize, run: &Path, more: &[&str]) {
     let output = mpirun(size, "", run, more).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
-}
-
-fn weights(run: &Path) -> polymix::weights::Weights {
-    SavedModel::load(&run.join("last")).unwrap().weights
-}
-
-/// Losses as bits, of training and of validation.
-fn losses(run: &Path) -> Vec<(u64, u64)> {
-    let loss = |line: &Line| match line {
-        Line::Train(line) => (line.step, line.loss.to_bits()),
-        Line::Valid(line) => (line.step, line.valid_loss.to_bits()),
-    };
-    metrics::read(run.join("metrics.jsonl")).unwrap().iter().map(loss).collect()
 }
 
 #[test]

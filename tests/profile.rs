@@ -3,17 +3,18 @@
 
 #![cfg(feature = "cli")]
 
-use std::sync::Arc;
+mod adapter;
 
-use pollster::block_on;
+use adapter::gpu;
 use polymix::exec::Plan;
-use polymix::gpu::{Capabilities, Gpu, Selection, Tier};
+use polymix::gpu::{Capabilities, DeviceClass};
 use polymix::profile::{Planned, Point, Subject, Sweep, Workload, gib};
 use polymix::recipe::{MixerKind, Recipe};
 
-/// A device of every tier, with the limits that every WebGPU device has.
+/// A device of every class, with the limits that every WebGPU device has.
 fn devices() -> [Capabilities; 3] {
-    [Tier::Cpu, Tier::Integrated, Tier::Discrete].map(|tier| Capabilities { tier, ..Capabilities::assumed() })
+    [DeviceClass::Cpu, DeviceClass::Integrated, DeviceClass::Discrete]
+        .map(|class| Capabilities { class, ..Capabilities::assumed() })
 }
 
 /// A model of few channels, so that frames are what is many.
@@ -41,7 +42,7 @@ fn models_grow_with_the_length() {
             for capabilities in devices() {
                 let of = |seconds| plan(&subject, seconds, 1, mode, &capabilities);
                 let [ten, forty, eighty] = [10.0, 40.0, 80.0].map(of);
-                let case = format!("{mixer}, {mode:?}, {:?}", capabilities.tier);
+                let case = format!("{mixer}, {mode:?}, {:?}", capabilities.class);
                 for (name, value) in [
                     ("flops", (|planned| planned.plan.flops()) as fn(&Planned) -> u64),
                     ("slots", |planned| planned.plan.peak_bytes()),
@@ -82,10 +83,10 @@ fn no_mixer_holds_a_pair_of_frames() {
                 let slots = planned.plan.slots.iter().copied();
                 let stored = planned.plan.stored.iter().map(|(_, spec)| spec.bytes());
                 let largest = slots.chain(stored).max().unwrap();
-                let tier = capabilities.tier;
+                let class = capabilities.class;
                 assert!(
                     largest < 4 * time * time,
-                    "{mixer}, {mode:?}, {tier:?}: {largest} bytes, T = {time}"
+                    "{mixer}, {mode:?}, {class:?}: {largest} bytes, T = {time}"
                 );
             }
         }
@@ -214,21 +215,6 @@ fn operations_are_those_of_the_formulas_on_every_device() {
     }
 }
 
-/// The adapter under test, or `None` where there is none and `GPU=required` does not ask for one.
-fn gpu() -> Option<Arc<Gpu>> {
-    let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
-    match block_on(Gpu::new(&Selection { device, cache: None })) {
-        Ok(gpu) => Some(Arc::new(gpu)),
-        Err(error) if std::env::var("GPU").as_deref() == Ok("required") => {
-            panic!("GPU=required, and: {error}")
-        }
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
-}
-
 #[test]
 fn runs_take_the_memory_that_plans_say() {
     let Some(gpu) = gpu() else { return };
@@ -287,7 +273,7 @@ fn what_takes_too_long_is_left_out_and_named() {
     let report = sweep.measure(&gpu, &mut |_| {}).unwrap();
     assert!(report.rows.is_empty());
     let left_out: Vec<(f64, bool)> =
-        report.left_out.iter().map(|one| (one.seconds, one.reason.contains("--budget-seconds"))).collect();
+        report.left_out.iter().map(|one| (one.seconds, one.reason.contains("the budget"))).collect();
     assert_eq!(left_out, [(0.7, true), (2000.0, true)]);
 }
 

@@ -1,40 +1,24 @@
 //! Several ranks train what one does. They are threads here, which share a device, so that kernels are compiled once.
 
+mod adapter;
+mod outcome;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use pollster::block_on;
+use outcome::weights;
 use polymix::error::{Error, Result};
-use polymix::gpu::{Gpu, Selection};
-use polymix::models::SavedModel;
+use polymix::gpu::Gpu;
 use polymix::recipe::Recipe;
 use polymix::train::metrics::{self, Line, TrainLine, ValidLine};
 use polymix::train::{
     Outcome, Progress, Ranks, Request, Terms, Wire, finetune_among, in_threads, pretrain_among,
 };
 
-/// The adapter under test.
-static GPU: LazyLock<Result<Arc<Gpu>>> = LazyLock::new(|| {
-    let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
-    block_on(Gpu::new(&Selection { device, cache: None })).map(Arc::new)
-});
-
-fn gpu() -> Result<Arc<Gpu>> {
+/// The adapter under test, opened once.
+fn gpu() -> Option<Arc<Gpu>> {
+    static GPU: LazyLock<Option<Arc<Gpu>>> = LazyLock::new(adapter::gpu);
     GPU.clone()
-}
-
-/// Whether there is an adapter; `GPU=required` asks for one.
-fn adapter() -> bool {
-    match gpu() {
-        Ok(_) => true,
-        Err(error) if std::env::var("GPU").as_deref() == Ok("required") => {
-            panic!("GPU=required, and: {error}")
-        }
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            false
-        }
-    }
 }
 
 fn corpus(name: &str) -> PathBuf {
@@ -77,6 +61,7 @@ fn request(overrides: &[&str], out: PathBuf) -> Request {
         other_data: false,
         limit_steps: None,
         strict: true,
+        memory_limit: None,
         channel: None,
     }
 }
@@ -95,7 +80,8 @@ type Phase = fn(&Ranks, Arc<Gpu>, &Request, &mut dyn Progress) -> Result<Outcome
 
 fn train(size: usize, terms: Terms, phase: Phase, request: &Request) -> Result<Outcome> {
     let request = request.clone();
-    in_threads(size, terms, move |ranks| phase(&ranks, gpu()?, &request, &mut Quiet))
+    let gpu = gpu().expect("an adapter, for which each test asks first");
+    in_threads(size, terms, move |ranks| phase(&ranks, gpu.clone(), &request, &mut Quiet))
 }
 
 fn tune(size: usize, request: &Request) -> Outcome {
@@ -120,10 +106,6 @@ fn told(run: &Path) -> Vec<(u64, [u64; 5])> {
     metrics::read(run.join("metrics.jsonl")).unwrap().iter().map(bits).collect()
 }
 
-fn weights(run: &Path) -> polymix::weights::Weights {
-    SavedModel::load(&run.join("last")).unwrap().weights
-}
-
 /// The largest difference of two models' parameters, relative to the norm of all.
 fn apart(a: &Path, b: &Path) -> f64 {
     let (a, b) = (weights(a), weights(b));
@@ -139,7 +121,7 @@ fn apart(a: &Path, b: &Path) -> f64 {
 
 #[test]
 fn with_one_micro_batch_a_rank_all_bits_are_those_of_one_process() {
-    if !adapter() {
+    if gpu().is_none() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -156,7 +138,7 @@ fn with_one_micro_batch_a_rank_all_bits_are_those_of_one_process() {
         let together = tune(size, &several);
         assert_eq!(told(&one.out), told(&several.out), "{size} ranks, {compute}");
         assert_eq!(weights(&one.out), weights(&several.out), "{size} ranks, {compute}");
-        assert_eq!((alone.loss_last, alone.wer), (together.loss_last, together.wer));
+        assert_eq!((alone.loss_last, alone.score), (together.loss_last, together.score));
         for line in metrics::read(several.out.join("metrics.jsonl")).unwrap() {
             let Line::Train(line) = line else { continue };
             let parts = [line.compute_ms, line.exchange_ms, line.data_ms].map(Option::unwrap);
@@ -167,7 +149,7 @@ fn with_one_micro_batch_a_rank_all_bits_are_those_of_one_process() {
 
 #[test]
 fn pre_training_is_the_same_too() {
-    if !adapter() {
+    if gpu().is_none() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -185,7 +167,7 @@ fn pre_training_is_the_same_too() {
 
 #[test]
 fn a_run_goes_on_with_any_number_of_ranks() {
-    if !adapter() {
+    if gpu().is_none() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -262,7 +244,7 @@ fn damaged(folder: &Path) -> PathBuf {
 
 #[test]
 fn batches_that_give_nothing_leave_the_sequence_the_same() {
-    if !adapter() {
+    if gpu().is_none() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -302,16 +284,14 @@ fn batches_that_give_nothing_leave_the_sequence_the_same() {
 
 #[test]
 fn what_one_rank_lacks_ends_all() {
-    if !adapter() {
-        return;
-    }
+    let Some(gpu) = gpu() else { return };
     let folder = tempfile::tempdir().unwrap();
     let request = request(&["finetune.optimizer.accumulation=2"], folder.path().join("run"));
     // Ranks of two machines whose data are not the same.
     let other = Request { data: vec![corpus("valid.jsonl")], ..request.clone() };
     let differing = in_threads(2, Terms::default(), move |ranks| {
         let request = if ranks.leads() { &request } else { &other };
-        finetune_among(&ranks, gpu()?, request, &mut Quiet)
+        finetune_among(&ranks, gpu.clone(), request, &mut Quiet)
     });
     let error = differing.unwrap_err().to_string();
     assert!(error.contains("rank 1: has another recipe or other data"), "{error}");

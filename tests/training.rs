@@ -1,24 +1,28 @@
 //! Properties of whole runs: resumption, flat memory, the two executors agree.
 
+mod adapter;
+mod outcome;
+
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use outcome::{losses, weights};
 use pollster::block_on;
 use polymix::audio::BANDS;
 use polymix::autograd::gradients;
 use polymix::error::{Error, Result};
 use polymix::exec::{Executor, Plan, reference};
-use polymix::gpu::{Gpu, Selection};
+use polymix::gpu::Gpu;
 use polymix::graph::Tensor;
 use polymix::models::{ModelKind, SavedModel};
 use polymix::ops::Array;
-use polymix::recipe::{MixerKind, Recipe};
+use polymix::recipe::{BatchUtterances, MixerKind, Recipe};
 use polymix::rng::Rng;
 use polymix::shape::Spec;
 use polymix::train::metrics::{self, Line, TrainLine, ValidLine};
 use polymix::train::{
-    BatchShape, Feed, Finetune, Kind, LossScale, Progress, Request, StepTotals, Stepper, Task,
+    BatchShape, Feed, Finetune, Kind, LossScale, Objective, Progress, Request, StepTotals, Stepper, Task,
 };
 
 /// The adapter under test, and the right to use the process beside others or alone.
@@ -38,26 +42,12 @@ static PROCESS: RwLock<()> = RwLock::new(());
 /// The adapter under test, or `None` where there is none and `GPU=required` does not ask for one.
 fn gpu() -> Option<Turn<RwLockReadGuard<'static, ()>>> {
     let turn = PROCESS.read().unwrap_or_else(PoisonError::into_inner);
-    adapter().map(|gpu| Turn(gpu, turn))
+    adapter::gpu().map(|gpu| Turn(gpu, turn))
 }
 
 fn gpu_alone() -> Option<Turn<RwLockWriteGuard<'static, ()>>> {
     let turn = PROCESS.write().unwrap_or_else(PoisonError::into_inner);
-    adapter().map(|gpu| Turn(gpu, turn))
-}
-
-fn adapter() -> Option<Arc<Gpu>> {
-    let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
-    match block_on(Gpu::new(&Selection { device, cache: None })) {
-        Ok(gpu) => Some(Arc::new(gpu)),
-        Err(error) if std::env::var("GPU").as_deref() == Ok("required") => {
-            panic!("GPU=required, and: {error}")
-        }
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
+    adapter::gpu().map(|gpu| Turn(gpu, turn))
 }
 
 /// A small model, quick to train.
@@ -93,7 +83,9 @@ fn recipe(overrides: &[&str]) -> Recipe {
 /// Fine-tuning on texts of up to 8 characters.
 fn task(recipe: &Recipe, seed: u32) -> Finetune {
     let (model, options, config) = (recipe.model.clone(), recipe.options, recipe.finetune.clone());
-    Finetune { model, options, config, vocabulary: polymix::text::Vocabulary::english(), capacity: 8, seed }
+    let vocabulary = polymix::text::Vocabulary::english();
+    let decoder = polymix::decode::Decoder::greedy(&vocabulary).unwrap().into();
+    Finetune { model, options, config, vocabulary, decoder, capacity: 8, seed }
 }
 
 fn corpus(name: &str) -> PathBuf {
@@ -126,14 +118,11 @@ fn request(recipe: Recipe, out: PathBuf) -> Request {
         channel: None,
         limit_steps: None,
         strict: true,
+        memory_limit: None,
     }
 }
 
 /// The parameters of a run's last model.
-fn weights(run: &Path) -> polymix::weights::Weights {
-    SavedModel::load(&run.join("last")).unwrap().weights
-}
-
 #[test]
 fn a_resumed_run_is_bit_equal_to_an_unbroken_one() {
     resumes("f32");
@@ -232,21 +221,14 @@ fn a_stop_counts_from_the_first_moment_and_in_a_validation() {
     let stop = &mut StopAt { step: 6, ..StopAt::stretch("nothing") };
     let stopped = polymix::train::finetune(gpu.clone(), &broken, stop);
     assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
-    let lines = |run: &Path| -> Vec<(u64, u64)> {
-        let told = |line: &Line| match line {
-            Line::Train(line) => (line.step, line.loss.to_bits()),
-            Line::Valid(line) => (line.step, line.valid_loss.to_bits()),
-        };
-        metrics::read(run.join("metrics.jsonl")).unwrap().iter().map(told).collect()
-    };
-    assert_eq!(lines(&broken.out), lines(&whole.out)[..6], "the validation was cut off");
+    assert_eq!(losses(&broken.out), losses(&whole.out)[..6], "the validation was cut off");
     broken.resume = true;
     // A request before the run, as a signal makes it.
     polymix::train::interrupt();
     let stopped = polymix::train::finetune(gpu.clone(), &broken, &mut Quiet::default());
     assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
     polymix::train::finetune(gpu.clone(), &broken, &mut Quiet::default()).unwrap();
-    assert_eq!(lines(&broken.out), lines(&whole.out));
+    assert_eq!(losses(&broken.out), losses(&whole.out));
     assert_eq!(weights(&whole.out), weights(&broken.out));
 }
 
@@ -273,7 +255,7 @@ fn pre_training_starts_a_fine_tuning() {
     second.out = folder.path().join("other");
     second.recipe = recipe(&["model.d_model=24"]);
     let error = polymix::train::finetune(gpu.clone(), &second, &mut Quiet::default()).unwrap_err();
-    assert!(error.to_string().contains("--init"), "{error}");
+    assert!(error.to_string().contains("pre: the recipe has model.d_model"), "{error}");
 }
 
 /// A batch of noise whose every row says "one two".
@@ -409,9 +391,9 @@ fn gradient_bits(
     let parameters = built.graph.parameters();
     let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
     let one = built.graph.fill([1], 1.0).unwrap();
-    let slopes = gradients(&[(&built.loss, &one)], &wrt).unwrap();
+    let grads = gradients(&[(&built.loss, &one)], &wrt).unwrap();
     let outputs: Vec<Tensor> =
-        std::iter::once(built.loss.clone()).chain(slopes.into_iter().flatten()).collect();
+        std::iter::once(built.loss.clone()).chain(grads.into_iter().flatten()).collect();
     let names: Vec<String> = (0..outputs.len()).map(|i| i.to_string()).collect();
     let named: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&outputs).collect();
     let plan = Plan::compile(&built.graph, &named, task.plan_options(), gpu.capabilities()).unwrap();
@@ -506,8 +488,8 @@ fn same_step(mixer: MixerKind, gpu: Option<&Arc<Gpu>>) {
     let parameters = built.graph.parameters();
     let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
     let one = built.graph.fill([1], 1.0).unwrap();
-    let slopes: Vec<Tensor> =
-        gradients(&[(&built.loss, &one)], &wrt).unwrap().into_iter().map(|slope| slope.unwrap()).collect();
+    let grads: Vec<Tensor> =
+        gradients(&[(&built.loss, &one)], &wrt).unwrap().into_iter().map(|grad| grad.unwrap()).collect();
 
     let mut rng = Rng::new(&[8]);
     let mut bindings = reference::Bindings::new();
@@ -534,7 +516,7 @@ fn same_step(mixer: MixerKind, gpu: Option<&Arc<Gpu>>) {
         bindings.insert(name.clone(), Array::from_shape_vec(vec![values.len()], values).unwrap());
     }
     let mut outputs = vec![&built.loss];
-    outputs.extend(&slopes);
+    outputs.extend(&grads);
     let wanted = reference::run(&built.graph, &mut bindings.clone(), &outputs).unwrap();
     assert!(wanted[0].iter().all(|loss| loss.is_finite() && *loss > 0.0));
 
@@ -573,4 +555,45 @@ fn same_step(mixer: MixerKind, gpu: Option<&Arc<Gpu>>) {
             );
         }
     }
+}
+
+#[test]
+fn batches_that_fit_hold_what_the_plans_foretold_and_are_kept() {
+    let Some(gpu) = gpu_alone() else { return };
+    let before = gpu.allocated();
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(&[
+        "finetune.data.batch_seconds=fit",
+        "finetune.data.max_seconds=1.2",
+        "finetune.optimizer.accumulation=2",
+    ]);
+    let run = |resume: bool, limit: u64, steps: u64| {
+        let mut request = request(recipe.clone(), folder.path().join("run"));
+        (request.resume, request.memory_limit, request.limit_steps) = (resume, Some(limit), Some(steps));
+        let mut progress = Quiet::default();
+        let outcome = polymix::train::finetune(gpu.clone(), &request, &mut progress);
+        let text = std::fs::read_to_string(request.out.join("recipe.toml"));
+        outcome.map(|_| (Recipe::parse("recipe.toml", &text.unwrap(), &[""; 0]).unwrap(), progress.0))
+    };
+    let error = run(false, 1 << 18, 2).unwrap_err();
+    assert!(matches!(&error, Error::OutOfMemory(text) if text.contains("a batch of one clip of")), "{error}");
+
+    const LIMIT: u64 = 4 << 20;
+    let (resolved, told) = run(false, LIMIT, 1).unwrap();
+    let Some(BatchUtterances::Each(fitted)) = &resolved.finetune.data.batch_utterances else {
+        panic!("{:?}", resolved.finetune.data)
+    };
+    assert!(fitted.len() == 3 && fitted.windows(2).all(|pair| pair[0] > pair[1]), "{fitted:?}");
+    assert!(told.iter().any(|line| line.starts_with("batches that fit in 4.0 MiB")), "{told:?}");
+    let gpu_bytes = |line: &Line| match line {
+        Line::Train(line) => line.gpu_bytes - before,
+        Line::Valid(_) => 0,
+    };
+    let held = metrics::read(folder.path().join("run/metrics.jsonl")).unwrap().iter().map(gpu_bytes).max();
+    let held = held.unwrap();
+    assert!((LIMIT * 3 / 4..=LIMIT).contains(&held), "{held} of {LIMIT}: {told:?}");
+
+    let (resumed, told) = run(true, 4 * LIMIT, 2).unwrap();
+    assert_eq!(resumed.finetune.data, resolved.finetune.data);
+    assert!(!told.iter().any(|line| line.contains("batches that fit")), "{told:?}");
 }

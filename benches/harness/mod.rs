@@ -25,7 +25,7 @@ pub use works::Work;
 /// The adapter that `POLYMIX_DEVICE` names, `auto` without it.
 pub fn device() -> Result<Arc<Gpu>> {
     let device = std::env::var("POLYMIX_DEVICE").unwrap_or_else(|_| "auto".to_owned());
-    let gpu = Arc::new(block_on(Gpu::new(&Selection { device, cache: None }))?);
+    let gpu = Arc::new(block_on(Gpu::new(&Selection { device, ..Default::default() }))?);
     eprintln!("device: {}", gpu.capabilities().label());
     Ok(gpu)
 }
@@ -35,7 +35,7 @@ pub struct Case {
     executor: Executor,
     loaded: Loaded,
     feeds: Feeds,
-    /// Operations of its products.
+    /// Operations of its matmuls and convolutions.
     pub flops: u64,
     /// Bytes of its operands and results, each counted once.
     pub bytes: u64,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polymix::exec::{Operand, Recorder};
-use polymix::gpu::{Gpu, Tier};
+use polymix::gpu::{DeviceClass, Gpu};
 use polymix::graph::Graph;
 use polymix::ops::{Array, Op};
 use polymix::shader::peak::multiply_add;
@@ -53,7 +53,7 @@ impl Op for MultiplyAdd {
         let params = multiply_add::Params { elements: threads as u32, passes: PASSES };
         let bindings = [&inputs[0], &outputs[0]];
         rec.dispatch(multiply_add::VARIANTS, &[], &params, &bindings, threads)?;
-        rec.products(u64::from(PASSES) * OPERATIONS * threads as u64);
+        rec.flops(u64::from(PASSES) * OPERATIONS * threads as u64);
         Ok(())
     }
 
@@ -65,8 +65,8 @@ impl Op for MultiplyAdd {
 impl Peaks {
     /// Measures both, by the device's clock where it has one.
     pub fn measure(gpu: &Arc<Gpu>) -> Result<Self> {
-        let (invocations, copied) = match gpu.capabilities().tier {
-            Tier::Cpu => (INVOCATIONS, COPIED),
+        let (invocations, copied) = match gpu.capabilities().class {
+            DeviceClass::Cpu => (INVOCATIONS, COPIED),
             _ => (INVOCATIONS_OF_GPU, COPIED_BY_GPU.min(gpu.capabilities().max_binding as usize / 4)),
         };
         let graph = Graph::new();

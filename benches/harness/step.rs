@@ -16,7 +16,8 @@ use polymix::rng::Rng;
 use polymix::shape::Spec;
 use polymix::train::metrics::Phase;
 use polymix::train::{
-    BatchShape, Feed, Feeds, LossGraph, Rates, Results, Stepper, Task, Totals, common_feeds,
+    BatchShape, Feed, Feeds, LossGraph, Measure, Objective, Rates, Results, Stepper, Task, Totals,
+    common_feeds,
 };
 use polymix::{Error, Result};
 
@@ -27,15 +28,7 @@ pub const CLASSES: usize = 1024;
 #[derive(Debug)]
 pub struct Classify(pub ModelConfig);
 
-impl Task for Classify {
-    fn phase(&self) -> Phase {
-        Phase::Pretrain
-    }
-
-    fn kind(&self) -> ModelKind {
-        ModelKind::BestRq { codes: CLASSES, code_dim: 0 }
-    }
-
+impl Objective for Classify {
     fn plan_options(&self) -> PlanOptions {
         PlanOptions::default()
     }
@@ -57,7 +50,21 @@ impl Task for Classify {
         let logits = head.forward(&scope.at("head"), &x)?;
         let targets = scope.input("targets", Spec::u32([rows]));
         let (loss, count) = logits.cross_entropy(&targets, &scope.input("count", Spec::u32([1])))?;
-        Ok(LossGraph { graph, loss, count, outputs: Vec::new() })
+        Ok(LossGraph { graph, loss, count, logits: None, embeddings: None })
+    }
+}
+
+impl Task for Classify {
+    fn phase(&self) -> Phase {
+        Phase::Pretrain
+    }
+
+    fn measure(&self) -> Measure {
+        Measure::Accuracy
+    }
+
+    fn kind(&self) -> ModelKind {
+        ModelKind::BestRq { codes: CLASSES, code_dim: 0 }
     }
 
     fn feeds(&self, batch: &Batch, step: u64, micro: u32, _: bool) -> Result<(Feeds, usize)> {
@@ -81,7 +88,7 @@ pub struct Training {
     shape: BatchShape,
     feeds: Feeds,
     steps: u64,
-    /// Operations of a step's products.
+    /// Operations of a step's matmuls and convolutions.
     pub flops: u64,
 }
 

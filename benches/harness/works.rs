@@ -3,7 +3,7 @@
 use polymix::Result;
 use polymix::autograd::gradients;
 use polymix::exec::{Compute, PlanOptions};
-use polymix::gpu::Tier;
+use polymix::gpu::DeviceClass;
 use polymix::graph::{Graph, Scope, Tensor};
 use polymix::nn::{Context, FeedForward, Mode};
 use polymix::ops::attention::{Attention, Packing, Positions};
@@ -15,7 +15,7 @@ use polymix::recipe::{Initialization, PaddedFrames};
 use polymix::shape::Spec;
 use polymix::train::{Feed, Feeds};
 
-/// A graph, its results and what it is fed.
+/// A graph, its results and its inputs.
 #[derive(Debug, Clone)]
 pub struct Work {
     /// What it is.
@@ -33,7 +33,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// Work that is fed nothing.
+    /// Work without inputs.
     pub fn new(name: &str, shape: impl Into<String>, outputs: &[Tensor]) -> Self {
         let graph = outputs[0].graph().clone();
         let (name, shape) = (name.to_owned(), shape.into());
@@ -66,40 +66,40 @@ pub fn factors(graph: &Graph, batch: usize, [m, n, k]: [usize; 3], op: MatMul) -
     }
 }
 
-/// Sizes of a product: m, n, k.
+/// Sizes of a matmul: m, n, k.
 pub type Sizes = [usize; 3];
 
-/// A product to time: its name and shape, the number of matrices, their sizes, what is transposed.
-pub struct Product {
+/// A matmul to time: its name and shape, the number of matrices, their sizes, what is transposed.
+pub struct Multiplication {
     /// What it is.
     pub name: &'static str,
-    /// Number of products.
+    /// Number of matmuls.
     pub batch: usize,
     /// m, n, k.
     pub sizes: Sizes,
     /// What is transposed.
     pub op: MatMul,
-    /// Whether its operands are rounded to halves.
+    /// Whether its operands are rounded to f16.
     pub compute: Compute,
 }
 
-/// The products that are compared: squares, a linear layer with its two gradients, a batch; on a GPU also a square that
+/// The matmuls that are compared: squares, a linear layer with its two gradients, a batch; on a GPU also a square that
 /// fills it.
-pub fn products(tier: Tier) -> Vec<Product> {
-    let product = |name, batch, sizes, op| Product { name, batch, sizes, op, compute: Compute::F32 };
-    let plain = |name, batch, sizes| product(name, batch, sizes, MatMul::PLAIN);
-    let mut products = vec![
+pub fn matmuls(class: DeviceClass) -> Vec<Multiplication> {
+    let matmul = |name, batch, sizes, op| Multiplication { name, batch, sizes, op, compute: Compute::F32 };
+    let plain = |name, batch, sizes| matmul(name, batch, sizes, MatMul::PLAIN);
+    let mut all = vec![
         plain("matmul", 1, [512, 512, 512]),
         plain("matmul", 1, [1024, 1024, 1024]),
         plain("matmul", 1, [1600, 1024, 256]),
-        product("matmul, gradient of B", 1, [256, 1024, 1600], transposed(true, false)),
-        product("matmul, gradient of A", 1, [1600, 256, 1024], transposed(false, true)),
+        matmul("matmul, gradient of B", 1, [256, 1024, 1600], transposed(true, false)),
+        matmul("matmul, gradient of A", 1, [1600, 256, 1024], transposed(false, true)),
         plain("matmul, batched", 8, [500, 500, 64]),
     ];
-    if tier != Tier::Cpu {
-        products.push(plain("matmul", 1, [4096, 4096, 4096]));
+    if class != DeviceClass::Cpu {
+        all.push(plain("matmul", 1, [4096, 4096, 4096]));
     }
-    products
+    all
 }
 
 fn transposed(transpose_a: bool, transpose_b: bool) -> MatMul {
@@ -110,14 +110,14 @@ fn transposed(transpose_a: bool, transpose_b: bool) -> MatMul {
 pub const MODEL_ROWS: usize = 12_006;
 const MODEL_LAYERS: [[usize; 2]; 5] = [[488, 2048], [2048, 488], [1952, 488], [976, 488], [488, 488]];
 
-/// The base model's own products, a linear layer's forward pass and its gradients, by all of its layers' sizes.
-pub fn model_products(compute: Compute) -> Vec<Product> {
-    let product = |name, sizes, op| Product { name, batch: 1, sizes, op, compute };
+/// The base model's own matmuls, a linear layer's forward pass and its gradients, by all of its layers' sizes.
+pub fn model_matmuls(compute: Compute) -> Vec<Multiplication> {
+    let matmul = |name, sizes, op| Multiplication { name, batch: 1, sizes, op, compute };
     let layer = |[inputs, outputs]: [usize; 2]| {
         [
-            product("linear layer", [MODEL_ROWS, outputs, inputs], transposed(false, true)),
-            product("linear layer, gradient of its input", [MODEL_ROWS, inputs, outputs], MatMul::PLAIN),
-            product(
+            matmul("linear layer", [MODEL_ROWS, outputs, inputs], transposed(false, true)),
+            matmul("linear layer, gradient of its input", [MODEL_ROWS, inputs, outputs], MatMul::PLAIN),
+            matmul(
                 "linear layer, gradient of its weight",
                 [outputs, inputs, MODEL_ROWS],
                 transposed(true, false),
@@ -127,7 +127,7 @@ pub fn model_products(compute: Compute) -> Vec<Product> {
     MODEL_LAYERS.into_iter().flat_map(layer).collect()
 }
 
-impl Product {
+impl Multiplication {
     /// Sizes, for people.
     pub fn shape(&self) -> String {
         let [m, n, k] = self.sizes;
@@ -139,7 +139,7 @@ impl Product {
         if self.batch > 1 { format!("{} × {a}·{b}", self.batch) } else { format!("{a}·{b}") }
     }
 
-    /// The product as the library computes it.
+    /// The matmul as the library computes it.
     pub fn work(&self) -> Result<Work> {
         let graph = Graph::new();
         let (a, b) = factors(&graph, self.batch, self.sizes, self.op);
@@ -147,7 +147,7 @@ impl Product {
         Ok(Work { options: PlanOptions { compute: self.compute, ..PlanOptions::default() }, ..work })
     }
 
-    /// The product of operands rounded to f16, as kernels with cooperative matrices compute it.
+    /// The matmul of operands rounded to f16, as kernels with cooperative matrices compute it.
     #[allow(dead_code)]
     pub fn work_in_f16(&self) -> Result<Work> {
         let graph = Graph::new();
@@ -296,7 +296,7 @@ pub fn adamw() -> Result<Work> {
     Ok(Work::new("AdamW", format!("[{UPDATED}]"), &new[..1]).fed(feeds.to_vec()))
 }
 
-/// Everything but the products.
+/// Everything but the matmuls.
 pub fn kernels() -> Result<Vec<Work>> {
     Ok(vec![
         layer_norm()?,

@@ -58,7 +58,7 @@ fn main(
     }
     let here = locate(index);
     tile = here;
-    // Keys behind the utterance have one span without a weight.
+    // Keys behind the utterance have one KV block without a weight.
     let stop = min(params.end, select(params.time, 1u, here.row >= here.length));
     let quads = (params.head_dim + 3u) / 4u;
     let outputs = (quads + 3u) / 4u * QUADS_OF_ROWS;
@@ -82,7 +82,12 @@ fn main(
                 for (var quad = 0u; quad < quads; quad++) {
                     dw = product(dw, four_rows(VALUE, row, quad), sixteen_rows(lane, DY, first, quad));
                 }
-                w = Block(slope(w.a, dw.a, a), slope(w.b, dw.b, b), slope(w.c, dw.c, c), slope(w.d, dw.d, d));
+                w = Block(
+                    score_gradient(w.a, dw.a, a),
+                    score_gradient(w.b, dw.b, b),
+                    score_gradient(w.c, dw.c, c),
+                    score_gradient(w.d, dw.d, d),
+                );
             }
             keep(unit, w);
         }
@@ -91,14 +96,14 @@ fn main(
             let four = output % 8u;
             let row = here.row + 4u * four;
             let quad = output / 8u * 4u;
-            var x = vectors(times_span(lane, four, select(QUERY, DY, VALUES), query, quad));
+            var x = vectors(times_block(lane, four, select(QUERY, DY, VALUES), query, quad));
             for (var r = 0u; r < up_to(row, params.time); r++) {
                 for (var part = 0u; part < up_to(quad, quads); part++) {
-                    var slope = x[4u * part + r];
+                    var gradient = x[4u * part + r];
                     if !VALUES {
-                        slope = turned(slope, row + r, quad + part, true);
+                        gradient = turned(gradient, row + r, quad + part, true);
                     }
-                    add(part_of(row + r, select(1u, 2u, VALUES)), quad + part, slope, query == 0u);
+                    add(part_of(row + r, select(1u, 2u, VALUES)), quad + part, gradient, query == 0u);
                 }
             }
             if POSITION == RELATIVE && !VALUES && output < QUADS_OF_ROWS {

@@ -71,7 +71,7 @@ fn main(
     }
     let here = locate(index);
     tile = here;
-    // The queries that have a key at one of the tile's distances; one span at least the first time.
+    // The queries that have a key at one of the tile's distances; one KV block at least the first time.
     let start = select(here.row, 0u, params.reversed == 1u);
     let after = here.length - min(here.row, here.length);
     let all = select(min(params.time, here.length + here.row + TILE), after, params.reversed == 1u);
@@ -96,17 +96,23 @@ fn main(
             );
             var dw = Block();
             for (var quad = 0u; quad < quads; quad++) {
-                let slopes = sixteen_rows(lane, DY, first, quad);
-                dw = delta_diagonals(dw, slopes, VALUE, i32(first) - distance - 3, quad);
+                let gradients = sixteen_rows(lane, DY, first, quad);
+                dw = delta_diagonals(dw, gradients, VALUE, i32(first) - distance - 3, quad);
             }
-            keep(unit, Block(slope(w.a, dw.a, a), slope(w.b, dw.b, b), slope(w.c, dw.c, c), slope(w.d, dw.d, d)));
+            let dscores = Block(
+                score_gradient(w.a, dw.a, a),
+                score_gradient(w.b, dw.b, b),
+                score_gradient(w.c, dw.c, c),
+                score_gradient(w.d, dw.d, d),
+            );
+            keep(unit, dscores);
         }
         meet();
         for (var output = lane; output < outputs; output += WORKGROUP_SIZE) {
             let four = output % 8u;
             let row = vec4<u32>(abs(distance_of(here.row + 4u * four) + vec4<i32>(FOUR)));
             let quad = output / 8u * 4u;
-            var x = vectors(times_span(lane, four, POSITION_QUERY, query, quad));
+            var x = vectors(times_block(lane, four, POSITION_QUERY, query, quad));
             let fresh = first_time && params.added == 0u;
             for (var r = 0u; r < 4u; r++) {
                 let at = ((here.utterance * params.time + row[r]) * params.heads + here.head) * params.head_dim;

@@ -19,7 +19,7 @@ fn masked_weights(s: mat4x4<f32>, lse: vec4<f32>, key: u32) -> mat4x4<f32> {
 }
 
 // dscore of four queries at four keys.
-fn own_slope(w: mat4x4<f32>, dweight: mat4x4<f32>, delta: vec4<f32>) -> mat4x4<f32> {
+fn own_score_gradient(w: mat4x4<f32>, dweight: mat4x4<f32>, delta: vec4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(
         w[0] * (dweight[0] - delta),
         w[1] * (dweight[1] - delta),
@@ -51,7 +51,7 @@ fn main(
     }
     let here = locate(index);
     tile = here;
-    // An utterance without a frame has one span without a weight.
+    // An utterance without a frame has one KV block without a weight.
     let stop = min(params.end, max(here.length, 1u));
     let quads = (params.head_dim + 3u) / 4u;
     let outputs = (quads + 3u) / 4u * QUADS_OF_ROWS;
@@ -72,10 +72,10 @@ fn main(
                 dw = product(dw, four_rows(DY, row, quad), sixteen_rows(lane, VALUE, first, quad));
             }
             keep(unit, Block(
-                own_slope(w.a, dw.a, of_rows[1]),
-                own_slope(w.b, dw.b, of_rows[1]),
-                own_slope(w.c, dw.c, of_rows[1]),
-                own_slope(w.d, dw.d, of_rows[1]),
+                own_score_gradient(w.a, dw.a, of_rows[1]),
+                own_score_gradient(w.b, dw.b, of_rows[1]),
+                own_score_gradient(w.c, dw.c, of_rows[1]),
+                own_score_gradient(w.d, dw.d, of_rows[1]),
             ));
         }
         meet();
@@ -83,7 +83,7 @@ fn main(
             let four = output % 8u;
             let row = here.row + 4u * four;
             let quad = output / 8u * 4u;
-            var x = times_span(lane, four, KEY, key, quad);
+            var x = times_block(lane, four, KEY, key, quad);
             if POSITION == RELATIVE {
                 for (var k = 0u; k < KV_BLOCK / 4u; k++) {
                     let w = weights[8u * k + four];
@@ -97,8 +97,8 @@ fn main(
             var dq = vectors(x);
             for (var r = 0u; r < up_to(row, params.time); r++) {
                 for (var part = 0u; part < up_to(quad, quads); part++) {
-                    let slope = params.scale * turned(dq[4u * part + r], row + r, quad + part, true);
-                    add(part_of(row + r, 0u), quad + part, slope, key == 0u);
+                    let gradient = params.scale * turned(dq[4u * part + r], row + r, quad + part, true);
+                    add(part_of(row + r, 0u), quad + part, gradient, key == 0u);
                 }
             }
         }

@@ -1,6 +1,6 @@
 // What the attention kernels share. A workgroup owns a tile of 32 rows of one head of one utterance and walks
-// over the other side in spans of 64. Of both it makes a tile of weights in workgroup memory, an invocation 4 rows
-// of 16 at a time; then the weights are multiplied with the span, an invocation 4 rows of 16 columns at a time.
+// over the other side in KV blocks of 64. Of both it makes a tile of weights in workgroup memory, an invocation 4 rows
+// of 16 at a time; then the weights are multiplied with the KV block, an invocation 4 rows of 16 columns at a time.
 //
 //   score_ij = scale · q_i·k_j                                     POSITION 0
 //   score_ij = scale · R_i q_i · R_j k_j                           ROTARY: R_t turns the columns (2c, 2c + 1)
@@ -18,7 +18,7 @@ struct Params {
     // Columns from a head to the next, and from its queries to its keys and from these to its values.
     head_stride: u32,
     part_stride: u32,
-    // The part of the walk that this dispatch takes, in multiples of the span; what is before has been walked.
+    // The part of the walk that this dispatch takes, in multiples of the KV block; what is before has been walked.
     begin: u32,
     end: u32,
     // Walks the other way and adds to what the tiles hold already: `backward_position` alone.
@@ -68,7 +68,7 @@ struct Tile {
 
 var<private> tile: Tile;
 
-var<workgroup> weights: array<mat4x4<f32>, 128>; // [KV_BLOCK / 4, QUADS_OF_ROWS]: column j is for j of the span
+var<workgroup> weights: array<mat4x4<f32>, 128>; // [KV_BLOCK / 4, QUADS_OF_ROWS]: column j is for j of the KV block
 
 fn locate(group: u32) -> Tile {
     let tiles = (params.time + TILE - 1u) / TILE;
@@ -226,7 +226,7 @@ fn column_sums(x: Block) -> vec4<f32> {
     return (column_sum(x.a) + column_sum(x.b)) + (column_sum(x.c) + column_sum(x.d));
 }
 
-// Keeps the weights of a unit, number `unit / 8` of the span, for four rows.
+// Keeps the weights of a unit, number `unit / 8` of the KV block, for four rows.
 fn keep(unit: u32, w: Block) {
     let at = unit / 8u * 32u + unit % 8u;
     weights[at] = w.a;
@@ -240,9 +240,9 @@ fn kept(unit: u32) -> Block {
     return Block(weights[at], weights[at + 8u], weights[at + 16u], weights[at + 24u]);
 }
 
-// Σ_j weight_rj · other_j over the span from `first` on, sixteen columns: a matrix for each four of them, whose
+// Σ_j weight_rj · other_j over the KV block from `first` on, sixteen columns: a matrix for each four of them, whose
 // column r is for row r.
-fn times_span(lane: u32, four: u32, kind: u32, first: u32, quad: u32) -> Block {
+fn times_block(lane: u32, four: u32, kind: u32, first: u32, quad: u32) -> Block {
     var x = Block();
     for (var k = 0u; k < KV_BLOCK / 4u; k++) {
         let w = weights[8u * k + four];

@@ -1,7 +1,7 @@
 // Attention, a workgroup a tile, whose scores pass through workgroup memory.
 var<workgroup> tops: array<vec4<f32>, UNITS>; // largest scores of a unit
 var<workgroup> sums: array<vec4<f32>, UNITS>; // sums of its weights
-// Largest scores and sums of weights before the span and with it, which change places after it.
+// Largest scores and sums of weights before the KV block and with it, which change places after it.
 var<workgroup> highest: array<vec4<f32>, 16>; // [2, QUADS_OF_ROWS]
 var<workgroup> total: array<vec4<f32>, 16>;   // [2, QUADS_OF_ROWS]
 
@@ -31,7 +31,7 @@ fn weigh(s: mat4x4<f32>, high: vec4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(weight(s[0], high), weight(s[1], high), weight(s[2], high), weight(s[3], high));
 }
 
-// The largest scores of four four, this span's included.
+// The largest scores of four four, this KV block's included.
 fn raised(before: vec4<f32>, four: u32) -> vec4<f32> {
     return max(before, largest(mat4x4<f32>(tops[four], tops[four + 8u], tops[four + 16u], tops[four + 24u])));
 }
@@ -61,7 +61,7 @@ fn main(
     }
     meet();
 
-    // An utterance without a frame has one span without a weight.
+    // An utterance without a frame has one KV block without a weight.
     let stop = min(params.end, max(here.length, 1u));
     let quads = (params.head_dim + 3u) / 4u;
     let outputs = (quads + 3u) / 4u * QUADS_OF_ROWS;
@@ -105,7 +105,7 @@ fn main(
             // y ← scale · (factor · y + x), without y at first.
             let quad = output / 8u * 4u;
             let scale = select(vec4<f32>(1.0), select(1.0 / whole, vec4<f32>(), none), vec4<bool>(last));
-            var x = vectors(times_span(lane, four, VALUE, key, quad));
+            var x = vectors(times_block(lane, four, VALUE, key, quad));
             for (var r = 0u; r < up_to(row, params.time); r++) {
                 let at = ((here.utterance * params.time + row + r) * params.heads + here.head) * params.head_dim;
                 for (var part = 0u; part < up_to(quad, quads); part++) {

@@ -1,4 +1,4 @@
-// What the kernels of the attention's gradient share: the weights anew, from the lses of their sums.
+// What the kernels of the attention's gradient share: the weights anew, from the log-sum-exp of their scores.
 //   weight_ij = exp(score_ij − l_i),  dscore_ij = weight_ij · (dy_i·v_j − dy_i·y_i)
 @group(0) @binding(5) var<storage, read> lse_delta: array<vec2<f32>>; // [batch, heads, time]: l_i, dy_i·y_i
 @group(0) @binding(6) var<storage, read> dy: array<Element>;           // [batches, time, heads, head_dim]
@@ -21,7 +21,7 @@ fn weight(score: vec4<f32>, lse: vec4<f32>, valid: vec4<bool>) -> vec4<f32> {
 }
 
 // dscore of four rows at four others that are the queries.
-fn slope(w: mat4x4<f32>, dweight: mat4x4<f32>, of_queries: mat2x4<f32>) -> mat4x4<f32> {
+fn score_gradient(w: mat4x4<f32>, dweight: mat4x4<f32>, of_queries: mat2x4<f32>) -> mat4x4<f32> {
     let delta = of_queries[1];
     return mat4x4<f32>(
         w[0] * (dweight[0] - delta.x),
@@ -40,7 +40,7 @@ fn add(at: u32, quad: u32, x: vec4<f32>, fresh: bool) {
     put(at, quad, sum);
 }
 
-// Adds four rows' sums over the span.
+// Adds four rows' sums over the KV block.
 fn add_sums(row: vec4<u32>, four: u32, fresh: bool) {
     var sum = vec4<f32>();
     for (var k = 0u; k < KV_BLOCK / 4u; k++) {

@@ -28,7 +28,7 @@ struct Params {
 
 override WORKGROUP_SIZE: u32 = 64u;
 
-fn slope(first: u32, t: u32, end: u32) -> vec4<f32> {
+fn gradient(first: u32, t: u32, end: u32) -> vec4<f32> {
     return select(vec4<f32>(), dy[first + min(t, end - 1u) * (params.channels / 4u)], t < end);
 }
 
@@ -78,10 +78,10 @@ fn main(
     var sum = vec4<f32>();
     for (var t = start; t < end; t += 4u) {
         let d = mat4x4<f32>(
-            slope(first, t, end),
-            slope(first, t + 1u, end),
-            slope(first, t + 2u, end),
-            slope(first, t + 3u, end),
+            gradient(first, t, end),
+            gradient(first, t + 1u, end),
+            gradient(first, t + 2u, end),
+            gradient(first, t + 3u, end),
         );
         let x4 = frames(first, left + 16 + i32(t - start), length);
         w0 += taps(x0, x1, d);

@@ -1,5 +1,5 @@
-// The statistics of every frame's logits and the scores of the target's classes; one workgroup a frame.
-//   statistics[n] = (max_v logits[n, v], log Σ_v exp(logits[n, v] − max)), with frame n = (utterance, t)
+// The log-sum-exp of every frame's logits and the scores of the target's classes; one workgroup a frame.
+//   lse[n] = (max_v logits[n, v], log Σ_v exp(logits[n, v] − max)), with frame n = (utterance, t)
 //   emissions[n]  = logits[n, class] − max as a pair, of the blank and then of each label
 //! workgroup row
 #import shared/grid
@@ -14,17 +14,17 @@ struct Params {
     first_utterance: u32,
     time: u32,
     vocab: u32,
-    capacity: u32,
+    max_target_length: u32,
     blank: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;                 // [rows, vocab], from `start`
-@group(0) @binding(2) var<storage, read> targets: array<u32>;                // [batch, capacity]
-@group(0) @binding(3) var<storage, read> input_lengths: array<u32>;          // [batch]
-@group(0) @binding(4) var<storage, read> target_lengths: array<u32>;         // [batch]
-@group(0) @binding(5) var<storage, read_write> statistics: array<vec2<f32>>; // [utterances, time]
-@group(0) @binding(6) var<storage, read_write> emissions: array<vec2<f32>>;  // [utterances, time, 1 + capacity]
+@group(0) @binding(1) var<storage, read> logits: array<f32>;                // [rows, vocab], from `start`
+@group(0) @binding(2) var<storage, read> targets: array<u32>;               // [batch, max_target_length]
+@group(0) @binding(3) var<storage, read> input_lengths: array<u32>;         // [batch]
+@group(0) @binding(4) var<storage, read> target_lengths: array<u32>;        // [batch]
+@group(0) @binding(5) var<storage, read_write> lse: array<vec2<f32>>;       // [utterances, time]
+@group(0) @binding(6) var<storage, read_write> emissions: array<vec2<f32>>; // [utterances, time, 1 + max_target_length]
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -73,20 +73,20 @@ fn main(
             total += partial[other];
         }
         let others = total.x + total.y;
-        statistics[row] = vec2<f32>(high, select(log(1.0 + others), log_1p(others), others <= 2.0));
+        lse[row] = vec2<f32>(high, select(log(1.0 + others), log_1p(others), others <= 2.0));
     }
 
-    let scores = row * (params.capacity + 1u);
-    let count = min(target_lengths[b], params.capacity) + 1u;
+    let scores = row * (params.max_target_length + 1u);
+    let count = min(target_lengths[b], params.max_target_length) + 1u;
     for (var l = lane; l < count; l += WORKGROUP_SIZE) {
         var class_id = params.blank;
         var exists = true;
         if l > 0u {
-            class_id = targets[b * params.capacity + l - 1u];
+            class_id = targets[b * params.max_target_length + l - 1u];
             exists = class_id < params.vocab && class_id != params.blank;
         }
-        var score = NEVER;
-        if exists && logits[start + class_id] > HARDLY {
+        var score = LOG_ZERO;
+        if exists && logits[start + class_id] > NEARLY_LOG_ZERO {
             let x = logits[start + class_id];
             let whole = round(x);
             let most = round(high);

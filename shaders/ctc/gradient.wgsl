@@ -14,19 +14,19 @@ struct Params {
     first_utterance: u32,
     time: u32,
     vocab: u32,
-    capacity: u32,
+    max_target_length: u32,
     blank: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;           // [rows, vocab], from `start`
-@group(0) @binding(2) var<storage, read> statistics: array<vec2<f32>>; // [utterances, time]
-@group(0) @binding(3) var<storage, read> alpha: array<vec2<f32>>;      // [utterances, time, 2 · capacity + 1]
-@group(0) @binding(4) var<storage, read> labels: array<vec2<u32>>;     // [batch, capacity]
-@group(0) @binding(5) var<storage, read> input_lengths: array<u32>;    // [batch]
-@group(0) @binding(6) var<storage, read> target_lengths: array<u32>;   // [batch]
-@group(0) @binding(7) var<storage, read> infinite: array<f32>;         // [batch]
-@group(0) @binding(8) var<storage, read_write> gradient: array<f32>;   // [rows, vocab], from `start`
+@group(0) @binding(1) var<storage, read> logits: array<f32>;         // [rows, vocab], from `start`
+@group(0) @binding(2) var<storage, read> lse: array<vec2<f32>>;      // [utterances, time]
+@group(0) @binding(3) var<storage, read> alpha: array<vec2<f32>>;    // [utterances, time, 2 · max_target_length + 1]
+@group(0) @binding(4) var<storage, read> labels: array<vec2<u32>>;   // [batch, max_target_length]
+@group(0) @binding(5) var<storage, read> input_lengths: array<u32>;  // [batch]
+@group(0) @binding(6) var<storage, read> target_lengths: array<u32>; // [batch]
+@group(0) @binding(7) var<storage, read> infeasible: array<f32>;     // [batch]
+@group(0) @binding(8) var<storage, read_write> gradient: array<f32>; // [rows, vocab], from `start`
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -57,17 +57,17 @@ fn main(
     let t = i32(n - local * params.time);
     let frames = i32(min(input_lengths[b], params.time));
     let start = params.start + i * params.vocab;
-    if t >= frames || infinite[b] != 0.0 {
+    if t >= frames || infeasible[b] != 0.0 {
         for (var v = lane; v < params.vocab; v += WORKGROUP_SIZE) {
             gradient[start + v] = 0.0;
         }
         return;
     }
 
-    let count = min(target_lengths[b], params.capacity);
+    let count = min(target_lengths[b], params.max_target_length);
     let band = reachable(t, frames, i32(2u * count + 1u));
-    let row = n * (2u * params.capacity + 1u);
-    var high = NEVER.x;
+    let row = n * (2u * params.max_target_length + 1u);
+    var high = LOG_ZERO.x;
     for (var s = band.x + i32(lane); s < band.y; s += i32(WORKGROUP_SIZE)) {
         high = max(high, alpha[row + u32(s)].x);
     }
@@ -85,7 +85,7 @@ fn main(
         sums += vec2<f32>(one, select(one, 0.0, (s & 1) == 1));
     }
     partial[lane] = sums;
-    let scale = statistics[n];
+    let scale = lse[n];
     for (var v = lane; v < params.vocab; v += WORKGROUP_SIZE) {
         gradient[start + v] = exp(logits[start + v] - scale.x - scale.y);
     }
@@ -101,7 +101,7 @@ fn main(
         gradient[start + params.blank] -= sums.y / sums.x;
     }
     for (var l = lane; l < count; l += WORKGROUP_SIZE) {
-        var label = labels[b * params.capacity + l];
+        var label = labels[b * params.max_target_length + l];
         let class_id = label.x;
         if class_id >= params.vocab || class_id == params.blank {
             continue;
@@ -109,7 +109,7 @@ fn main(
         var posterior = share(row, i32(2u * l + 1u), band, high);
         while label.y < count {
             posterior += share(row, i32(2u * label.y + 1u), band, high);
-            label = labels[b * params.capacity + label.y];
+            label = labels[b * params.max_target_length + label.y];
         }
         gradient[start + class_id] -= posterior / sums.x;
     }

@@ -1,17 +1,17 @@
 // Chains the places of a target that hold one class; one invocation a place.
-//   labels[b, l] = (targets[b, l] where l is its first place, else NOT_FIRST; its next place, or capacity)
+//   labels[b, l] = (targets[b, l] where l is its first place, else NOT_FIRST; its next place, or max_target_length)
 //! workgroup map
 #import shared/grid
 
 struct Params {
     batch: u32,
-    capacity: u32,
+    max_target_length: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> targets: array<u32>;              // [batch, capacity]
-@group(0) @binding(2) var<storage, read> target_lengths: array<u32>;       // [batch]
-@group(0) @binding(3) var<storage, read_write> labels: array<vec2<u32>>;   // [batch, capacity]
+@group(0) @binding(1) var<storage, read> targets: array<u32>;            // [batch, max_target_length]
+@group(0) @binding(2) var<storage, read> target_lengths: array<u32>;     // [batch]
+@group(0) @binding(3) var<storage, read_write> labels: array<vec2<u32>>; // [batch, max_target_length]
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -24,13 +24,13 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
-    if i >= params.batch * params.capacity {
+    if i >= params.batch * params.max_target_length {
         return;
     }
-    let b = i / params.capacity;
-    let row = b * params.capacity;
+    let b = i / params.max_target_length;
+    let row = b * params.max_target_length;
     let place = i - row;
-    let length = min(target_lengths[b], params.capacity);
+    let length = min(target_lengths[b], params.max_target_length);
     let class_id = targets[i];
     var first = class_id;
     for (var l = 0u; l < place; l++) {
@@ -39,7 +39,7 @@ fn main(
             break;
         }
     }
-    var next = params.capacity;
+    var next = params.max_target_length;
     for (var l = place + 1u; l < length; l++) {
         if targets[row + l] == class_id {
             next = l;

@@ -3,8 +3,8 @@
 // can be thousands, of which one float would leave the gradient 3 digits.
 
 // The logarithm of a probability of 0, and what counts as one after a few sums.
-const NEVER: vec2<f32> = vec2<f32>(-1e30, 0.0);
-const HARDLY: f32 = -1e29;
+const LOG_ZERO: vec2<f32> = vec2<f32>(-1e30, 0.0);
+const NEARLY_LOG_ZERO: f32 = -1e29;
 
 // The states of frame `t` that the first frame leads to and that lead to the last: from .x up to .y.
 fn reachable(t: i32, frames: i32, states: i32) -> vec2<i32> {
@@ -14,7 +14,7 @@ fn reachable(t: i32, frames: i32, states: i32) -> vec2<i32> {
 // Makes the rest small again.
 fn carry(a: vec2<f32>) -> vec2<f32> {
     let whole = round(a.y);
-    return vec2<f32>(max(a.x + whole, NEVER.x), a.y - whole);
+    return vec2<f32>(max(a.x + whole, LOG_ZERO.x), a.y - whole);
 }
 
 // log(1 + x) for 0 <= x <= 2, within 3e-9 of itself before rounding: 2·artanh(x / (2 + x)).

@@ -29,7 +29,7 @@ fn main(
     let at = i + i / params.half * params.half;
     let gate = sigmoid(vec4<f32>(x[at + params.half])).x;
     let linear = x[at];
-    let slope = dy[i] * gate;
-    dx[at] = slope;
-    dx[at + params.half] = slope * linear * (1.0 - gate);
+    let dlinear = dy[i] * gate;
+    dx[at] = dlinear;
+    dx[at + params.half] = dlinear * linear * (1.0 - gate);
 }

@@ -5,21 +5,21 @@ fn load_a(base: u32, row: u32, k: u32) -> vec4<f32> {
     let row_stride = select(params.k, 1u, TRANSPOSE_A);
     let k_stride = select(1u, params.m, TRANSPOSE_A);
     let first = base + min(row, params.m - 1u) * row_stride;
-    let last = params.k - 1u;
+    let last = inner - 1u;
     let x = vec4<f32>(
         a[first + min(k, last) * k_stride],
         a[first + min(k + 1u, last) * k_stride],
         a[first + min(k + 2u, last) * k_stride],
         a[first + min(k + 3u, last) * k_stride],
     );
-    return select(vec4<f32>(), taken(x), vec4<u32>(k, k + 1u, k + 2u, k + 3u) < vec4<u32>(params.k));
+    return select(vec4<f32>(), taken(x), vec4<u32>(k, k + 1u, k + 2u, k + 3u) < vec4<u32>(inner));
 }
 
 // Four rows of op(A) at one k.
 fn quad_a(base: u32, row: u32, k: u32) -> vec4<f32> {
     let row_stride = select(params.k, 1u, TRANSPOSE_A);
     let k_stride = select(1u, params.m, TRANSPOSE_A);
-    let first = base + min(k, params.k - 1u) * k_stride;
+    let first = base + min(k, inner - 1u) * k_stride;
     let last = params.m - 1u;
     let x = vec4<f32>(
         a[first + min(row, last) * row_stride],
@@ -27,13 +27,13 @@ fn quad_a(base: u32, row: u32, k: u32) -> vec4<f32> {
         a[first + min(row + 2u, last) * row_stride],
         a[first + min(row + 3u, last) * row_stride],
     );
-    return select(vec4<f32>(), taken(x), k < params.k);
+    return select(vec4<f32>(), taken(x), k < inner);
 }
 
 fn load_b(base: u32, column: u32, k: u32) -> vec4<f32> {
     let column_stride = select(1u, params.k, TRANSPOSE_B);
     let k_stride = select(params.n, 1u, TRANSPOSE_B);
-    let first = base + min(k, params.k - 1u) * k_stride;
+    let first = base + min(k, inner - 1u) * k_stride;
     let last = params.n - 1u;
     let x = vec4<f32>(
         b[first + min(column, last) * column_stride],
@@ -41,15 +41,15 @@ fn load_b(base: u32, column: u32, k: u32) -> vec4<f32> {
         b[first + min(column + 2u, last) * column_stride],
         b[first + min(column + 3u, last) * column_stride],
     );
-    return select(vec4<f32>(), taken(x), k < params.k);
+    return select(vec4<f32>(), taken(x), k < inner);
 }
 
-// The product that rows row … row + 3 of op(A) belong to, and the first of them.
+// The matmul that rows row … row + 3 of op(A) belong to, and the first of them.
 fn rows_of_a(batch: u32, row: u32) -> vec2<u32> {
     return vec2<u32>(batch * params.batch_stride_a, row);
 }
 
-// The product that columns column … column + 3 of op(B) belong to, and the first of them.
+// The matmul that columns column … column + 3 of op(B) belong to, and the first of them.
 fn columns_of_b(batch: u32, column: u32) -> vec2<u32> {
     return vec2<u32>(batch * params.batch_stride_b, column);
 }

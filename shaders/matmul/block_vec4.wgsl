@@ -4,7 +4,7 @@
 
 const FOUR: vec4<u32> = vec4<u32>(0u, 1u, 2u, 3u);
 
-// Where rows row … row + 3 of op(A) start, in fours; the first alone counts where A is stored [k, m].
+// Where rows row … row + 3 of op(A) start, in vec4s; the first alone counts where A is stored [k, m].
 fn rows_of_a(batch: u32, row: u32) -> vec4<u32> {
     let base = batch * params.batch_stride_a / 4u;
     if TRANSPOSE_A {
@@ -13,7 +13,7 @@ fn rows_of_a(batch: u32, row: u32) -> vec4<u32> {
     return base + min(row + FOUR, vec4<u32>(params.m - 1u)) * (params.k / 4u);
 }
 
-// Where columns column … column + 3 of op(B) start, in fours; the first alone counts where B is stored [k, n].
+// Where columns column … column + 3 of op(B) start, in vec4s; the first alone counts where B is stored [k, n].
 fn columns_of_b(batch: u32, column: u32) -> vec4<u32> {
     let base = batch * params.batch_stride_b / 4u;
     if TRANSPOSE_B {
@@ -25,9 +25,9 @@ fn columns_of_b(batch: u32, column: u32) -> vec4<u32> {
 // Column i holds row i of those that start at `rows`, from k on.
 fn block_a(rows: vec4<u32>, k: u32) -> mat4x4<f32> {
     if TRANSPOSE_A {
-        let at = rows + min(k + FOUR, vec4<u32>(params.k - 1u)) * (params.m / 4u);
+        let at = rows + min(k + FOUR, vec4<u32>(inner - 1u)) * (params.m / 4u);
         let x = mat4x4<f32>(load_a(at.x), load_a(at.y), load_a(at.z), load_a(at.w));
-        let left = params.k - k;
+        let left = inner - k;
         return transpose(mat4x4<f32>(
             x[0],
             select(vec4<f32>(), x[1], left > 1u),
@@ -46,6 +46,6 @@ fn block_b(columns: vec4<u32>, k: u32) -> mat4x4<f32> {
         let at = columns + k / 4u;
         return transpose(mat4x4<f32>(load_b(at.x), load_b(at.y), load_b(at.z), load_b(at.w)));
     }
-    let at = columns + min(k + FOUR, vec4<u32>(params.k - 1u)) * (params.n / 4u);
+    let at = columns + min(k + FOUR, vec4<u32>(inner - 1u)) * (params.n / 4u);
     return mat4x4<f32>(load_b(at.x), load_b(at.y), load_b(at.z), load_b(at.w));
 }

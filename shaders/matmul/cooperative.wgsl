@@ -1,5 +1,5 @@
-// The product by cooperative matrices of SIZE×SIZE. 8 subgroups own a tile of 8·SIZE×8·SIZE, each of them 2 by 4
-// matrices of it. Slices of A and B 2·SIZE deep are rounded to halves on their way through workgroup memory: while one
+// A matmul by cooperative matrices of SIZE×SIZE. 8 subgroups own a tile of 8·SIZE×8·SIZE, each of them 2 by 4
+// matrices of it. Slices of A and B 2·SIZE deep are rounded to f16 on their way through workgroup memory: while one
 // is multiplied, the next is on its way from the device's memory to registers. There they lie as in the device's memory,
 // whatever is innermost, for a cooperative matrix can be loaded by rows and by columns. Two slices in turns would save a
 // barrier, but leave room for fewer workgroups beside each other: 115 against 190 TFLOP/s on an H100.
@@ -9,7 +9,7 @@ override WORKGROUP_SIZE: u32 = 256u; // 8 subgroups
 const TILE: u32 = 8u * SIZE;
 const DEPTH: u32 = 2u * SIZE;
 const QUADS: u32 = TILE * DEPTH / 4u; // of four elements in a slice
-// From row to row of a slice, in fours: two more than its elements, so that neighboring rows fall into different banks.
+// From row to row of a slice, in vec4s: two more than its elements, so that neighboring rows fall into different banks.
 const ALONG_K: u32 = DEPTH / 4u + 2u;
 const ACROSS_K: u32 = TILE / 4u + 2u;
 const SLICE: u32 = TILE * ALONG_K; // more than DEPTH · ACROSS_K
@@ -30,12 +30,12 @@ fn fetch_a(base: u32, top: u32, k: u32, i: u32) -> vec4<f16> {
     }
     if TRANSPOSE_A {
         let own = place(i, TILE);
-        let at = at_quad(base, min(k + own.x, params.k - 1u), min(top + own.y, params.m - 4u), params.m);
-        return vec4<f16>(select(vec4<f32>(), a[at], k + own.x < params.k));
+        let at = at_quad(base, min(k + own.x, inner - 1u), min(top + own.y, params.m - 4u), params.m);
+        return vec4<f16>(select(vec4<f32>(), a[at], k + own.x < inner));
     }
     let own = place(i, DEPTH);
     let at = at_quad(base, min(top + own.x, params.m - 1u), min(k + own.y, params.k - 4u), params.k);
-    return vec4<f16>(select(vec4<f32>(), a[at], k + own.y < params.k));
+    return vec4<f16>(select(vec4<f32>(), a[at], k + own.y < inner));
 }
 
 fn fetch_b(base: u32, left: u32, k: u32, i: u32) -> vec4<f16> {
@@ -45,11 +45,11 @@ fn fetch_b(base: u32, left: u32, k: u32, i: u32) -> vec4<f16> {
     if TRANSPOSE_B {
         let own = place(i, DEPTH);
         let at = at_quad(base, min(left + own.x, params.n - 1u), min(k + own.y, params.k - 4u), params.k);
-        return vec4<f16>(select(vec4<f32>(), b[at], k + own.y < params.k));
+        return vec4<f16>(select(vec4<f32>(), b[at], k + own.y < inner));
     }
     let own = place(i, TILE);
-    let at = at_quad(base, min(k + own.x, params.k - 1u), min(left + own.y, params.n - 4u), params.n);
-    return vec4<f16>(select(vec4<f32>(), b[at], k + own.x < params.k));
+    let at = at_quad(base, min(k + own.x, inner - 1u), min(left + own.y, params.n - 4u), params.n);
+    return vec4<f16>(select(vec4<f32>(), b[at], k + own.x < inner));
 }
 
 // The up to four that an invocation fetches of a slice.
@@ -71,7 +71,7 @@ fn fetch_all_b(base: u32, left: u32, k: u32, thread: u32) -> mat4x4<f16> {
     );
 }
 
-// Where four elements lie in their slice, in fours.
+// Where four elements lie in their slice, in vec4s.
 fn slot(i: u32, across: bool) -> u32 {
     let own = place(i, select(DEPTH, TILE, across));
     return own.x * select(ALONG_K, ACROSS_K, across) + own.y / 4u;
@@ -173,6 +173,7 @@ fn main(
         return;
     }
     let tile = tile_at(i, TILE);
+    inner = tile.k;
     let batch = tile.batch;
     let top = tile.row;
     let left = tile.column;
@@ -185,7 +186,7 @@ fn main(
     workgroupBarrier();
     var sums = Sums();
     for (var k = DEPTH; ; k += DEPTH) {
-        let more = k < params.k;
+        let more = k < tile.k;
         var next_a = mat4x4<f16>();
         var next_b = mat4x4<f16>();
         if more {

@@ -1,4 +1,4 @@
-// What happens to the elements of a product and its bias before they are stored: activation, dropout, scale, addend.
+// What happens to the elements of a matmul and its bias before they are stored: activation, dropout, scale, addend.
 override ACTIVATION: u32 = 0u; // values 0..=8: one more than the activation's code; 0: none
 override DROPOUT: bool = false;
 override ADDEND: u32 = NO_ADDEND; // values 0..=2: as follows

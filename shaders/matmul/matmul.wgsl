@@ -1,4 +1,4 @@
-// Matrix product.
+// Matrix multiplication.
 //   C = scale · dropout(f(alpha · op(A)·op(B) + bias)) + addend, f an activation or nothing
 // vec4 and u64 read and write four numbers at a time. `register` and `subgroup` are for CPUs, where an invocation or a
 // subgroup owns a tile of C in registers; `tiled` for GPUs, where slices of A and B pass through workgroup memory.
@@ -10,8 +10,8 @@
 //! variant subgroup: needs subgroup = 8; prefers cpu; workgroup 8; tile 32
 //! variant register_vec4: needs aligned; prefers cpu; workgroup row; takes 1 an invocation; tile 16
 //! variant register: prefers cpu; workgroup row; takes 1 an invocation; tile 16
-//! variant tiled_large_vec4: needs aligned; prefers tiles >= 128; workgroup 256; tile 128
-//! variant tiled_large: prefers tiles >= 128; workgroup 256; tile 128
+//! variant tiled_large_vec4: needs aligned; prefers tiles >= 128, accumulators >= 64; workgroup 256; tile 128
+//! variant tiled_large: prefers tiles >= 128, accumulators >= 64; workgroup 256; tile 128
 //! variant tiled: workgroup 256; tile 64
 #if cooperative
 enable f16;

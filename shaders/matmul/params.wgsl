@@ -4,6 +4,7 @@ struct Params {
     n: u32,
     k: u32,
     batch: u32,
+    missing_k: u32,      // what the batch's last matmul lacks of k; with TRANSPOSE_A without TRANSPOSE_B only
     batch_stride_a: u32, // elements; 0 repeats one matrix
     batch_stride_b: u32,
     batch_stride_c: u32,
@@ -11,13 +12,16 @@ struct Params {
     scale: f32,     // of what is stored, but for the addend
     threshold: u32, // DROPOUT: 16-bit halves below it are kept
     stream: u32,    // DROPOUT
-    first: u32,     // DROPOUT: the number of C's first element in what is drawn as a whole, in fours
+    first: u32,     // DROPOUT: the number of C's first element in what is drawn as a whole, in vec4s
 }
 
 override TRANSPOSE_A: bool = false; // A is stored [k, m]
 override TRANSPOSE_B: bool = false; // B is stored [n, k]
 override HAS_BIAS: bool = false;
 override F16_INPUTS: bool = false; // A and B are rounded to f16
+
+// k of the matmul that an invocation's tile belongs to: its `Tile::k`, where loads need it.
+var<private> inner: u32;
 
 const SIGN: u32 = 0x80000000u;
 const EXPONENT: u32 = 0x7f800000u;
@@ -37,7 +41,7 @@ fn nearest_f16(x: vec4<f32>) -> vec4<f32> {
     return select(rounded, x, (bits & vec4<u32>(EXPONENT)) == vec4<u32>(EXPONENT));
 }
 
-// An operand's elements as the product takes them.
+// An operand's elements as the matmul takes them.
 fn taken(x: vec4<f32>) -> vec4<f32> {
     if F16_INPUTS {
         return nearest_f16(x);

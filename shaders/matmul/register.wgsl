@@ -1,4 +1,4 @@
-// The product by one invocation for each 16×16 tile of C in registers.
+// A matmul by one invocation for each 16×16 tile of C in registers.
 override WORKGROUP_SIZE: u32 = 8u;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -13,6 +13,7 @@ fn main(
         return;
     }
     let tile = tile_at(i, 16u);
+    inner = tile.k;
     let batch = tile.batch;
     let row = tile.row;
     let column = tile.column;
@@ -42,7 +43,7 @@ fn main(
     let columns2 = columns_of_b(batch, column + 8u);
     let columns3 = columns_of_b(batch, column + 12u);
     // Unrolled by hand: an array of accumulators would live in memory.
-    for (var k = 0u; k < params.k; k += 4u) {
+    for (var k = 0u; k < tile.k; k += 4u) {
         let a0 = block_a(rows0, k);
         let a1 = block_a(rows1, k);
         let a2 = block_a(rows2, k);

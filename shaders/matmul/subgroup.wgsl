@@ -1,4 +1,4 @@
-// The product by one subgroup of 8 for each 32×32 tile of C in registers.
+// A matmul by one subgroup of 8 for each 32×32 tile of C in registers.
 const WORKGROUP_SIZE: u32 = 8u;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -13,6 +13,7 @@ fn main(
         return;
     }
     let tile = tile_at(i, 32u);
+    inner = tile.k;
     let batch = tile.batch;
     let row = tile.row + 4u * lane;
     let column = tile.column + 4u * lane;
@@ -28,7 +29,7 @@ fn main(
     let columns = columns_of_b(batch, column);
     let rows = rows_of_a(batch, row);
     // Unrolled by hand: an array of accumulators would live in memory.
-    for (var k = 0u; k < params.k; k += 4u) {
+    for (var k = 0u; k < tile.k; k += 4u) {
         let y = block_b(columns, k);
         let x = block_a(rows, k);
         c0 += y * mat4x4<f32>(

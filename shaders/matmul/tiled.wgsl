@@ -21,6 +21,7 @@ fn main(
         return;
     }
     let tile = tile_at(i, TILE);
+    inner = tile.k;
     let batch = tile.batch;
     let top = tile.row;
     let left = tile.column;
@@ -38,7 +39,7 @@ fn main(
     let x = thread % 16u;
 
     var c0 = mat4x4<f32>();
-    for (var k = 0u; k < params.k; k += DEPTH) {
+    for (var k = 0u; k < tile.k; k += DEPTH) {
         slice_a[to_a] = quad_a(base_a, top + 4u * from_a.y, k + from_a.x);
         slice_b[to_b] = load_b(base_b, left + 4u * from_b.y, k + from_b.x);
         workgroupBarrier();

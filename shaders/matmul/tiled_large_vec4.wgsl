@@ -30,23 +30,23 @@ fn across_k(thread: u32) -> vec2<u32> {
 fn fetch_a(base: u32, top: u32, k: u32, thread: u32) -> vec4<f32> {
     if TRANSPOSE_A {
         let own = across_k(thread);
-        let at = at_quad(base, min(k + own.y, params.k - 1u), min(top + own.x, params.m - 4u), params.m);
-        return select(vec4<f32>(), load_a(at), k + own.y < params.k);
+        let at = at_quad(base, min(k + own.y, inner - 1u), min(top + own.x, params.m - 4u), params.m);
+        return select(vec4<f32>(), load_a(at), k + own.y < inner);
     }
     let own = along_k(thread);
     let at = at_quad(base, min(top + own.x, params.m - 1u), min(k + own.y, params.k - 4u), params.k);
-    return select(vec4<f32>(), load_a(at), k + own.y < params.k);
+    return select(vec4<f32>(), load_a(at), k + own.y < inner);
 }
 
 fn fetch_b(base: u32, left: u32, k: u32, thread: u32) -> vec4<f32> {
     if TRANSPOSE_B {
         let own = along_k(thread);
         let at = at_quad(base, min(left + own.x, params.n - 1u), min(k + own.y, params.k - 4u), params.k);
-        return select(vec4<f32>(), load_b(at), k + own.y < params.k);
+        return select(vec4<f32>(), load_b(at), k + own.y < inner);
     }
     let own = across_k(thread);
-    let at = at_quad(base, min(k + own.y, params.k - 1u), min(left + own.x, params.n - 4u), params.n);
-    return select(vec4<f32>(), load_b(at), k + own.y < params.k);
+    let at = at_quad(base, min(k + own.y, inner - 1u), min(left + own.x, params.n - 4u), params.n);
+    return select(vec4<f32>(), load_b(at), k + own.y < inner);
 }
 
 fn put_a(slice: u32, thread: u32, value: vec4<f32>) {
@@ -87,7 +87,7 @@ fn outer(sum: mat4x4<f32>, x: vec4<f32>, y: vec4<f32>) -> mat4x4<f32> {
     );
 }
 
-// Adds the products of one k, whose rows of the slices begin at `row`.
+// Adds the outer product of one k, whose rows of the slices begin at `row`.
 fn advance(sum: Blocks, row: u32, y: u32, x: u32) -> Blocks {
     let a0 = slices_a[row + y];
     let a1 = slices_a[row + 16u + y];
@@ -108,6 +108,7 @@ fn main(
         return;
     }
     let tile = tile_at(i, TILE);
+    inner = tile.k;
     let batch = tile.batch;
     let top = tile.row;
     let left = tile.column;
@@ -123,7 +124,7 @@ fn main(
     var sum = Blocks();
     var slice = 0u;
     for (var k = DEPTH; ; k += DEPTH) {
-        let more = k < params.k;
+        let more = k < tile.k;
         var next_a = vec4<f32>();
         var next_b = vec4<f32>();
         if more {

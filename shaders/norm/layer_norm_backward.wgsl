@@ -45,9 +45,9 @@ fn main(
         product += g * (x[start + c] - center);
     }
     let means = row_sum(lane, vec2<f32>(total(sum), total(product) * scale)) * params.inverse;
-    let slope = means.y * scale;
+    let projection = means.y * scale;
     for (var c = lane; c < columns; c += WORKGROUP_SIZE) {
         let g = dy[start + c] * weight[c];
-        dx[start + c] = scale * (g - means.x - (x[start + c] - center) * slope);
+        dx[start + c] = scale * (g - means.x - (x[start + c] - center) * projection);
     }
 }

@@ -9,17 +9,8 @@
 #import shared/activation
 #import shared/activation_derivative
 #import pom/columns
+#import pom/chunk
 
-struct Params {
-    first: u32,
-    batches: u32,
-    time: u32,
-    columns: u32,
-    chunk: u32,
-    chunks: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> p: array<Columns>;          // [batches, time, PARTS, columns]
 @group(0) @binding(2) var<storage, read> weight: array<f32>;         // [batch, time]
 @group(0) @binding(3) var<storage, read_write> sums: array<Columns>; // [batch, chunks, DEGREE, columns]; CAUSAL: [batches, time, DEGREE, columns]
@@ -39,30 +30,24 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let columns = params.columns / LANES;
-    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
-    let block = i / columns;
-    if block >= params.batches * params.chunks {
+    let own = chunk_at(linear_group(group, groups) * WORKGROUP_SIZE + lane, columns);
+    if own.batch >= params.batches {
         return;
     }
-    let column = i - block * columns;
-    let batch = block / params.chunks;
-    let chunk = block - batch * params.chunks;
-    let begin = chunk * params.chunk;
-    let end = min(begin + params.chunk, params.time);
     let stride = DEGREE * columns;
     var total: array<Columns, MAX_DEGREE>;
     for (var m = 0u; m < DEGREE; m++) {
         total[m] = Columns(0.0);
     }
-    for (var t = begin; t < end; t++) {
-        let w = weight[(params.first + batch) * params.time + t];
-        let row = batch * params.time + t;
+    for (var t = own.begin; t < own.end; t++) {
+        let w = weight[(params.first + own.batch) * params.time + t];
+        let row = own.batch * params.time + t;
         if w != 0.0 {
             var product = Columns(w);
             var value = Columns(1.0);
             for (var m = 0u; m < DEGREE; m++) {
                 if m < PARTS {
-                    value = factor(p[(row * PARTS + m) * columns + column], KIND);
+                    value = factor(p[(row * PARTS + m) * columns + own.column], KIND);
                 }
                 product *= value;
                 total[m] += product;
@@ -70,12 +55,12 @@ fn main(
         }
         if CAUSAL {
             for (var m = 0u; m < DEGREE; m++) {
-                sums[row * stride + m * columns + column] = total[m];
+                sums[row * stride + m * columns + own.column] = total[m];
             }
         }
     }
     if !CAUSAL {
-        let at = ((params.first + batch) * params.chunks + chunk) * stride + column;
+        let at = ((params.first + own.batch) * params.chunks + own.chunk) * stride + own.column;
         for (var m = 0u; m < DEGREE; m++) {
             sums[at + m * columns] = total[m];
         }

@@ -9,17 +9,8 @@
 #import shared/activation
 #import shared/activation_derivative
 #import pom/columns
+#import pom/chunk
 
-struct Params {
-    first: u32,
-    batches: u32,
-    time: u32,
-    columns: u32,
-    chunk: u32,
-    chunks: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> p: array<Columns>;        // [batches, time, PARTS, columns]; may be dp
 @group(0) @binding(2) var<storage, read> weight: array<f32>;       // [batch, time]
 @group(0) @binding(3) var<storage, read> start: array<Columns>;    // [batch, DEGREE, columns]; CAUSAL: [batches, chunks, DEGREE, columns]
@@ -42,32 +33,26 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let columns = params.columns / LANES;
-    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
-    let block = i / columns;
-    if block >= params.batches * params.chunks {
+    let own = chunk_at(linear_group(group, groups) * WORKGROUP_SIZE + lane, columns);
+    if own.batch >= params.batches {
         return;
     }
-    let column = i - block * columns;
-    let batch = block / params.chunks;
-    let chunk = block - batch * params.chunks;
-    let begin = chunk * params.chunk;
-    let end = min(begin + params.chunk, params.time);
     let stride = DEGREE * columns;
-    let start_row = select(params.first + batch, block, CAUSAL);
+    let start_row = select(params.first + own.batch, own.batch * params.chunks + own.chunk, CAUSAL);
     var d: array<Columns, MAX_DEGREE>;
     for (var m = 0u; m < DEGREE; m++) {
-        d[m] = start[start_row * stride + m * columns + column];
+        d[m] = start[start_row * stride + m * columns + own.column];
     }
     var g: array<Columns, MAX_DEGREE>;
-    var slope: array<Columns, MAX_DEGREE>;
-    for (var t = end; t > begin; t--) {
-        let frame = (params.first + batch) * params.time + t - 1u;
-        let row = batch * params.time + t - 1u;
-        let at = row * PARTS * columns + column;
+    var derivative: array<Columns, MAX_DEGREE>;
+    for (var t = own.end; t > own.begin; t--) {
+        let frame = (params.first + own.batch) * params.time + t - 1u;
+        let row = own.batch * params.time + t - 1u;
+        let at = row * PARTS * columns + own.column;
         if CAUSAL {
             let r = rate[frame];
             for (var m = 0u; m < DEGREE; m++) {
-                d[m] += r * dy[row * stride + m * columns + column];
+                d[m] += r * dy[row * stride + m * columns + own.column];
             }
         }
         let w = weight[frame];
@@ -87,7 +72,7 @@ fn main(
                 rise = factor_derivative(x, KIND);
             }
             g[m] = value;
-            slope[m] = rise * product;
+            derivative[m] = rise * product;
             product *= value;
         }
         var above = Columns(0.0);
@@ -95,7 +80,7 @@ fn main(
         for (var back = 1u; back <= DEGREE; back++) {
             let m = DEGREE - back;
             above += d[m];
-            sum += above * slope[m];
+            sum += above * derivative[m];
             if m < PARTS {
                 dp[at + m * columns] = sum;
                 sum = Columns(0.0);

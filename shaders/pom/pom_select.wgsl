@@ -8,17 +8,8 @@
 #import shared/activation
 #import shared/activation_derivative
 #import pom/columns
+#import pom/chunk
 
-struct Params {
-    first: u32,
-    batches: u32,
-    time: u32,
-    columns: u32,
-    chunk: u32,
-    chunks: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> z: array<Columns>;       // [batches, time, columns]; may be y
 @group(0) @binding(2) var<storage, read> h: array<Columns>;       // [batch, columns]; PER_FRAME: as z
 @group(0) @binding(3) var<storage, read_write> y: array<Columns>; // [batches, time, columns]
@@ -33,26 +24,20 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let columns = params.columns / LANES;
-    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
-    let block = i / columns;
-    if block >= params.batches * params.chunks {
+    let own = chunk_at(linear_group(group, groups) * WORKGROUP_SIZE + lane, columns);
+    if own.batch >= params.batches {
         return;
     }
-    let column = i - block * columns;
-    let batch = block / params.chunks;
-    let chunk = block - batch * params.chunks;
-    let begin = chunk * params.chunk;
-    let end = min(begin + params.chunk, params.time);
-    let base = batch * params.time * columns + column;
+    let base = own.batch * params.time * columns + own.column;
     if PER_FRAME {
-        for (var t = begin; t < end; t++) {
+        for (var t = own.begin; t < own.end; t++) {
             let at = base + t * columns;
             y[at] = gate(z[at]) * h[at];
         }
         return;
     }
-    let state = h[(params.first + batch) * columns + column];
-    for (var t = begin; t < end; t++) {
+    let state = h[(params.first + own.batch) * columns + own.column];
+    for (var t = own.begin; t < own.end; t++) {
         let at = base + t * columns;
         y[at] = gate(z[at]) * state;
     }

@@ -7,17 +7,8 @@
 #import shared/activation
 #import shared/activation_derivative
 #import pom/columns
+#import pom/chunk
 
-struct Params {
-    first: u32,
-    batches: u32,
-    time: u32,
-    columns: u32,
-    chunk: u32,
-    chunks: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> z: array<Columns>;        // [batches, time, columns]
 @group(0) @binding(2) var<storage, read> h: array<Columns>;        // [batch, columns]; PER_FRAME: as z
 @group(0) @binding(3) var<storage, read> dy: array<Columns>;       // [batches, time, columns]; may be dz
@@ -34,19 +25,13 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let columns = params.columns / LANES;
-    let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
-    let block = i / columns;
-    if block >= params.batches * params.chunks {
+    let own = chunk_at(linear_group(group, groups) * WORKGROUP_SIZE + lane, columns);
+    if own.batch >= params.batches {
         return;
     }
-    let column = i - block * columns;
-    let batch = block / params.chunks;
-    let chunk = block - batch * params.chunks;
-    let begin = chunk * params.chunk;
-    let end = min(begin + params.chunk, params.time);
-    let base = batch * params.time * columns + column;
+    let base = own.batch * params.time * columns + own.column;
     if PER_FRAME {
-        for (var t = begin; t < end; t++) {
+        for (var t = own.begin; t < own.end; t++) {
             let at = base + t * columns;
             let s = gate(z[at]);
             let product = s * dy[at];
@@ -55,14 +40,14 @@ fn main(
         }
         return;
     }
-    let state = h[(params.first + batch) * columns + column];
+    let state = h[(params.first + own.batch) * columns + own.column];
     var total = Columns(0.0);
-    for (var t = begin; t < end; t++) {
+    for (var t = own.begin; t < own.end; t++) {
         let at = base + t * columns;
         let s = gate(z[at]);
         let product = s * dy[at];
         dz[at] = product * (1.0 - s) * state;
         total += product;
     }
-    dh[((params.first + batch) * params.chunks + chunk) * columns + column] = total;
+    dh[((params.first + own.batch) * params.chunks + own.chunk) * columns + own.column] = total;
 }

@@ -1,7 +1,10 @@
-// Sums the middle axis in chunks; one invocation sums one column of one chunk.
+// Sums the middle axis in chunks; one invocation sums one column of one chunk, or four neighbors.
 //   y[o, c, i] = Σ_{r in chunk c} x[o, r, i]
 //! workgroup map
+//! variant vec4: needs inner % 4; takes 4 an invocation
+//! variant scalar
 #import shared/grid
+#import shared/element
 
 struct Params {
     outer: u32,
@@ -12,8 +15,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;       // [outer, reduce, inner]
-@group(0) @binding(2) var<storage, read_write> y: array<f32>; // [outer, chunks, inner]
+@group(0) @binding(1) var<storage, read> x: array<Element>;       // [outer, reduce, inner]
+@group(0) @binding(2) var<storage, read_write> y: array<Element>; // [outer, chunks, inner]
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -23,18 +26,19 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
+    let inner = params.inner / LANES;
     let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
-    if i >= params.outer * params.chunks * params.inner {
+    if i >= params.outer * params.chunks * inner {
         return;
     }
-    let block = i / params.inner;
-    let column = i - block * params.inner;
+    let block = i / inner;
+    let column = i - block * inner;
     let outer = block / params.chunks;
     let first = (block - outer * params.chunks) * params.chunk;
     let last = min(first + params.chunk, params.reduce);
-    var total = 0.0;
+    var sum = Element();
     for (var r = first; r < last; r++) {
-        total += x[(outer * params.reduce + r) * params.inner + column];
+        sum += x[(outer * params.reduce + r) * inner + column];
     }
-    y[i] = total;
+    y[i] = sum;
 }

@@ -12,8 +12,8 @@ fn activation_derivative(x: vec4<f32>, kind: u32) -> vec4<f32> {
         case RELU: { return select(vec4<f32>(0.0), vec4<f32>(1.0), x > vec4<f32>(0.0)); }
         case LEAKY_RELU: { return select(vec4<f32>(LEAKY_SLOPE), vec4<f32>(1.0), x > vec4<f32>(0.0)); }
         case BOUNDED_LEAKY_RELU: {
-            let slope = select(vec4<f32>(LEAKY_SLOPE), vec4<f32>(1.0), x > vec4<f32>(0.0));
-            return select(vec4<f32>(0.0), slope, abs(x + 2.0) <= vec4<f32>(8.0));
+            let derivative = select(vec4<f32>(LEAKY_SLOPE), vec4<f32>(1.0), x > vec4<f32>(0.0));
+            return select(vec4<f32>(0.0), derivative, abs(x + 2.0) <= vec4<f32>(8.0));
         }
         case HARD_SIGMOID: { return select(vec4<f32>(0.0), vec4<f32>(1.0 / 6.0), abs(x) < vec4<f32>(3.0)); }
         case SOFTPLUS: { return sigmoid(x); }

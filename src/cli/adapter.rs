@@ -1,5 +1,6 @@
 //! The device that `--device` names, and its compiled kernels on disk.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,13 +10,16 @@ use super::arguments::Global;
 use super::output::note;
 use crate::error::Result;
 use crate::files::write_whole;
-use crate::gpu::{Gpu, Selection, Tier};
+use crate::gpu::{DeviceClass, Finding, Findings, Gpu, Selection};
 
 /// An open device. When it is dropped, its compiled kernels are kept for the next process.
 pub(super) struct Device {
     pub gpu: Arc<Gpu>,
     cache: Option<PathBuf>,
     cached: Vec<u8>,
+    /// What is known of the adapter's driver.
+    finding: Finding,
+    kept: Option<Finding>,
 }
 
 impl Device {
@@ -33,24 +37,30 @@ impl Device {
     /// As [`Device::open`].
     pub fn named(device: &str, quiet: bool, rank: Option<usize>) -> Result<Self> {
         let cache = cache_file(device);
+        let findings = findings();
         // A cache is an advantage, never a condition.
         let cached = cache.as_deref().and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
-        let selection =
-            Selection { device: device.to_owned(), cache: (!cached.is_empty()).then(|| cached.clone()) };
+        let selection = Selection {
+            device: device.to_owned(),
+            cache: (!cached.is_empty()).then(|| cached.clone()),
+            findings,
+        };
         let gpu = Arc::new(block_on(Gpu::new(&selection))?);
-        let opened = Self { gpu, cache, cached };
+        let kept = selection.findings.of(&gpu.identity()).cloned();
+        let finding = gpu.finding().clone();
+        let opened = Self { gpu, cache, cached, finding, kept };
         let capabilities = opened.gpu.capabilities();
         tracing::debug!(
-            "opened {} for --device {}: tier {:?}, bindings of {} MiB, {} bytes of compiled kernels{}",
+            "opened {} for --device {}: class {:?}, bindings of {} MiB, {} bytes of compiled kernels{}",
             opened.name(),
             device,
-            capabilities.tier,
+            capabilities.class,
             capabilities.max_binding >> 20,
             opened.cached.len(),
             opened.cache.as_ref().map_or(String::new(), |path| format!(" from {}", path.display()))
         );
         if !quiet {
-            let software = if capabilities.tier == Tier::Cpu { ", a software driver" } else { "" };
+            let software = if capabilities.class == DeviceClass::Cpu { ", a software driver" } else { "" };
             let rank = rank.map_or(String::new(), |rank| format!(" of rank {rank}"));
             note(format!("device{rank}: {}{software}", opened.name()));
         }
@@ -60,6 +70,21 @@ impl Device {
     /// "`<backend> <adapter's name>`".
     pub fn name(&self) -> String {
         self.gpu.capabilities().label()
+    }
+
+    /// Keeps which kernels are left aside on this adapter from the next process on.
+    pub fn set_aside(&mut self, kernels: BTreeMap<String, String>) {
+        self.finding.set_aside = kernels;
+    }
+
+    fn save_finding(&self) -> Option<()> {
+        if self.kept.as_ref().unwrap_or(&Finding::default()) == &self.finding {
+            return None;
+        }
+        // Another process may have written since.
+        let mut all = findings();
+        all.put(&self.gpu.identity(), self.finding.clone());
+        write_whole(&cache_folder()?.join(FINDINGS), serde_json::to_string_pretty(&all).ok()?.as_bytes()).ok()
     }
 
     fn save(&self) -> Option<()> {
@@ -73,19 +98,33 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
+        self.save_finding();
         self.save();
     }
 }
 
-/// One file for each way to name a device; the driver ignores a file that is not its own.
-fn cache_file(device: &str) -> Option<PathBuf> {
+/// The file in the cache's folder with what is known of adapters' drivers.
+const FINDINGS: &str = "adapters.json";
+
+/// What is known of adapters' drivers; nothing where the file is none.
+pub(super) fn findings() -> Findings {
+    let text = cache_folder().and_then(|folder| std::fs::read(folder.join(FINDINGS)).ok());
+    text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+fn cache_folder() -> Option<PathBuf> {
     let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = given("XDG_CACHE_HOME").or_else(|| given("HOME").map(|home| home.join(".cache")))?;
+    Some(folder.join("polymix"))
+}
+
+/// One file for each way to name a device; the driver ignores a file that is not its own.
+fn cache_file(device: &str) -> Option<PathBuf> {
     let slug: String = device
         .to_lowercase()
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .take(64)
         .collect();
-    Some(folder.join("polymix").join(format!("pipelines-{slug}.bin")))
+    Some(cache_folder()?.join(format!("pipelines-{slug}.bin")))
 }

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::adapter::Device;
 use super::arguments::{Align, AlignFormat, Global};
-use super::decoding::text;
 use super::evaluate::recognizer;
 use super::output::{Failures, note, print, print_json};
 use super::sources::{Ahead, about, gather};
 use crate::decode::Alphabet;
 use crate::error::{Error, Result};
+use crate::files::read_text;
 use crate::models::SavedModel;
 use crate::text::{Outside, Vocabulary, Word, cues, srt, textgrid, vtt};
 
@@ -88,7 +88,7 @@ pub(super) fn run(command: &Align, global: &Global) -> Result<()> {
 fn said(given: &str) -> Result<String> {
     let path = Path::new(given);
     if path.is_file() {
-        return text(path);
+        return read_text(path);
     }
     Ok(given.to_owned())
 }

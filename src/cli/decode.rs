@@ -7,11 +7,11 @@ use safetensors::tensor::Dtype;
 use serde::Serialize;
 
 use super::arguments::{Decode, Global};
-use super::decoding::{beside, text, within};
+use super::decoding::{beside, within};
 use super::output::{note, print, print_json};
 use crate::decode::{Alphabet, Emissions, Hypothesis, Settings};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, read_text};
 
 /// One tensor of what `--json` prints.
 #[derive(Debug, Serialize)]
@@ -38,7 +38,7 @@ struct Word {
 /// Decodes the log-probabilities of a file.
 pub(super) fn run(command: &Decode, global: &Global) -> Result<()> {
     global.note_without_recipe("decode");
-    let alphabet = within(&command.vocab, Alphabet::from_json(&text(&command.vocab)?))?;
+    let alphabet = within(&command.vocab, Alphabet::from_json(&read_text(&command.vocab)?))?;
     let decoding = &command.decoding;
     let decoder = decoding.decoder(alphabet, Settings::default(), command.n_best, global)?;
     let file = files::read(&command.emissions)?;

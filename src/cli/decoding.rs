@@ -10,7 +10,7 @@ use super::output::note;
 use crate::decode::lm::LanguageModel;
 use crate::decode::{Alphabet, Decoder, HotWords, Kind, Resources, Settings};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::read_text;
 use crate::models::SavedModel;
 
 /// Items that wait for a core, for each of them.
@@ -77,6 +77,11 @@ impl Decoding {
             beta: self.beta.unwrap_or(base.beta),
             ..base
         }
+    }
+
+    /// Whether any of it was asked for.
+    pub(super) fn is_given(&self) -> bool {
+        self.decoder.is_some() || self.settings(Settings::default(), 1) != Settings::default()
     }
 
     /// Says which options change nothing with `settings`.
@@ -146,21 +151,16 @@ impl Search {
             return Ok(Resources::default());
         }
         let known = self.words.as_ref().map(|path| -> Result<Vec<String>> {
-            let words = text(path)?;
+            let words = read_text(path)?;
             Ok(words.split_whitespace().map(str::to_owned).collect())
         });
         let hot_words = match &self.hot_words {
-            Some(path) => within(path, HotWords::parse(&text(path)?, settings.hot_word_weight))?,
+            Some(path) => within(path, HotWords::parse(&read_text(path)?, settings.hot_word_weight))?,
             None => HotWords::default(),
         };
         let lm = settings.lm.as_deref().map(LanguageModel::open).transpose()?;
         Ok(Resources { lm: lm.map(Arc::new), known: known.transpose()?, hot_words })
     }
-}
-
-/// The text of a file.
-pub(super) fn text(path: &Path) -> Result<String> {
-    String::from_utf8(files::read(path)?).map_err(|_| Error::file(path, "is no UTF-8 text; save it as UTF-8"))
 }
 
 pub(super) fn within<T>(path: &Path, result: Result<T>) -> Result<T> {

@@ -84,30 +84,37 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
         channel: None,
         limit_steps: global.limit_steps,
         strict: true,
+        memory_limit: None,
     };
 
     let [labelled, all] = [&["train"][..], &["train", "unlabelled"]].map(|names| clips(names, &source));
-    let (labelled, all, heard) = (labelled?, all?, test.utterances.len());
+    let (labelled, all, clips_of_test) = (labelled?, all?, test.utterances.len());
     let steps = recipe.finetune.steps.unwrap_or_default();
     reporter.message(&format!(
-        "1/4 pre-training on {all} clips without their texts: most of the sound is hidden, and the model guesses what \
-         was there. Watch the loss fall: nobody tells the model what a word is."
+        "A small model learns to write spoken digits on {}: some minutes on a CPU, seconds on a GPU. It ends with the \
+         picture {}.",
+        device.name(),
+        command.out.join(CURVES).display()
+    ));
+    reporter.message(&format!(
+        "1/4 pre-training on {all} clips of people who say digits, without texts: parts of the sound are hidden, and the \
+         model guesses what was there. Watch the loss fall: nobody tells the model what a word is."
     ));
     let request_pretrain = request(&pretrain, &["train", "unlabelled"], None);
     let learned = train::pretrain(device.gpu.clone(), &request_pretrain, &mut reporter)?;
     reporter.message(&format!(
-        "2/4 the same model from scratch learns to write the words of {labelled} clips, in {steps} steps. Watch the WER: \
-         it stays near 100 % as long as the model writes nothing."
+        "2/4 a model from scratch learns to write the words of {labelled} clips, in {steps} steps. Watch the WER, the \
+         share of wrong words: it stays near 1 as long as the model writes nothing."
     ));
     let from_scratch =
         train::finetune(device.gpu.clone(), &request(&scratch, &["train"], None), &mut reporter)?;
     reporter.message(&format!(
-        "3/4 the pre-trained model learns the same, from the same {labelled} clips in {steps} steps. Watch how much sooner the \
-         WER falls: this is what speech without text is good for."
+        "3/4 the pre-trained model learns the same, from the same {labelled} clips in {steps} steps. Watch the WER fall \
+         sooner: this is what speech without text is good for."
     ));
     let request_pretrained = request(&pretrained, &["train"], Some(&learned.best));
     let from_pretrained = train::finetune(device.gpu.clone(), &request_pretrained, &mut reporter)?;
-    reporter.message(&format!("4/4 both write down {heard} clips that neither has heard"));
+    reporter.message(&format!("4/4 both write down {clips_of_test} clips that neither was trained on"));
 
     let mut evaluate = |model: &Path| -> Result<Report> {
         let mut recognizer = recognizer(&device, SavedModel::load(model)?, model)?;
@@ -155,17 +162,17 @@ fn summary(story: &Story, out: &Path) -> String {
     for transcript in &story.transcripts {
         rows.push([
             Path::new(&transcript.audio).file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            format!("said: {}  heard: {}", transcript.text, transcript.hypothesis),
+            format!("said: {}  written: {}", transcript.text, transcript.hypothesis),
         ]);
     }
     rows.push(["adapter".to_owned(), story.adapter.clone()]);
     rows.push(["seconds".to_owned(), format!("{:.0}", story.seconds)]);
-    rows.push(["losses and WER, drawn".to_owned(), story.curves.display().to_string()]);
+    rows.push(["picture of losses and WER".to_owned(), story.curves.display().to_string()]);
     rows.push(["runs, models, demo.json".to_owned(), out.display().to_string()]);
     let program = std::env::args_os().next().unwrap_or_else(|| "polymix".into());
     let model = out.join(RUNS[2]);
     let next = format!("{} transcribe {} my.wav", program.to_string_lossy(), model.display());
-    rows.push(["next, with a digit of your own".to_owned(), next]);
+    rows.push(["next: record a digit, and type".to_owned(), next]);
     table(&rows)
 }
 

@@ -1,7 +1,10 @@
 //! `polymix devices`
 
+use std::fmt::Write as _;
+
 use pollster::block_on;
 
+use super::adapter::findings;
 use super::arguments::{Devices, Global};
 use super::output::{print, print_json, table};
 use crate::error::Result;
@@ -11,12 +14,21 @@ use crate::gpu::{AdapterReport, Gpu, Selection, adapters};
 pub(super) fn run(command: &Devices, global: &Global) -> Result<()> {
     let mut reports = block_on(adapters());
     if reports.is_empty() || global.device != "auto" {
-        let selection = Selection { device: global.device.clone(), cache: None };
+        let selection = Selection { device: global.device.clone(), findings: findings(), cache: None };
         let used = block_on(Gpu::new(&selection))?;
         let used = used.capabilities();
         for report in &mut reports {
             let capabilities = &report.capabilities;
             report.chosen = (&capabilities.adapter, &capabilities.backend) == (&used.adapter, &used.backend);
+        }
+    }
+    let known = findings();
+    for report in &mut reports {
+        if let Some(finding) = known.of(&report.identity) {
+            report.capabilities.set_aside = finding.set_aside.keys().cloned().collect();
+            if finding.matrices.as_ref().is_some_and(|trial| trial.fault.is_some()) {
+                report.capabilities.cooperative = None;
+            }
         }
     }
     if command.json {
@@ -37,7 +49,16 @@ pub(super) fn run(command: &Devices, global: &Global) -> Result<()> {
     ];
     let rows: Vec<[String; 11]> =
         std::iter::once(header.map(str::to_owned)).chain(reports.iter().map(row)).collect();
-    print(format!("{}\n\n* is used; --json lists all limits and features", table(&rows)))
+    let mut notes = String::new();
+    for report in &reports {
+        let Some(finding) = known.of(&report.identity) else { continue };
+        let matrices = finding.matrices.as_ref().and_then(|trial| trial.fault.as_ref());
+        let matrices = matrices.map(|fault| ("cooperative matrices".to_owned(), fault.clone()));
+        for (kernel, reason) in matrices.into_iter().chain(finding.set_aside.clone()) {
+            let _ = writeln!(notes, "{} leaves aside {kernel}: {reason}", report.index);
+        }
+    }
+    print(format!("{}\n\n{notes}* is used; --json lists all limits and features", table(&rows)))
 }
 
 fn row(report: &AdapterReport) -> [String; 11] {
@@ -51,7 +72,7 @@ fn row(report: &AdapterReport) -> [String; 11] {
         report.index.to_string(),
         capabilities.backend.clone(),
         capabilities.adapter.clone(),
-        format!("{:?}", capabilities.tier).to_lowercase(),
+        format!("{:?}", capabilities.class).to_lowercase(),
         format!("{} MiB", capabilities.max_binding >> 20),
         format!("{} × {} KiB", report.workgroup_invocations, report.workgroup_memory >> 10),
         subgroup,

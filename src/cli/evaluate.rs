@@ -1,5 +1,6 @@
 //! `polymix evaluate`
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -10,9 +11,10 @@ use super::adapter::Device;
 use super::arguments::{Evaluate, Global};
 use super::decoding::beside;
 use super::hearing::{Listened, NAMED, hear_corpus};
+use super::judge;
 use super::output::{percent, print, print_json, table, thousands};
 use super::progress::Reporter;
-use crate::data::{Corpus, LeftOut};
+use crate::data::{Corpus, Exclusions, LeftOut, Why, counted};
 use crate::decode::{Decoder, Kind};
 use crate::error::{Error, Result};
 use crate::models::{Heard, Recognizer, SavedModel};
@@ -43,8 +45,9 @@ pub(super) struct Report {
     /// Words that were taken for others, left out (nothing heard) or put in (nothing said), the most frequent first.
     pub confusions: Vec<Confusion>,
     pub results: Vec<Transcript>,
-    /// What the rates do not include.
+    /// What the rates do not include, and how many there are for which reason.
     pub left_out: Vec<LeftOut>,
+    pub left_out_reasons: BTreeMap<Why, usize>,
     pub outside_vocabulary: OutsideVocabulary,
 }
 
@@ -91,6 +94,14 @@ pub(super) struct Scoring {
 pub(super) fn run(command: &Evaluate, global: &Global) -> Result<()> {
     global.note_without_recipe("evaluate");
     let model = SavedModel::load(&command.model)?;
+    if model.config.kind.utterance().is_some() {
+        return judge::run(command, &model, global);
+    }
+    if command.trials.is_some() || command.svg.is_some() {
+        return Err(Error::usage(
+            "--trials and --svg are of models that judge utterances, and this is none; leave them out",
+        ));
+    }
     let decoder = command.decoding.of_model(&command.model, &model, 1, global)?;
     let mut corpus = Corpus::load(&command.data)?;
     corpus.texts()?;
@@ -192,17 +203,16 @@ pub(super) fn score_corpus(
         seconds,
         rtf: seconds / audio_seconds,
         results,
-        left_out,
+        left_out_reasons: left_out.counts(),
+        left_out: left_out.first(usize::MAX),
         outside_vocabulary: OutsideVocabulary { found: outside, ignored: scoring.ignore_outside },
     })
 }
 
-/// The error where none of `count` recordings can be read.
-pub(super) fn nothing_heard(count: usize, left_out: &[LeftOut]) -> Error {
-    let first = left_out.first().map_or(String::new(), |one| format!(", the first {}", one.reason));
-    Error::invalid(format!(
-        "none of the {count} recordings can be read{first}; check the paths in the manifest"
-    ))
+/// The error where none of `count` recordings can be scored.
+pub(super) fn nothing_heard(count: usize, left_out: &Exclusions) -> Error {
+    let first = left_out.iter().next().map_or(String::new(), |(_, one)| format!("; the first: {one}"));
+    Error::invalid(format!("none of the {count} recordings can be scored: {left_out}{first}; correct --data"))
 }
 
 fn outside_sentence(outside: &Outside, utterances: usize, ignored: bool) -> String {
@@ -225,6 +235,24 @@ pub(super) fn rate(rate: Option<f64>, interval: Option<[f64; 2]>) -> String {
         }
         _ => "     none  (the references hold no word)".to_owned(),
     }
+}
+
+/// What rates of `utterances` do not include, as lines.
+pub(super) fn left_out(utterances: usize, left_out: &[LeftOut], reasons: &BTreeMap<Why, usize>) -> String {
+    let mut text = String::new();
+    if left_out.is_empty() {
+        return text;
+    }
+    let all = utterances + left_out.len();
+    let kinds = counted(reasons);
+    let _ = writeln!(text, "left out of the rates: {} of {all} utterances ({kinds})", left_out.len());
+    for one in left_out.iter().take(NAMED) {
+        let _ = writeln!(text, "  {one}");
+    }
+    if left_out.len() > NAMED {
+        let _ = writeln!(text, "  and {} others, which --json names", left_out.len() - NAMED);
+    }
+    text
 }
 
 fn summary(report: &Report) -> String {
@@ -262,17 +290,7 @@ fn summary(report: &Report) -> String {
     if found.utterances > 0 {
         let _ = writeln!(text, "{}", outside_sentence(found, rates.utterances, *ignored));
     }
-    let left_out = &report.left_out;
-    if !left_out.is_empty() {
-        let all = rates.utterances + left_out.len();
-        let _ = writeln!(text, "left out of the rates: {} of {all} utterances", left_out.len());
-        for one in left_out.iter().take(NAMED) {
-            let _ = writeln!(text, "  {}  {}: {}", one.origin, one.audio_filepath, one.reason);
-        }
-        if left_out.len() > NAMED {
-            let _ = writeln!(text, "  and {} others, which --json names", left_out.len() - NAMED);
-        }
-    }
+    text.push_str(&left_out(rates.utterances, &report.left_out, &report.left_out_reasons));
     if !report.confusions.is_empty() {
         text.push_str("\nmost confused\n");
         for Confusion { said, heard, count } in report.confusions.iter().take(CONFUSED) {

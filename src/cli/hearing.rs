@@ -4,9 +4,10 @@ use pollster::block_on;
 
 use super::sources::{Ahead, about};
 use crate::audio::{Place, Recording, SAMPLE_RATE};
-use crate::data::{LeftOut, TOLERANCE_SECONDS, Utterance};
+use crate::data::{Exclusions, LeftOut, TOLERANCE_SECONDS, Utterance, Why};
 use crate::error::{Error, Result};
 use crate::models::{Heard, Recognizer};
+use crate::text::{Vocabulary, least_frames};
 use crate::train::Progress;
 
 /// Samples that are recognized together, unless one recording has more: ten minutes.
@@ -17,20 +18,42 @@ pub(super) const NAMED: usize = 20;
 /// What was heard in all.
 pub(super) struct Listened {
     pub audio_seconds: f64,
-    /// Recordings that cannot be read, in the order of the corpus.
-    pub left_out: Vec<LeftOut>,
+    /// What cannot be scored, in the order of the corpus.
+    pub left_out: Exclusions,
 }
 
-/// Gives `give` what the device hands over of each utterance, with its number; `progress` has begun.
+/// Gives `give` what the device hands over of each utterance that can be scored, with its number; `progress` has begun.
+/// Left out are, as in validation, recordings that cannot be read, and texts that no output of so few frames says.
 ///
 /// # Errors
-/// When a recording is bad and `strict`, or the device fails.
+/// When one is left out and `strict`, or the device fails.
 pub(super) fn hear_corpus(
     recognizer: &mut Recognizer,
     utterances: &[Utterance],
     strict: bool,
     progress: &mut dyn Progress,
     give: &mut dyn FnMut(usize, Heard),
+) -> Result<Listened> {
+    let vocabulary = recognizer.vocabulary().clone();
+    let mut hear = |waves: &[&[f32]]| block_on(recognizer.hear(waves, &mut |_| Ok(())));
+    let judge = |at: usize, heard: &Heard| beyond(&utterances[at], &vocabulary, heard.frames());
+    listen(&mut hear, &judge, utterances, strict, progress, give)
+}
+
+/// What makes something of each of several waves.
+pub(super) type Hear<'a, T> = dyn FnMut(&[&[f32]]) -> Result<Vec<T>> + 'a;
+
+/// As [`hear_corpus`], of whatever `hear` makes of waves; `judge` says why no output says the text of one, if so.
+///
+/// # Errors
+/// When one is left out and `strict`, or `hear` fails.
+pub(super) fn listen<T>(
+    hear: &mut Hear<'_, T>,
+    judge: &dyn Fn(usize, &T) -> Option<LeftOut>,
+    utterances: &[Utterance],
+    strict: bool,
+    progress: &mut dyn Progress,
+    give: &mut dyn FnMut(usize, T),
 ) -> Result<Listened> {
     // Recordings of one length share a batch; which is which matters for nothing else.
     let lengths: Vec<f64> = utterances.iter().map(guess).collect();
@@ -56,13 +79,14 @@ pub(super) fn hear_corpus(
                     if strict {
                         return Err(error);
                     }
-                    tracing::warn!("left out: {error}");
-                    left_out.push((at, LeftOut::refused(&utterances[at], &error)));
+                    let one = LeftOut::refused(&utterances[at], &error);
+                    tracing::warn!("left out: {one}");
+                    left_out.push((at, Why::Unreadable, one));
                 }
             }
         }
         let waves: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
-        let heard = block_on(recognizer.hear(&waves, &mut |_| Ok(())))?;
+        let heard = hear(&waves)?;
         for ((at, audio), heard) in audios.iter().zip(heard) {
             audio_seconds += audio.seconds();
             if let Some(stated) = utterances[*at].duration
@@ -77,15 +101,33 @@ pub(super) fn hear_corpus(
                     );
                 }
             }
-            give(*at, heard);
+            match judge(*at, &heard) {
+                None => give(*at, heard),
+                Some(one) if strict => return Err(about(&utterances[*at], Error::invalid(one.reason))),
+                Some(one) => {
+                    tracing::warn!("left out: {one}");
+                    left_out.push((*at, Why::Impossible, one));
+                }
+            }
         }
         progress.advance(done as u64);
     }
     if disagreeing > NAMED {
         tracing::warn!("{} other recordings do not last as long as their manifest says", disagreeing - NAMED);
     }
-    left_out.sort_by_key(|(at, _)| *at);
-    Ok(Listened { audio_seconds, left_out: left_out.into_iter().map(|(_, one)| one).collect() })
+    left_out.sort_by_key(|(at, ..)| *at);
+    let mut all = Exclusions::default();
+    left_out.into_iter().for_each(|(_, why, one)| {
+        all.add(why, one);
+    });
+    Ok(Listened { audio_seconds, left_out: all })
+}
+
+/// Why no output of so few encoder frames says the utterance's text, if so. A text with characters that the vocabulary
+/// lacks has no tokens to count.
+fn beyond(utterance: &Utterance, vocabulary: &Vocabulary, frames: usize) -> Option<LeftOut> {
+    let needs = least_frames(&vocabulary.encode(utterance.text.as_deref()?).ok()?);
+    (needs > frames).then(|| LeftOut::impossible(utterance, needs, frames, "it"))
 }
 
 /// About how long a recording is, without opening it: seconds where they are known, else by its bytes.

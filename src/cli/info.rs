@@ -8,7 +8,7 @@ use super::output::{one_line, print, table, thousands};
 use crate::audio::{Normalization, Padding};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::models::{ModelKind, SavedModel};
+use crate::models::{ModelKind, SavedModel, UtteranceHead};
 use crate::recipe::{Head, ModelTable};
 use crate::text::Vocabulary;
 
@@ -34,6 +34,7 @@ pub(super) fn run(command: &Info, global: &Global) -> Result<()> {
         ]);
     }
     rows.extend(model.vocabulary.as_ref().map(|v| ["vocabulary".to_owned(), characters(v)]));
+    rows.extend(model.config.kind.utterance().map(|head| ["labels".to_owned(), labels(&head.labels)]));
     let preprocessor = &model.preprocessor;
     let normalization = match preprocessor.normalization {
         Normalization::Global(_) => "global",
@@ -87,10 +88,29 @@ fn kind(kind: &ModelKind) -> String {
             };
             format!("CTC recognizer: {layers} to {} tokens", head.vocabulary)
         }
+        ModelKind::Utterance(UtteranceHead { target, embedding, labels, .. }) => {
+            let (target, count) = (target.name(), labels.len());
+            match embedding {
+                None => format!("classifier of the {target}: attentive statistics to {count} classes"),
+                Some(width) => format!(
+                    "verifier of the {target}: attentive statistics to embeddings of width {width}, trained on {count} classes"
+                ),
+            }
+        }
     }
 }
 
-/// Sub-words that are shown.
+/// The classes, the first of many.
+fn labels(labels: &[String]) -> String {
+    let more = match labels.len().checked_sub(SHOWN) {
+        Some(more @ 1..) => format!(" and {more} others"),
+        _ => String::new(),
+    };
+    let shown: Vec<&str> = labels.iter().take(SHOWN).map(String::as_str).collect();
+    format!("{}: {}{more}", labels.len(), one_line(&shown.join(", ")))
+}
+
+/// Sub-words and classes that are shown.
 const SHOWN: usize = 40;
 
 /// The tokens, blank first.

@@ -1,21 +1,27 @@
 //! The command line. Results go to stdout, everything else to stderr; 0 done, 1 failed, 2 wrong usage.
 
+mod adapt;
 mod adapter;
 mod align;
 mod arguments;
+mod check;
 mod convert;
 mod data;
 mod decode;
 mod decoding;
 mod demo;
 mod devices;
+mod drawing;
+mod embed;
 mod encode;
 mod evaluate;
 mod hearing;
 mod import;
 mod info;
+mod judge;
 mod lm;
 mod output;
+mod probe;
 mod profile;
 mod progress;
 mod ranks;
@@ -33,7 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use arguments::{Arguments, Command};
 use output::{one_line, print, report};
 
@@ -56,7 +62,9 @@ pub fn main() -> ExitCode {
     let done = std::panic::catch_unwind(AssertUnwindSafe(|| dispatch(&arguments)));
     match done {
         Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(Error::Interrupted)) if output::reader_is_gone() => ExitCode::SUCCESS,
+        Ok(Err(error)) if matches!(error.kind(), Error::Interrupted) && output::reader_is_gone() => {
+            ExitCode::SUCCESS
+        }
         Ok(Err(error)) => {
             tell(&error);
             ExitCode::from(code(&error))
@@ -73,15 +81,33 @@ fn tell(error: &Error) {
     if TOLD.swap(true, Ordering::Relaxed) {
         return;
     }
+    report(in_options(error));
+}
+
+/// The error with its remedy as options of the command.
+fn in_options(error: &Error) -> String {
     match error {
-        Error::DeviceLost(text) => report(format!("{text}, with --resume if a run was under way")),
-        _ => report(error),
+        Error::DeviceLost(text) => format!("{text}, with --resume if a run was under way"),
+        Error::Advised { error, remedy } => format!("{}; {}", in_options(error), option(*remedy)),
+        _ => error.to_string(),
+    }
+}
+
+fn option(remedy: Remedy) -> &'static str {
+    match remedy {
+        Remedy::OtherFolder => "give another --out",
+        Remedy::ResumeOrOtherFolder => "go on with --resume, or give another --out",
+        Remedy::NewRun => "begin a new run with another --out",
+        Remedy::Resume => "go on with --resume",
+        Remedy::OtherData => "give the run's own, or go on with these by --other-data",
+        Remedy::MemoryLimit => "say how many GiB batches may fill by --memory-limit",
+        Remedy::NameData => "name a manifest or folder with --data",
     }
 }
 
 /// What the process ends with.
 fn code(error: &Error) -> u8 {
-    if matches!(error, Error::Usage(_)) { 2 } else { 1 }
+    if matches!(error.kind(), Error::Usage(_)) { 2 } else { 1 }
 }
 
 /// Looking for GL adapters asks libwayland for a display, which complains on stderr where this is unset.
@@ -103,13 +129,17 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Demo(command) => demo::run(command, global),
         Command::Devices(command) => devices::run(command, global),
+        Command::Check(command) => check::run(command, global),
         Command::Pretrain(command) => train::pretrain(command, global),
         Command::Finetune(command) => train::finetune(command, global),
+        Command::Adapt(command) => adapt::run(command, global),
         Command::Evaluate(command) => evaluate::run(command, global),
         Command::Tune(command) => tune::run(command, global),
         Command::Transcribe(command) => transcribe::run(command, global),
         Command::Align(command) => align::run(command, global),
         Command::Encode(command) => encode::run(command, global),
+        Command::Embed(command) => embed::run(command, global),
+        Command::Probe(command) => probe::run(command, global),
         Command::Profile(command) => profile::run(command, global),
         Command::Info(command) => info::run(command, global),
         Command::Convert(command) => convert::run(command, global),

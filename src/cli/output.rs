@@ -48,8 +48,19 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
 /// # Errors
 /// When it is none.
 pub(super) fn to_json(value: &(impl Serialize + ?Sized)) -> Result<String> {
-    let json = serde_json::to_string_pretty(value);
-    json.map_err(|error| Error::invalid(format!("the result is no JSON: {error}")))
+    serde_json::to_string_pretty(value).map_err(no_json)
+}
+
+/// `value` as JSON in one line.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn to_json_line(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(no_json)
+}
+
+fn no_json(error: serde_json::Error) -> Error {
+    Error::invalid(format!("the result is no JSON: {error}"))
 }
 
 /// Writes lines to stderr. Where nobody reads it, nothing is lost.

@@ -229,7 +229,7 @@ fn modelled(cost: &Cost, row: &Row) -> String {
     let measured = !row.kernels.is_empty();
     let header = ["kernels", "dispatches", "GFLOP", "GB", "modelled ms", "share"]
         .into_iter()
-        .chain(["products", "memory", "launches", "floor ms", "measured ms", "of the floor"])
+        .chain(["arithmetic", "memory", "launches", "floor ms", "measured ms", "of the floor"])
         .map(str::to_owned)
         .collect();
     let ms = |value: f64| format!("{value:.2}");
@@ -241,7 +241,7 @@ fn modelled(cost: &Cost, row: &Row) -> String {
             format!("{:.2}", kernel.bytes as f64 * 1e-9),
             ms(kernel.modelled_ms),
             format!("{:.1} %", 100.0 * kernel.modelled_ms / cost.modelled_ms.max(f64::MIN_POSITIVE)),
-            ms(kernel.products_ms),
+            ms(kernel.compute_ms),
             ms(kernel.memory_ms),
             ms(kernel.launch_ms),
             ms(kernel.floor_ms),

@@ -98,7 +98,13 @@ impl Progress for Reporter {
     fn valid(&mut self, line: &ValidLine) {
         let part =
             |name: &str, value: Option<f64>| value.map_or(String::new(), |v| format!("  {name} {v:.4}"));
-        let rates = [part("WER", line.wer), part("CER", line.cer), part("accuracy", line.accuracy)].concat();
+        let rates = [
+            part("WER", line.wer),
+            part("CER", line.cer),
+            part("accuracy", line.accuracy),
+            part("EER", line.eer),
+        ]
+        .concat();
         let loss =
             if line.valid_loss.is_nan() { "none".to_owned() } else { format!("{:.4}", line.valid_loss) };
         let of = line.loss_utterances.map_or(String::new(), |of| format!(" (the loss of {of})"));

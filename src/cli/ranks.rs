@@ -14,7 +14,7 @@ use super::output::report;
 use super::progress::Reporter;
 #[cfg(feature = "mpi")]
 use super::{TOLD, tell};
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::gpu::{Gpu, equals};
 #[cfg(feature = "mpi")]
 use crate::train::{Collective, Mpi};
@@ -95,7 +95,10 @@ fn rank(ranks: &Ranks, device: &str, quiet: bool, request: &Request, phase: Phas
         let mut reporter = Reporter::new(quiet || !ranks.leads());
         let outcome = phase(ranks, device.gpu.clone(), request, &mut reporter);
         reporter.end();
-        outcome
+        outcome.map_err(|error| match error {
+            Error::Interrupted => error.advise(Remedy::Resume),
+            error => error,
+        })
     };
     match ranks.leads() {
         true => train(),

@@ -4,13 +4,13 @@ use super::arguments::{Finetune, Global, Pretrain, Several, Training};
 use super::output::{percent, print, table};
 use super::ranks;
 use crate::error::Result;
-use crate::recipe::Recipe;
-use crate::train::{self, Outcome, Request};
+use crate::recipe::{DataConfig, Recipe};
+use crate::train::{self, Measure, Outcome, Request};
 
 /// Pre-trains.
 pub(super) fn pretrain(command: &Pretrain, global: &Global) -> Result<()> {
     stop_on_interrupt();
-    let request = request(&command.training, global)?;
+    let request = request(&command.training, global, |recipe| &mut recipe.pretrain.data)?;
     let request = Request { valid: command.valid.clone(), ..request };
     run(request, &command.training.several, global, train::pretrain_among)
 }
@@ -18,14 +18,23 @@ pub(super) fn pretrain(command: &Pretrain, global: &Global) -> Result<()> {
 /// Fine-tunes.
 pub(super) fn finetune(command: &Finetune, global: &Global) -> Result<()> {
     stop_on_interrupt();
-    let request = request(&command.training, global)?;
+    let request = request(&command.training, global, |recipe| &mut recipe.finetune.data)?;
     let request = Request { valid: command.valid.clone(), init: command.init.clone(), ..request };
     run(request, &command.training.several, global, train::finetune_among)
 }
 
-fn request(training: &Training, global: &Global) -> Result<Request> {
+fn request(
+    training: &Training,
+    global: &Global,
+    data: fn(&mut Recipe) -> &mut DataConfig,
+) -> Result<Request> {
+    let mut recipe = Recipe::load(&training.recipe, &global.overrides())?;
+    if training.fit {
+        data(&mut recipe).fit();
+        recipe.validate()?;
+    }
     Ok(Request {
-        recipe: Recipe::load(&training.recipe, &global.overrides())?,
+        recipe,
         command: command_line(),
         data: training.data.clone(),
         valid: Vec::new(),
@@ -36,6 +45,7 @@ fn request(training: &Training, global: &Global) -> Result<Request> {
         channel: training.channel,
         limit_steps: global.limit_steps,
         strict: training.strict,
+        memory_limit: training.memory_limit.map(|gib| (gib * f64::from(1 << 30)) as u64),
     })
 }
 
@@ -52,10 +62,17 @@ fn show(outcome: &Outcome) -> Result<()> {
         ["loss".to_owned(), format!("{:.4} → {:.4}", outcome.loss_first, outcome.loss_last)],
     ];
     let of = outcome.best_of.as_ref().map_or(String::new(), |of| format!("  {}", of.of()));
-    match outcome.wer {
-        Some(wer) => rows.push(["validation WER".to_owned(), format!("{}{of}", percent(wer))]),
-        None if !of.is_empty() => rows.push(["validation".to_owned(), of.trim_start().to_owned()]),
-        None => {}
+    match outcome.score {
+        Some((Measure::Loss, _)) | None if of.is_empty() => {}
+        Some((Measure::Loss, _)) | None => rows.push(["validation".to_owned(), of.trim_start().to_owned()]),
+        Some((measure, score)) => {
+            let (name, value) = match measure {
+                Measure::Accuracy => ("validation accuracy", 1.0 - score),
+                Measure::EqualErrorRate => ("validation EER", score),
+                Measure::Loss | Measure::WordErrorRate => ("validation WER", score),
+            };
+            rows.push([name.to_owned(), format!("{}{of}", percent(value))]);
+        }
     }
     if !outcome.left_out.is_empty() {
         rows.push(["left out of training".to_owned(), outcome.left_out.to_string()]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::arguments::Format;
-use super::output::{print, to_json};
+use super::output::{print, to_json, to_json_line};
 use crate::error::{Error, Result};
 use crate::files::{make_folder, write_whole};
 use crate::models::Recognized;
@@ -94,12 +94,11 @@ impl<'a> Sink<'a> {
             return write_whole(&path, text.as_bytes());
         }
         match &mut self.open {
-            // Whole lines, so that a bar on the same terminal does not hide a part of them.
+            // A line each: what a killed process leaves is as many whole results as there are lines.
             Some(written) => {
-                let element = to_json(transcript)?.replace('\n', "\n  ");
-                let begin = if *written == 0 { "[\n  " } else { ", " };
+                let begin = if *written == 0 { '[' } else { ',' };
                 *written += 1;
-                print(format!("{begin}{element}"))
+                print(format!("{begin}{}", to_json_line(transcript)?))
             }
             None if self.format == Format::Txt => {
                 let name = &transcript.audio_filepath;

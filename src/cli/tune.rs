@@ -1,5 +1,6 @@
 //! `polymix tune`: the weights of a language model by the error rate on data with text.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,12 +11,13 @@ use web_time::Instant;
 use super::adapter::Device;
 use super::arguments::{Global, Tune};
 use super::decoding::beside;
+use super::drawing::Grid;
 use super::evaluate::{nothing_heard, rate, recognizer};
 use super::hearing::{Listened, hear_corpus};
 use super::output::{note, percent, print, print_json, table};
 use super::progress::Reporter;
 use super::train::stop_on_interrupt;
-use crate::data::{Corpus, LeftOut};
+use crate::data::{Corpus, LeftOut, Why, counted};
 use crate::decode::{Alphabet, Decoder, Kind, Resources, Settings};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
@@ -32,6 +34,7 @@ struct Report {
     rates: Evaluation,
     greedy: Evaluation,
     left_out: Vec<LeftOut>,
+    left_out_reasons: BTreeMap<Why, usize>,
     surface: Vec<Tried>,
     beams: Vec<Tried>,
 }
@@ -136,7 +139,8 @@ pub(super) fn run(command: &Tune, global: &Global) -> Result<()> {
     let report = Report {
         rates,
         greedy: evaluate(&development.scores(greedy)?),
-        left_out,
+        left_out_reasons: left_out.counts(),
+        left_out: left_out.first(usize::MAX),
         surface,
         beams,
         settings: settings.clone(),
@@ -186,7 +190,7 @@ impl Development {
 }
 
 fn summary(command: &Tune, report: &Report, folder: &Path) -> String {
-    let Report { settings, rates, greedy, surface, beams, left_out, .. } = report;
+    let Report { settings, rates, greedy, surface, beams, left_out, left_out_reasons } = report;
     let mut text = format!("WER by alpha (down) and beta (across), beam {}\n", command.beam[0]);
     let head = std::iter::once(String::new()).chain(command.beta.iter().map(f64::to_string));
     let mut rows = vec![head.collect::<Vec<String>>()];
@@ -223,51 +227,26 @@ fn summary(command: &Tune, report: &Report, folder: &Path) -> String {
         folder.join(Settings::FILE).display()
     );
     if !left_out.is_empty() {
-        let _ = writeln!(text, "left out: {} utterances, the first {}", left_out.len(), left_out[0].reason);
+        let _ = writeln!(text, "left out: {}; the first: {}", counted(left_out_reasons), left_out[0]);
     }
     text
 }
 
 /// The surface as a chart: dark is low.
 fn svg(command: &Tune, report: &Report) -> String {
-    const CELL: (usize, usize) = (72, 36);
-    const EDGE: usize = 56;
-    let (columns, rows) = (command.beta.len(), command.alpha.len());
-    let (width, height) = (EDGE + columns * CELL.0 + 8, EDGE + rows * CELL.1 + 8);
     let rates = || report.surface.iter().filter_map(|tried| tried.wer);
     let (low, high) =
         rates().fold((f64::INFINITY, 0.0_f64), |(low, high), wer| (low.min(wer), high.max(wer)));
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" \
-         font-size=\"12\" text-anchor=\"middle\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"{}\" y=\"16\">beta</text>\n<text x=\"24\" y=\"{}\">alpha</text>\n",
-        EDGE + columns * CELL.0 / 2,
-        EDGE - 8
-    );
-    for (column, beta) in command.beta.iter().enumerate() {
-        let x = EDGE + column * CELL.0 + CELL.0 / 2;
-        let _ = writeln!(svg, "<text x=\"{x}\" y=\"{}\">{beta}</text>", EDGE - 8);
-    }
-    for (row, (alpha, tried)) in command.alpha.iter().zip(report.surface.chunks(columns)).enumerate() {
-        let y = EDGE + row * CELL.1;
-        let _ = writeln!(svg, "<text x=\"24\" y=\"{}\">{alpha}</text>", y + CELL.1 / 2 + 4);
-        for (column, tried) in tried.iter().enumerate() {
-            let x = EDGE + column * CELL.0;
-            let Some(wer) = tried.wer else { continue };
-            let light = 35.0 + 60.0 * ((wer - low) / (high - low).max(1e-9)).sqrt();
-            let color = if light < 60.0 { "white" } else { "black" };
-            let _ = writeln!(
-                svg,
-                "<rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" fill=\"hsl(215 60% {light:.0}%)\"/>\
-                 <text x=\"{}\" y=\"{}\" fill=\"{color}\">{}</text>",
-                CELL.0,
-                CELL.1,
-                x + CELL.0 / 2,
-                y + CELL.1 / 2 + 4,
-                percent(wer)
-            );
-        }
-    }
-    svg.push_str("</svg>\n");
-    svg
+    let cell = |tried: &Tried| {
+        let wer = tried.wer?;
+        Some((1.0 - ((wer - low) / (high - low).max(1e-9)).sqrt(), percent(wer)))
+    };
+    let grid = Grid {
+        down: "alpha",
+        across: "beta",
+        rows: command.alpha.iter().map(f64::to_string).collect(),
+        columns: command.beta.iter().map(f64::to_string).collect(),
+        cells: report.surface.iter().map(cell).collect(),
+    };
+    grid.svg()
 }

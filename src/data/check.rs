@@ -10,7 +10,7 @@ use super::number::number;
 use super::{Corpus, LeftOut, Utterance, parallel};
 use crate::audio::{Audio, SAMPLE_RATE, STRIDE, frame_count};
 use crate::error::Error;
-use crate::text::normalize;
+use crate::text::{least_frames, normalize};
 
 /// A wave that stays below is silent (-60 dB).
 const SILENT: f32 = 0.001;
@@ -24,6 +24,7 @@ const BARS: usize = 40;
 /// What is the matter with a recording that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Kind {
     /// Its text needs more encoder frames than it has.
     TooMuchText,
@@ -234,9 +235,12 @@ impl Report {
                 None if labelled => add(Kind::NoText, "has no text, while others have".to_owned()),
                 None => {}
                 Some(text) => {
-                    let (needed, frames) = (frames_of(&text), frame_count(heard.samples).div_ceil(STRIDE));
+                    // A character a token.
+                    let characters: Vec<char> = text.chars().collect();
+                    let count = characters.len();
+                    let (needed, frames) =
+                        (least_frames(&characters), frame_count(heard.samples).div_ceil(STRIDE));
                     if needed > frames {
-                        let count = text.chars().count();
                         add(
                             Kind::TooMuchText,
                             format!(
@@ -280,12 +284,6 @@ impl Report {
         }
         self.findings.sort_by_key(|finding| finding.kind);
     }
-}
-
-/// The encoder frames that CTC needs for a text, a character a token: one each, and a blank between equals.
-fn frames_of(text: &str) -> usize {
-    let characters: Vec<char> = text.chars().collect();
-    characters.len() + characters.windows(2).filter(|pair| pair[0] == pair[1]).count()
 }
 
 /// The ending of a recording's name.
@@ -414,6 +412,5 @@ mod tests {
         let bars = histogram(&sorted);
         assert_eq!((bars.len(), bars[0].count, bars[0].to, bars[20].count), (21, 5, 5.0, 1));
         assert!(histogram(&[]).is_empty());
-        assert_eq!(frames_of("aab"), 4);
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::number::number;
 use super::{Corpus, LeftOut, Utterance, parallel};
 use crate::audio::{Recording, SAMPLE_RATE};
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::files::{about, clean, entries, is_file, read, write_whole};
 
 const MANIFEST: &str = "manifest.jsonl";
@@ -159,26 +159,25 @@ fn claim(folder: &Path, mark: &Mark) -> Result<()> {
         return match of {
             Some(of) if of == *mark => Ok(()),
             Some(of) => {
-                let message = format!("is the conversion of {}; give another --out", of.sources.join(", "));
-                Err(Error::file(folder, message))
+                let message = format!("is the conversion of {}", of.sources.join(", "));
+                Err(Error::file(folder, message).advise(Remedy::OtherFolder))
             }
             None => {
-                Err(Error::file(&path, "does not say of what this is the conversion; give another --out"))
+                let error = Error::file(&path, "does not say of what this is the conversion");
+                Err(error.advise(Remedy::OtherFolder))
             }
         };
     }
     let held = match about(folder)? {
         None => Vec::new(),
         Some(there) if there.is_dir() => entries(folder)?,
-        Some(_) => return Err(Error::file(folder, "is no folder; give another --out")),
+        Some(_) => return Err(Error::file(folder, "is no folder").advise(Remedy::OtherFolder)),
     };
     clean(&path)?;
     if let Some(entry) = held.first() {
         let name = entry.file_name().unwrap_or_default().to_string_lossy();
-        return Err(Error::file(
-            folder,
-            format!("holds {name}, which is of no conversion; give another --out"),
-        ));
+        let error = Error::file(folder, format!("holds {name}, which is of no conversion"));
+        return Err(error.advise(Remedy::OtherFolder));
     }
     let json = serde_json::to_vec_pretty(mark).map_err(|error| Error::invalid(error.to_string()))?;
     write_whole(&path, &json)

@@ -34,6 +34,15 @@ impl LeftOut {
             other => Self::new(utterance, other),
         }
     }
+
+    /// `utterance` is left out because no output of the `frames` encoder frames that `who` has says its text.
+    pub fn impossible(utterance: &super::Utterance, needs: usize, frames: usize, who: &str) -> Self {
+        let reason = format!(
+            "its text needs {needs} encoder frames of 40 ms, and {who} has {frames}; correct the text, or add \
+             features.silence"
+        );
+        Self::new(utterance, reason)
+    }
 }
 
 /// The recording, where it is listed, and what is wrong.
@@ -46,6 +55,7 @@ impl std::fmt::Display for LeftOut {
 /// The kinds of reason to leave a recording out of training or of a score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Why {
     /// Its audio is absent, damaged or out of range.
     Unreadable,
@@ -57,6 +67,8 @@ pub enum Why {
     Impossible,
     /// Its text has characters that the vocabulary lacks: out of the loss alone.
     OutsideVocabulary,
+    /// Its class is none of those that were learned: out of the loss alone.
+    UnknownClass,
 }
 
 impl std::fmt::Display for Why {
@@ -67,6 +79,7 @@ impl std::fmt::Display for Why {
             Self::TooLong => "too long",
             Self::Impossible => "with a text too long for the audio",
             Self::OutsideVocabulary => "out of the loss alone, for characters outside the vocabulary",
+            Self::UnknownClass => "out of the loss alone, for a class that was not learned",
         })
     }
 }
@@ -98,6 +111,11 @@ impl Exclusions {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (Why, &LeftOut)> {
         self.list.iter().map(|(why, left_out)| (*why, left_out))
+    }
+
+    /// The first `count` of them.
+    pub fn first(&self, count: usize) -> Vec<LeftOut> {
+        self.list.iter().take(count).map(|(_, left_out)| left_out.clone()).collect()
     }
 
     /// How many they are.

@@ -71,7 +71,8 @@ impl LoaderConfig {
             seed,
             augmentation: None,
             strict: false,
-            threads: cores.div_ceil(2).min(8),
+            // One core is left for what feeds the device; each thread holds a batch or two.
+            threads: cores.saturating_sub(1).clamp(1, 64),
             prefetch: 4,
             share: Share::WHOLE,
         }
@@ -109,8 +110,21 @@ impl LoaderConfig {
             .collect())
     }
 
+    /// The part of a batch's frames that is padding, rows without an example among it: over an epoch, by the lengths that
+    /// are expected.
+    ///
+    /// # Errors
+    /// When the settings are wrong.
+    pub fn padding(&self, examples: &Examples) -> Result<f64> {
+        let epoch = self.sampler(examples)?.epoch(0);
+        let planned: usize = epoch.iter().map(|batch| batch.utterances * batch.frames).sum();
+        let filled: usize =
+            examples.list.iter().map(|example| self.preprocessor.frames(example.samples)).sum();
+        Ok(1.0 - filled as f64 / planned.max(1) as f64)
+    }
+
     /// Rows of each example.
-    fn copies(&self) -> usize {
+    pub(crate) fn copies(&self) -> usize {
         if self.augmentation.is_some() { 2 } else { 1 }
     }
 
@@ -279,7 +293,7 @@ impl Loader {
         }
     }
 
-    /// Batches of the first epoch, whoever makes them; with [`BatchSize::Utterances`](super::BatchSize) of any epoch.
+    /// Batches of an epoch, whoever makes them.
     pub fn batches_per_epoch(&self) -> usize {
         self.batches_per_epoch
     }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::sources::{self, Found};
 use crate::audio::{Channel, Recording};
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
+use crate::recipe::Target;
 
 /// One recording.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +49,7 @@ impl Corpus {
     pub fn load<P: AsRef<Path>>(sources: &[P]) -> Result<Self> {
         let (corpus, _) = Self::read(sources, Found::default())?;
         if corpus.utterances.is_empty() {
-            return Err(Error::usage("there is no data; name a manifest or folder with --data"));
+            return Err(Error::usage("there is no data").advise(Remedy::NameData));
         }
         Ok(corpus)
     }
@@ -84,6 +85,33 @@ impl Corpus {
         if let Some(channel) = channel {
             self.utterances.iter_mut().for_each(|utterance| utterance.audio.channel = channel);
         }
+    }
+
+    /// Puts the class of every recording, which is what the manifest says of its `target` (of a speaker that
+    /// it does not name, the label), in the place of its text: what there is to be told of it.
+    ///
+    /// # Errors
+    /// When a recording has none; the message names the manifest's line.
+    pub fn tell(&mut self, target: Target) -> Result<()> {
+        for utterance in &mut self.utterances {
+            let told = match target {
+                Target::Label => utterance.label.as_deref(),
+                Target::Speaker => utterance.speaker.as_deref().or(utterance.label.as_deref()),
+                Target::Text => utterance.text.as_deref(),
+            };
+            let Some(told) = told.map(str::trim).filter(|told| !told.is_empty()) else {
+                let name = target.name();
+                return Err(Error::file(
+                    &utterance.origin,
+                    format!(
+                        "has no field `{name}`, which tells the class of a recording; add it to every line, or take \
+                         another field for that (in a recipe finetune.target)"
+                    ),
+                ));
+            };
+            utterance.text = Some(told.to_owned());
+        }
+        Ok(())
     }
 
     /// The transcripts, in order.

@@ -28,6 +28,7 @@ pub use lengths::{Lengths, TOLERANCE_SECONDS};
 pub use loader::{Batch, Loader, LoaderConfig, Share};
 pub use manifest::{Corpus, Utterance};
 use parallel::parallel;
+pub(crate) use sampler::spread;
 pub use sampler::{BatchIndex, BatchSize, BucketConfig, Order, PlannedBatch, Sampler};
 pub(crate) use sources::is_list_name;
 pub use statistics::statistics;

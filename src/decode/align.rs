@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::emissions::LOWEST;
 use crate::error::{Error, Result};
+use crate::text::least_frames;
 
 /// Places in the table of a text by frames (a quarter of a byte each) that are worked through at the most.
 const MOST_CELLS: usize = 1 << 31;
@@ -25,7 +26,7 @@ pub struct Alignment {
 /// # Errors
 /// When the text has more tokens than so few frames can say, or text and audio are too long to be aligned at once.
 pub fn align(frames: &[&[(u32, f64)]], tokens: &[u32]) -> Result<Alignment> {
-    let needed = tokens.len() + tokens.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    let needed = least_frames(tokens);
     if needed > frames.len() {
         return Err(Error::invalid(format!(
             "the text needs {needed} frames of 40 ms, and the audio has {}; give the text of this audio",

@@ -1,10 +1,7 @@
 //! What the tokens of a model write.
 
 use crate::error::{Error, Result};
-use crate::text::{Tokens, Vocabulary, compose};
-
-/// Begins a word in sub-words.
-const BOUNDARY: char = '▁';
+use crate::text::{BOUNDARY, Tokens, Vocabulary, compose};
 
 /// What a token does to a text.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,6 +33,7 @@ pub use settings::{Kind, Settings};
 
 /// A decoder, whichever it is; it may be shared by threads.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Decoder {
     /// The most probable token of each frame.
     Greedy(Alphabet),

@@ -40,9 +40,9 @@ pub struct Dispatch<Binding = Region> {
     pub groups: [u32; 3],
     /// Path of the layer that asked for it.
     pub path: String,
-    /// Estimated operations; in a plan, plus bytes moved.
+    /// Estimated operations; in a plan, plus those that take as long as its bytes.
     pub work: f64,
-    /// Operations of its products; see [`super::Plan::flops`].
+    /// Operations of its matmuls and convolutions; see [`super::Plan::flops`].
     pub flops: u64,
 }
 

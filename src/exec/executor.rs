@@ -33,8 +33,8 @@ pub struct Loaded {
     ranks: Vec<usize>,
     bind_groups: Vec<BindGroup>,
     generation: u64,
-    /// Which inputs have been fed since the last run, which may have left other values in their memory.
-    fed: Vec<AtomicBool>,
+    /// Which inputs have been set since the last run, which may have left other values in their memory.
+    set: Vec<AtomicBool>,
 }
 
 impl Loaded {
@@ -43,11 +43,11 @@ impl Loaded {
         &self.plan
     }
 
-    /// Checks that every input was fed, and forgets it.
+    /// Checks that every input was set, and forgets it.
     fn take_fed(&mut self) -> Result<()> {
-        for (input, fed) in self.plan.inputs.iter().zip(&mut self.fed) {
-            if !std::mem::take(fed.get_mut()) {
-                return Err(Error::invalid(format!("input {} was not fed before the run", input.name)));
+        for (input, set) in self.plan.inputs.iter().zip(&mut self.set) {
+            if !std::mem::take(set.get_mut()) {
+                return Err(Error::invalid(format!("input {} was not set before the run", input.name)));
             }
         }
         Ok(())
@@ -70,14 +70,14 @@ pub struct KernelTime {
     pub dispatches: usize,
     /// Milliseconds of all of them.
     pub milliseconds: f64,
-    /// Operations of their products, as [`Plan::flops`].
+    /// Operations of their matmuls and convolutions, as [`Plan::flops`].
     pub flops: u64,
     /// Bytes that they bind, as [`super::Dispatch::bytes`].
     pub bytes: u64,
 }
 
 impl KernelTime {
-    /// Billions of the products' operations a second.
+    /// Billions of these operations a second.
     pub fn gflops_per_second(&self) -> f64 {
         self.flops as f64 / (1e6 * self.milliseconds)
     }
@@ -128,7 +128,7 @@ impl Executor {
             let entry = self.store.entry(name)?;
             if entry.spec.shape.elements() != spec.shape.elements() {
                 let message =
-                    format!("{name} is stored as {}, the plan wants {}", entry.spec.shape, spec.shape);
+                    format!("{name} is stored as {}, the plan needs {}", entry.spec.shape, spec.shape);
                 return Err(Error::invalid(message));
             }
         }
@@ -142,8 +142,8 @@ impl Executor {
             ranks[slot] = rank;
             self.grow(rank, plan.slots[slot] + if self.fenced { FENCE } else { 0 })?;
         }
-        let fed = plan.inputs.iter().map(|_| AtomicBool::new(false)).collect();
-        Ok(Loaded { plan, pipelines, uniforms, ranks, bind_groups: Vec::new(), generation: 0, fed })
+        let set = plan.inputs.iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(Loaded { plan, pipelines, uniforms, ranks, bind_groups: Vec::new(), generation: 0, set })
     }
 
     fn grow(&mut self, rank: usize, bytes: u64) -> Result<()> {
@@ -197,13 +197,13 @@ impl Executor {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         if bytes.len() as u64 != port.spec.bytes() {
             let shape = &port.spec.shape;
-            return Err(Error::invalid(format!("input {name} is {shape}, {} bytes were fed", bytes.len())));
+            return Err(Error::invalid(format!("input {name} is {shape}, {} bytes were given", bytes.len())));
         }
         let (buffer, offset) = self.buffer(loaded, &port.region)?;
         self.gpu.write(buffer, offset, bytes)?;
         let index = loaded.plan.inputs.iter().position(|input| input.name == name);
-        if let Some(fed) = index.and_then(|index| loaded.fed.get(index)) {
-            fed.store(true, Ordering::Relaxed);
+        if let Some(set) = index.and_then(|index| loaded.set.get(index)) {
+            set.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -216,7 +216,7 @@ impl Executor {
     /// Runs the plan; returns once its work is submitted.
     ///
     /// # Errors
-    /// When an input has not been fed since the last run, or what the device reported.
+    /// When an input has not been set since the last run, or what the device reported.
     pub fn run(&self, loaded: &mut Loaded) -> Result<()> {
         loaded.take_fed()?;
         self.bind(loaded)?;

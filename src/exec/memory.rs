@@ -12,7 +12,7 @@ pub(super) struct Lifetime {
     /// The dispatches that bind it, ascending, and whether they write it: it is live from the first to the last.
     pub uses: Vec<(usize, bool)>,
     /// Whether it is filled before the first dispatch.
-    pub fed: bool,
+    pub input: bool,
     /// Whether it is read after the last one.
     pub read: bool,
 }
@@ -27,7 +27,7 @@ impl Lifetime {
     }
 
     fn first(&self) -> usize {
-        if self.fed { 0 } else { self.uses.first().map_or(0, |(dispatch, _)| *dispatch) }
+        if self.input { 0 } else { self.uses.first().map_or(0, |(dispatch, _)| *dispatch) }
     }
 
     fn last(&self) -> usize {
@@ -247,8 +247,8 @@ mod tests {
         let long = lifetime(1000, &[0, 9]);
         let values = [long.clone(), lifetime(1000, &[1, 2]), lifetime(1500, &[4, 5])];
         assert_eq!(pack(&values).slots, [1500, 1000]);
-        let held = [Lifetime { fed: true, ..long.clone() }, Lifetime { read: true, ..long }];
-        let packing = pack(&held);
+        let kept = [Lifetime { input: true, ..long.clone() }, Lifetime { read: true, ..long }];
+        let packing = pack(&kept);
         assert_eq!((packing.slots, packing.bound), (vec![1000, 1000], 2000));
     }
 }

@@ -13,6 +13,8 @@ mod recorder;
 pub mod reference;
 mod session;
 mod store;
+#[cfg(not(target_arch = "wasm32"))]
+mod trial;
 mod variant;
 
 pub use dispatch::{Dispatch, Place, Region};
@@ -22,4 +24,6 @@ pub use plan::Plan;
 pub use recorder::{Memory, Operand, Recorder};
 pub use session::Session;
 pub use store::{Entry, Store, arena_bytes, arena_elements};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use trial::matrices;
 pub use variant::{Choice, Constants, Unmet, Work};

@@ -19,6 +19,7 @@ pub struct PlanOptions {
 /// bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Recompute {
     /// Nothing.
     None,
@@ -32,6 +33,7 @@ pub enum Recompute {
 /// How a training step saves the activations that its backward pass reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum SavedActivations {
     /// In f32.
     #[default]
@@ -45,6 +47,7 @@ pub enum SavedActivations {
 /// and the optimizer are f32 always.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Compute {
     /// Operands in f32.
     #[default]

@@ -8,7 +8,7 @@ use super::store::arena_bytes;
 use crate::gpu::Buffer;
 use crate::shape::Spec;
 
-/// A value that is fed or read.
+/// An input or an output.
 #[derive(Debug, Clone)]
 pub struct Port {
     /// Its name.
@@ -30,7 +30,7 @@ pub struct Plan {
     pub stored: Vec<(String, Spec)>,
     /// Those of them that are the same in every run, with their elements; loading the plan writes them.
     pub constants: Vec<(String, Spec, Arc<[f32]>)>,
-    /// Values fed before a run.
+    /// Inputs, set before a run.
     pub inputs: Vec<Port>,
     /// Values that can be read after it.
     pub outputs: Vec<Port>,
@@ -78,13 +78,13 @@ impl Plan {
         self.constants.iter().map(|(_, spec, _)| arena_bytes(spec))
     }
 
-    /// Estimated operations plus bytes moved by a run.
+    /// Estimated operations of a run, and those that take as long as its bytes.
     pub fn work(&self) -> f64 {
         self.dispatches.iter().map(|dispatch| dispatch.work).sum()
     }
 
-    /// Operations of the products of a run, two a multiply-add, exactly and on every device alike: 2·m·n·k of
-    /// an [m, k] by [k, n] product, the taps of the convolutions (those on zero padding as well), the scores and
+    /// Operations of the matmuls and convolutions of a run, two a multiply-add, exactly and on every device alike:
+    /// 2·m·n·k of an [m, k] by [k, n] matmul, the taps of the convolutions (those on zero padding as well), the scores and
     /// sums of attention, the quantizer's cosines. Element-wise work, reductions, norms and recurrences are not
     /// counted. A training plan has those of forward and backward.
     pub fn flops(&self) -> u64 {

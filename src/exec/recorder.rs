@@ -272,29 +272,29 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    /// Adds `operations`, an estimate, to the work of the last dispatch, beside the bytes that it binds. Products are
-    /// work by themselves; this is for dispatches that do more.
+    /// Adds `operations`, an estimate, to the work of the last dispatch, beside the bytes that it binds. What
+    /// [`Recorder::flops`] counts is work by itself; this is for dispatches that do more.
     pub fn work(&mut self, operations: f64) {
         if let Some(dispatch) = self.dispatches.last_mut() {
             dispatch.work += operations;
         }
     }
 
-    /// Counts `operations` of the products in the last dispatch, two a multiply-add, for [`super::Plan::flops`]:
-    /// those of the definition, whatever a kernel pads or computes twice.
-    pub fn products(&mut self, operations: u64) {
+    /// Counts `operations` of matmuls and convolutions in the last dispatch, two a multiply-add, for
+    /// [`super::Plan::flops`]: those of the definition, whatever a kernel pads or computes twice.
+    pub fn flops(&mut self, operations: u64) {
         if let Some(dispatch) = self.dispatches.last_mut() {
             dispatch.flops += operations;
         }
     }
 
-    /// Counts the share of the products that the dispatch of `part` of `all` equal pieces makes of `operations`:
-    /// [`Recorder::products`] where dispatches part the work otherwise than the definition. The shares add up.
-    pub fn share_of_products(&mut self, operations: u64, part: &Range<usize>, all: usize) {
+    /// Counts the share of the operations that the dispatch of `part` of `all` equal pieces makes of `operations`:
+    /// [`Recorder::flops`] where dispatches part the work otherwise than the definition. The shares add up.
+    pub fn share_of_flops(&mut self, operations: u64, part: &Range<usize>, all: usize) {
         let until = |piece: usize| {
             operations / all.max(1) as u64 * piece as u64
                 + operations % all.max(1) as u64 * piece as u64 / all.max(1) as u64
         };
-        self.products(until(part.end) - until(part.start));
+        self.flops(until(part.end) - until(part.start));
     }
 }

@@ -9,12 +9,12 @@ use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::graph::{Graph, Tensor};
 
-/// A compiled graph on a device, with memory for everything that it stores. It runs as often as it is fed.
+/// A compiled graph on a device, with memory for everything that it stores. It runs as often as its inputs are set.
 ///
 /// ```
 /// # pollster::block_on(async {
 /// # let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
-/// # let selection = polymix::gpu::Selection { device, cache: None };
+/// # let selection = polymix::gpu::Selection { device, ..Default::default() };
 /// # let gpu = match polymix::gpu::Gpu::new(&selection).await {
 /// #     Err(polymix::Error::NoAdapter(_)) if std::env::var("GPU").as_deref() != Ok("required") => return Ok(()),
 /// #     gpu => gpu?,
@@ -97,7 +97,7 @@ impl Session {
     /// Runs the plan; returns once its work is submitted.
     ///
     /// # Errors
-    /// When an input has not been fed since the last run, or what the device reported.
+    /// When an input has not been set since the last run, or what the device reported.
     pub fn run(&mut self) -> Result<()> {
         self.executor.run(&mut self.loaded)
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::Plan;
 use crate::error::{Error, Result};
-use crate::gpu::{Capabilities, Tier};
+use crate::gpu::{Capabilities, DeviceClass};
 use crate::shader::{Condition, Need, Takes, Variant, Workgroup};
 
 /// Values of override constants by name.
@@ -43,6 +43,9 @@ impl Work {
     }
 }
 
+/// What a kernel of [`Capabilities::set_aside`] lacks.
+const SET_ASIDE: &str = "a driver that computes it rightly and fast";
+
 /// A kernel, and the text of a condition that did not hold for it.
 pub type Unmet = (&'static str, &'static str);
 
@@ -74,7 +77,12 @@ impl Facts<'_> {
         if let Some(variant) = self.alternative(variants) {
             return Ok(Choice { variant, workgroup_size: self.workgroup_size(variant), unmet });
         }
-        for variant in variants {
+        for (index, variant) in variants.iter().enumerate() {
+            // The last one is there whatever was found out about it.
+            if index + 1 < variants.len() && self.is_set_aside(variant) {
+                unmet.push((variant.kernel.name, SET_ASIDE));
+                continue;
+            }
             match variant.needs.iter().chain(variant.prefers).find(|need| !self.holds(need, variant)) {
                 Some(need) => unmet.push((variant.kernel.name, need.text)),
                 None => {
@@ -88,8 +96,14 @@ impl Facts<'_> {
 
     fn alternative(&self, variants: &'static [&'static Variant]) -> Option<&'static Variant> {
         let number = (self.capabilities.alternative as usize).checked_sub(1)?;
-        let fits = |variant: &&&Variant| variant.needs.iter().all(|need| self.holds(need, variant));
+        let fits = |variant: &&&Variant| {
+            !self.is_set_aside(variant) && variant.needs.iter().all(|need| self.holds(need, variant))
+        };
         variants.iter().filter(fits).nth(number).copied()
+    }
+
+    fn is_set_aside(&self, variant: &Variant) -> bool {
+        self.capabilities.set_aside.iter().any(|name| name == variant.kernel.name)
     }
 
     /// Workgroups that do the work.
@@ -120,6 +134,7 @@ impl Facts<'_> {
             Condition::Equal { offset, to } => self.param(offset) == to,
             Condition::Constant(name) => self.is_set(name),
             Condition::Tiles(least) => self.work.units(variant) >= least as usize,
+            Condition::Accumulators(least) => capabilities.architecture().accumulators() >= least,
             Condition::Subgroup { least, most } => {
                 capabilities.subgroup_operations && (least..=most).contains(&capabilities.subgroup)
             }
@@ -127,10 +142,10 @@ impl Facts<'_> {
             Condition::F16 | Condition::Matrices(_) if capabilities.cooperative.is_none() => false,
             Condition::F16 => true,
             Condition::Matrices(size) => capabilities.cooperative.is_some_and(|own| own as u32 == size),
-            Condition::Class(classes) => classes.contains(&match capabilities.tier {
-                Tier::Cpu => "cpu",
-                Tier::Integrated => "integrated",
-                Tier::Discrete => "discrete",
+            Condition::Class(classes) => classes.contains(&match capabilities.class {
+                DeviceClass::Cpu => "cpu",
+                DeviceClass::Integrated => "integrated",
+                DeviceClass::Discrete => "discrete",
             }),
         }
     }

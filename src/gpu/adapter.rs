@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Capabilities, Gpu, Tier};
+use super::{Capabilities, DeviceClass, Gpu};
 use crate::error::{Error, Result};
 
 /// Which adapter to open.
@@ -12,6 +12,9 @@ pub struct Selection {
     pub device: String,
     /// What [`Gpu::pipeline_cache`] gave in an earlier process on the same adapter.
     pub cache: Option<Vec<u8>>,
+    /// What [`Gpu::finding`] gave in earlier processes.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub findings: super::Findings,
 }
 
 /// One adapter as `polymix devices` shows it.
@@ -32,6 +35,9 @@ pub struct AdapterReport {
     pub workgroup_invocations: u32,
     /// Whether `auto` picks it.
     pub chosen: bool,
+    /// Adapter, driver and its version, as of [`Gpu::identity`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub identity: String,
 }
 
 fn instance() -> wgpu::Instance {
@@ -65,6 +71,8 @@ pub async fn adapters() -> Vec<AdapterReport> {
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             workgroup_invocations: limits.max_compute_invocations_per_workgroup,
             chosen: chosen == Some(index),
+            #[cfg(not(target_arch = "wasm32"))]
+            identity: super::identity(&info),
         }
     });
     reports.collect()
@@ -91,14 +99,20 @@ pub async fn equals(device: &str) -> Result<Vec<usize>> {
     Ok((0..all.len()).filter(|&index| kind(index) == kind(best)).filter(matches).collect())
 }
 
-/// Discrete before integrated before software, native interfaces before GL; the first of equals.
+/// Discrete before integrated before software; Vulkan before DirectX, which may have but a slow compiler, before GL; the
+/// first of equals.
 fn preference(capabilities: &Capabilities) -> (u8, u8) {
-    let tier = match capabilities.tier {
-        Tier::Discrete => 0,
-        Tier::Integrated => 1,
-        Tier::Cpu => 2,
+    let class = match capabilities.class {
+        DeviceClass::Discrete => 0,
+        DeviceClass::Integrated => 1,
+        DeviceClass::Cpu => 2,
     };
-    (tier, u8::from(capabilities.backend == "gl"))
+    let interface = match capabilities.backend.as_str() {
+        "gl" => 2,
+        "dx12" => 1,
+        _ => 0,
+    };
+    (class, interface)
 }
 
 fn label(adapter: &wgpu::Adapter) -> String {
@@ -149,7 +163,7 @@ impl Gpu {
     pub async fn new(selection: &Selection) -> Result<Self> {
         let all = enumerate().await;
         let (_, adapter) = pick(&all, &selection.device)?;
-        Self::open(adapter, selection.cache.as_deref()).await
+        Self::open(adapter, selection.cache.as_deref()).await?.with(&selection.findings).await
     }
 
     /// Opens the browser's high-performance adapter.

@@ -62,7 +62,7 @@ impl Gpu {
         let bytes = Buffer::size_for(bytes);
         if bytes > self.capabilities.max_buffer {
             return Err(Error::OutOfMemory(format!(
-                "{label} wants {bytes} bytes in one buffer, {} allows {}; use a smaller batch or a smaller model",
+                "{label} needs {bytes} bytes in one buffer, {} allows {}; use a smaller batch or a smaller model",
                 self.capabilities.adapter, self.capabilities.max_buffer
             )));
         }
@@ -137,9 +137,12 @@ impl Gpu {
     /// When the device fails or is lost.
     pub fn wait(&self) -> Result<()> {
         #[cfg(not(target_arch = "wasm32"))]
-        if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
-            self.check()?;
-            return Err(Error::DeviceLost(format!("waiting for the device failed: {error}")));
+        match self.device.poll(wgpu::PollType::wait_indefinitely()) {
+            Ok(_) => self.pace().done(),
+            Err(error) => {
+                self.check()?;
+                return Err(Error::DeviceLost(format!("waiting for the device failed: {error}")));
+            }
         }
         self.check()
     }

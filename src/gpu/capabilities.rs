@@ -2,19 +2,20 @@
 
 use serde::Serialize;
 
+use super::architecture::{Architecture, Vendor};
 use super::cooperative::{self, MatrixSize};
 
 const LOOP_PASSES: u32 = 30_000;
 
-/// The kind of processor behind an adapter.
+/// The class of the processor behind an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Tier {
+pub enum DeviceClass {
     /// A software driver: invocations are SIMD lanes, barriers are expensive.
     Cpu,
-    /// A GPU that shares memory with the CPU.
+    /// A GPU that shares memory with the CPU, or an unknown one.
     Integrated,
-    /// A GPU with memory of its own, or an unknown one.
+    /// A GPU with memory of its own.
     Discrete,
 }
 
@@ -25,10 +26,15 @@ pub struct Capabilities {
     pub adapter: String,
     /// The backend's name: vulkan, gl, metal, dx12, webgpu.
     pub backend: String,
-    /// The kind of processor.
-    pub tier: Tier,
-    /// Invocations that run in lockstep; 0 where unknown.
+    /// The class of the processor, in JSON the `tier`.
+    #[serde(rename = "tier")]
+    pub class: DeviceClass,
+    /// Who made it.
+    pub vendor: Vendor,
+    /// Invocations that run in lockstep, the fewest where that varies; 0 where unknown.
     pub subgroup: u32,
+    /// The most of them.
+    pub subgroup_most: u32,
     /// Whether kernels may use subgroup operations, with subgroups of exactly `subgroup` invocations.
     pub subgroup_operations: bool,
     /// Whether kernels may use integers of 64 bits.
@@ -54,27 +60,22 @@ pub struct Capabilities {
     pub loop_passes: u32,
     /// 0: kernels in the variant for this device. n, for tests: in the n-th of those that run on it.
     pub alternative: u32,
+    /// Kernels that this adapter's driver computes wrongly or slowly; another variant takes their place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<String>,
 }
 
 impl Capabilities {
     pub(super) fn new(adapter: &wgpu::Adapter, limits: &wgpu::Limits, features: wgpu::Features) -> Self {
         let info = adapter.get_info();
+        let vendor = Vendor::new(info.vendor, &info.name);
         Self {
             adapter: info.name.clone(),
             backend: info.backend.to_str().to_owned(),
-            tier: match info.device_type {
-                wgpu::DeviceType::Cpu => Tier::Cpu,
-                // A GL driver in software does not say so in its type.
-                _ if ["llvmpipe", "swiftshader", "softpipe"]
-                    .iter()
-                    .any(|n| info.name.to_lowercase().contains(n)) =>
-                {
-                    Tier::Cpu
-                }
-                wgpu::DeviceType::IntegratedGpu => Tier::Integrated,
-                _ => Tier::Discrete,
-            },
+            class: Architecture::class(info.device_type, vendor, &info.name),
+            vendor,
             subgroup: info.subgroup_min_size,
+            subgroup_most: info.subgroup_max_size,
             subgroup_operations: features.contains(wgpu::Features::SUBGROUP)
                 && info.subgroup_min_size == info.subgroup_max_size,
             int64: features.contains(wgpu::Features::SHADER_INT64),
@@ -88,6 +89,7 @@ impl Capabilities {
             fold_grids_at: limits.max_compute_workgroups_per_dimension,
             loop_passes: LOOP_PASSES,
             alternative: 0,
+            set_aside: Vec::new(),
         }
     }
 
@@ -97,8 +99,10 @@ impl Capabilities {
         Self {
             adapter: "a GPU with WebGPU's default limits".to_owned(),
             backend: "assumed".to_owned(),
-            tier: Tier::Discrete,
+            class: DeviceClass::Discrete,
+            vendor: Vendor::Unknown,
             subgroup: 0,
+            subgroup_most: 0,
             subgroup_operations: false,
             int64: false,
             cooperative: None,
@@ -111,12 +115,19 @@ impl Capabilities {
             fold_grids_at: limits.max_compute_workgroups_per_dimension,
             loop_passes: LOOP_PASSES,
             alternative: 0,
+            set_aside: Vec::new(),
         }
     }
 
     /// "`<backend> <adapter's name>`", as `--device` takes it.
     pub fn label(&self) -> String {
         format!("{} {}", self.backend, self.adapter)
+    }
+
+    /// What kind of processor it is.
+    pub fn architecture(&self) -> Architecture {
+        let subgroups = [self.subgroup, self.subgroup_most];
+        Architecture { vendor: self.vendor, class: self.class, subgroups }
     }
 
     /// Workgroup size of kernels whose invocations are independent.
@@ -127,9 +138,9 @@ impl Capabilities {
     /// Workgroup size of kernels that reduce a row in one workgroup: the SIMD width on a CPU, where a
     /// barrier between subgroups costs 10 to 100 times as much as the reduction.
     pub fn row_workgroup(&self) -> u32 {
-        match (self.tier, self.subgroup) {
-            (Tier::Cpu, 4) => 4,
-            (Tier::Cpu, _) => 8,
+        match (self.class, self.subgroup) {
+            (DeviceClass::Cpu, lanes @ (4 | 16 | 32)) => lanes,
+            (DeviceClass::Cpu, _) => 8,
             _ => 64,
         }
     }

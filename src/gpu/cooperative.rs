@@ -7,6 +7,7 @@ use crate::shader::{Condition, Variant, Workgroup};
 
 /// Rows and columns of the matrices that a subgroup multiplies as one: f16, with sums of f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub enum MatrixSize {
     /// 8×8, as on Apple's GPUs.
     Eight = 8,

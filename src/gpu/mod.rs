@@ -1,15 +1,18 @@
 //! The only room that says `wgpu`: adapters, buffers, pipelines, submission, read-back, lost devices.
 
 mod adapter;
+mod architecture;
 mod buffer;
 mod capabilities;
 mod cooperative;
+#[cfg(not(target_arch = "wasm32"))]
+mod findings;
+#[cfg(feature = "cli")]
+mod memory;
 mod pipeline;
 #[cfg(not(target_arch = "wasm32"))]
 mod staging;
 mod submit;
-#[cfg(not(target_arch = "wasm32"))]
-mod trial;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,9 +20,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(not(target_arch = "wasm32"))]
 pub use adapter::equals;
 pub use adapter::{AdapterReport, Selection, adapters};
+pub use architecture::{Architecture, Vendor};
 pub use buffer::Buffer;
-pub use capabilities::{Capabilities, Tier};
+pub use capabilities::{Capabilities, DeviceClass};
 pub use cooperative::MatrixSize;
+#[cfg(not(target_arch = "wasm32"))]
+pub use findings::{Finding, Findings, MatrixTrial};
+#[cfg(feature = "cli")]
+pub use memory::available;
 pub use pipeline::Pipeline;
 #[cfg(not(target_arch = "wasm32"))]
 pub use staging::Staging;
@@ -38,6 +46,9 @@ pub struct Gpu {
     disk_cache: Option<wgpu::PipelineCache>,
     failure: Arc<Mutex<Option<Error>>>,
     allocated: Arc<std::sync::atomic::AtomicU64>,
+    pace: Mutex<submit::Pace>,
+    #[cfg(not(target_arch = "wasm32"))]
+    finding: Finding,
 }
 
 impl Gpu {
@@ -93,17 +104,46 @@ impl Gpu {
             disk_cache,
             failure,
             allocated: Arc::default(),
+            pace: Mutex::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            finding: Finding::default(),
         };
-        #[cfg(not(target_arch = "wasm32"))]
-        let gpu = gpu.with_tried_matrices().await;
         Ok(gpu)
     }
 
-    /// Adapter, driver and its version: devices that have the same compute the same bits.
+    /// Uses what an earlier process found out about the adapter; what it did not, is tried now.
+    #[cfg(not(target_arch = "wasm32"))]
+    async fn with(mut self, findings: &Findings) -> Result<Self> {
+        self.finding = findings.of(&self.identity()).cloned().unwrap_or_default();
+        self.capabilities.set_aside = self.finding.set_aside.keys().cloned().collect();
+        if self.capabilities.cooperative.is_none() {
+            return Ok(self);
+        }
+        if self.finding.matrices.is_none() {
+            let gpu = Arc::new(self);
+            let trial = crate::exec::matrices(&gpu).await;
+            let own = Arc::into_inner(gpu);
+            self =
+                own.ok_or_else(|| Error::Gpu("a trial keeps the device; report this as a defect".into()))?;
+            self.finding.matrices = Some(trial);
+        }
+        if let Some(fault) = self.finding.matrices.as_ref().and_then(|trial| trial.fault.as_ref()) {
+            tracing::warn!("{} is used without its cooperative matrices: {fault}", self.capabilities.adapter);
+            self.capabilities.cooperative = None;
+        }
+        Ok(self)
+    }
+
+    /// What is known of the adapter's driver, for [`Selection::findings`] of a later process.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn finding(&self) -> &Finding {
+        &self.finding
+    }
+
+    /// Adapter, driver and its version: devices that have the same compute the same bits, with the same kernels set aside.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn identity(&self) -> String {
-        let info = self.device.adapter_info();
-        format!("{} {} {} {}", info.backend.to_str(), info.name, info.driver, info.driver_info)
+        identity(&self.device.adapter_info())
     }
 
     /// What the device can do.
@@ -137,6 +177,11 @@ impl Gpu {
             None => Ok(()),
         }
     }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn identity(info: &wgpu::AdapterInfo) -> String {
+    format!("{} {} {} {}", info.backend.to_str(), info.name, info.driver, info.driver_info)
 }
 
 fn keep_first(slot: &Mutex<Option<Error>>, error: Error) {

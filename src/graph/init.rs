@@ -5,6 +5,7 @@ use crate::shape::Shape;
 
 /// The distribution of a parameter's first value.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Init {
     /// All elements equal.
     Constant(f32),

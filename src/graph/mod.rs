@@ -81,6 +81,7 @@ struct Data {
     sections: usize,
     section: Option<usize>,
     derivative: bool,
+    frozen: bool,
 }
 
 /// A graph under construction; clones share it.
@@ -111,7 +112,7 @@ impl Graph {
         Tensor { graph: self.clone(), id, spec }
     }
 
-    /// A value that is fed by `name` before every run.
+    /// The input `name`, which is set before every run.
     pub fn input(&self, name: impl Into<String>, spec: Spec) -> Tensor {
         let name = name.into();
         let found = self
@@ -164,6 +165,7 @@ impl Graph {
             return Ok(Tensor { graph: self.clone(), id, spec: Spec::f32(shape) });
         }
         let tensor = self.stored(name, Spec::f32(shape.clone()));
+        let trainable = trainable && !self.data().frozen;
         let parameter = Parameter { name: name.to_owned(), shape, init, trainable };
         self.data().parameters.push((parameter, tensor.id));
         Ok(tensor)
@@ -221,6 +223,14 @@ impl Graph {
         };
         let built = build();
         self.data().section = outer;
+        built
+    }
+
+    /// Parameters that `build` declares are not trained.
+    pub fn frozen<T>(&self, build: impl FnOnce() -> T) -> T {
+        let outer = std::mem::replace(&mut self.data().frozen, true);
+        let built = build();
+        self.data().frozen = outer;
         built
     }
 

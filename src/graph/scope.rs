@@ -66,7 +66,7 @@ impl Scope {
         self.graph.constant(name, shape, make)
     }
 
-    /// The value fed as `name` (of the whole graph, not of this path).
+    /// The input `name` (of the whole graph, not of this path).
     pub fn input(&self, name: &str, spec: Spec) -> Tensor {
         self.graph.input(name, spec)
     }

@@ -51,9 +51,22 @@ impl CtcModel {
     /// When the features do not fit.
     pub fn forward(&self, scope: &Scope, ctx: &Context, features: &Tensor) -> Result<(Tensor, Encoded)> {
         let encoded = self.encoder.forward(scope, ctx, features)?;
+        Ok((self.logits(scope, ctx, &encoded.output)?, encoded))
+    }
+
+    /// The encoder.
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// The encoder's output [batch, time, d] → logits [batch, time, vocabulary].
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn logits(&self, scope: &Scope, ctx: &Context, output: &Tensor) -> Result<Tensor> {
         let head = scope.at("head");
         let torch = Initialization::Torch;
-        let mut x = encoded.output.clone();
+        let mut x = output.clone();
         let mut width = self.encoder.width();
         if self.head.head == Head::Mlp {
             for index in 0..3 {
@@ -67,8 +80,7 @@ impl CtcModel {
                 width = self.head.width;
             }
         }
-        let logits = Linear::new(width, self.head.vocabulary, torch).forward(&head.at("linear"), &x)?;
-        Ok((logits, encoded))
+        Linear::new(width, self.head.vocabulary, torch).forward(&head.at("linear"), &x)
     }
 
     /// Σ_b weight_b · loss_b and the number of targets that do not fit their input, each `[1]`.

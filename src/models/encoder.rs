@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
-use crate::nn::{ConformerLayer, Context, Frontend, LayerNorm};
+use crate::nn::{ConformerLayer, Context, Frontend, LayerNorm, Mode};
 use crate::recipe::ModelConfig;
 
 /// Feature frames of one encoder frame.
@@ -42,6 +42,7 @@ pub struct Encoder {
     config: ModelConfig,
     frontend: Frontend,
     layers: Vec<ConformerLayer>,
+    frozen: bool,
 }
 
 /// What the encoder computes on its way.
@@ -57,11 +58,24 @@ pub struct Encoded {
     pub output: Tensor,
 }
 
+impl Encoded {
+    /// Output of every layer, the last one's after the final LayerNorm.
+    pub fn outputs(&self) -> Vec<Tensor> {
+        let before = self.layers.iter().take(self.layers.len().saturating_sub(1));
+        before.chain([&self.output]).cloned().collect()
+    }
+}
+
 impl Encoder {
     /// The encoder of `config` for features of `bands` mel bands.
     pub fn new(config: &ModelConfig, bands: usize) -> Self {
         let layers = (0..config.layers).map(|index| ConformerLayer::new(config, index)).collect();
-        Self { config: config.clone(), frontend: Frontend::new(config, bands), layers }
+        Self { config: config.clone(), frontend: Frontend::new(config, bands), layers, frozen: false }
+    }
+
+    /// This encoder, which computes as in inference and is not trained if `frozen`.
+    pub fn frozen(self, frozen: bool) -> Self {
+        Self { frozen, ..self }
     }
 
     /// Model width d.
@@ -76,23 +90,47 @@ impl Encoder {
     /// # Errors
     /// When the features do not fit.
     pub fn forward(&self, scope: &Scope, ctx: &Context, features: &Tensor) -> Result<Encoded> {
+        if self.frozen {
+            let ctx = Context { mode: Mode::Inference, ..ctx.clone() };
+            return scope.graph().frozen(|| self.compute(scope, &ctx, features));
+        }
+        self.compute(scope, ctx, features)
+    }
+
+    fn compute(&self, scope: &Scope, ctx: &Context, features: &Tensor) -> Result<Encoded> {
         let (blocks, mut frontend) = self.frontend.forward(&scope.at("frontend"), ctx, features)?;
         if let before @ 1.. = frontend.dims()[1].saturating_sub(ctx.time) {
             frontend = frontend.slice(1, before, ctx.time)?;
         }
+        let (layers, output) = self.forward_from(0, scope, ctx, &frontend)?;
+        Ok(Encoded { blocks, frontend, layers, output })
+    }
+
+    /// The outputs of the layers from number `first` on, and of the final LayerNorm, for what the layer before them, or
+    /// the front-end, gives: `x`, [batch, time, d].
+    ///
+    /// # Errors
+    /// When `x` does not fit.
+    pub fn forward_from(
+        &self,
+        first: usize,
+        scope: &Scope,
+        ctx: &Context,
+        x: &Tensor,
+    ) -> Result<(Vec<Tensor>, Tensor)> {
         let scope = scope.at("encoder");
-        let mut x = frontend.clone();
-        if self.layers.iter().any(ConformerLayer::wants_positions) {
+        let mut x = x.clone();
+        if first == 0 && self.layers.iter().any(ConformerLayer::wants_positions) {
             x = x.add(&ctx.positions(&scope, self.width())?)?;
         }
         let mut layers = Vec::with_capacity(self.layers.len());
-        for (index, layer) in self.layers.iter().enumerate() {
+        for (index, layer) in self.layers.iter().enumerate().skip(first) {
             let scope = scope.at(format!("layers.{index}"));
             x = scope.graph().section(|| layer.forward(&scope, ctx, &x))?;
             layers.push(x.clone());
         }
         let norm = LayerNorm { width: self.width(), eps: 1e-6 };
         let output = norm.forward(&scope.at("norm"), &x)?;
-        Ok(Encoded { blocks, frontend, layers, output })
+        Ok((layers, output))
     }
 }

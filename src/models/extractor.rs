@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::resident::{Forward, Resident, batch, check_waves};
+use super::inference::{Forward, InferenceSession, batch, check_waveforms};
 use super::{BestRq, CtcModel, DeviceModel, Encoded, Encoder, ModelKind, STRIDE, SavedModel, frames_after};
 use crate::audio::{BANDS, Padding as AudioPadding, Preprocessor};
 use crate::error::Result;
@@ -11,11 +11,12 @@ use crate::graph::{Scope, Tensor};
 use crate::nn::Context;
 use crate::recipe::PaddedFrames;
 
-/// A pre-trained or CTC model on a device, of which every layer's output is read.
+/// A model on a device, of which every layer's output is read.
 pub struct Extractor {
-    resident: Resident,
+    session: InferenceSession,
     preprocessor: Preprocessor,
     layers: usize,
+    has_logits: bool,
 }
 
 /// A tensor [frames, width] of one utterance, row-major.
@@ -41,7 +42,8 @@ impl Extractor {
     /// Places the model's weights on the device. `padding` replaces the model's own; the reference's is that of
     /// its pre-training, whatever the model.
     ///
-    /// The logits are those of the head that the model has: over codes of BEST-RQ, or over tokens of CTC.
+    /// The logits are those of the head that the model has: over codes of BEST-RQ, or over tokens of CTC. A model of
+    /// utterances has none that are of frames.
     ///
     /// # Errors
     /// When the model does not go with the padding, or the device has no room for it.
@@ -53,8 +55,9 @@ impl Extractor {
     ///
     /// # Errors
     /// When the model does not go with the padding.
-    pub fn of(placed: &DeviceModel, padding: Option<PaddedFrames>) -> Result<Self> {
-        let (mut config, mut preprocessor) = (placed.config.clone(), placed.preprocessor.preprocessor());
+    pub fn of(on_device: &DeviceModel, padding: Option<PaddedFrames>) -> Result<Self> {
+        let (mut config, mut preprocessor) =
+            (on_device.config.clone(), on_device.preprocessor.preprocessor());
         let model = &mut config.model;
         model.padding = padding.unwrap_or(model.padding);
         model.validate()?;
@@ -72,24 +75,30 @@ impl Extractor {
                 Box::new(move |scope: &Scope, ctx: &Context, features: &Tensor| {
                     let encoded = model.encoder().forward(scope, ctx, features)?;
                     let logits = model.head(scope, &encoded.output)?;
-                    Ok(named(encoded, logits))
+                    Ok(named(encoded, Some(logits)))
                 })
             }
             ModelKind::Ctc(head) => {
                 let model = CtcModel::new(encoder, head.clone());
                 Box::new(move |scope: &Scope, ctx: &Context, features: &Tensor| {
                     let (logits, encoded) = model.forward(scope, ctx, features)?;
-                    Ok(named(encoded, logits))
+                    Ok(named(encoded, Some(logits)))
                 })
             }
+            ModelKind::Utterance(_) => Box::new(move |scope: &Scope, ctx: &Context, features: &Tensor| {
+                Ok(named(encoder.forward(scope, ctx, features)?, None))
+            }),
         };
-        let resident = Resident::new(placed, config, forward);
-        Ok(Self { resident, preprocessor, layers })
+        let has_logits = config.kind.utterance().is_none();
+        let session = InferenceSession::new(on_device, config, forward);
+        Ok(Self { session, preprocessor, layers, has_logits })
     }
 
     /// The names of an utterance's tensors, in the order of [`Extractor::extract`].
     pub fn names(&self) -> Vec<String> {
-        names(self.layers)
+        let mut names = names(self.layers);
+        names.truncate(names.len() - usize::from(!self.has_logits));
+        names
     }
 
     /// The tensors of each waveform (16 kHz, mono, in [-1, 1]), all waveforms padded together to one batch.
@@ -99,12 +108,12 @@ impl Extractor {
     /// # Errors
     /// When a waveform is empty or holds a sample that is not finite, or the device fails.
     pub async fn extract(&mut self, waves: &[&[f32]]) -> Result<Vec<Vec<Extracted>>> {
-        check_waves(waves)?;
+        check_waveforms(waves)?;
         if waves.is_empty() {
             return Ok(Vec::new());
         }
         let batch = batch(&self.preprocessor, waves)?;
-        self.resident.run(&batch).await?;
+        self.session.run(&batch).await?;
         let mut extracted: Vec<Vec<Extracted>> = Vec::with_capacity(waves.len());
         for (row, wave) in waves.iter().enumerate() {
             let first = row * batch.frames + batch.starts[row] as usize;
@@ -114,7 +123,7 @@ impl Extractor {
         }
         let time = frames_after(batch.frames);
         for name in self.names().into_iter().skip(1) {
-            let all: Vec<f32> = self.resident.read(&name).await?;
+            let all: Vec<f32> = self.session.read(&name).await?;
             let width = all.len() / (batch.utterances * time);
             for (row, tensors) in extracted.iter_mut().enumerate() {
                 let frames = (batch.lengths[row] as usize).div_ceil(STRIDE).min(time);
@@ -134,8 +143,8 @@ fn names(layers: usize) -> Vec<String> {
 }
 
 /// The tensors that are read from the device.
-fn named(encoded: Encoded, logits: Tensor) -> Vec<(String, Tensor)> {
+fn named(encoded: Encoded, logits: Option<Tensor>) -> Vec<(String, Tensor)> {
     let names = names(encoded.layers.len()).into_iter().skip(1);
     let Encoded { frontend, layers, output, .. } = encoded;
-    names.zip([frontend].into_iter().chain(layers).chain([output, logits])).collect()
+    names.zip([frontend].into_iter().chain(layers).chain([output]).chain(logits)).collect()
 }

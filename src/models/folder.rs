@@ -7,7 +7,7 @@ use serde::Serialize;
 use web_time::Instant;
 
 use super::saved::{SavedModel, within};
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::files::{self, NewFolder, is_file, standing};
 use crate::text::{Pieces, Vocabulary};
 use crate::weights::{Precision, Weights};
@@ -91,7 +91,7 @@ impl SavedModel {
         match files::about(folder)? {
             None => return Ok(()),
             Some(there) if !there.is_dir() => {
-                return Err(Error::file(folder, "is no folder; give another --out"));
+                return Err(Error::file(folder, "is no folder").advise(Remedy::OtherFolder));
             }
             Some(_) => {}
         }

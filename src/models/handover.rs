@@ -10,7 +10,7 @@ use crate::ops::loss::Likely;
 
 /// What the device hands over of each encoder frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Handover {
+pub enum Handover {
     /// The most probable token.
     Best,
     /// The tokens from a log-probability up, found on the device.
@@ -20,10 +20,29 @@ pub(super) enum Handover {
 }
 
 /// What was handed over of a batch.
-pub(super) enum Handed {
-    Best { ids: Vec<u32>, probabilities: Vec<f32> },
-    Likely { counts: Vec<u32>, ids: Vec<u32>, logs: Vec<f32> },
-    Whole { logits: Vec<f32> },
+#[derive(Debug, Clone)]
+pub enum Handed {
+    /// Of each frame the most probable token.
+    Best {
+        /// Their ids.
+        ids: Vec<u32>,
+        /// Their probabilities.
+        probabilities: Vec<f32>,
+    },
+    /// Of each frame the tokens from a log-probability up, and room for as many as there can be.
+    Likely {
+        /// How many there are.
+        counts: Vec<u32>,
+        /// Their ids.
+        ids: Vec<u32>,
+        /// Their log-probabilities.
+        logs: Vec<f32>,
+    },
+    /// Of each frame all tokens.
+    Whole {
+        /// Their logits.
+        logits: Vec<f32>,
+    },
 }
 
 impl Handover {

@@ -1,4 +1,4 @@
-//! Whole models: the encoder, BEST-RQ pre-training, the CTC recognizer, and their saved form.
+//! Whole models: the encoder, BEST-RQ pre-training, the CTC recognizer, models of utterances, and their saved form.
 
 mod best_rq;
 mod ctc;
@@ -8,20 +8,29 @@ mod extractor;
 mod folder;
 mod handover;
 mod heard;
+mod inference;
+#[cfg(feature = "autograd")]
+mod prefix;
 mod recognizer;
-mod resident;
 mod saved;
 pub mod speechbrain;
 mod stream;
+mod utterance;
+mod utterances;
 
 pub use best_rq::{BestRq, MaskedBatch, PretrainLoss, mask_starts, most_masked};
 pub use ctc::{CtcHead, CtcModel};
 pub use encoder::{Encoded, Encoder, EncoderInputs, STRIDE, frames_after};
 pub use extractor::{Extracted, Extractor};
+pub use handover::{Handed, Handover};
 pub use heard::{Heard, Recognized};
+pub use inference::DeviceModel;
+#[cfg(feature = "autograd")]
+pub use prefix::Prefix;
 pub use recognizer::Recognizer;
-pub use resident::DeviceModel;
 #[cfg(feature = "cli")]
 pub(crate) use saved::within;
 pub use saved::{ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
 pub use stream::StreamRecognizer;
+pub use utterance::{Judged, UtteranceHead, UtteranceModel};
+pub use utterances::{Classified, Classifier, Embedder};

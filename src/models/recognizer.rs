@@ -8,7 +8,7 @@ use web_time::Instant;
 
 use super::handover::Handover;
 use super::heard::{Heard, Recognized, Timing};
-use super::resident::{Forward, Resident, batch, bucket, check_waves};
+use super::inference::{Forward, InferenceSession, batch, bucket, check_waveforms};
 use super::{CtcModel, DeviceModel, Encoder, STRIDE, SavedModel, frames_after};
 use crate::audio::{HOP, Preprocessor, SAMPLE_RATE};
 use crate::decode::{Decoder, Emissions};
@@ -30,7 +30,7 @@ const BATCH_FRAMES: usize = 8192;
 
 /// A CTC model on a device.
 pub struct Recognizer {
-    resident: Resident,
+    session: InferenceSession,
     model: Arc<CtcModel>,
     handover: Handover,
     decoder: Arc<Decoder>,
@@ -61,15 +61,16 @@ impl Recognizer {
     ///
     /// # Errors
     /// When it is no CTC model.
-    pub fn of(placed: &DeviceModel) -> Result<Self> {
-        let (head, vocabulary) = placed.ctc()?;
-        let encoder = Encoder::new(&placed.config.model, placed.config.bands);
+    pub fn of(on_device: &DeviceModel) -> Result<Self> {
+        let (head, vocabulary) = on_device.ctc()?;
+        let encoder = Encoder::new(&on_device.config.model, on_device.config.bands);
         let model = Arc::new(CtcModel::new(encoder, head));
         let decoder = Arc::new(Decoder::greedy(&vocabulary)?);
         let handover = Handover::of(decoder.token_prune(), vocabulary.len());
-        let preprocessor = placed.preprocessor.preprocessor();
-        let resident = Resident::new(placed, placed.config.clone(), forward(model.clone(), handover));
-        Ok(Self { resident, model, handover, decoder, count: 1, kept: None, vocabulary, preprocessor })
+        let preprocessor = on_device.preprocessor.preprocessor();
+        let session =
+            InferenceSession::new(on_device, on_device.config.clone(), forward(model.clone(), handover));
+        Ok(Self { session, model, handover, decoder, count: 1, kept: None, vocabulary, preprocessor })
     }
 
     /// Goes on with `decoder`, instead of a greedy one, which finds `count` texts of each wave.
@@ -82,7 +83,7 @@ impl Recognizer {
         let handover = Handover::of(decoder.token_prune(), self.vocabulary.len());
         if !self.handover.holds(handover) {
             self.handover = handover;
-            self.resident.set_forward(forward(self.model.clone(), handover));
+            self.session.set_forward(forward(self.model.clone(), handover));
         }
         (self.decoder, self.count, self.kept) = (decoder, count, None);
         Ok(())
@@ -93,7 +94,7 @@ impl Recognizer {
     pub fn hear_tokens(&mut self, tokens: BTreeSet<u32>) {
         if self.handover != Handover::Whole {
             self.handover = Handover::Whole;
-            self.resident.set_forward(forward(self.model.clone(), Handover::Whole));
+            self.session.set_forward(forward(self.model.clone(), Handover::Whole));
         }
         self.kept = Some(tokens);
     }
@@ -132,7 +133,7 @@ impl Recognizer {
         waves: &[&[f32]],
         watch: &mut (dyn FnMut(usize) -> Result<()> + Send),
     ) -> Result<Vec<Heard>> {
-        check_waves(waves)?;
+        check_waveforms(waves)?;
         let mut windows = Vec::new();
         for (wave, samples) in waves.iter().enumerate() {
             windows.extend(split(samples).into_iter().map(|samples| Window { wave, samples }));
@@ -185,8 +186,8 @@ impl Recognizer {
     async fn emit(&mut self, parts: &[&[f32]]) -> Result<Vec<(Emissions, f64)>> {
         let begun = Instant::now();
         let batch = batch(&self.preprocessor, parts)?;
-        self.resident.run(&batch).await?;
-        let handed = self.resident.hand_over(self.handover).await?;
+        self.session.run(&batch).await?;
+        let handed = self.session.hand_over(self.handover).await?;
         let handed = handed.ok_or_else(|| Error::invalid("the model was not run; please report it"))?;
         tracing::debug!(
             "recognized {} windows in a batch of {} × {} frames in {:.1} ms",
@@ -228,7 +229,7 @@ impl Recognizer {
     /// # Errors
     /// When the model does not fit the device's limits.
     pub fn plan(&self, rows: usize, frames: usize) -> Result<Plan> {
-        self.resident.plan(rows, frames)
+        self.session.plan(rows, frames)
     }
 }
 

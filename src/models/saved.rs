@@ -4,19 +4,19 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CtcHead, CtcModel, Encoder};
+use super::{CtcHead, CtcModel, Encoder, UtteranceHead, UtteranceModel};
 use crate::audio::{BANDS, Normalization, Padding, Preprocessor, SAMPLE_RATE};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Parameter};
 use crate::nn::{Context, Mode};
-use crate::recipe::{ModelConfig, ModelOptions, ModelTable};
+use crate::recipe::{ModelConfig, ModelOptions, ModelTable, Target, TaskKind};
 use crate::shape::Spec;
 use crate::text::Vocabulary;
 use crate::weights::Weights;
 
 /// `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Tables", into = "Tables")]
+#[serde(try_from = "Tables", into = "Tables")]
 pub struct SavedConfig {
     /// What stands on the encoder.
     pub kind: ModelKind,
@@ -32,26 +32,70 @@ pub struct SavedConfig {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tables {
-    kind: ModelKind,
+    kind: KindTable,
+    /// The classes of a model of utterances, in the order of its outputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    labels: Vec<String>,
+    /// What a model of utterances was trained for, as a recipe says it; its kind says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    task: Option<TaskKind>,
     model: ModelTable,
     bands: usize,
 }
 
-impl From<Tables> for SavedConfig {
-    fn from(Tables { kind, model: ModelTable { model, options }, bands }: Tables) -> Self {
-        Self { kind, model, options, bands }
+/// A [`ModelKind`] as the file has it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum KindTable {
+    BestRq { codes: usize, code_dim: usize },
+    Ctc(CtcHead),
+    Utterance { target: Target, pooling: usize, embedding: Option<usize> },
+}
+
+impl TryFrom<Tables> for SavedConfig {
+    type Error = String;
+
+    fn try_from(tables: Tables) -> Result<Self, String> {
+        let Tables { kind, labels, task, model: ModelTable { model, options }, bands } = tables;
+        let kind = match kind {
+            KindTable::BestRq { codes, code_dim } => ModelKind::BestRq { codes, code_dim },
+            KindTable::Ctc(head) => ModelKind::Ctc(head),
+            KindTable::Utterance { target, pooling, embedding } => {
+                let head = UtteranceHead { pooling, target, labels, embedding };
+                if task.is_some_and(|task| task != head.task()) {
+                    let own = head.task().name();
+                    return Err(format!("its task is another than that of its kind, which is {own:?}"));
+                }
+                return Ok(Self { kind: ModelKind::Utterance(head), model, options, bands });
+            }
+        };
+        match (labels.is_empty(), task) {
+            (true, None) => Ok(Self { kind, model, options, bands }),
+            _ => Err("a task and labels are of models of utterances, and its kind is another".to_owned()),
+        }
     }
 }
 
 impl From<SavedConfig> for Tables {
     fn from(SavedConfig { kind, model, options, bands }: SavedConfig) -> Self {
-        Self { kind, model: ModelTable { model, options }, bands }
+        let (kind, labels, task) = match kind {
+            ModelKind::BestRq { codes, code_dim } => {
+                (KindTable::BestRq { codes, code_dim }, Vec::new(), None)
+            }
+            ModelKind::Ctc(head) => (KindTable::Ctc(head), Vec::new(), None),
+            ModelKind::Utterance(head) => {
+                let task = Some(head.task());
+                let UtteranceHead { pooling, target, labels, embedding } = head;
+                (KindTable::Utterance { target, pooling, embedding }, labels, task)
+            }
+        };
+        Self { kind, labels, task, model: ModelTable { model, options }, bands }
     }
 }
 
 /// What stands on an encoder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum ModelKind {
     /// A quantizer and a prediction head.
     BestRq {
@@ -62,6 +106,28 @@ pub enum ModelKind {
     },
     /// A CTC head.
     Ctc(CtcHead),
+    /// A head that judges whole utterances.
+    Utterance(UtteranceHead),
+}
+
+impl ModelKind {
+    /// The head of a model of utterances.
+    pub fn utterance(&self) -> Option<&UtteranceHead> {
+        match self {
+            Self::Utterance(head) => Some(head),
+            Self::BestRq { .. } | Self::Ctc(_) => None,
+        }
+    }
+
+    /// What such a model is, in messages.
+    pub(crate) fn noun(&self) -> &'static str {
+        match self {
+            Self::BestRq { .. } => "a pre-trained encoder",
+            Self::Ctc(_) => "a recognizer of text",
+            Self::Utterance(head) if head.embedding.is_some() => "a verifier of speakers",
+            Self::Utterance(_) => "a classifier",
+        }
+    }
 }
 
 /// `preprocessor_config.json`: how audio becomes features, in training and ever after.
@@ -199,6 +265,10 @@ impl SavedConfig {
             }
             ModelKind::Ctc(head) => {
                 CtcModel::new(encoder, head.clone()).forward(&scope, &ctx, &features)?;
+            }
+            ModelKind::Utterance(head) => {
+                head.check()?;
+                UtteranceModel::new(encoder, head.clone()).forward(&scope, &ctx, &features)?;
             }
         }
         Ok(graph.parameters().into_iter().map(|(parameter, _)| parameter).collect())

@@ -62,9 +62,9 @@ impl StreamRecognizer {
     ///
     /// # Errors
     /// When the model is no CTC model or was not trained with `model.causal_chunk`, or the device has no room.
-    pub async fn of(placed: &DeviceModel, chunk: Option<usize>) -> Result<Self> {
-        let (head, vocabulary) = placed.ctc()?;
-        let config = placed.config.clone();
+    pub async fn of(on_device: &DeviceModel, chunk: Option<usize>) -> Result<Self> {
+        let (head, vocabulary) = on_device.ctc()?;
+        let config = on_device.config.clone();
         let Some(trained) = config.model.causal_chunk else {
             return Err(Error::invalid(
                 "the model hears whole utterances and cannot transcribe a stream; train one with \
@@ -73,11 +73,11 @@ impl StreamRecognizer {
         };
         let chunk = chunk.unwrap_or(trained).max(1);
         let model = CtcModel::new(Encoder::new(&config.model, config.bands), head);
-        let preprocessor = placed.preprocessor.preprocessor();
+        let preprocessor = on_device.preprocessor.preprocessor();
         let features = FeatureStream::new(&preprocessor)?;
         let decoder = Arc::new(Decoder::greedy(&vocabulary)?);
         let mut stream = Self {
-            executor: placed.executor(),
+            executor: on_device.executor(),
             config,
             model,
             vocabulary,

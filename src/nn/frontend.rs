@@ -117,8 +117,8 @@ mod tests {
         let (_, y) = frontend.forward(&scope.at("frontend"), &ctx, &features).unwrap();
         let parameters = graph.parameters();
         let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
-        let slopes = gradients(&[(&y, &y.copy().unwrap())], &wrt).unwrap();
-        let outputs: Vec<Tensor> = std::iter::once(y).chain(slopes.into_iter().flatten()).collect();
+        let grads = gradients(&[(&y, &y.copy().unwrap())], &wrt).unwrap();
+        let outputs: Vec<Tensor> = std::iter::once(y).chain(grads.into_iter().flatten()).collect();
         let array = |shape: &[usize], values: Vec<f64>| Array::from_shape_vec(shape, values).unwrap();
         let mut bindings = Bindings::new();
         for (parameter, _) in &parameters {

@@ -11,7 +11,7 @@ use crate::recipe::Initialization;
 
 /// In each head, W_1 and W_2 [time, h/H] = MLP(x + PE), two networks d/H → GELU → h/H frame by frame, and
 /// W_2·GELU(xᵀ·W_1)ᵀ with x without the absolute sinusoid PE; then LayerNorm over all heads. A padded frame
-/// neither enters the product nor gets anything from it.
+/// neither enters the matmul nor gets anything from it.
 #[derive(Debug, Clone, Copy)]
 pub struct HyperMixer {
     /// Model width d.
@@ -33,14 +33,14 @@ impl Mixer for HyperMixer {
         let (batch, time, d, heads) = (ctx.batch, ctx.time, self.width, self.heads);
         let (head, hidden) = (block_width(d, heads)?, block_width(self.hidden, heads)?);
         let x = x.mask_frames(&ctx.lengths)?;
-        let placed = split_blocks(&x.add(&ctx.positions(scope, d)?)?, heads)?;
+        let with_positions = split_blocks(&x.add(&ctx.positions(scope, d)?)?, heads)?;
         let weights = |name: &str| {
             let linear = |index: &str, outputs: usize, x: &Tensor| {
                 let initialization = self.initialization;
                 let linear = BlockLinear { blocks: heads, inputs: d, outputs, initialization };
                 linear.forward(&scope.at(format!("{name}.{index}")), x)
             };
-            let inner = linear("0", d, &placed)?.activation(ActivationKind::Gelu)?;
+            let inner = linear("0", d, &with_positions)?.activation(ActivationKind::Gelu)?;
             linear("1", self.hidden, &inner)?.reshape([heads, batch, time, hidden])
         };
         let (w1, w2) = (weights("w1")?, weights("w2")?);

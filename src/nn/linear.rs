@@ -39,7 +39,7 @@ impl Linear {
     }
 }
 
-/// The distribution of a weight that sums `fan_in` products and feeds `fan_out` sums.
+/// The distribution of a weight that has `fan_in` inputs and `fan_out` outputs.
 pub fn weight_init(initialization: Initialization, fan_in: usize, fan_out: usize) -> Init {
     match initialization {
         Initialization::XavierNormal => Init::xavier_normal(fan_in, fan_out),

@@ -37,7 +37,7 @@ impl Mamba {
         let linear =
             |inputs, outputs| Linear { bias: false, ..Linear::new(inputs, outputs, self.initialization) };
         let input = scope.at("input").parameter("weight", [2 * inner, d], init(d, 2 * inner))?;
-        // Half the weight is less to copy than half of the product.
+        // Half the weight is less to copy than half of the result.
         let u = x.linear(&input.slice(0, 0, inner)?, None)?;
         let z = x.linear(&input.slice(0, inner, inner)?, None)?;
 

@@ -15,6 +15,7 @@ mod mixer;
 mod norm;
 mod pom;
 mod pom_2026;
+mod pooling;
 mod position;
 mod summary_mixing;
 
@@ -32,5 +33,6 @@ pub use mixer::{Mixer, mixer};
 pub use norm::LayerNorm;
 pub use pom::PolynomialMixer;
 pub use pom_2026::BoundedPolynomialMixer;
+pub use pooling::{AttentivePooling, LayerSum};
 pub use position::{sinusoid, sinusoid_from};
 pub use summary_mixing::SummaryMixer;

@@ -139,6 +139,6 @@ pub(super) fn summarize(
     let running = value.pad(1, 0, missing)?.pom_aggregate(&mask.pad(1, 0, missing)?, op)?;
     let width = running.shape().last();
     let ends = running.reshape([batch, chunks, chunk, width])?.slice(2, chunk - 1, 1)?;
-    let held = scope.graph().fill([batch, chunks, chunk, width], 0.0)?.add(&ends)?;
-    held.reshape([batch, chunks * chunk, width])?.slice(1, 0, time)
+    let repeated = scope.graph().fill([batch, chunks, chunk, width], 0.0)?.add(&ends)?;
+    repeated.reshape([batch, chunks * chunk, width])?.slice(1, 0, time)
 }

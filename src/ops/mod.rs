@@ -90,9 +90,9 @@ pub trait Op: Debug + Send + Sync {
         Ok(vec![None; ctx.inputs.len()])
     }
 
-    /// Whether results are as well computed again as kept for a derivative that reads them: copies, and work element by
+    /// Whether results are as well recomputed as kept for a derivative that reads them: copies, and work element by
     /// element or row by row.
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         false
     }
 
@@ -148,6 +148,7 @@ impl Alias {
 
 /// Work element by element that needs nothing but the element and its number.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Epilogue {
     /// Applies an activation.
     Activation(map::ActivationKind),

@@ -8,10 +8,10 @@ use pollster::block_on;
 use web_time::Instant;
 
 use super::report::{LeftOut, Report, Row};
-use super::{Card, Cost, Link, Planned, Point, Subject, Workload, available, no_room, obstacle};
+use super::{Card, Cost, Link, Planned, Point, Subject, Workload, no_room, obstacle};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, KernelTime, Loaded};
-use crate::gpu::{Capabilities, Gpu};
+use crate::gpu::{Capabilities, Gpu, available};
 use crate::train::{Feeds, Rates, Stepper, Task, common_feeds, feed, interrupted};
 
 /// Models, lengths, and how they are run.
@@ -157,7 +157,7 @@ impl Sweep {
         }
         let (estimate, mut cost) = (planned.estimate, self.cost(&planned));
         let Some(measured) = self.run(gpu, subject, point, planned, deadline)? else {
-            return Ok(Err("took all that was left of --budget-seconds".to_owned()));
+            return Ok(Err("took all that was left of the budget".to_owned()));
         };
         let all = &measured.milliseconds;
         let mut row = Row::new(&subject.mixer, point, &estimate, capabilities);
@@ -240,7 +240,7 @@ impl Sweep {
 /// Why one run to warm up and one to time, of `work` at `rate` seconds a unit, do not fit into the time left.
 fn too_long(left: Duration, rate: Option<f64>, work: f64) -> Option<String> {
     let (left, wanted) = (left.as_secs_f64(), rate.map_or(0.0, |rate| 2.0 * rate * work));
-    let reason = || format!("would take {wanted:.0} s or more, {left:.0} s of --budget-seconds are left");
+    let reason = || format!("would take {wanted:.0} s or more, {left:.0} s of the budget are left");
     (left <= wanted).then(reason)
 }
 
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(too_long(left, None, 1e12), None);
         assert_eq!(too_long(left, Some(1e-9), 1e10), None);
         let reason = too_long(left, Some(1e-9), 4e10).unwrap();
-        assert_eq!(reason, "would take 80 s or more, 60 s of --budget-seconds are left");
+        assert_eq!(reason, "would take 80 s or more, 60 s of the budget are left");
         assert!(too_long(Duration::ZERO, None, 1.0).is_some());
     }
 }

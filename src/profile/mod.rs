@@ -2,21 +2,20 @@
 
 mod cost;
 mod measure;
-mod memory;
 mod report;
 
 use serde::Serialize;
 
 pub use cost::{Card, Cost, KernelCost, Link, RanksCost, StepCost, names as gpu_names};
 pub use measure::{News, Sweep};
-use memory::available;
 pub use report::{LeftOut, Report, Row};
 
 use crate::audio::{BANDS, HOP, SAMPLE_RATE};
 use crate::data::{Batch, BatchIndex};
+use crate::decode::Decoder;
 use crate::error::{Error, Result};
 use crate::exec::{Dispatch, Plan};
-use crate::gpu::{Capabilities, Tier};
+use crate::gpu::{Capabilities, DeviceClass};
 use crate::graph::{Graph, Tensor};
 use crate::models::Encoder;
 use crate::nn::{Context, Mode};
@@ -65,12 +64,12 @@ impl Workload {
         }
     }
 
-    /// Whether it has a backward pass: then gradients and moments are held, and an update can follow.
+    /// Whether it has a backward pass: then gradients and moments take memory, and an update can follow.
     fn updates(self) -> bool {
         matches!(self, Self::Train | Self::Finetune)
     }
 
-    /// What is held of every parameter.
+    /// What is kept of every parameter.
     fn kinds(self) -> &'static [Kind] {
         if self.updates() { &Kind::ALL } else { &[Kind::Value] }
     }
@@ -149,7 +148,7 @@ pub struct Estimate {
     /// Values that training changes: those of encoder and head. Published sizes count the head to the codes, so it
     /// is counted in inference mode too.
     pub parameters: usize,
-    /// Operations of the products, as of [`Plan::flops`], without those of the update.
+    /// Operations of matmuls and convolutions, as of [`Plan::flops`], without those of the update.
     pub flops: u64,
     /// Bytes of all buffers: slots, parameters, in training gradients and moments too.
     pub peak_bytes: u64,
@@ -185,16 +184,17 @@ impl Subject {
         }
     }
 
-    fn task(&self, point: Point) -> Box<dyn Task> {
+    fn task(&self, point: Point) -> Result<Box<dyn Task>> {
         let Recipe { model, options, pretrain, finetune, run, .. } = self.recipe.clone();
         let seed = run.seed;
-        match point.mode {
+        Ok(match point.mode {
             Workload::Finetune => {
                 let (vocabulary, capacity) = (Vocabulary::english(), point.characters());
-                Box::new(Finetune { model, options, config: finetune, vocabulary, capacity, seed })
+                let decoder = Decoder::greedy(&vocabulary)?.into();
+                Box::new(Finetune { model, options, config: finetune, vocabulary, decoder, capacity, seed })
             }
             _ => Box::new(Pretrain { model, options, config: pretrain, seed }),
-        }
+        })
     }
 
     /// Plans one run for a device with these capabilities; nothing is allocated.
@@ -202,7 +202,7 @@ impl Subject {
     /// # Errors
     /// When the model does not fit the device's limits.
     pub fn plan(&self, point: Point, capabilities: &Capabilities) -> Result<Planned> {
-        let (task, optimizer) = (self.task(point), self.optimizer(point.mode));
+        let (task, optimizer) = (self.task(point)?, self.optimizer(point.mode));
         let trained = ParameterSet::of(&*task, optimizer, capabilities.max_binding)?;
         let options = self.recipe.options.plan;
         let (shape, trainable) = (point.shape(), trained.trainable());
@@ -264,8 +264,8 @@ fn obstacle(estimate: &Estimate, capabilities: &Capabilities, available: Option<
         let name = &capabilities.adapter;
         return Some(format!("holds a buffer of {:.2} GiB, {name} allows {:.2} GiB", gib(buffer), gib(most)));
     }
-    // The rest of the process and what the driver keeps want a little, too.
-    let room = available.filter(|_| capabilities.tier != Tier::Discrete)?;
+    // The rest of the process and what the driver keeps need a little, too.
+    let room = available.filter(|_| capabilities.class != DeviceClass::Discrete)?;
     (estimate.peak_bytes as f64 > 0.9 * room as f64).then(|| {
         format!("holds {:.2} GiB, {:.2} GiB of memory are free", gib(estimate.peak_bytes), gib(room))
     })
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn obstacles_are_known_beforehand() {
-        let shared = Capabilities { tier: Tier::Integrated, ..Capabilities::assumed() };
+        let shared = Capabilities { class: DeviceClass::Integrated, ..Capabilities::assumed() };
         let own = Capabilities::assumed();
         let estimate = Estimate {
             parameters: 1,

@@ -38,7 +38,7 @@ pub struct Row {
     pub adapter: String,
     /// Timed runs.
     pub runs: usize,
-    /// Operations of the products of a run, as of [`crate::exec::Plan::flops`].
+    /// Operations of the matmuls and convolutions of a run, as of [`crate::exec::Plan::flops`].
     pub flops: u64,
     /// Billions of them a second, at the median.
     pub gflops_per_second: Option<f64>,

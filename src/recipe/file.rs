@@ -47,7 +47,7 @@ impl Recipe {
         for setting in overrides {
             let setting = setting.as_ref();
             base.set_text(setting)
-                .map_err(|message| Error::usage(format!("--set {}: {message}", one_line(setting))))?;
+                .map_err(|message| Error::usage(format!("setting {}: {message}", one_line(setting))))?;
         }
         let recipe = base.recipe().map_err(|message| Error::usage(format!("{name}: {message}")))?;
         recipe.validate().map_err(|error| Error::usage(format!("{name}: {error}")))?;
@@ -150,8 +150,8 @@ fn exclude_alternatives(leaves: &[Leaf], place: &dyn Fn(&[String]) -> String) ->
     for (key, _) in leaves {
         let Some((last, table)) = key.split_last() else { continue };
         let Some([_, other]) = ALTERNATIVES.into_iter().find(|[name, _]| name == last) else { continue };
-        let twin = [table, &[other.to_owned()]].concat();
-        if leaves.iter().any(|(key, _)| *key == twin) {
+        let rival = [table, &[other.to_owned()]].concat();
+        if leaves.iter().any(|(key, _)| *key == rival) {
             let message = format!("{} and {other} exclude each other; give one of them", key.join("."));
             return Err(Error::usage(format!("{}: {message}", place(key))));
         }

@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::recipe::{
-    Duration, MixerKind, MixerSpec, ModelConfig, ModelTable, ScheduleConfig, VocabularySource,
+    BatchSeconds, BatchUtterances, Duration, MixerKind, MixerSpec, ModelConfig, ModelTable, ScheduleConfig,
+    VocabularySource,
 };
 
 const NONE: [&str; 0] = [];
@@ -34,10 +35,10 @@ fn nothing_is_the_papers_system() {
     assert_eq!((recipe.pretrain.steps, recipe.pretrain.codes), (200_000, 8192));
     assert_eq!(recipe.pretrain.optimizer.schedule, ScheduleConfig::Noam { warmup: 25_000 });
     assert_eq!(recipe.finetune.duration(), Duration::Epochs(30));
-    assert_eq!(recipe.finetune.data.batch_utterances, Some(6));
+    assert_eq!(recipe.finetune.data.batch_utterances, Some(BatchUtterances::Same(6)));
     assert_eq!(
-        (recipe.pretrain.data.batch_utterances, recipe.pretrain.data.batch_seconds),
-        (None, Some(1400.0))
+        (&recipe.pretrain.data.batch_utterances, recipe.pretrain.data.batch_seconds),
+        (&None, Some(BatchSeconds::Given(1400.0)))
     );
 }
 
@@ -69,9 +70,37 @@ fn values_and_overrides_replace_defaults() {
     assert_eq!(recipe.finetune.duration(), Duration::Steps(1000));
     assert_eq!(recipe.finetune.epochs, None);
     assert_eq!(
-        (recipe.pretrain.data.batch_seconds, recipe.pretrain.data.batch_utterances),
-        (Some(64.0), None)
+        (recipe.pretrain.data.batch_seconds, &recipe.pretrain.data.batch_utterances),
+        (Some(BatchSeconds::Given(64.0)), &None)
     );
+}
+
+#[test]
+fn batches_are_numbers_lists_or_what_fits() {
+    let data = |setting: &str| Recipe::parse("r.toml", "", &[setting]).map(|recipe| recipe.finetune.data);
+    let fit = data("finetune.data.batch_seconds=fit").unwrap();
+    assert!(fit.fits() && fit.batch_utterances.is_none());
+    let list = data("finetune.data.batch_utterances=[6, 3]").unwrap();
+    assert_eq!(list.batch_utterances, Some(BatchUtterances::Each(vec![6, 3])));
+    let mut fitted = fit.clone();
+    fitted.fitted(&[6, 3]);
+    assert_eq!(fitted, list);
+    fitted.fit();
+    assert_eq!(fitted, fit);
+    let text = "[finetune.data]\nbatch_utterances = [6, 3]";
+    assert_eq!(parse(&parse(text).to_toml()), parse(text));
+    assert_eq!(parse(&parse("finetune.data.batch_seconds = 'fit'").to_toml()).finetune.data, fit);
+    for (setting, part) in [
+        ("finetune.data.batch_seconds=full", "a number of seconds or \"fit\""),
+        ("finetune.data.batch_utterances=[6, 0]", "batch_utterances[1] = 0"),
+        ("finetune.data.batch_utterances=[]", "the number of finetune.data.batch_utterances = 0"),
+        ("finetune.data.batch_utterances=many", "a number of utterances, or a list"),
+    ] {
+        let error = data(setting).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    let mixed = ["finetune.data.batch_seconds=fit", "finetune.data.group_by_length=false"];
+    assert!(Recipe::parse("r.toml", "", &mixed).unwrap_err().to_string().contains("fixed number of clips"));
 }
 
 #[test]
@@ -117,10 +146,10 @@ fn errors_name_line_key_and_remedy() {
         &[],
         &["r.toml:2", "finetune.epochs and steps exclude"],
     );
-    assert_error("", &["model.layers"], &["--set model.layers: no `=`"]);
-    assert_error("", &["model.layer=3"], &["--set model.layer=3: model.layer: unknown field `layer`"]);
+    assert_error("", &["model.layers"], &["setting model.layers: no `=`"]);
+    assert_error("", &["model.layer=3"], &["setting model.layer=3: model.layer: unknown field `layer`"]);
     assert_error("", &[&(".a".repeat(100_000) + "=1")], &["no key has 100001 parts"]);
-    assert_error("", &["=3"], &["--set =3", "unknown field"]);
+    assert_error("", &["=3"], &["setting =3", "unknown field"]);
     assert_error("", &["model.layers=1\nrun.seed=2"], &["model.layers"]);
 }
 
@@ -267,9 +296,10 @@ fn the_recipes_of_the_project_load() {
     let one_gpu = Recipe::default();
     assert_eq!((&base.model, &base.finetune), (&one_gpu.model, &one_gpu.finetune));
     for recipe in [&base, &large] {
-        let seconds =
-            recipe.pretrain.data.batch_seconds.unwrap() * recipe.pretrain.optimizer.accumulation as f64;
-        assert_eq!(seconds, 1400.0 * 2.0 * 2.0);
+        let Some(BatchSeconds::Given(seconds)) = recipe.pretrain.data.batch_seconds else {
+            panic!("seconds")
+        };
+        assert_eq!(seconds * recipe.pretrain.optimizer.accumulation as f64, 1400.0 * 2.0 * 2.0);
     }
     for small in ["fsdd", "kathleen"].map(load) {
         assert_eq!(parameters(&small.model, 0), 1_215_536);

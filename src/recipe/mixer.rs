@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 
 /// A mixer that a layer can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum MixerKind {
     /// The Polynomial Mixer.
     Pom,

@@ -23,8 +23,8 @@ pub use model::{
     PaddedFrames,
 };
 pub use phase::{
-    AugmentationConfig, DataConfig, Duration, FinetuneConfig, Head, OptimizerConfig, PretrainConfig,
-    ScheduleConfig, VocabularySource,
+    AugmentationConfig, BatchSeconds, BatchUtterances, DataConfig, Duration, FinetuneConfig, Fit, Head,
+    OptimizerConfig, PretrainConfig, ScheduleConfig, Target, TaskKind, VocabularySource,
 };
 
 /// Keys of one table of which giving one takes the other back.
@@ -45,7 +45,7 @@ pub struct Recipe {
     pub features: FeatureConfig,
     /// BEST-RQ pre-training.
     pub pretrain: PretrainConfig,
-    /// CTC fine-tuning.
+    /// Fine-tuning.
     pub finetune: FinetuneConfig,
     /// Seed, logging, checkpoints.
     pub run: RunConfig,

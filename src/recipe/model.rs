@@ -142,6 +142,7 @@ impl<'de> Deserialize<'de> for ModelTable {
 /// Non-linearity of the feed-forward and convolution modules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Nonlinearity {
     /// x·Φ(x), the exact form.
     Gelu,
@@ -171,6 +172,7 @@ pub enum PaddedFrames {
 /// Weight initialization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Initialization {
     /// Xavier-normal matrices and convolutions in the encoder, as in the published recipe.
     XavierNormal,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decode::Settings;
+
 /// BEST-RQ pre-training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,7 +41,11 @@ impl Default for PretrainConfig {
             mask_frames: 4,
             noise_std: 0.1,
             dropout: None,
-            data: DataConfig { min_seconds: 2.0, batch_seconds: Some(1400.0), ..DataConfig::default() },
+            data: DataConfig {
+                min_seconds: 2.0,
+                batch_seconds: Some(BatchSeconds::Given(1400.0)),
+                ..DataConfig::default()
+            },
             optimizer: OptimizerConfig {
                 encoder_lr: 1e-3,
                 head_lr: 1e-3,
@@ -55,10 +61,17 @@ impl Default for PretrainConfig {
     }
 }
 
-/// CTC fine-tuning, or training from scratch.
+/// Fine-tuning, or training from scratch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FinetuneConfig {
+    /// What is learned.
+    pub task: TaskKind,
+    /// What of a recording its class is, of tasks that have classes; by default the task's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// Whether front-end and encoder stay as they are, and only what stands on them is trained.
+    pub freeze_encoder: bool,
     /// Passes over the training data; instead of `steps`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u64>,
@@ -76,11 +89,22 @@ pub struct FinetuneConfig {
     /// Whether a CTC model that training goes on from gets a new head, for an alphabet of its own.
     #[serde(default)]
     pub new_head: bool,
+    /// Hidden width of the attention that weighs an utterance's frames, of tasks that have classes.
+    pub pooling_width: usize,
+    /// Width of the embedding of `task = "verify"`.
+    pub embedding_width: usize,
+    /// Radians that are added to the angle between an embedding and its own class in training.
+    pub margin: f64,
+    /// What cosines are multiplied by before the cross-entropy.
+    pub margin_scale: f64,
     /// Whether an utterance whose text does not fit in its frames has loss 0; it is an infinite loss otherwise.
     pub zero_infinity: bool,
     /// Replaces `model.dropout` in this phase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
+    /// How validation makes text: the keys of `decoder.json`; greedily without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<Settings>,
     /// From clips to batches.
     pub data: DataConfig,
     /// AdamW and its learning rates.
@@ -92,6 +116,9 @@ pub struct FinetuneConfig {
 impl Default for FinetuneConfig {
     fn default() -> Self {
         Self {
+            task: TaskKind::Ctc,
+            target: None,
+            freeze_encoder: false,
             epochs: Some(30),
             steps: None,
             head: Head::Mlp,
@@ -99,9 +126,14 @@ impl Default for FinetuneConfig {
             head_dropout: 0.15,
             vocabulary: VocabularySource::English,
             new_head: false,
+            pooling_width: 128,
+            embedding_width: 192,
+            margin: 0.2,
+            margin_scale: 30.0,
             zero_infinity: true,
             dropout: None,
-            data: DataConfig { batch_utterances: Some(6), ..DataConfig::default() },
+            decoder: None,
+            data: DataConfig { batch_utterances: Some(BatchUtterances::Same(6)), ..DataConfig::default() },
             optimizer: OptimizerConfig {
                 encoder_lr: 5e-5,
                 head_lr: 3e-4,
@@ -120,6 +152,7 @@ impl Default for FinetuneConfig {
 
 /// How long fine-tuning goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Duration {
     /// Optimizer steps.
     Steps(u64),
@@ -127,7 +160,60 @@ pub enum Duration {
     Epochs(u64),
 }
 
+/// What is learned of labelled speech.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskKind {
+    /// What is said.
+    Ctc,
+    /// Which of several classes an utterance is of.
+    Classify,
+    /// Whether two utterances are of one class, also of one that was never heard: of one speaker.
+    Verify,
+}
+
+impl TaskKind {
+    /// Its name in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ctc => "ctc",
+            Self::Classify => "classify",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+/// The field of a manifest that says which class a recording is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// `label`.
+    Label,
+    /// `speaker`.
+    Speaker,
+    /// `text`.
+    Text,
+}
+
+impl Target {
+    /// Its name in recipes and manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Label => "label",
+            Self::Speaker => "speaker",
+            Self::Text => "text",
+        }
+    }
+}
+
 impl FinetuneConfig {
+    /// What of a recording its class is: the label, or of `task = "verify"` the speaker, unless the recipe says
+    /// otherwise.
+    pub fn target(&self) -> Target {
+        let own = if self.task == TaskKind::Verify { Target::Speaker } else { Target::Label };
+        self.target.unwrap_or(own)
+    }
+
     /// How long to go on: `steps` where they are given, else `epochs`, else the paper's 30 epochs.
     pub fn duration(&self) -> Duration {
         self.steps.map_or(Duration::Epochs(self.epochs.unwrap_or(30)), Duration::Steps)
@@ -137,6 +223,7 @@ impl FinetuneConfig {
 /// What stands on the encoder in fine-tuning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Head {
     /// Three layers of Linear, LayerNorm and LeakyReLU, then a Linear to the vocabulary.
     Mlp,
@@ -147,6 +234,7 @@ pub enum Head {
 /// Where the tokens come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "VocabularyForm", into = "VocabularyForm")]
+#[non_exhaustive]
 pub enum VocabularySource {
     /// 26 letters, apostrophe and space.
     English,
@@ -219,14 +307,61 @@ pub struct DataConfig {
     pub string_gap_seconds: f64,
     /// Whether clips of similar length share batches, which pads least; else any do (with `batch_utterances`).
     pub group_by_length: bool,
-    /// Seconds of audio in a batch, padding included; instead of `batch_utterances`.
+    /// Seconds of audio in a batch, padding included, or `"fit"`; instead of `batch_utterances`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub batch_seconds: Option<f64>,
-    /// Utterances in a batch; instead of `batch_seconds`.
+    pub batch_seconds: Option<BatchSeconds>,
+    /// Utterances in a batch, or a list with a number for each length of batches, the shortest first; instead of
+    /// `batch_seconds`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub batch_utterances: Option<usize>,
-    /// At most so many lengths to which batches are padded.
+    pub batch_utterances: Option<BatchUtterances>,
+    /// At most so many lengths to which batches are padded; a list of `batch_utterances` tells their number itself.
     pub buckets: usize,
+}
+
+/// Seconds of audio in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a number of seconds or \"fit\"")]
+pub enum BatchSeconds {
+    /// So many.
+    Given(f64),
+    /// As many as the device holds.
+    Fit(Fit),
+}
+
+/// The word for batches as large as the device holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// `"fit"`.
+    Fit,
+}
+
+/// Utterances in a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a number of utterances, or a list of them")]
+pub enum BatchUtterances {
+    /// So many.
+    Same(usize),
+    /// So many for each length of batches, the shortest first.
+    Each(Vec<usize>),
+}
+
+impl DataConfig {
+    /// Whether batches are to be as large as the device holds.
+    pub fn fits(&self) -> bool {
+        self.batch_utterances.is_none() && matches!(self.batch_seconds, Some(BatchSeconds::Fit(_)))
+    }
+
+    /// Asks for batches as large as the device holds.
+    pub fn fit(&mut self) {
+        (self.batch_seconds, self.batch_utterances) = (Some(BatchSeconds::Fit(Fit::Fit)), None);
+    }
+
+    /// Writes down what fits: so many utterances for each length of batches.
+    pub fn fitted(&mut self, utterances: &[usize]) {
+        let each = BatchUtterances::Each(utterances.to_vec());
+        (self.batch_seconds, self.batch_utterances) = (None, Some(each));
+    }
 }
 
 impl Default for DataConfig {
@@ -274,6 +409,7 @@ pub struct OptimizerConfig {
 /// How the learning rates change over the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum ScheduleConfig {
     /// Linear to the peak, then with the inverse root of the step.
     Noam {

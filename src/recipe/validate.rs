@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use super::{
-    AugmentationConfig, DataConfig, FeatureConfig, FinetuneConfig, MixerKind, MixerSpec, ModelConfig,
-    ModelOptions, Normalization, OptimizerConfig, PaddedFrames, PretrainConfig, Recipe, RunConfig,
-    ScheduleConfig, VocabularySource,
+    AugmentationConfig, BatchSeconds, BatchUtterances, DataConfig, FeatureConfig, FinetuneConfig, MixerKind,
+    MixerSpec, ModelConfig, ModelOptions, Normalization, OptimizerConfig, PaddedFrames, PretrainConfig,
+    Recipe, RunConfig, ScheduleConfig, TaskKind, VocabularySource,
 };
 use crate::error::{Error, Result};
 
@@ -188,9 +188,23 @@ impl FinetuneConfig {
         if let VocabularySource::Pieces(pieces) = self.vocabulary {
             within("finetune.vocabulary.pieces", pieces, 2..=65_536)?;
         }
+        if let Some(decoder) = &self.decoder {
+            decoder.validate().map_err(|error| Error::usage(format!("finetune.decoder: {error}")))?;
+        }
         within("finetune.head_width", self.head_width, 1..=65_536)?;
         within("finetune.head_dropout", self.head_dropout, DROPOUT)?;
         within("finetune.dropout", self.dropout.unwrap_or(0.0), DROPOUT)?;
+        within("finetune.pooling_width", self.pooling_width, 1..=65_536)?;
+        within("finetune.embedding_width", self.embedding_width, 1..=65_536)?;
+        within("finetune.margin", self.margin, 0.0..=1.5)?;
+        within("finetune.margin_scale", self.margin_scale, 1e-3..=1000.0)?;
+        if let (TaskKind::Ctc, Some(target)) = (self.task, self.target) {
+            return Err(Error::usage(format!(
+                "finetune.target = \"{}\" is of tasks with classes, and finetune.task is \"ctc\"; leave it out, or give \
+                 task = \"classify\"",
+                target.name()
+            )));
+        }
         let windows =
             [("window_seconds", self.data.window_seconds), ("string_seconds", self.data.string_seconds)];
         if let Some((key, _)) = windows.into_iter().find(|(_, seconds)| seconds.is_some()) {
@@ -219,15 +233,25 @@ impl DataConfig {
         }
         within(format_args!("{section}.string_gap_seconds"), self.string_gap_seconds, 0.0..=60.0)?;
         within(format_args!("{section}.buckets"), self.buckets, 1..=256)?;
-        if !self.group_by_length && self.batch_utterances.is_none() {
+        if !self.group_by_length && !matches!(self.batch_utterances, Some(BatchUtterances::Same(_))) {
             return Err(Error::usage(format!(
                 "{section}.group_by_length = false needs batches of a fixed number of clips; give {section}.batch_utterances"
             )));
         }
-        match (self.batch_seconds, self.batch_utterances) {
-            (Some(seconds), None) => within(format_args!("{section}.batch_seconds"), seconds, 0.1..=1e6),
-            (None, Some(utterances)) => {
-                within(format_args!("{section}.batch_utterances"), utterances, 1..=65_536)
+        const UTTERANCES: RangeInclusive<usize> = 1..=65_536;
+        match (self.batch_seconds, &self.batch_utterances) {
+            (Some(BatchSeconds::Given(seconds)), None) => {
+                within(format_args!("{section}.batch_seconds"), seconds, 0.1..=1e6)
+            }
+            (Some(BatchSeconds::Fit(_)), None) => Ok(()),
+            (None, Some(BatchUtterances::Same(utterances))) => {
+                within(format_args!("{section}.batch_utterances"), *utterances, UTTERANCES)
+            }
+            (None, Some(BatchUtterances::Each(list))) => {
+                within(format_args!("the number of {section}.batch_utterances"), list.len(), 1..=256)?;
+                list.iter().enumerate().try_for_each(|(i, &utterances)| {
+                    within(format_args!("{section}.batch_utterances[{i}]"), utterances, UTTERANCES)
+                })
             }
             _ => Err(Error::usage(format!(
                 "{section}.batch_seconds and {section}.batch_utterances exclude each other; give one of them"

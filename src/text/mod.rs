@@ -13,9 +13,14 @@ mod word;
 pub use confusions::{Confusion, Confusions};
 pub use normalize::{compose, normalize};
 pub use outside::Outside;
+pub(crate) use pieces::BOUNDARY;
 pub use pieces::Pieces;
+#[cfg(feature = "cli")]
+pub(crate) use subtitles::xml;
 pub use subtitles::{Cue, cues, srt, textgrid, vtt};
 pub(crate) use vocabulary::Tokens;
 pub use vocabulary::Vocabulary;
+#[cfg(feature = "cli")]
+pub(crate) use wer::interval;
 pub use wer::{ErrorRate, Evaluation, Score, evaluate, score};
-pub use word::{SECONDS_PER_FRAME, Word};
+pub use word::{SECONDS_PER_FRAME, Word, least_frames};

@@ -103,7 +103,7 @@ pub fn srt(cues: &[Cue]) -> String {
 pub fn vtt(cues: &[Cue]) -> String {
     let mut text = "WEBVTT\n\n".to_owned();
     for cue in cues {
-        let lines = cue.lines.join("\n").replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let lines = xml(&cue.lines.join("\n"));
         let (start, end) = (time(cue.start, '.'), time(cue.end, '.'));
         let _ = write!(text, "{start} --> {end}\n{lines}\n\n");
     }
@@ -147,6 +147,11 @@ pub fn textgrid(words: &[Word], seconds: f64) -> String {
         );
     }
     text
+}
+
+/// The text as it stands in XML and WebVTT.
+pub(crate) fn xml(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -89,6 +89,23 @@ impl Vocabulary {
         }
     }
 
+    /// The same tokens and, behind them, `characters`, which must be new.
+    ///
+    /// # Errors
+    /// When tokens are sub-words.
+    pub fn with_characters(self, characters: &[char]) -> Result<Self> {
+        if self.has_pieces() {
+            let named: Vec<String> = characters.iter().map(|character| format!("{character:?}")).collect();
+            return Err(Error::invalid(format!(
+                "the vocabulary is of sub-words, none of which has {}; give texts without, or a model of characters",
+                named.join(", ")
+            )));
+        }
+        let mut tokens = self.tokens;
+        tokens.extend(characters.iter().map(char::to_string));
+        Self::try_from(tokens).map_err(Error::invalid)
+    }
+
     /// The tokenizer of sub-words, where it is known.
     pub fn pieces(&self) -> Option<&Pieces> {
         match &self.spelling {

@@ -148,7 +148,7 @@ pub fn evaluate(scores: &[Score]) -> Evaluation {
 }
 
 /// The 2.5 and 97.5 % quantiles of `draws`, by the nearest rank.
-fn interval(mut draws: Vec<f64>) -> Option<[f64; 2]> {
+pub(crate) fn interval(mut draws: Vec<f64>) -> Option<[f64; 2]> {
     draws.sort_by(f64::total_cmp);
     let last = draws.len().checked_sub(1)? as f64;
     Some([0.025, 0.975].map(|quantile| draws[(quantile * last).round() as usize]))

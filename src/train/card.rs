@@ -2,20 +2,30 @@
 
 use super::metrics::Phase;
 use super::run::Run;
+use super::task::Measure;
+use crate::decode::Kind;
 
 impl Run<'_> {
     /// The model card: what it was trained on, what its score is of, what neither includes.
     pub(super) fn card(&self) -> String {
         let phase = match self.task.phase() {
             Phase::Pretrain => "BEST-RQ pre-training",
-            Phase::Finetune => "CTC fine-tuning",
+            Phase::Finetune => match self.task.measure() {
+                Measure::Accuracy => "fine-tuning on classes of utterances",
+                Measure::EqualErrorRate => "fine-tuning for the verification of speakers",
+                Measure::Loss | Measure::WordErrorRate => "CTC fine-tuning",
+            },
         };
         let best = match (self.state.best, &self.state.best_of) {
             (Some(best), of) => {
-                let score = match self.task.phase() {
-                    Phase::Pretrain => format!("validation loss {best:.4}"),
-                    Phase::Finetune => format!("validation WER {:.2} %", 100.0 * best),
+                let settings = self.recipe.finetune.decoder.as_ref();
+                let beam = settings.filter(|settings| settings.decoder == Kind::Beam);
+                let how = match beam.filter(|_| self.task.measure() == Measure::WordErrorRate) {
+                    Some(settings) if settings.lm.is_some() => " by beam search with a language model",
+                    Some(_) => " by beam search",
+                    None => "",
                 };
+                let score = format!("{}{how}", self.task.measure().describe(best));
                 of.as_ref().map_or(score.clone(), |of| format!("{score} at step {}, {}", of.step, of.of()))
             }
             (None, _) => "not validated".to_owned(),

@@ -13,7 +13,7 @@ use super::schedule::ScheduleState;
 use super::stepper::StepTotals;
 use super::valid::Scored;
 use crate::data::{BatchIndex, Identity};
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::files::{self, NewFolder};
 use crate::models::{PreprocessorConfig, within};
 use crate::text::{Pieces, Vocabulary};
@@ -53,6 +53,9 @@ pub struct State {
     /// Tokens of a CTC model.
     #[serde(default)]
     pub vocabulary: Option<Vocabulary>,
+    /// Classes of a model of utterances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<String>>,
     /// How texts become sub-words, as `tokenizer.json`, where tokens are such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<Value>,
@@ -164,10 +167,10 @@ impl Checkpoint {
         }
         match damaged {
             None => Ok(None),
-            Some(error) => Err(Error::file(
-                run.join("checkpoints"),
-                format!("holds no checkpoint that can be read ({error}); begin a new run with another --out"),
-            )),
+            Some(error) => {
+                let message = format!("holds no checkpoint that can be read ({error})");
+                Err(Error::file(run.join("checkpoints"), message).advise(Remedy::NewRun))
+            }
         }
     }
 
@@ -252,6 +255,7 @@ mod tests {
             phase: Some(Phase::Finetune),
             recipe: Some(crate::recipe::Recipe::default().to_json()),
             vocabulary: Some(Vocabulary::english()),
+            labels: None,
             tokenizer: None,
             corpus: None,
             valid: None,
@@ -295,6 +299,6 @@ mod tests {
         }
         std::fs::remove_file(at(5).join("state.json")).unwrap();
         let error = newest().unwrap_err().to_string();
-        assert!(error.contains("state.json") && error.contains("--out"), "{error}");
+        assert!(error.contains("state.json") && error.contains("another folder"), "{error}");
     }
 }

@@ -16,7 +16,9 @@ use crate::data::{
 };
 use crate::error::{Error, Result};
 use crate::models::PreprocessorConfig;
-use crate::recipe::{AugmentationConfig, DataConfig, Normalization as Wanted};
+use crate::recipe::{
+    AugmentationConfig, BatchSeconds, BatchUtterances, DataConfig, Normalization as Wanted, Target,
+};
 
 /// How a phase reads audio.
 pub(super) struct Data<'a> {
@@ -26,6 +28,8 @@ pub(super) struct Data<'a> {
     pub silence: f64,
     pub padding: Padding,
     pub augmentation: Option<&'a AugmentationConfig>,
+    /// What is told of recordings in the place of their texts, if their classes are learned.
+    pub target: Option<Target>,
 }
 
 impl Data<'_> {
@@ -33,6 +37,9 @@ impl Data<'_> {
     pub fn load(&self, sources: &[PathBuf]) -> Result<Arc<Corpus>> {
         let mut corpus = Corpus::load(sources)?;
         corpus.choose_channel(self.request.channel);
+        if let Some(target) = self.target {
+            corpus.tell(target)?;
+        }
         Ok(Arc::new(corpus))
     }
 
@@ -59,9 +66,12 @@ impl Data<'_> {
     }
 
     fn loader(&self, preprocessor: &PreprocessorConfig, order: Order) -> LoaderConfig {
-        let batch = match (self.config.batch_utterances, self.config.batch_seconds) {
-            (Some(utterances), _) => BatchSize::Utterances(utterances),
-            (None, seconds) => BatchSize::Seconds(seconds.unwrap_or(60.0)),
+        let batch = match (&self.config.batch_utterances, self.config.batch_seconds) {
+            (Some(BatchUtterances::Same(utterances)), _) => BatchSize::Utterances(*utterances),
+            (Some(BatchUtterances::Each(list)), _) => BatchSize::Each(list.clone()),
+            (None, Some(BatchSeconds::Given(seconds))) => BatchSize::Seconds(seconds),
+            // Until it is known what fits.
+            (None, _) => BatchSize::Utterances(1),
         };
         let (buckets, group_by_length) = (self.config.buckets, self.config.group_by_length);
         let buckets = BucketConfig { batch, buckets, group_by_length };
@@ -134,9 +144,19 @@ impl Data<'_> {
     }
 
     /// Batches of validation data.
-    pub fn valid_source(&self, listed: Listed, preprocessor: &PreprocessorConfig) -> Source {
+    ///
+    /// # Errors
+    /// When the settings are wrong.
+    pub fn valid_source(
+        &self,
+        listed: Listed,
+        preprocessor: &PreprocessorConfig,
+        train: &Source,
+    ) -> Result<Source> {
         let Listed { corpus, identity, examples } = listed;
-        Source::new(corpus, identity, examples, self.loader(preprocessor, Order::Sorted))
+        let mut config = self.loader(preprocessor, Order::Sorted);
+        config.buckets.batch = train.like()?;
+        Ok(Source::new(corpus, identity, examples, config))
     }
 }
 

@@ -1,21 +1,22 @@
 //! CTC: the loss on transcripts and its inputs.
 
+use std::sync::Arc;
+
 use super::metrics::Phase;
-use super::task::{
-    BatchShape, Feed, Feeds, LossGraph, Results, Row, Task, Totals, common_feeds, layer_drop_feeds,
-};
+use super::objective::{BatchShape, Feeds, LossGraph, Objective, Results, ctc_feeds};
+use super::task::{Measure, Row, Task, Totals, common_feeds, layer_drop_feeds};
 use crate::audio::BANDS;
 use crate::data::Batch;
 use crate::decode::{Decoder, Emissions};
 use crate::error::{Error, Result};
 use crate::exec::PlanOptions;
 use crate::graph::Graph;
-use crate::models::{CtcHead, CtcModel, Encoder, ModelKind, STRIDE};
+use crate::models::{CtcHead, CtcModel, Encoder, Handover, ModelKind, STRIDE};
 use crate::nn::{Context, Mode};
 use crate::recipe::{FinetuneConfig, ModelConfig, ModelOptions};
 use crate::rng::stream;
 use crate::shape::Spec;
-use crate::text::{Vocabulary, normalize, score};
+use crate::text::{Vocabulary, least_frames, normalize, score};
 
 /// CTC fine-tuning.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Finetune {
     pub config: FinetuneConfig,
     /// Tokens.
     pub vocabulary: Vocabulary,
+    /// What makes text of validation's logits.
+    pub decoder: Arc<Decoder>,
     /// Room for the longest target.
     pub capacity: usize,
     /// Seed of dropout.
@@ -40,17 +43,13 @@ impl Finetune {
     }
 }
 
-impl Task for Finetune {
-    fn phase(&self) -> Phase {
-        Phase::Finetune
-    }
-
-    fn kind(&self) -> ModelKind {
-        ModelKind::Ctc(self.head())
-    }
-
+impl Objective for Finetune {
     fn plan_options(&self) -> PlanOptions {
         self.options.plan
+    }
+
+    fn handover(&self) -> Option<Handover> {
+        Some(Handover::of(self.decoder.token_prune(), self.vocabulary.len()))
     }
 
     fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph> {
@@ -62,49 +61,47 @@ impl Task for Finetune {
             false => Mode::Inference,
         };
         let ctx = Context::new(&scope, shape.utterances, shape.time(), mode, self.model.padding);
-        let model = CtcModel::new(Encoder::new(&self.model, BANDS), self.head());
+        let model =
+            CtcModel::new(Encoder::new(&self.model, BANDS).frozen(self.config.freeze_encoder), self.head());
         let features = scope.input("features", Spec::f32([shape.utterances, shape.frames, BANDS]));
         let (logits, _) = model.forward(&scope, &ctx, &features)?;
         let (loss, count) = model.loss(&scope, &ctx, &logits, self.capacity, self.config.zero_infinity)?;
-        let outputs = match training {
-            true => Vec::new(),
-            false => {
-                let rows = shape.utterances * shape.time();
-                let (ids, _) = logits.reshape([rows, self.vocabulary.len()])?.argmax()?;
-                vec![("ids", ids)]
-            }
-        };
-        Ok(LossGraph { graph, loss, count, outputs })
+        let rows = shape.utterances * shape.time();
+        let logits = (!training).then(|| logits.reshape([rows, self.vocabulary.len()])).transpose()?;
+        Ok(LossGraph { graph, loss, count, logits, embeddings: None })
+    }
+}
+
+impl Task for Finetune {
+    fn phase(&self) -> Phase {
+        Phase::Finetune
+    }
+
+    fn measure(&self) -> Measure {
+        Measure::WordErrorRate
+    }
+
+    fn kind(&self) -> ModelKind {
+        ModelKind::Ctc(self.head())
     }
 
     fn feeds(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Feeds, usize)> {
         let words = [self.seed, step as u32, micro, stream("layer drop")];
         let mut feeds = common_feeds(batch, self.seed, step, micro);
         feeds.extend(layer_drop_feeds(self.model.layers, self.options.layer_drop, &words));
-        let mut targets = vec![0; batch.utterances * self.capacity];
-        let (mut lengths, mut weights) = (vec![0; batch.utterances], vec![0.0; batch.utterances]);
         // Without `zero_infinity`, who trains wants an infinite loss of a text that does not fit.
         let counts = |row: &Row| match row {
             Row::Whole => true,
             Row::Impossible { .. } => training && !self.config.zero_infinity,
-            Row::Empty | Row::Foreign => false,
+            Row::Empty | Row::Foreign | Row::Unknown => false,
         };
         let judged = self.rows(batch);
-        let rows = judged.iter().filter(|row| counts(row)).count();
+        let mut rows = vec![None; batch.utterances];
         for (row, _) in judged.iter().enumerate().filter(|(_, judged)| counts(judged)) {
             let Some(text) = &batch.texts[row] else { continue };
-            let ids = self.vocabulary.encode(text)?;
-            if ids.len() > self.capacity {
-                let message = format!("a text of {} tokens passes the room for {}", ids.len(), self.capacity);
-                return Err(Error::invalid(message));
-            }
-            targets[row * self.capacity..row * self.capacity + ids.len()].copy_from_slice(&ids);
-            lengths[row] = ids.len() as u32;
-            weights[row] = 1.0 / (rows * ids.len().max(1)) as f32;
+            rows[row] = Some(self.vocabulary.encode(text)?);
         }
-        feeds.push(("targets".into(), Feed::U32(targets)));
-        feeds.push(("target_lengths".into(), Feed::U32(lengths)));
-        feeds.push(("loss_weights".into(), Feed::F32(weights)));
+        feeds.extend(ctc_feeds(&rows, self.capacity)?);
         Ok((feeds, 0))
     }
 
@@ -113,8 +110,7 @@ impl Task for Finetune {
             let frames = (length as usize).div_ceil(STRIDE);
             let Some(text) = text.as_ref().filter(|_| frames > 0) else { return Row::Empty };
             let Ok(ids) = self.vocabulary.encode(text) else { return Row::Foreign };
-            // A blank stands between equal tokens.
-            let needs = ids.len() + ids.windows(2).filter(|pair| pair[0] == pair[1]).count();
+            let needs = least_frames(&ids);
             if needs > frames { Row::Impossible { needs, frames } } else { Row::Whole }
         };
         batch.texts.iter().zip(&batch.lengths).map(judge).collect()
@@ -122,15 +118,20 @@ impl Task for Finetune {
 
     fn observe(&self, totals: &mut Totals, batch: &Batch, _: usize, results: &Results) -> Result<()> {
         let time = BatchShape::of(batch).time();
-        let decoder = Decoder::greedy(&self.vocabulary)?;
+        let handed = results.handed.as_ref();
+        let handed = handed.ok_or_else(|| Error::invalid("validation returned no logits"))?;
         let mut loss_rows = 0;
         for (row, judged) in self.rows(batch).into_iter().enumerate() {
             let scored = matches!(judged, Row::Whole | Row::Foreign);
             let Some(text) = batch.texts[row].as_ref().filter(|_| scored) else { continue };
             let frames = (batch.lengths[row] as usize).div_ceil(STRIDE);
-            let ids = results.ids.get(row * time..row * time + frames);
-            let ids = ids.ok_or_else(|| Error::invalid("validation returned too few decisions"))?;
-            let heard = decoder.decode(&Emissions::certain(ids), 1);
+            let (rows, prune) = (row * time..row * time + frames, self.decoder.token_prune());
+            let emissions = match handed.emissions(rows, self.vocabulary.len(), prune) {
+                // A model without numbers has no text either; its loss tells so.
+                Err(_) if !results.loss.is_finite() => Emissions::new(),
+                emissions => emissions?,
+            };
+            let heard = self.decoder.decode(&emissions, 1);
             let heard = heard.first().map_or("", |best| best.text.as_str());
             totals.scores.push(score(&normalize(text), heard));
             totals.rows += 1;
@@ -148,6 +149,8 @@ impl Task for Finetune {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::Handed;
+    use crate::train::Feed;
 
     #[test]
     fn rows_that_cannot_be_learned_are_in_no_mean() {
@@ -156,6 +159,7 @@ mod tests {
             options: ModelOptions::default(),
             config: FinetuneConfig::default(),
             vocabulary: Vocabulary::english(),
+            decoder: Arc::new(Decoder::greedy(&Vocabulary::english()).unwrap()),
             capacity: 8,
             seed: 0,
         };
@@ -186,7 +190,8 @@ mod tests {
         assert_eq!(fed(&infinite, true, "target_lengths"), Feed::U32(vec![4, 4, 0, 2, 0]));
 
         let mut totals = Totals::default();
-        let results = Results { loss: 3.0, count: 0.0, ids: vec![0; 5 * 4] };
+        let blank = Handed::Best { ids: vec![0; 5 * 4], probabilities: vec![1.0; 5 * 4] };
+        let results = Results { loss: 3.0, handed: Some(blank), ..Results::default() };
         infinite.observe(&mut totals, &batch, 0, &results).unwrap();
         assert_eq!((totals.rows, totals.loss_rows, totals.loss, totals.weight), (3, 2, 6.0, 2.0));
         assert!(totals.scores.iter().all(|score| score.words.errors() == 1));

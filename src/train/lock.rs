@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::files::{Claim, Owner, make_folder, remove_if_empty};
 
 /// The right to write into a run's folder.
@@ -42,7 +42,7 @@ fn taken(run: &Path, owner: &str) -> Error {
         Some((process, host)) => format!("is in use by process {process} on {host}"),
         None => "is in use by another process".to_owned(),
     };
-    Error::file(run, format!("{message}; wait for its end or stop it, or give another --out"))
+    Error::file(run, format!("{message}; wait for its end or stop it")).advise(Remedy::OtherFolder)
 }
 
 fn host() -> String {

@@ -1,37 +1,74 @@
-//! Training: parameter groups, schedules, one loop for both phases, validation, checkpoints, metrics.
+//! Training: parameter groups, schedules, one loop for both phases, validation, checkpoints, metrics. Without the feature
+//! `cli` there are the optimizer's steps alone.
 
+#[cfg(feature = "cli")]
 mod card;
+#[cfg(feature = "cli")]
 mod checkpoint;
+#[cfg(feature = "cli")]
 mod collective;
+#[cfg(feature = "cli")]
 mod data;
+#[cfg(feature = "cli")]
 mod finetune;
+#[cfg(feature = "cli")]
+mod fit;
+#[cfg(feature = "cli")]
 mod lock;
 mod loss_scale;
+#[cfg(feature = "cli")]
 pub mod metrics;
+#[cfg(feature = "cli")]
 mod named;
+mod objective;
 mod parameters;
+#[cfg(feature = "cli")]
 mod pretrain;
+#[cfg(feature = "cli")]
+mod probe;
+#[cfg(feature = "cli")]
 mod run;
 mod schedule;
+#[cfg(feature = "cli")]
 mod setup;
+#[cfg(feature = "cli")]
 mod start;
 mod stepper;
+#[cfg(feature = "cli")]
 mod stop;
+#[cfg(feature = "cli")]
 mod task;
+#[cfg(feature = "cli")]
+mod utterance;
+#[cfg(feature = "cli")]
 mod valid;
 
+#[cfg(feature = "cli")]
 pub use checkpoint::{Checkpoint, State};
+#[cfg(feature = "cli")]
 pub use collective::{Collective, Ranks, Terms, Wire, in_threads};
 #[cfg(feature = "mpi")]
 pub use collective::{Job, Mpi};
+#[cfg(feature = "cli")]
 pub use finetune::Finetune;
 pub use loss_scale::LossScale;
+pub use objective::{BatchShape, Feed, Feeds, LossGraph, Objective, Results, ctc_feeds, encoder_feeds};
 pub use parameters::{Group, Kind, ParameterSet};
+#[cfg(feature = "cli")]
 pub use pretrain::Pretrain;
+#[cfg(feature = "cli")]
+pub use probe::{ProbeData, Probed, probe};
+#[cfg(feature = "cli")]
 pub use run::{Outcome, Progress, Run};
 pub use schedule::{Rates, Schedule, ScheduleState};
+#[cfg(feature = "cli")]
 pub use setup::{Request, finetune, finetune_among, pretrain, pretrain_among};
 pub use stepper::{StepTotals, Stepper, feed, training_plan, update_plan};
+#[cfg(feature = "cli")]
 pub use stop::{interrupt, interrupted, stop_flag};
-pub use task::{BatchShape, Feed, Feeds, LossGraph, Results, Row, Task, Totals, common_feeds};
+#[cfg(feature = "cli")]
+pub use task::{Embedding, Measure, Row, Task, Totals, common_feeds};
+#[cfg(feature = "cli")]
+pub use utterance::Utterances;
+#[cfg(feature = "cli")]
 pub use valid::Scored;

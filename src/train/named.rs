@@ -32,7 +32,7 @@ impl Named {
         let count = self.counts.entry(why).or_default();
         *count += 1;
         match *count {
-            count if count <= MOST && why == Why::OutsideVocabulary => {
+            count if count <= MOST && matches!(why, Why::OutsideVocabulary | Why::UnknownClass) => {
                 tracing::warn!("out of the loss of {}: {left_out}", self.what);
             }
             count if count <= MOST => tracing::warn!("left out of {}: {left_out}", self.what),

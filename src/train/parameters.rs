@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use super::task::{BatchShape, Task};
+use super::objective::{BatchShape, Objective};
 use crate::error::Result;
 use crate::exec::{Compute, Executor, arena_elements};
 use crate::graph::Parameter;
@@ -107,14 +107,14 @@ impl ParameterSet {
         Self { arenas, frozen, compute: Compute::F32 }
     }
 
-    /// The parameters of `task`, distributed as of [`ParameterSet::new`].
+    /// The parameters of `objective`, distributed as of [`ParameterSet::new`].
     ///
     /// # Errors
     /// When the model cannot be built.
-    pub fn of(task: &dyn Task, config: &OptimizerConfig, max_binding: u64) -> Result<Self> {
-        let smallest = task.graph(BatchShape { utterances: 1, frames: 16 }, true)?;
+    pub fn of(objective: &dyn Objective, config: &OptimizerConfig, max_binding: u64) -> Result<Self> {
+        let smallest = objective.graph(BatchShape { utterances: 1, frames: 16 }, true)?;
         let parameters = smallest.graph.parameters().into_iter().map(|(parameter, _)| parameter).collect();
-        Ok(Self { compute: task.plan_options().compute, ..Self::new(parameters, config, max_binding) })
+        Ok(Self { compute: objective.plan_options().compute, ..Self::new(parameters, config, max_binding) })
     }
 
     /// Makes room for these kinds of every parameter in the executor's store.

@@ -6,9 +6,8 @@ use std::collections::hash_map::Entry;
 use pollster::block_on;
 
 use super::metrics::Phase;
-use super::task::{
-    BatchShape, Feed, Feeds, LossGraph, Results, Task, Totals, common_feeds, layer_drop_feeds,
-};
+use super::objective::{BatchShape, Feed, Feeds, LossGraph, Objective, Results};
+use super::task::{Measure, Task, Totals, common_feeds, layer_drop_feeds};
 use crate::audio::BANDS;
 use crate::data::Batch;
 use crate::error::Result;
@@ -33,15 +32,7 @@ pub struct Pretrain {
     pub seed: u32,
 }
 
-impl Task for Pretrain {
-    fn phase(&self) -> Phase {
-        Phase::Pretrain
-    }
-
-    fn kind(&self) -> ModelKind {
-        ModelKind::BestRq { codes: self.config.codes, code_dim: self.config.code_dim }
-    }
-
+impl Objective for Pretrain {
     fn plan_options(&self) -> PlanOptions {
         self.options.plan
     }
@@ -61,8 +52,21 @@ impl Task for Pretrain {
         let masked = BestRq::mask(&scope, &ctx, &features, self.config.noise_std)?;
         let inputs = BestRq::inputs(&scope, &ctx, most_masked(ctx.time * STRIDE, &self.config));
         let result = model.loss(&scope, &ctx, &features, &masked, &inputs)?;
-        let outputs = vec![("ids", result.targets)];
-        Ok(LossGraph { graph, loss: result.loss, count: result.correct, outputs })
+        Ok(LossGraph { graph, loss: result.loss, count: result.correct, logits: None, embeddings: None })
+    }
+}
+
+impl Task for Pretrain {
+    fn phase(&self) -> Phase {
+        Phase::Pretrain
+    }
+
+    fn measure(&self) -> Measure {
+        Measure::Loss
+    }
+
+    fn kind(&self) -> ModelKind {
+        ModelKind::BestRq { codes: self.config.codes, code_dim: self.config.code_dim }
     }
 
     fn feeds(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Feeds, usize)> {

@@ -12,17 +12,18 @@ use super::checkpoint::{Checkpoint, State, finite};
 use super::collective::Ranks;
 use super::metrics::{MetricsWriter, Phase, TrainLine, ValidLine};
 use super::named::Named;
+use super::objective::BatchShape;
 use super::schedule::Schedule;
 use super::stepper::{StepTotals, Stepper};
 use super::stop;
-use super::task::{BatchShape, Row, Task};
+use super::task::{Measure, Row, Task};
 use super::valid::{Scored, excluded};
 use crate::audio::BANDS;
 use crate::data::{
-    Batch, BatchIndex, Corpus, Examples, Exclusions, FeatureCache, Identity, LeftOut, Loader, LoaderConfig,
-    Order, Share, Why,
+    Batch, BatchIndex, BatchSize, Corpus, Examples, Exclusions, FeatureCache, Identity, LeftOut, Loader,
+    LoaderConfig, Order, Share, Why,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::files::write_whole;
 use crate::models::{SavedConfig, SavedModel};
 use crate::recipe::Recipe;
@@ -57,8 +58,8 @@ pub struct Outcome {
     pub loss_last: f64,
     /// The best model, or the last where none was validated.
     pub best: PathBuf,
-    /// Its word error rate on the validation data.
-    pub wer: Option<f64>,
+    /// Its score on the validation data, of which less is better, and what that is.
+    pub score: Option<(Measure, f64)>,
     /// What its score is of.
     pub best_of: Option<Scored>,
     /// What the training data lack.
@@ -77,7 +78,7 @@ impl Outcome {
             loss_first: f64::NAN,
             loss_last: f64::NAN,
             best: PathBuf::new(),
-            wer: None,
+            score: None,
             best_of: None,
             left_out: Exclusions::default(),
             differing: 0,
@@ -128,9 +129,24 @@ impl Source {
         Self { corpus, examples: Arc::new(examples), config, identity, cache }
     }
 
-    fn shapes(&self) -> Result<Vec<BatchShape>> {
+    /// Every shape that a batch can have, shortest first.
+    pub(super) fn shapes(&self) -> Result<Vec<BatchShape>> {
         let shapes = self.config.shapes(&self.examples)?;
         Ok(shapes.into_iter().map(|(utterances, frames)| BatchShape { utterances, frames }).collect())
+    }
+
+    /// The size of batches of other data that are like these: as it is, or as many seconds as the smallest of these has.
+    ///
+    /// # Errors
+    /// When the settings are wrong.
+    pub(super) fn like(&self) -> Result<BatchSize> {
+        let size = &self.config.buckets.batch;
+        if !matches!(size, BatchSize::Each(_)) {
+            return Ok(size.clone());
+        }
+        let sampler = self.config.sampler(&self.examples)?;
+        let frames = sampler.shapes().iter().map(|&(utterances, frames)| utterances * frames).min();
+        Ok(BatchSize::Seconds(frames.unwrap_or(1) as f64 / 100.0))
     }
 
     /// The batches of this rank's share.
@@ -260,7 +276,7 @@ impl Run<'_> {
                 self.checkpoint(last)?;
             }
             if stopped && !last {
-                progress.message(&format!("saved after step {step}; go on with --resume"));
+                progress.message(&format!("saved after step {step}"));
                 return Err(Error::Interrupted);
             }
             if validates {
@@ -279,7 +295,7 @@ impl Run<'_> {
             loss_first,
             loss_last,
             best: best.iter().find(|folder| folder.is_dir()).unwrap_or(&best[1]).clone(),
-            wer: self.state.best.filter(|_| self.task.phase() == Phase::Finetune),
+            score: self.state.best.map(|best| (self.task.measure(), best)),
             best_of: self.state.best_of.clone(),
             left_out: self.train_named.all().clone(),
             differing: self.train_named.differing(),
@@ -295,7 +311,7 @@ impl Run<'_> {
         self.state.validation_due = true;
         self.checkpoint(false)?;
         metrics.as_ref().map_or(Ok(()), MetricsWriter::plot)?;
-        progress.message(&format!("saved after step {}; go on with --resume", self.state.step));
+        progress.message(&format!("saved after step {}", self.state.step));
         Err(Error::Interrupted)
     }
 
@@ -451,9 +467,10 @@ impl Run<'_> {
             let (step, steps) = (self.state.step, self.state.since_log.steps.max(1));
             return Err(Error::invalid(format!(
                 "loss or gradient is not finite between steps {} and {step}; lower the learning rate, or check \
-                 the data, and go on from the last checkpoint with --resume",
+                 the data, and go on from the last checkpoint",
                 step + 1 - steps
-            )));
+            ))
+            .advise(Remedy::Resume));
         }
         Ok(())
     }
@@ -517,10 +534,10 @@ impl Run<'_> {
         for weights in [&values, &moments] {
             finite(weights).map_err(|error| {
                 Error::invalid(format!(
-                    "step {} is not saved: {error}; lower the learning rate, and go on from the last checkpoint with \
-                     --resume",
+                    "step {} is not saved: {error}; lower the learning rate, and go on from the last checkpoint",
                     self.state.step
                 ))
+                .advise(Remedy::Resume)
             })?;
         }
         if !self.ranks.leads() {

@@ -9,6 +9,7 @@ use super::checkpoint::{Checkpoint, SinceLog, State};
 use super::collective::Ranks;
 use super::data::Data;
 use super::finetune::Finetune;
+use super::fit::fit;
 use super::loss_scale::LossScale;
 use super::metrics::Phase;
 use super::named::Named;
@@ -18,14 +19,17 @@ use super::schedule::Schedule;
 use super::start::{Start, initial_weights};
 use super::stepper::{StepTotals, Stepper};
 use super::stop;
-use super::task::Task;
+use super::task::{Measure, Task};
+use super::utterance::Utterances;
 use crate::audio::{Channel, Padding as AudioPadding};
 use crate::data::{BatchIndex, Corpus, Share, Why};
+use crate::decode::lm::LanguageModel;
+use crate::decode::{Alphabet, Decoder, Kind, Resources};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::gpu::Gpu;
-use crate::models::PreprocessorConfig;
-use crate::recipe::{Duration, ModelConfig, OptimizerConfig, PaddedFrames, Recipe};
+use crate::models::{PreprocessorConfig, UtteranceHead};
+use crate::recipe::{Duration, FinetuneConfig, ModelConfig, OptimizerConfig, PaddedFrames, Recipe, TaskKind};
 use crate::text::{Pieces, Vocabulary};
 
 /// What a user asks for.
@@ -53,6 +57,8 @@ pub struct Request {
     pub limit_steps: Option<u64>,
     /// Whether a bad file is an error.
     pub strict: bool,
+    /// Bytes that a device may hold where batches are as large as fit; else what it tells is free.
+    pub memory_limit: Option<u64>,
 }
 
 fn audio_padding(model: &ModelConfig, reference: AudioPadding) -> AudioPadding {
@@ -86,8 +92,11 @@ pub fn pretrain_among(
         let accumulation = request.recipe.pretrain.optimizer.accumulation;
         ranks.check_share("pretrain.optimizer.accumulation", accumulation)?;
         let start = start(ranks, request, Phase::Pretrain)?;
-        let recipe = &request.recipe;
-        let config = &recipe.pretrain;
+        let mut recipe = request.recipe.clone();
+        if let Some(utterances) = &start.fitted {
+            recipe.pretrain.data.fitted(utterances);
+        }
+        let config = recipe.pretrain.clone();
         let task = Pretrain {
             model: recipe.model.clone(),
             options: recipe.options,
@@ -97,7 +106,9 @@ pub fn pretrain_among(
         let mut plan = Plan {
             ranks,
             request,
+            recipe,
             phase: Phase::Pretrain,
+            measure: Measure::Loss,
             optimizer: &config.optimizer,
             train_named: Named::new("training"),
             valid_named: Named::new("validation"),
@@ -105,19 +116,32 @@ pub fn pretrain_among(
         if let Some(outcome) = plan.done(&start, config.steps, progress)? {
             return Ok(outcome);
         }
-        let padding = audio_padding(&recipe.model, AudioPadding::ReferencePretrain);
-        let data = Data { ranks, request, config: &config.data, silence: 0.0, padding, augmentation: None };
+        let padding = audio_padding(&request.recipe.model, AudioPadding::ReferencePretrain);
+        let data = Data {
+            ranks,
+            request,
+            config: &config.data,
+            silence: 0.0,
+            padding,
+            augmentation: None,
+            target: None,
+        };
         let corpus = data.load(&request.data)?;
         // Before the statistics, which may take long.
         let valid = data.valid(&mut plan.valid_named, progress)?;
-        let (train, preprocessor) = data.train(corpus, &start, &mut plan.train_named, progress)?;
-        let valid = valid.map(|listed| data.valid_source(listed, &preprocessor));
+        let (mut train, preprocessor) = data.train(corpus, &start, &mut plan.train_named, progress)?;
+        let valid = valid.map(|listed| data.valid_source(listed, &preprocessor, &train));
+        let mut valid = valid.transpose()?;
+        if config.data.fits() {
+            let utterances = plan.fit(&gpu, &task, &mut train, &mut valid, progress)?;
+            plan.recipe.pretrain.data.fitted(&utterances);
+        }
         plan.run(gpu, start, Box::new(task), config.steps, train, valid, preprocessor, None, progress)
     };
     stop::answered(begin())
 }
 
-/// Fine-tunes with CTC, from `request.init` or from scratch.
+/// Fine-tunes on transcripts or classes, from `request.init` or from scratch.
 ///
 /// # Errors
 /// As [`pretrain`].
@@ -139,12 +163,21 @@ pub fn finetune_among(
         let accumulation = request.recipe.finetune.optimizer.accumulation;
         ranks.check_share("finetune.optimizer.accumulation", accumulation)?;
         let start = start(ranks, request, Phase::Finetune)?;
-        let recipe = &request.recipe;
-        let config = &recipe.finetune;
+        let mut recipe = request.recipe.clone();
+        if let Some(utterances) = &start.fitted {
+            recipe.finetune.data.fitted(utterances);
+        }
+        let config = recipe.finetune.clone();
         let mut plan = Plan {
             ranks,
             request,
+            recipe,
             phase: Phase::Finetune,
+            measure: match config.task {
+                TaskKind::Ctc => Measure::WordErrorRate,
+                TaskKind::Classify => Measure::Accuracy,
+                TaskKind::Verify => Measure::EqualErrorRate,
+            },
             optimizer: &config.optimizer,
             train_named: Named::new("training"),
             valid_named: Named::new("validation"),
@@ -154,6 +187,7 @@ pub fn finetune_among(
         {
             return Ok(outcome);
         }
+        let recipe = &request.recipe;
         let padding = audio_padding(&recipe.model, AudioPadding::ReferenceFinetune);
         let augmentation = Some(&config.augmentation).filter(|a| a.enabled);
         let data = Data {
@@ -163,29 +197,42 @@ pub fn finetune_among(
             silence: recipe.features.silence,
             padding,
             augmentation,
+            target: (config.task != TaskKind::Ctc).then(|| config.target()),
         };
         let corpus = data.load(&request.data)?;
         corpus.texts()?;
-        // Written out, a vocabulary does not have its tokenizer.
-        let (vocabulary, tokenizer) = ranks.lead(|_| {
-            let vocabulary = start.vocabulary(&corpus, recipe)?;
-            let tokenizer = vocabulary.pieces().map(|pieces| pieces.to_value().to_string());
-            Ok((vocabulary, tokenizer))
-        })?;
-        let vocabulary = match tokenizer {
-            Some(tokenizer) => vocabulary.with_pieces(Pieces::parse(tokenizer.as_bytes())?)?,
-            None => vocabulary,
+        let outputs = match config.task {
+            TaskKind::Ctc => Outputs::Tokens(vocabulary(ranks, &start, &corpus, recipe)?),
+            TaskKind::Classify | TaskKind::Verify => Outputs::Labels(ranks.lead(|_| start.labels(&corpus))?),
         };
         // Before the statistics, which may take long.
         let valid = data.valid(&mut plan.valid_named, progress)?;
         if let Some(valid) = &valid {
             valid.corpus.texts()?;
         }
-        let (train, preprocessor) = data.train(corpus.clone(), &start, &mut plan.train_named, progress)?;
-        let valid = valid.map(|listed| data.valid_source(listed, &preprocessor));
-        let mut capacity = longest(&vocabulary, &corpus)?;
-        if let Some(valid) = &valid {
-            capacity = capacity.max(longest(&vocabulary, &valid.corpus)?);
+        let (mut train, preprocessor) =
+            data.train(corpus.clone(), &start, &mut plan.train_named, progress)?;
+        let valid = valid.map(|listed| data.valid_source(listed, &preprocessor, &train));
+        let mut valid = valid.transpose()?;
+        let (model, options, seed) = (recipe.model.clone(), recipe.options, recipe.run.seed);
+        let task: Box<dyn Task> = match outputs.clone() {
+            Outputs::Tokens(vocabulary) => {
+                let mut capacity = longest(&vocabulary, &corpus)?;
+                if let Some(valid) = &valid {
+                    capacity = capacity.max(longest(&vocabulary, &valid.corpus)?);
+                }
+                let capacity = capacity.next_multiple_of(8).max(8);
+                let (decoder, config) = (decoder(&config, &vocabulary)?, config.clone());
+                Box::new(Finetune { model, options, config, vocabulary, decoder, capacity, seed })
+            }
+            Outputs::Labels(labels) => {
+                let (head, config) = (UtteranceHead::new(&config, labels), config.clone());
+                Box::new(Utterances { model, options, config, head, seed })
+            }
+        };
+        if config.data.fits() {
+            let utterances = plan.fit(&gpu, &*task, &mut train, &mut valid, progress)?;
+            plan.recipe.finetune.data.fitted(&utterances);
         }
         let steps = match config.duration() {
             Duration::Steps(steps) => steps,
@@ -197,18 +244,41 @@ pub fn finetune_among(
         if let Some(outcome) = plan.done(&start, steps, progress)? {
             return Ok(outcome);
         }
-        let task = Finetune {
-            model: recipe.model.clone(),
-            options: recipe.options,
-            config: config.clone(),
-            vocabulary: vocabulary.clone(),
-            capacity: capacity.next_multiple_of(8).max(8),
-            seed: recipe.run.seed,
-        };
-        let (task, vocabulary) = (Box::new(task), Some(vocabulary));
-        plan.run(gpu, start, task, steps, train, valid, preprocessor, vocabulary, progress)
+        plan.run(gpu, start, task, steps, train, valid, preprocessor, Some(outputs), progress)
     };
     stop::answered(begin())
+}
+
+/// What the outputs of a fine-tuned model mean.
+#[derive(Clone)]
+enum Outputs {
+    Tokens(Vocabulary),
+    Labels(Vec<String>),
+}
+
+/// What makes text of validation's logits.
+fn decoder(config: &FinetuneConfig, vocabulary: &Vocabulary) -> Result<Arc<Decoder>> {
+    let settings = config.decoder.clone().unwrap_or_default();
+    let lm = match (settings.decoder, &settings.lm) {
+        (Kind::Beam, Some(lm)) => Some(Arc::new(LanguageModel::open(lm)?)),
+        _ => None,
+    };
+    let resources = Resources { lm, ..Resources::default() };
+    Ok(Arc::new(Decoder::new(Alphabet::of(vocabulary)?, settings, &resources)?))
+}
+
+/// The tokens that all ranks train.
+fn vocabulary(ranks: &Ranks, start: &Start, corpus: &Corpus, recipe: &Recipe) -> Result<Vocabulary> {
+    // Written out, a vocabulary does not have its tokenizer.
+    let (vocabulary, tokenizer) = ranks.lead(|_| {
+        let vocabulary = start.vocabulary(corpus, recipe)?;
+        let tokenizer = vocabulary.pieces().map(|pieces| pieces.to_value().to_string());
+        Ok((vocabulary, tokenizer))
+    })?;
+    match tokenizer {
+        Some(tokenizer) => vocabulary.with_pieces(Pieces::parse(tokenizer.as_bytes())?),
+        None => Ok(vocabulary),
+    }
 }
 
 /// Tokens of the longest text that the vocabulary can write; others are in no loss.
@@ -221,9 +291,11 @@ fn longest(vocabulary: &Vocabulary, corpus: &Corpus) -> Result<usize> {
 fn start(ranks: &Ranks, request: &Request, phase: Phase) -> Result<Start> {
     // The others wait until it has its lock and its checkpoint.
     let mut start = Start::following();
-    ranks.lead(|_| {
-        start = Start::new(request, phase)?;
-        Ok(())
+    start.fitted = ranks.lead(|_| {
+        let led = Start::new(request, phase)?;
+        let fitted = led.fitted.clone();
+        start = led;
+        Ok(fitted)
     })?;
     Ok(start)
 }
@@ -232,7 +304,10 @@ fn start(ranks: &Ranks, request: &Request, phase: Phase) -> Result<Start> {
 struct Plan<'a> {
     ranks: &'a Ranks,
     request: &'a Request,
+    /// The request's, with what fits where that was asked for.
+    recipe: Recipe,
     phase: Phase,
+    measure: Measure,
     optimizer: &'a OptimizerConfig,
     train_named: Named,
     valid_named: Named,
@@ -269,7 +344,7 @@ impl Plan<'_> {
         Checkpoint::prune(&self.request.out, state.step, self.request.recipe.run.keep_checkpoints)?;
         let run = self.request.out.display();
         progress.message(&match state.step < steps {
-            true => format!("{run} stands at step {} of {steps}; raise --limit-steps to go on", state.step),
+            true => format!("{run} stands at step {} of {steps}; raise the limit to go on", state.step),
             false => {
                 format!("{run} is finished: it has {} of {steps} steps; raise the steps to go on", state.step)
             }
@@ -281,12 +356,26 @@ impl Plan<'_> {
             loss_first,
             loss_last,
             best: models.iter().find(|model| model.is_dir()).unwrap_or(&models[1]).clone(),
-            wer: state.best.filter(|_| self.phase == Phase::Finetune),
+            score: state.best.map(|best| (self.measure, best)),
             best_of: state.best_of.clone(),
             left_out: Default::default(),
             differing: 0,
             finished: state.step >= steps,
         }))
+    }
+
+    /// What fits in batches, which `train` and `valid` have from then on.
+    fn fit(
+        &self,
+        gpu: &Gpu,
+        task: &dyn Task,
+        train: &mut Source,
+        valid: &mut Option<Source>,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<usize>> {
+        let limit = self.request.memory_limit;
+        let news = &mut |line: &str| progress.message(line);
+        fit(self.ranks, gpu, limit, task, self.optimizer, train, valid, news)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of a run, each made by a step of its own")]
@@ -299,12 +388,17 @@ impl Plan<'_> {
         train: Source,
         valid: Option<Source>,
         preprocessor: PreprocessorConfig,
-        vocabulary: Option<Vocabulary>,
+        outputs: Option<Outputs>,
         progress: &mut dyn Progress,
     ) -> Result<Outcome> {
-        let recipe = &self.request.recipe;
+        let recipe = &self.recipe;
         let seed = recipe.run.seed;
         let ranks = self.ranks;
+        progress.message(&format!(
+            "batches of {} lengths, {:.1} % of them padding",
+            train.shapes()?.len(),
+            100.0 * train.config.padding(&train.examples)?
+        ));
         let same_batches = ranks.lead(|_| {
             start.same_batches(&train.identity, self.request, &mut |news| tracing::warn!("{news}"))
         })?;
@@ -320,7 +414,7 @@ impl Plan<'_> {
         stop::check()?;
         let most = ranks.all(gpu.capabilities().max_binding)?.into_iter().min().unwrap_or(u64::MAX);
         // Devices of one kind compute the same bits.
-        let identities = ranks.all(gpu.identity())?;
+        let identities = ranks.all((gpu.identity(), gpu.capabilities().set_aside.clone()))?;
         let unlike = identities.iter().any(|other| *other != identities[0]);
         let mut stepper = block_on(Stepper::bounded(Executor::new(gpu), &*task, self.optimizer, most))?;
         let mut schedule = Schedule::new(self.optimizer, steps);
@@ -364,6 +458,7 @@ impl Plan<'_> {
                         phase: None,
                         recipe: None,
                         vocabulary: None,
+                        labels: None,
                         tokenizer: None,
                         corpus: None,
                         valid: None,
@@ -402,6 +497,12 @@ impl Plan<'_> {
             (state.best, state.best_of) = (None, None);
         }
         (state.phase, state.recipe) = (Some(self.phase), Some(recipe.to_json()));
+        let (vocabulary, labels) = match outputs {
+            Some(Outputs::Tokens(vocabulary)) => (Some(vocabulary), None),
+            Some(Outputs::Labels(labels)) => (None, Some(labels)),
+            None => (None, None),
+        };
+        state.labels = labels;
         state.tokenizer = vocabulary.as_ref().and_then(|vocabulary| Some(vocabulary.pieces()?.to_value()));
         (state.vocabulary, state.corpus) = (vocabulary.clone(), Some(train.identity));
         // What is missing comes back: they are compared with what they were when all was there.
@@ -414,6 +515,7 @@ impl Plan<'_> {
         if let Some(valid) = &mut valid {
             valid.config.share = Share { rank: ranks.rank(), of: ranks.size(), run: 1 };
         }
+        let stop_at = self.stop_at(steps);
         let mut run = Run {
             ranks: ranks.clone(),
             unlike,
@@ -427,7 +529,7 @@ impl Plan<'_> {
             schedule,
             accumulation,
             steps,
-            stop_at: self.stop_at(steps),
+            stop_at,
             state,
             vocabulary,
             command: self.request.command.clone(),

@@ -1,6 +1,6 @@
 //! Where a run begins: anew, from a checkpoint, or from a saved model; and what these fix.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::checkpoint::{Checkpoint, State};
@@ -8,13 +8,14 @@ use super::lock::RunLock;
 use super::metrics::Phase;
 use super::setup::Request;
 use crate::audio::Normalization;
-use crate::data::{Corpus, Identity};
-use crate::error::{Error, Result};
+use crate::data::{Corpus, Identity, Utterance};
+use crate::error::{Error, Remedy, Result};
 use crate::files::{self, read_text};
 use crate::graph::Parameter;
-use crate::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel, within};
+use crate::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel, UtteranceHead, within};
 use crate::recipe::{
-    Difference, Head, ModelConfig, Normalization as Wanted, Recipe, VocabularySource, listed,
+    BatchUtterances, Difference, FinetuneConfig, Head, ModelConfig, Normalization as Wanted, Recipe,
+    TaskKind, VocabularySource, listed,
 };
 use crate::text::{Pieces, Vocabulary, normalize};
 use crate::weights::Weights;
@@ -27,6 +28,8 @@ pub(super) struct Start {
     pub init: Option<SavedModel>,
     /// Whether the head of `init` is of use.
     pub keeps_head: bool,
+    /// What of clips fits in a batch of each length, where that was asked for and the run knows it already.
+    pub fitted: Option<Vec<usize>>,
     /// Keys that may change when a run is resumed, and have.
     changed: Vec<Difference>,
 }
@@ -34,7 +37,14 @@ pub(super) struct Start {
 impl Start {
     /// Of a rank that is told by the one that leads what a checkpoint or a model fixes.
     pub fn following() -> Self {
-        Self { _lock: None, checkpoint: None, init: None, keeps_head: false, changed: Vec::new() }
+        Self {
+            _lock: None,
+            checkpoint: None,
+            init: None,
+            keeps_head: false,
+            fitted: None,
+            changed: Vec::new(),
+        }
     }
 
     /// # Errors
@@ -43,8 +53,8 @@ impl Start {
     pub fn new(request: &Request, phase: Phase) -> Result<Self> {
         let lock = RunLock::take(&request.out)?;
         if !request.resume && request.out.join("checkpoints").is_dir() {
-            let message = "holds a run already; go on with --resume, or give another --out";
-            return Err(Error::file(&request.out, message));
+            let error = Error::file(&request.out, "holds a run already");
+            return Err(error.advise(Remedy::ResumeOrOtherFolder));
         }
         let mut start = Self { _lock: Some(lock), ..Self::following() };
         if request.resume {
@@ -57,7 +67,12 @@ impl Start {
                 ),
                 Some(checkpoint) => {
                     complete(&mut checkpoint.state, &request.out)?;
-                    start.changed = resumable(&checkpoint.state, request, phase)?;
+                    let before = before(&checkpoint.state, request)?;
+                    let mut recipe = request.recipe.clone();
+                    if let Some(before) = before.as_ref().filter(|_| !request.other_data) {
+                        start.fitted = fitted(&mut recipe, before, phase);
+                    }
+                    start.changed = resumable(&checkpoint.state, before, &recipe, request, phase)?;
                 }
             }
         }
@@ -94,7 +109,7 @@ impl Start {
                 let remedy = match resumed {
                     true => "a resumed run keeps its alphabet; correct the texts, or begin a new run",
                     false => {
-                        "the model that --init names keeps its alphabet; correct the texts, or set finetune.new_head = \
+                        "the model that training starts from keeps its alphabet; correct the texts, or set finetune.new_head = \
                          true for a new head"
                     }
                 };
@@ -143,6 +158,49 @@ impl Start {
         ))
     }
 
+    /// The classes of the run, which training data have in the place of texts: those of the checkpoint or the model that it
+    /// goes on from, else those of the data, sorted.
+    ///
+    /// # Errors
+    /// When the data have fewer than two, or one that fixed ones lack.
+    pub fn labels(&self, corpus: &Corpus) -> Result<Vec<String>> {
+        let of_model = self.init.as_ref().filter(|_| self.keeps_head);
+        let fixed = match (&self.checkpoint, of_model) {
+            (Some(checkpoint), _) => checkpoint.state.labels.as_ref(),
+            (None, model) => model.and_then(|model| model.config.kind.utterance()).map(|head| &head.labels),
+        };
+        let found: BTreeSet<&str> = corpus.texts()?.into_iter().collect();
+        let Some(fixed) = fixed else {
+            if found.len() < 2 {
+                return Err(Error::invalid(format!(
+                    "the training data have one class, {:?}; give data of several",
+                    found.first().unwrap_or(&"")
+                )));
+            }
+            return Ok(found.into_iter().map(str::to_owned).collect());
+        };
+        let known: BTreeSet<&str> = fixed.iter().map(String::as_str).collect();
+        let lacks =
+            |utterance: &&Utterance| utterance.text.as_deref().is_some_and(|class| !known.contains(class));
+        let Some(utterance) = corpus.utterances.iter().find(lacks) else { return Ok(fixed.clone()) };
+        let others = found.iter().filter(|class| !known.contains(*class)).count();
+        let remedy = match self.checkpoint.is_some() {
+            true => "a resumed run keeps its classes; correct the data, or begin a new run",
+            false => {
+                "the model that training starts from keeps its classes; correct the data, or set finetune.new_head = true for a \
+                 new head"
+            }
+        };
+        Err(Error::file(
+            &utterance.origin,
+            format!(
+                "is of the class {:?}, which is none of the {} known ones, as {others} of the data; {remedy}",
+                utterance.text.as_deref().unwrap_or_default(),
+                fixed.len()
+            ),
+        ))
+    }
+
     /// Compares the training data with those of the checkpoint, and tells where to go on: whether the position in
     /// them still means the same. `news` is told what differs.
     ///
@@ -162,10 +220,7 @@ impl Start {
             if before.audio != now.audio {
                 let differs = format!("the training data are {} (were {})", told(now), told(&before));
                 if !request.other_data {
-                    return Err(Error::file(
-                        &request.out,
-                        format!("{differs}; give the run's own, or go on with these by --other-data"),
-                    ));
+                    return Err(Error::file(&request.out, differs).advise(Remedy::OtherData));
                 }
                 news(format!("{differs}; the run goes on with them from the next epoch"));
                 same = false;
@@ -195,7 +250,7 @@ fn same_tokens(fixed: &Vocabulary, source: &VocabularySource, resumed: bool) -> 
     let (place, remedy) = match resumed {
         true => ("the run", "a run keeps its tokens: give the tokenizer as it was, or begin a new run"),
         false => (
-            "the model that --init names",
+            "the model that training starts from",
             "it keeps its tokens: leave finetune.vocabulary out, or set finetune.new_head = true for a new head",
         ),
     };
@@ -251,9 +306,9 @@ fn complete(state: &mut State, run: &Path) -> Result<()> {
     let config = SavedConfig::from_json(&read("config.json")?)?;
     state.phase = Some(match config.kind {
         ModelKind::BestRq { .. } => Phase::Pretrain,
-        ModelKind::Ctc(_) => Phase::Finetune,
+        ModelKind::Ctc(_) | ModelKind::Utterance(_) => Phase::Finetune,
     });
-    if state.phase == Some(Phase::Finetune) {
+    if matches!(config.kind, ModelKind::Ctc(_)) {
         state.vocabulary = Some(Vocabulary::from_json(&read("vocab.json")?)?);
     }
     Ok(())
@@ -272,33 +327,71 @@ fn of_batches(key: &str) -> bool {
     of("pretrain") || of("finetune") || key.starts_with("finetune.augmentation.")
 }
 
-/// The keys that differ from the checkpoint's and may.
+/// The recipe of a checkpoint.
+///
+/// # Errors
+/// When it is not understood.
+fn before(state: &State, request: &Request) -> Result<Option<Recipe>> {
+    state.recipe.as_ref().map(Recipe::from_json).transpose().map_err(|error| {
+        let message =
+            format!("the recipe in the checkpoint of step {} is not understood: {error}", state.step);
+        Error::file(&request.out, message)
+    })
+}
+
+/// Takes what fits in batches from the recipe `before`, where `recipe` asks for what fits of the same data.
+fn fitted(recipe: &mut Recipe, before: &Recipe, phase: Phase) -> Option<Vec<usize>> {
+    let (data, known) = match phase {
+        Phase::Pretrain => (&mut recipe.pretrain.data, &before.pretrain.data),
+        Phase::Finetune => (&mut recipe.finetune.data, &before.finetune.data),
+    };
+    let Some(BatchUtterances::Each(utterances)) = &known.batch_utterances else { return None };
+    let mut as_known = data.clone();
+    as_known.fitted(utterances);
+    if !data.fits() || as_known != *known {
+        return None;
+    }
+    *data = as_known;
+    Some(utterances.clone())
+}
+
+/// The keys in which `recipe` differs from that of the checkpoint, `before`, and may.
 ///
 /// # Errors
 /// When the run is of the other phase, or a key that it fixes differs; all of them are named.
-fn resumable(state: &State, request: &Request, phase: Phase) -> Result<Vec<Difference>> {
+fn resumable(
+    state: &State,
+    before: Option<Recipe>,
+    recipe: &Recipe,
+    request: &Request,
+    phase: Phase,
+) -> Result<Vec<Difference>> {
     if let Some(began) = state.phase.filter(|&began| began != phase) {
         let message = format!("is a run of `polymix {}`; resume it with that", name(began));
         return Err(Error::usage(format!("{}: {message}", request.out.display())));
     }
-    let recipe = &request.recipe;
-    let before = state.recipe.as_ref().map(Recipe::from_json).transpose().map_err(|error| {
-        let message =
-            format!("the recipe in the checkpoint of step {} is not understood: {error}", state.step);
-        Error::file(&request.out, message)
-    })?;
     let Some(before) = before else { return Ok(Vec::new()) };
     let architecture = recipe.model.differences(&before.model);
     let fixes = |key: &str| {
         let own: &[&str] = match phase {
             Phase::Pretrain => &["pretrain.codes", "pretrain.code_dim"],
-            Phase::Finetune => {
-                &["finetune.head", "finetune.head_width", "finetune.vocabulary", "finetune.new_head"]
-            }
+            Phase::Finetune => &[
+                "finetune.task",
+                "finetune.target",
+                "finetune.freeze_encoder",
+                "finetune.head",
+                "finetune.head_width",
+                "finetune.vocabulary",
+                "finetune.new_head",
+                "finetune.pooling_width",
+                "finetune.embedding_width",
+            ],
         };
         // Sub-words are a table in place of a name.
         key == "run.seed"
             || key.starts_with("finetune.vocabulary.") && phase == Phase::Finetune
+            // The best model is that of the rates that it decides.
+            || key.starts_with("finetune.decoder") && phase == Phase::Finetune
             || key.starts_with("features.")
             || own.contains(&key)
     };
@@ -313,17 +406,18 @@ fn resumable(state: &State, request: &Request, phase: Phase) -> Result<Vec<Diffe
         return Ok(free);
     }
     Err(Error::usage(format!(
-        "{}: the recipe has {}; a run keeps these: give them as they were, or begin a new run with another --out",
+        "{}: the recipe has {}; a run keeps these: give them as they were",
         request.out.display(),
         listed(&fixed)
-    )))
+    ))
+    .advise(Remedy::NewRun))
 }
 
 /// Checks that the encoder of `model` can start the recipe's; whether its head can, too.
 fn initial(path: &Path, model: &SavedModel, recipe: &Recipe, phase: Phase) -> Result<bool> {
     let refuse = |differences: &[Difference], remedy: &str| {
         let (path, listed) = (path.display(), listed(differences));
-        Err(Error::usage(format!("--init {path}: the recipe has {listed} in that model; {remedy}")))
+        Err(Error::usage(format!("{path}: the recipe has {listed} in that model; {remedy}")))
     };
     let (adaptable, mut differing): (Vec<_>, Vec<_>) =
         recipe.model.differences(&model.config.model).into_iter().partition(|one| {
@@ -348,13 +442,18 @@ fn initial(path: &Path, model: &SavedModel, recipe: &Recipe, phase: Phase) -> Re
         );
     }
     for difference in adaptable.iter().filter(|one| one.key != "model.initialization") {
-        tracing::warn!(
-            "--init {}: {difference} in that model; its weights start it nonetheless",
-            path.display()
-        );
+        tracing::warn!("{}: {difference} in that model; its weights start it nonetheless", path.display());
     }
+    let task = recipe.finetune.task;
     let head = match (&model.config.kind, phase) {
-        (ModelKind::Ctc(head), Phase::Finetune) if !recipe.finetune.new_head => head,
+        (ModelKind::Utterance(head), Phase::Finetune) if !recipe.finetune.new_head && head.task() == task => {
+            let differing = head_differences(head, &recipe.finetune);
+            return match differing.is_empty() {
+                true => Ok(true),
+                false => refuse(&differing, NEW_HEAD),
+            };
+        }
+        (ModelKind::Ctc(head), Phase::Finetune) if !recipe.finetune.new_head && task == TaskKind::Ctc => head,
         (ModelKind::BestRq { codes, code_dim }, Phase::Pretrain) => {
             return Ok((*codes, *code_dim) == (recipe.pretrain.codes, recipe.pretrain.code_dim));
         }
@@ -362,7 +461,7 @@ fn initial(path: &Path, model: &SavedModel, recipe: &Recipe, phase: Phase) -> Re
     };
     if (model.preprocessor.silence - recipe.features.silence).abs() > 1e-9 {
         tracing::warn!(
-            "--init {}: features.silence = {} (was {}) in that model",
+            "{}: features.silence = {} (was {}) in that model",
             path.display(),
             recipe.features.silence,
             model.preprocessor.silence
@@ -380,8 +479,25 @@ fn initial(path: &Path, model: &SavedModel, recipe: &Recipe, phase: Phase) -> Re
     }
     match differing.is_empty() {
         true => Ok(true),
-        false => refuse(&differing, "give it as it was, or set finetune.new_head = true for a new head"),
+        false => refuse(&differing, NEW_HEAD),
     }
+}
+
+const NEW_HEAD: &str = "give it as it was, or set finetune.new_head = true for a new head";
+
+/// What a recipe asks of a head of classes otherwise than `head` is.
+fn head_differences(head: &UtteranceHead, recipe: &FinetuneConfig) -> Vec<Difference> {
+    let wanted = UtteranceHead::new(recipe, Vec::new());
+    let width = |width: Option<usize>| width.map_or("none".to_owned(), |width| width.to_string());
+    [
+        ("target", format!("{:?}", head.target.name()), format!("{:?}", wanted.target.name())),
+        ("pooling_width", head.pooling.to_string(), wanted.pooling.to_string()),
+        ("embedding_width", width(head.embedding), width(wanted.embedding)),
+    ]
+    .into_iter()
+    .filter(|(_, before, now)| before != now)
+    .map(|(key, before, now)| Difference { key: format!("finetune.{key}"), before, now })
+    .collect()
 }
 
 /// What of a saved model starts the new one: all of it, or front-end and encoder.
@@ -398,7 +514,9 @@ pub(super) fn initial_weights<'a>(
         let name = &parameter.name;
         if keeps_head || name.starts_with("frontend.") || name.starts_with("encoder.") {
             let values = model.weights.values(parameter).map_err(|error| {
-                Error::usage(format!("--init: {error}; give the recipe that the model was trained with"))
+                Error::usage(format!(
+                    "{error} of the model to start from; give the recipe that the model was trained with"
+                ))
             })?;
             weights.insert(name, parameter.shape.clone(), values.to_vec())?;
         }

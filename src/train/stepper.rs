@@ -5,17 +5,19 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
+#[cfg(feature = "cli")]
 use super::collective::Exchange;
 use super::loss_scale::{GROWTH_INTERVAL, LOSS_SCALE, LossScale};
+use super::objective::{BatchShape, Feed, Feeds, LossGraph, Objective, Results};
 use super::parameters::{Group, Kind, ParameterSet};
 use super::schedule::Rates;
-use super::task::{BatchShape, Feed, Feeds, LossGraph, Results, Task};
 use crate::autograd::gradients;
 use crate::error::{Error, Result};
 use crate::exec::{Compute, Executor, Loaded, Plan, PlanOptions, arena_bytes};
 use crate::gpu::Capabilities;
 use crate::graph::{Graph, Tensor};
-use crate::ops::optimizer::{Accumulate, AdamW, GradientScale, GrowLossScale, SquaredNorm};
+use crate::models::Handover;
+use crate::ops::optimizer::{Accumulate, AdamW, ClipGradNorm, GrowLossScale, SquaredNorm};
 use crate::recipe::OptimizerConfig;
 use crate::shape::Spec;
 
@@ -29,9 +31,10 @@ pub struct Stepper {
     config: OptimizerConfig,
     /// By shape and whether the gradient is added to what is there.
     plans: HashMap<(BatchShape, bool), Loaded>,
-    validation: HashMap<BatchShape, Loaded>,
+    validation: HashMap<BatchShape, (Loaded, Option<Handover>)>,
     update: Loaded,
     /// Memory of the exchange between ranks, where there are several.
+    #[cfg(feature = "cli")]
     pub(super) exchange: Option<Exchange>,
 }
 
@@ -51,6 +54,7 @@ pub struct StepTotals {
 pub(super) const LOSS_TOTALS: &str = "totals.loss";
 pub(super) const UPDATE_TOTALS: &str = "totals.update";
 
+#[cfg(feature = "cli")]
 impl StepTotals {
     /// Their bits, which a message keeps where they are not finite.
     pub(super) fn to_bits(self) -> [u64; 4] {
@@ -69,9 +73,13 @@ impl Stepper {
     ///
     /// # Errors
     /// When the model cannot be built or the device has no room.
-    pub async fn new(executor: Executor, task: &dyn Task, config: &OptimizerConfig) -> Result<Self> {
+    pub async fn new(
+        executor: Executor,
+        objective: &dyn Objective,
+        config: &OptimizerConfig,
+    ) -> Result<Self> {
         let most = executor.gpu().capabilities().max_binding;
-        Self::bounded(executor, task, config, most).await
+        Self::bounded(executor, objective, config, most).await
     }
 
     /// As [`Stepper::new`], with the parameters in parts of at most `most` bytes, as the least of several devices binds.
@@ -80,12 +88,12 @@ impl Stepper {
     /// As [`Stepper::new`].
     pub async fn bounded(
         mut executor: Executor,
-        task: &dyn Task,
+        objective: &dyn Objective,
         config: &OptimizerConfig,
         most: u64,
     ) -> Result<Self> {
         let gpu = executor.gpu().clone();
-        let parameters = ParameterSet::of(task, config, most)?;
+        let parameters = ParameterSet::of(objective, config, most)?;
         parameters.allocate(&mut executor, &Kind::ALL)?;
         for (name, spec) in Self::stored_beside(parameters.compute) {
             executor.store.arena(&gpu, name, &[(name.into(), spec)])?;
@@ -97,7 +105,16 @@ impl Stepper {
         let update = executor.load(plan).await?;
         let (plans, validation) = (HashMap::new(), HashMap::new());
         let config = config.clone();
-        Ok(Self { executor, parameters, config, plans, validation, update, exchange: None })
+        Ok(Self {
+            executor,
+            parameters,
+            config,
+            plans,
+            validation,
+            update,
+            #[cfg(feature = "cli")]
+            exchange: None,
+        })
     }
 
     /// What the device sums up, and the scale of the loss, where there is one.
@@ -116,10 +133,10 @@ impl Stepper {
     ///
     /// # Errors
     /// When the model cannot be built within the device's limits, or memory is out.
-    pub async fn prepare(&mut self, task: &dyn Task, shape: BatchShape, more: bool) -> Result<()> {
+    pub async fn prepare(&mut self, objective: &dyn Objective, shape: BatchShape, more: bool) -> Result<()> {
         if !self.plans.contains_key(&(shape, more)) {
             let begun = Instant::now();
-            let plan = training_plan(task, shape, more, self.executor.gpu().capabilities())?;
+            let plan = training_plan(objective, shape, more, self.executor.gpu().capabilities())?;
             let loaded =
                 self.load(plan, if more { "further training" } else { "training" }, shape, begun).await?;
             self.plans.insert((shape, more), loaded);
@@ -131,16 +148,12 @@ impl Stepper {
     ///
     /// # Errors
     /// When the model cannot be built within the device's limits, or memory is out.
-    pub async fn prepare_validation(&mut self, task: &dyn Task, shape: BatchShape) -> Result<()> {
+    pub async fn prepare_validation(&mut self, objective: &dyn Objective, shape: BatchShape) -> Result<()> {
         if !self.validation.contains_key(&shape) {
             let begun = Instant::now();
-            let LossGraph { graph, loss, count, outputs } = task.graph(shape, false)?;
-            let mut named = vec![("loss", &loss), ("count", &count)];
-            named.extend(outputs.iter().map(|(name, tensor)| (*name, tensor)));
-            let plan =
-                Plan::compile(&graph, &named, task.plan_options(), self.executor.gpu().capabilities())?;
+            let plan = validation_plan(objective, shape, self.executor.gpu().capabilities())?;
             let loaded = self.load(plan, "validation", shape, begun).await?;
-            self.validation.insert(shape, loaded);
+            self.validation.insert(shape, (loaded, objective.handover()));
         }
         Ok(())
     }
@@ -188,18 +201,23 @@ impl Stepper {
         self.executor.run(&mut self.update)
     }
 
-    /// Loss, count and decisions of a validation batch of a prepared shape.
+    /// Loss, count and logits of a validation batch of a prepared shape.
     ///
     /// # Errors
     /// What the device reported.
     pub async fn validate(&mut self, shape: BatchShape, feeds: &Feeds) -> Result<Results> {
-        let loaded = self.validation.get_mut(&shape).ok_or_else(|| unprepared(shape))?;
+        let (loaded, handover) = self.validation.get_mut(&shape).ok_or_else(|| unprepared(shape))?;
         feed(&self.executor, loaded, feeds)?;
         self.executor.run(loaded)?;
         let loss: Vec<f32> = self.executor.read(loaded, "loss").await?;
         let count: Vec<f32> = self.executor.read(loaded, "count").await?;
-        let ids = self.executor.read(loaded, "ids").await?;
-        Ok(Results { loss: f64::from(loss[0]), count: f64::from(count[0]), ids })
+        let handed = match handover {
+            Some(handover) => Some(handover.read(&self.executor, loaded).await?),
+            None => None,
+        };
+        let embeds = loaded.plan().outputs.iter().any(|output| output.name == "embeddings");
+        let embeddings = if embeds { self.executor.read(loaded, "embeddings").await? } else { Vec::new() };
+        Ok(Results { loss: f64::from(loss[0]), count: f64::from(count[0]), handed, embeddings })
     }
 
     /// The totals so far.
@@ -265,13 +283,13 @@ fn unprepared(BatchShape { utterances, frames }: BatchShape) -> Error {
 /// # Errors
 /// When the model cannot be built within the device's limits.
 pub fn training_plan(
-    task: &dyn Task,
+    objective: &dyn Objective,
     shape: BatchShape,
     more: bool,
     capabilities: &Capabilities,
 ) -> Result<Plan> {
-    let options = task.plan_options();
-    let LossGraph { graph, loss, count, .. } = task.graph(shape, true)?;
+    let options = objective.plan_options();
+    let LossGraph { graph, loss, count, .. } = objective.graph(shape, true)?;
     let parameters: Vec<(String, Tensor)> = graph
         .parameters()
         .into_iter()
@@ -296,6 +314,26 @@ pub fn training_plan(
     let totals = graph.stored(LOSS_TOTALS, Spec::f32([2]));
     totals.apply(Accumulate, &[&Tensor::concat(&[&loss, &count], 0)?])?;
     Plan::compile(&graph, &[], options, capabilities)
+}
+
+/// The plan of a validation batch.
+///
+/// # Errors
+/// When the model cannot be built within the device's limits.
+pub(super) fn validation_plan(
+    objective: &dyn Objective,
+    shape: BatchShape,
+    capabilities: &Capabilities,
+) -> Result<Plan> {
+    let LossGraph { graph, loss, count, logits, embeddings } = objective.graph(shape, false)?;
+    let mut outputs = match (objective.handover(), &logits) {
+        (Some(handover), Some(logits)) => handover.outputs(logits)?,
+        _ => Vec::new(),
+    };
+    outputs.extend(embeddings.map(|embeddings| ("embeddings".to_owned(), embeddings)));
+    let mut named = vec![("loss", &loss), ("count", &count)];
+    named.extend(outputs.iter().map(|(name, tensor)| (name.as_str(), tensor)));
+    Plan::compile(&graph, &named, objective.plan_options(), capabilities)
 }
 
 /// Writes those of `feeds` that the plan reads.
@@ -338,7 +376,7 @@ pub fn update_plan(
     if let Some(state) = &loss_scale {
         gain = gain.div(&state.slice(0, 0, 1)?)?;
     }
-    let stats = norms.apply(GradientScale { clip: config.clip as f32 }, &[&gain])?;
+    let stats = norms.apply(ClipGradNorm { clip: config.clip as f32 }, &[&gain])?;
     let op = AdamW { beta1: config.betas[0], beta2: config.betas[1], eps: config.eps };
     for index in arenas {
         let hyper = graph.input(format!("hyper.{index}"), Spec::f32([4]));

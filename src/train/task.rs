@@ -1,58 +1,19 @@
-//! What differs between the phases of training: the loss and what it is fed.
+//! What differs between the phases of training: what the loss is fed of a corpus, and what validation scores.
 
 use serde::{Deserialize, Serialize};
 
+use super::metrics::Phase;
+use super::objective::{BatchShape, Feed, Feeds, Objective, Results, encoder_feeds};
 use crate::data::Batch;
 use crate::error::Result;
-use crate::exec::{Executor, PlanOptions};
-use crate::graph::{Graph, Tensor};
-use crate::models::{EncoderInputs, ModelKind, frames_after};
-use crate::train::metrics::Phase;
-
-/// The key of a plan. Everything else about a batch is data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BatchShape {
-    /// Rows, empty ones included.
-    pub utterances: usize,
-    /// Feature frames of a row.
-    pub frames: usize,
-}
+use crate::exec::Executor;
+use crate::models::ModelKind;
 
 impl BatchShape {
     /// The shape of a batch.
     pub fn of(batch: &Batch) -> Self {
         Self { utterances: batch.utterances, frames: batch.frames }
     }
-
-    /// Encoder frames of a row.
-    pub fn time(self) -> usize {
-        frames_after(self.frames)
-    }
-}
-
-/// Data of one input.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Feed {
-    /// Of an f32 input.
-    F32(Vec<f32>),
-    /// Of a u32 input.
-    U32(Vec<u32>),
-}
-
-/// Named data for a run.
-pub type Feeds = Vec<(String, Feed)>;
-
-/// A loss as a graph.
-#[derive(Debug, Clone)]
-pub struct LossGraph {
-    /// The graph.
-    pub graph: Graph,
-    /// The loss, `[1]`.
-    pub loss: Tensor,
-    /// What is counted beside it, `[1]`: correct masked frames, or targets that do not fit.
-    pub count: Tensor,
-    /// Values that validation reads.
-    pub outputs: Vec<(&'static str, Tensor)>,
 }
 
 /// Sums over the rows of validation data.
@@ -67,6 +28,10 @@ pub struct Totals {
     /// Correct masked frames.
     #[serde(with = "bits")]
     pub correct: f64,
+    /// Utterances whose class is found.
+    pub right: usize,
+    /// Utterances as a verifier has them.
+    pub embeddings: Vec<Embedding>,
     /// Word and character errors of each utterance.
     pub scores: Vec<crate::text::Score>,
     /// Rows that the rates are of.
@@ -81,9 +46,57 @@ impl Totals {
         self.loss += other.loss;
         self.weight += other.weight;
         self.correct += other.correct;
+        self.right += other.right;
+        self.embeddings.extend(other.embeddings);
         self.scores.extend(other.scores);
         self.rows += other.rows;
         self.loss_rows += other.loss_rows;
+    }
+}
+
+/// The embedding of an utterance, and its class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Embedding {
+    /// The class.
+    pub class: String,
+    /// The elements as their bits, since JSON has no number that is not finite.
+    bits: Vec<u32>,
+}
+
+impl Embedding {
+    /// The embedding with these elements.
+    pub fn new(class: &str, values: &[f32]) -> Self {
+        Self { class: class.to_owned(), bits: values.iter().map(|value| value.to_bits()).collect() }
+    }
+
+    /// The elements.
+    pub fn values(&self) -> Vec<f32> {
+        self.bits.iter().map(|&bits| f32::from_bits(bits)).collect()
+    }
+}
+
+/// What tells which of several models is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Measure {
+    /// The validation loss.
+    Loss,
+    /// The share of wrong words.
+    WordErrorRate,
+    /// The share of utterances whose class is found.
+    Accuracy,
+    /// The rate of misses and of false alarms where they are the same.
+    EqualErrorRate,
+}
+
+impl Measure {
+    /// A score, of which less is better, as text.
+    pub fn describe(self, score: f64) -> String {
+        match self {
+            Self::Loss => format!("validation loss {score:.4}"),
+            Self::WordErrorRate => format!("validation WER {:.2} %", 100.0 * score),
+            Self::Accuracy => format!("validation accuracy {:.2} %", 100.0 * (1.0 - score)),
+            Self::EqualErrorRate => format!("validation EER {:.2} %", 100.0 * score),
+        }
     }
 }
 
@@ -116,24 +129,20 @@ pub enum Row {
     },
     /// Its errors, but no loss: the vocabulary lacks characters of its text.
     Foreign,
+    /// Its errors, but no loss: the training data lack its class.
+    Unknown,
 }
 
 /// One phase of training.
-pub trait Task: Send {
+pub trait Task: Objective + Send {
     /// Which phase.
     fn phase(&self) -> Phase;
 
+    /// What tells which model is the best.
+    fn measure(&self) -> Measure;
+
     /// What stands on the encoder.
     fn kind(&self) -> ModelKind;
-
-    /// How its plans compute.
-    fn plan_options(&self) -> PlanOptions;
-
-    /// The loss for a batch shape, with dropout if `training`.
-    ///
-    /// # Errors
-    /// When the model cannot be built.
-    fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph>;
 
     /// Everything that the loss is fed for `batch` in micro-batch `micro` of `step`, and the number of
     /// decisions that accuracy is a share of (0 where there is no accuracy).
@@ -160,34 +169,18 @@ pub trait Task: Send {
         Ok(None)
     }
 
-    /// Adds a validation batch: its loss, count and outputs.
+    /// Adds a validation batch: its loss, count and texts.
     ///
     /// # Errors
     /// When an output is not as expected.
     fn observe(&self, totals: &mut Totals, batch: &Batch, decisions: usize, results: &Results) -> Result<()>;
 }
 
-/// What a validation batch gave.
-#[derive(Debug, Clone, Default)]
-pub struct Results {
-    /// The loss.
-    pub loss: f64,
-    /// The count.
-    pub count: f64,
-    /// The outputs by name, u32.
-    pub ids: Vec<u32>,
-}
-
 /// The inputs that every model takes: features, lengths, validity, RNG counters.
 pub fn common_feeds(batch: &Batch, seed: u32, step: u64, micro: u32) -> Feeds {
-    let EncoderInputs { lengths, full_lengths, valid } = EncoderInputs::new(&batch.lengths, batch.frames);
-    vec![
-        ("valid".into(), Feed::F32(valid)),
-        ("lengths".into(), Feed::U32(lengths)),
-        ("full_lengths".into(), Feed::U32(full_lengths)),
-        ("features".into(), Feed::F32(batch.features.clone())),
-        ("rng".into(), Feed::U32(vec![seed, step as u32, micro])),
-    ]
+    let mut feeds = encoder_feeds(&batch.lengths, batch.frames, [seed, step as u32, micro]);
+    feeds.push(("features".into(), Feed::F32(batch.features.clone())));
+    feeds
 }
 
 /// The inputs of LayerDrop: which of `layers` take part in this micro-batch.

@@ -6,12 +6,14 @@ use pollster::block_on;
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
-use super::metrics::{MetricsWriter, Phase, ValidLine};
+use super::metrics::{MetricsWriter, ValidLine};
+use super::objective::BatchShape;
 use super::run::{Progress, Run, Source};
 use super::stop;
-use super::task::{BatchShape, Row, Totals};
+use super::task::{Embedding, Measure, Row, Totals};
 use crate::data::{Batch, BatchIndex, Exclusions, Hash, LeftOut, Why, counted};
 use crate::error::{Error, Result};
+use crate::tasks::{Detection, all_pairs};
 use crate::text::evaluate;
 
 /// So many recordings that are left out are listed beside a score.
@@ -73,18 +75,34 @@ pub(super) fn excluded(source: &Source, batch: &Batch, row: usize, judged: Row) 
         Row::Empty | Row::Whole => None,
         Row::Impossible { needs, frames } => {
             let copied = source.config.augmentation.is_some() && row >= batch.utterances / 2;
-            let reason = format!(
-                "its text needs {needs} encoder frames of 40 ms, and {} has {frames}; correct the text, or add \
-                 features.silence",
-                if copied { "an augmented copy" } else { "it" }
-            );
-            Some((Why::Impossible, LeftOut::new(utterance, reason)))
+            let who = if copied { "an augmented copy" } else { "it" };
+            Some((Why::Impossible, LeftOut::impossible(utterance, needs, frames, who)))
         }
         Row::Foreign => {
             let reason = "its text has characters that the vocabulary lacks; they are errors in the rates";
             Some((Why::OutsideVocabulary, LeftOut::new(utterance, reason)))
         }
+        Row::Unknown => {
+            let class = utterance.text.as_deref().unwrap_or_default();
+            let reason = format!("its class {class:?} is none of the learned ones");
+            Some((Why::UnknownClass, LeftOut::new(utterance, reason)))
+        }
     }
+}
+
+/// The equal error rate of all pairs of the first utterances, evenly taken of many; `None` where there are no two of one
+/// class, or of two, or an embedding is not finite.
+fn equal_error_rate(embeddings: &[Embedding]) -> Option<f64> {
+    /// Two million pairs.
+    const MOST: usize = 2000;
+    let step = embeddings.len().div_ceil(MOST).max(1);
+    let taken: Vec<(&str, Vec<f32>)> =
+        embeddings.iter().step_by(step).map(|one| (one.class.as_str(), one.values())).collect();
+    if taken.iter().any(|(_, values)| values.iter().any(|value| !value.is_finite())) {
+        return None;
+    }
+    let trials = all_pairs(&taken);
+    Detection::of(&trials, &vec![1.0; trials.len()]).map(|detection| detection.eer)
 }
 
 impl Run<'_> {
@@ -97,7 +115,7 @@ impl Run<'_> {
             stop::check()?;
             let batch = batch?;
             for (row, judged) in self.task.rows(&batch).into_iter().enumerate() {
-                if matches!(judged, Row::Whole | Row::Foreign) {
+                if matches!(judged, Row::Whole | Row::Foreign | Row::Unknown) {
                     return Ok(());
                 }
                 if let Some((why, one)) = excluded(source, &batch, row, judged) {
@@ -108,7 +126,7 @@ impl Run<'_> {
         left_out.extend(loader.left_out());
         let first = left_out.iter().next().map(|(_, first)| format!("; the first: {first}"));
         Err(Error::invalid(format!(
-            "nothing of the validation data can be scored: {left_out}{}; correct --valid",
+            "nothing of the validation data can be scored: {left_out}{}; correct them",
             first.unwrap_or_default()
         )))
     }
@@ -140,7 +158,8 @@ impl Run<'_> {
             if let Some(batch) = batch {
                 for (row, &judged) in self.task.rows(&batch).iter().enumerate() {
                     own.left_out.extend(excluded(source, &batch, row, judged));
-                    let of = [matches!(judged, Row::Whole | Row::Foreign), judged == Row::Whole];
+                    let of =
+                        [matches!(judged, Row::Whole | Row::Foreign | Row::Unknown), judged == Row::Whole];
                     own.rows.extend(batch.ids[row].map(|id| (id, of)));
                 }
                 // Masks differ between batches, and are the same at every validation.
@@ -179,31 +198,41 @@ impl Run<'_> {
     ) -> Result<bool> {
         let Some(Pass { totals, left_out, sets: [set, loss_set] }) = self.pass()? else { return Ok(false) };
         let step = self.state.step;
-        let list = |left_out: &Exclusions| left_out.iter().take(LISTED).map(|(_, one)| one.clone()).collect();
         // The rates have recordings that the loss has not.
         let mut of_rates = Exclusions::default();
-        left_out.iter().filter(|(why, _)| *why != Why::OutsideVocabulary).for_each(|(why, one)| {
+        let of_loss = |why: Why| matches!(why, Why::OutsideVocabulary | Why::UnknownClass);
+        left_out.iter().filter(|(why, _)| !of_loss(*why)).for_each(|(why, one)| {
             of_rates.add(why, one.clone());
         });
         let scored = Scored {
             step,
             utterances: totals.rows,
             set: set.0,
-            left_out: list(&of_rates),
+            left_out: of_rates.first(LISTED),
             left_out_reasons: of_rates.counts(),
         };
         let mean = |sum: f64| if totals.weight > 0.0 { sum / totals.weight } else { f64::NAN };
+        let measure = self.task.measure();
         let rates = (!totals.scores.is_empty()).then(|| evaluate(&totals.scores));
+        let accuracy = match measure {
+            Measure::Loss => Some(mean(totals.correct)).filter(|accuracy| accuracy.is_finite()),
+            Measure::Accuracy if totals.rows > 0 => Some(totals.right as f64 / totals.rows as f64),
+            Measure::Accuracy | Measure::WordErrorRate | Measure::EqualErrorRate => None,
+        };
+        let eer = match measure {
+            Measure::EqualErrorRate => equal_error_rate(&totals.embeddings),
+            _ => None,
+        };
         let line = ValidLine {
             step,
             valid_loss: mean(totals.loss),
             wer: rates.as_ref().and_then(|rates| rates.wer),
             cer: rates.as_ref().and_then(|rates| rates.cer),
-            accuracy: Some(mean(totals.correct))
-                .filter(|accuracy| self.task.phase() == Phase::Pretrain && accuracy.is_finite()),
+            accuracy,
+            eer,
             utterances: totals.rows,
             loss_utterances: (totals.loss_rows != totals.rows).then_some(totals.loss_rows),
-            left_out: list(&left_out),
+            left_out: left_out.first(LISTED),
             left_out_reasons: left_out.counts(),
         };
         metrics.as_mut().map_or(Ok(()), |metrics| metrics.valid(&line))?;
@@ -217,10 +246,13 @@ impl Run<'_> {
             self.state.valid_set = Some(loss_set.0);
             self.schedule.observe(line.valid_loss);
         }
-        let score = match self.task.phase() {
-            Phase::Pretrain => line.valid_loss,
-            Phase::Finetune => line.wer.unwrap_or(f64::NAN),
+        let score = match measure {
+            Measure::Loss => Some(line.valid_loss),
+            Measure::WordErrorRate => line.wer,
+            Measure::Accuracy => line.accuracy.map(|accuracy| 1.0 - accuracy),
+            Measure::EqualErrorRate => line.eer,
         };
+        let score = score.unwrap_or(f64::NAN);
         if self.is_best(score, &scored) {
             (self.state.best, self.state.best_of) = (Some(score), Some(scored));
             if self.ranks.leads() {

@@ -109,6 +109,7 @@ impl Weights {
 
 /// How the values of a file are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Precision {
     /// IEEE 754 binary32.
     #[default]

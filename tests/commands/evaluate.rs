@@ -69,7 +69,65 @@ fn degenerate_clips_are_left_out_by_name() {
     }
     fails(1, &["evaluate", text(&model), "--data", data, "--strict"], &["m.jsonl:"]);
     let nothing = manifest(folder.path(), "none.jsonl", &rows[1..]);
-    fails(1, &["evaluate", text(&model), "--data", text(&nothing)], &["none of the 4 recordings"]);
+    fails(
+        1,
+        &["evaluate", text(&model), "--data", text(&nothing)],
+        &["none of the 4 recordings can be scored: 4 unreadable"],
+    );
+}
+
+/// 0.6 s are 15 frames of 40 ms and those of the silence before them; both commands leave out the same line.
+#[test]
+fn texts_too_long_for_their_frames_are_left_out_as_in_validation() {
+    if !adapter() {
+        return;
+    }
+    let folder = clips();
+    let long = "ab".repeat(40);
+    let rows = [("good.wav", "a b"), ("good.wav", &*long), ("good.wav", "b"), ("empty.wav", "a")];
+    let data = manifest(folder.path(), "m.jsonl", &rows);
+    let (json, stderr) = evaluate(folder.path(), &data, &[]);
+    assert_eq!((&json["utterances"], &json["words"]), (&2.into(), &3.into()));
+    assert_eq!(json["left_out_reasons"], serde_json::json!({ "impossible": 1, "unreadable": 1 }));
+    let line = &json["left_out"][0];
+    assert!(line["origin"].as_str().unwrap().ends_with("m.jsonl:2"), "{json}");
+    assert!(line["reason"].as_str().unwrap().contains("needs 80 encoder frames of 40 ms"), "{json}");
+    assert!(stderr.contains("left out: ") && stderr.contains("m.jsonl:2"), "{stderr}");
+    let model = folder.path().join("model");
+    let strict = manifest(folder.path(), "s.jsonl", &rows[..3]);
+    fails(
+        1,
+        &["evaluate", text(&model), "--data", text(&strict), "--strict"],
+        &["s.jsonl:2", "encoder frames"],
+    );
+
+    let (recipe, out) = (folder.path().join("r.toml"), folder.path().join("run"));
+    std::fs::write(&recipe, "[model]\nd_model = 8\nlayers = 1\nchannels = [2, 2]\n").unwrap();
+    let output = polymix(&[
+        "finetune",
+        text(&recipe),
+        "--data",
+        text(&data),
+        "--valid",
+        text(&data),
+        "--out",
+        text(&out),
+        "--limit-steps",
+        "1",
+        "--quiet",
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let mut lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let valid = lines.rfind(|line| line.get("valid_loss").is_some()).unwrap();
+    assert_eq!((&valid["utterances"], &valid["left_out_reasons"]), (&2.into(), &json["left_out_reasons"]));
+    let left_out = |json: &Value| {
+        let mut all: Vec<String> =
+            json["left_out"].as_array().unwrap().iter().map(|one| one["origin"].to_string()).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(left_out(&valid), left_out(&json));
 }
 
 #[test]
@@ -116,8 +174,8 @@ fn values_that_nothing_reads_are_checked_all_the_same() {
     let folder = clips();
     let model = folder.path().join("model");
     for (setting, part) in [("s1x", "s1x"), ("model.layerz=3", "layerz"), ("finetune.steps=s1x", "s1x")] {
-        fails(2, &["info", text(&model), "--set", setting], &["--set", part]);
-        fails(2, &["evaluate", text(&model), "--data", "absent", "--set", setting], &["--set", part]);
+        fails(2, &["info", text(&model), "--set", setting], &["setting", part]);
+        fails(2, &["evaluate", text(&model), "--data", "absent", "--set", setting], &["setting", part]);
     }
     fails(2, &["info", text(&model), "--limit-steps", "s1x"], &["s1x"]);
     fails(2, &["info", text(&model), "--seed", "s1x"], &["s1x"]);

@@ -3,6 +3,7 @@
 
 #![cfg(feature = "cli")]
 
+mod adapt;
 mod convert;
 mod data;
 mod decode;
@@ -13,6 +14,7 @@ mod import;
 mod recognizers;
 mod runs;
 mod subwords;
+mod tasks;
 mod transcribe;
 
 use std::path::{Path, PathBuf};
@@ -159,7 +161,7 @@ fn wrong_recipes_are_named_with_line_and_key() {
     std::fs::write(&recipe, "[pretrain]\nstesp = 3\n").unwrap();
     run(&[], 2, &["r.toml:2", "pretrain.stesp", "`steps`"]);
     std::fs::write(&recipe, RECIPE).unwrap();
-    run(&["--set", "model.layers=none"], 2, &["--set model.layers=none"]);
+    run(&["--set", "model.layers=none"], 2, &["setting model.layers=none"]);
     assert!(!Path::new("nowhere").exists());
 }
 

@@ -154,3 +154,56 @@ fn tokenizers_that_do_not_do_are_named() {
     refused(2, &corpus.finetune("a", "{ piece = 9 }", &[]), &["finetune.vocabulary", "{ pieces = 500 }"]);
     assert!(!Path::new(&corpus.path("a/checkpoints")).exists());
 }
+
+#[test]
+fn validation_decodes_as_the_recipe_says() {
+    if !adapter() {
+        return;
+    }
+    let corpus = Corpus::new();
+    // A word is worth more than any frame takes, so that what is heard depends on the decoder.
+    std::fs::write(corpus.path("words.txt"), "zz\n").unwrap();
+    let lm = corpus.path("lm");
+    let words = corpus.path("words.txt");
+    let output = polymix(&["lm", "train", &words, "--order", "2", "--out", &lm]);
+    assert!(output.status.success(), "{output:?}");
+    let settings = |beam: usize| {
+        format!(
+            "finetune.decoder={{ decoder = \"beam\", beam = {beam}, lm = {lm:?}, token_prune = -30.0, beam_prune = -1e5, alpha = 0.0, beta = 1e3, unknown = 0.0 }}"
+        )
+    };
+    let errors = |out: &str| -> Vec<f64> {
+        let lines = corpus.read(&format!("{out}/metrics.jsonl"));
+        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter_map(|line| line["wer"].as_f64()).collect()
+    };
+    let output = run(&corpus.finetune("greedy", "english", &[]));
+    assert!(output.status.success(), "{output:?}");
+    let output = run(&corpus.finetune("beam", "english", &["--set", &settings(20)]));
+    assert!(output.status.success(), "{output:?}");
+    let (greedy, beam) = (errors("greedy"), errors("beam"));
+    assert_eq!((greedy.len(), beam.len()), (1, 1));
+    assert!(greedy[0] <= 1.5 && beam[0] > 3.0, "{greedy:?} {beam:?}");
+    let card = corpus.read("beam/best/README.md");
+    assert!(card.contains("by beam search with a language model"), "{card}");
+
+    // What `evaluate` finds with the same settings is the same.
+    let (model, data) = (corpus.path("beam/best"), corpus.path("d.jsonl"));
+    let mut command = vec!["evaluate", &model, "--data", &data, "--json", "--lm", &lm, "--beam", "20"];
+    command.extend(["--token-prune", "-30", "--beam-prune", "-100000", "--alpha", "0", "--beta", "1000"]);
+    command.extend(["--unknown", "0"]);
+    let output = polymix(&command);
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["wer"].as_f64().unwrap(), beam[0]);
+
+    let more = ["--resume", "--set", "finetune.steps=2", "--set", &settings(21)];
+    refused(2, &corpus.finetune("beam", "english", &more), &["finetune.decoder.beam = 21 (was 20)"]);
+    refused(
+        2,
+        &corpus.finetune("x", "english", &["--set", &settings(0)]),
+        &["finetune.decoder", "beam is 0"],
+    );
+    std::fs::remove_file(&lm).unwrap();
+    refused(1, &corpus.finetune("x", "english", &["--set", &settings(20)]), &["lm", "cannot be read"]);
+}

@@ -136,6 +136,32 @@ fn results_survive_a_stop() {
     assert_eq!(names(&serde_json::from_str(&document).unwrap()), ["a.wav"]);
 }
 
+/// Of a process that is killed, every line is a whole result behind `[` or `,`.
+#[cfg(unix)]
+#[test]
+fn results_survive_a_kill() {
+    if !adapter() {
+        return;
+    }
+    let folder = clips();
+    let (model, clip) = (folder.path().join("model"), folder.path().join("clips/a.wav"));
+    let pipe = folder.path().join("pipe.wav");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut command = command();
+    let sources = [text(&clip), text(&clip), text(&pipe)];
+    command.args(["transcribe", text(&model)]).args(sources).args(["--json", "--quiet"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first: Vec<String> = lines.by_ref().take(2).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(lines.next(), None);
+    for (line, begin) in first.iter().zip(['[', ',']) {
+        let item: Value = serde_json::from_str(line.strip_prefix(begin).unwrap()).unwrap();
+        assert_eq!(names(&serde_json::json!([item])), ["a.wav"]);
+    }
+}
+
 /// A name that is no UTF-8 costs no result.
 #[cfg(target_os = "linux")]
 #[test]

@@ -4,6 +4,10 @@
 
 #![cfg(all(feature = "cli", unix))]
 
+#[path = "../adapter/mod.rs"]
+mod adapter;
+#[path = "../outcome/mod.rs"]
+mod outcome;
 mod plan;
 mod run;
 mod training;

@@ -5,30 +5,17 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pollster::block_on;
 use polymix::error::Result;
-use polymix::gpu::{Gpu, Selection};
+use polymix::gpu::Gpu;
 use polymix::recipe::Recipe;
 use polymix::rng::Rng;
-use polymix::train::metrics::{self, Line, TrainLine, ValidLine};
+use polymix::train::metrics::{TrainLine, ValidLine};
 use polymix::train::{Progress, Request, finetune};
 
+use super::adapter::gpu;
+use super::outcome::losses;
 use super::plan::{self, Plan};
 use super::{asked, child, files, kills, leftovers, newest, was_killed};
-
-fn gpu() -> Option<Arc<Gpu>> {
-    let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
-    match block_on(Gpu::new(&Selection { device, cache: None })) {
-        Ok(gpu) => Some(Arc::new(gpu)),
-        Err(error) if std::env::var("GPU").as_deref() == Ok("required") => {
-            panic!("GPU=required, and: {error}")
-        }
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
-}
 
 struct Quiet;
 
@@ -85,6 +72,7 @@ fn train(gpu: Arc<Gpu>, folder: &Path, run: &Path) -> Result<()> {
         channel: None,
         limit_steps: None,
         strict: true,
+        memory_limit: None,
     };
     finetune(gpu, &request, &mut Quiet).map(drop)
 }
@@ -103,12 +91,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 fn result(run: &Path) -> (Files, Vec<(u64, u64)>) {
     let mut files = files(run);
     files.remove("metrics.jsonl").unwrap();
-    let lines = metrics::read(run.join("metrics.jsonl")).unwrap();
-    let loss = |line: &Line| match line {
-        Line::Train(line) => (line.step, line.loss.to_bits()),
-        Line::Valid(line) => (line.step, line.valid_loss.to_bits()),
-    };
-    (files, lines.iter().map(loss).collect())
+    (files, losses(run))
 }
 
 #[test]

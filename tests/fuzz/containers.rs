@@ -244,3 +244,124 @@ fn mp2() {
     frame.resize(384, 0);
     hear("mp2", "a.mp2", vec![frame.repeat(6)], &[b"\xFF\xFD\x84\xC4", b"\xFF\xF5", b"ID3"], 4);
 }
+
+/// An element of EBML with a size of eight bytes.
+fn element(id: &[u8], content: &[u8]) -> Vec<u8> {
+    [id, &(1 << 56 | content.len() as u64).to_be_bytes(), content].concat()
+}
+
+/// A Matroska file of one track and the packets of one cluster.
+fn mkv(codec: &[u8], private: &[u8], packets: &[&[u8]]) -> Vec<u8> {
+    let header = [element(b"\x42\x82", b"matroska"), element(b"\x42\x87", &[4]), element(b"\x42\x85", &[2])];
+    let info = [
+        element(b"\x2A\xD7\xB1", &1_000_000_u32.to_be_bytes()),
+        element(b"\x4D\x80", b"a"),
+        element(b"\x57\x41", b"a"),
+    ];
+    let sound =
+        [element(b"\xB5", &16_000_f64.to_be_bytes()), element(b"\x9F", &[1]), element(b"\x62\x64", &[16])];
+    let track = [
+        element(b"\xD7", &[1]),
+        element(b"\x73\xC5", &[1]),
+        element(b"\x83", &[2]),
+        element(b"\x86", codec),
+        element(b"\x63\xA2", private),
+        element(b"\xE1", &sound.concat()),
+    ];
+    let blocks = packets.iter().enumerate().map(|(number, packet)| {
+        element(b"\xA3", &[&[0x81, 0, 20 * number as u8, 0x80][..], packet].concat())
+    });
+    let cluster = [element(b"\xE7", &[0]), blocks.collect::<Vec<_>>().concat()].concat();
+    let segment = [
+        element(b"\x15\x49\xA9\x66", &info.concat()),
+        element(b"\x16\x54\xAE\x6B", &element(b"\xAE", &track.concat())),
+        element(b"\x1F\x43\xB6\x75", &cluster),
+    ];
+    [element(b"\x1A\x45\xDF\xA3", &header.concat()), element(b"\x18\x53\x80\x67", &segment.concat())].concat()
+}
+
+#[test]
+fn matroska() {
+    // Of one channel; three packets of silence.
+    let head = [&b"OpusHead\x01\x01\0\0"[..], &48_000_u32.to_le_bytes(), &[0; 3]].concat();
+    let (samples, silence) = (ramp(640), [0xF8, 0xFF, 0xFE]);
+    let seeds =
+        vec![mkv(b"A_PCM/INT/LIT", &[], &[&samples, &samples]), mkv(b"A_OPUS", &head, &[&silence[..]; 3])];
+    let tokens: [&[u8]; 12] = [
+        b"\x1A\x45\xDF\xA3",
+        b"\x18\x53\x80\x67",
+        b"\x1F\x43\xB6\x75",
+        b"\xA0",
+        b"\xA1",
+        b"\xA3",
+        b"\xEC",
+        b"\x1C\x53\xBB\x6B",
+        b"A_VORBIS",
+        b"A_FLAC",
+        b"A_AAC",
+        b"\x01\xFF\xFF\xFF\xFF\xFF\xFF\xFF",
+    ];
+    hear("matroska", "a.mkv", seeds, &tokens, 4);
+}
+
+/// The AAC frames of an MP4 file, by its table of sizes.
+fn aac_frames() -> Vec<Vec<u8>> {
+    let file = include_bytes!("../../src/audio/fixtures/tone.m4a");
+    let after = |name: &[u8]| file.windows(4).position(|four| four == name).unwrap() + 4;
+    let number = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+    let (sizes, mut at) = (after(b"stsz"), after(b"mdat"));
+    let frames = (0..number(sizes + 8)).map(|frame| {
+        let length = number(sizes + 12 + 4 * frame);
+        at += length;
+        file[at - length..at].to_vec()
+    });
+    frames.collect()
+}
+
+#[test]
+fn adts() {
+    let file = |frames: &[Vec<u8>]| -> Vec<u8> {
+        let framed = frames.iter().map(|frame| {
+            let length = frame.len() + 7;
+            // AAC-LC of one channel at 16 kHz.
+            let head = [0xFF, 0xF1, 0x60, 0x40 | (length >> 11) as u8, (length >> 3) as u8];
+            [&head[..], &[(length << 5) as u8 | 0x1F, 0xFC], frame].concat()
+        });
+        framed.collect::<Vec<_>>().concat()
+    };
+    let silence = vec![vec![0, 0, 0, 7]; 6];
+    let seeds = vec![file(&aac_frames()), file(&silence)];
+    hear("adts", "a.aac", seeds, &[b"\xFF\xF1", b"\xFF\xF9", b"\xFF\xF0", b"ID3", b"TAG"], 8);
+}
+
+/// Packets of ALAC whose samples are stored as they are.
+#[test]
+fn alac() {
+    const FRAMES: usize = 64;
+    let mut bits = String::from("000 0000 000000000000 0 00 1").replace(' ', "");
+    ramp(2 * FRAMES).iter().for_each(|byte| bits.push_str(&format!("{byte:08b}")));
+    bits.push_str("111");
+    let bytes = bits
+        .as_bytes()
+        .chunks(8)
+        .map(|byte| byte.iter().enumerate().fold(0, |value, (at, &bit)| value | (bit - b'0') << (7 - at)));
+    let packet: Vec<u8> = bytes.collect();
+    let chunk = |name: &[u8; 4], content: &[u8]| -> Vec<u8> {
+        [&name[..], &(content.len() as u64).to_be_bytes(), content].concat()
+    };
+    let numbers =
+        |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();
+    let desc = [&16_000_f64.to_be_bytes()[..], b"alac", &numbers(&[1, 0, FRAMES as u32, 1, 0])].concat();
+    // Frames of a packet; version, bits, three constants, channels; longest run; largest packet, bits a second, rate.
+    let kuki = [&numbers(&[FRAMES as u32])[..], &[0, 16, 40, 10, 14, 1, 0, 255], &numbers(&[0, 0, 16_000])];
+    let sizes = [&6_u64.to_be_bytes()[..], &(6 * FRAMES as u64).to_be_bytes(), &[0; 8]].concat();
+    let pakt = [sizes, [0x80 | (packet.len() >> 7) as u8, packet.len() as u8 & 0x7F].repeat(6)].concat();
+    let file = [
+        b"caff\0\x01\0\0".to_vec(),
+        chunk(b"desc", &desc),
+        chunk(b"kuki", &kuki.concat()),
+        chunk(b"pakt", &pakt),
+        chunk(b"data", &[vec![0; 4], packet.repeat(6)].concat()),
+    ];
+    hear("alac", "a.caf", vec![file.concat()], &[b"desc", b"kuki", b"pakt", b"data", b"alac", b"frma"], 4);
+}

@@ -303,3 +303,42 @@ fn kaldi() {
         load(&format!("kaldi_{file}"), &others, file, ".", vec![seed.to_vec()], &tokens);
     }
 }
+
+/// Columns as Hugging Face writes them: what is heard in a group, and texts.
+#[cfg(feature = "parquet")]
+#[test]
+fn hugging_face_parquet() {
+    use parquet::basic::Compression;
+    use parquet::data_type::{ByteArray, ByteArrayType};
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    let schema = "message schema { optional group audio { optional binary bytes; optional binary path (UTF8); } \
+                  optional binary text (UTF8); }";
+    let table = |compression| {
+        let (schema, mut bytes) = (parse_message_type(schema).unwrap(), Vec::new());
+        let properties = WriterProperties::builder().set_compression(compression).build();
+        let mut writer = SerializedFileWriter::new(&mut bytes, schema.into(), properties.into()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        for values in [["RIFF", "fLaC"], ["a.wav", "b.flac"], ["one two", "three"]] {
+            let mut column = group.next_column().unwrap().unwrap();
+            let levels = if values[0].contains(' ') { [1; 2] } else { [2; 2] };
+            let values = values.map(ByteArray::from);
+            column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+        writer.close().unwrap();
+        bytes
+    };
+    let seeds = vec![table(Compression::UNCOMPRESSED), table(Compression::SNAPPY)];
+    load(
+        "hugging_face_parquet",
+        &[],
+        "m.parquet",
+        "m.parquet",
+        seeds,
+        &[b"PAR1", b"audio", b"bytes", b"\x15"],
+    );
+}

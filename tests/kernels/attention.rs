@@ -1,86 +1,40 @@
 use polymix::autograd::gradients;
+use polymix::check::cases::attention::{self, all_positions, args, op};
 use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::Graph;
-use polymix::nn::sinusoid;
 use polymix::ops::attention::{Attention, Packing, Positions};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
-use crate::check::{Arg, Tolerance, cases, check, check_outputs, gpu, refuses};
+use crate::check::{Arg, cases, each, gpu, refuses};
 use crate::tiles::tiled;
 
 const ALL: [Positions; 3] = [Positions::Absent, Positions::Rotary, Positions::Relative];
 
-fn op(heads: usize, positions: Positions) -> Attention {
-    // Both packings of the projection are used with all positions.
-    let packing = if heads % 2 == 1 { Packing::ByHead } else { Packing::ByPart };
-    Attention { heads, packing, positions, scale: 0.6 }
-}
-
-/// The operands for heads of `columns`, with `lengths` valid keys.
-fn args(op: Attention, time: usize, columns: usize, lengths: &[u32]) -> Vec<Arg> {
-    let width = op.heads * columns;
-    let mut args = vec![
-        Arg::normal(&[lengths.len(), time, 3 * width], 1),
-        Arg::u32(&[lengths.len()], |utterance| lengths[utterance]),
-    ];
-    match op.positions {
-        Positions::Absent => {}
-        Positions::Rotary => {
-            let table = sinusoid(time, columns);
-            args.push(Arg::f32(&[time, columns], |i| f64::from(table[i])));
-        }
-        Positions::Relative => {
-            args.push(Arg::normal(&[time, width], 2));
-            args.push(Arg::normal(&[2, op.heads, columns], 3));
-        }
-    }
-    args
-}
-
-fn all_positions(heads: usize, time: usize, columns: usize, lengths: &[u32]) {
-    for positions in ALL {
-        if positions != Positions::Rotary || columns.is_multiple_of(2) {
-            let op = op(heads, positions);
-            check(op, &args(op, time, columns, lengths), Tolerance::Accumulated);
-        }
-    }
-}
-
 #[test]
 fn one_frame() {
-    all_positions(1, 1, 1, &[1]);
-    all_positions(2, 1, 4, &[1, 0]);
+    each(attention::one_frame());
 }
 
 #[test]
 fn times_around_the_tiles() {
-    for time in [2, 17, 31, 32, 33] {
-        all_positions(1, time, 4, &[time as u32]);
-    }
-    for time in [63, 64, 65, 131] {
-        all_positions(1, time, 2, &[time as u32]);
-    }
+    each(attention::times_around_the_tiles());
 }
 
 #[test]
 fn columns_of_a_head() {
-    for columns in [2, 3, 5, 6, 8, 16, 18, 20] {
-        all_positions(2, 9, columns, &[9]);
-    }
+    each(attention::columns_of_a_head());
 }
 
 #[test]
 fn lengths() {
-    for columns in [4, 6] {
-        all_positions(3, 70, columns, &[70, 0, 1, 33, 64, 65]);
-    }
+    each(attention::lengths());
 }
 
 /// With short loops, the walk is cut into several dispatches.
 #[test]
 fn wide_heads() {
-    all_positions(1, 450, 128, &[449]);
+    each(attention::wide_heads());
 }
 
 #[test]
@@ -93,45 +47,18 @@ fn any_shape() {
         cut in 0usize..80,
     )| {
         let lengths: Vec<u32> = (0..batch).map(|b| ((cut * (b + 1)) % (time + 1)) as u32).collect();
-        all_positions(heads, time, columns, &lengths);
+        each(all_positions(heads, time, columns, &lengths));
     });
 }
 
 #[test]
 fn nothing() {
-    for positions in ALL {
-        let op = op(2, positions);
-        check_outputs(op, &args(op, 3, 4, &[]), Tolerance::Exact, 0);
-        check_outputs(op, &args(op, 0, 4, &[0, 0]), Tolerance::Exact, 0);
-        check(op, &args(op, 4, 4, &[0, 0]), Tolerance::Exact);
-    }
+    each(attention::nothing());
 }
 
 #[test]
 fn large_scores() {
-    let op = op(1, Positions::Absent);
-    let projection = |sign: f64| {
-        Arg::f32(&[1, 70, 12], |i| match i % 12 {
-            0..4 => 40.0 * sign,
-            4..8 => 40.0,
-            _ => (i / 12) as f64 * 0.1,
-        })
-    };
-    for sign in [1.0, -1.0] {
-        let lengths = Arg::u32(&[1], |_| 66);
-        check_outputs(op, &[projection(sign), lengths], Tolerance::Accumulated, 0);
-    }
-}
-
-#[test]
-fn keys_behind_the_length_are_not_read() {
-    for positions in ALL {
-        let op = op(1, positions);
-        let mut operands = args(op, 40, 4, &[7, 33]);
-        let keys = |i: usize| i % 12 >= 4 && i / 12 % 40 >= [7, 33][i / 480];
-        operands[0] = Arg::f32(&[2, 40, 12], |i| if keys(i) { 1e30 } else { (i % 13) as f64 * 0.1 });
-        check_outputs(op, &operands, Tolerance::Accumulated, 0);
-    }
+    each(attention::large_scores());
 }
 
 #[test]
@@ -234,9 +161,9 @@ fn eight_thousand_frames() {
     let lengths = graph.input("lengths", Spec::u32([1]));
     let table = graph.input("table", Spec::f32([TIME, COLUMNS]));
     let bias = graph.input("bias", Spec::f32([2, 1, COLUMNS]));
-    let slope = graph.input("dy", Spec::f32([1, TIME, COLUMNS]));
+    let dy_node = graph.input("dy", Spec::f32([1, TIME, COLUMNS]));
     let y = projection.attention(op, &lengths, &[&table, &bias]).unwrap();
-    let grads = gradients(&[(&y, &slope)], &[&projection, &table]).unwrap();
+    let grads = gradients(&[(&y, &dy_node)], &[&projection, &table]).unwrap();
     let outputs = [("y", &y), ("dx", grads[0].as_ref().unwrap()), ("dp", grads[1].as_ref().unwrap())];
     let plan = Plan::compile(&graph, &outputs, PlanOptions::default(), gpu.capabilities()).unwrap();
     assert!(plan.peak_bytes() < 100 * (TIME * COLUMNS * 4) as u64, "{} bytes", plan.peak_bytes());
@@ -258,33 +185,38 @@ fn eight_thousand_frames() {
     };
 
     let all: Vec<([f64; COLUMNS], f64)> = (0..TIME).map(|i| exact.forward(i)).collect();
-    let (got, slopes) = (read("y"), read("dx"));
+    let (got, gradients) = (read("y"), read("dx"));
     for (i, (y, _)) in all.iter().enumerate() {
         near(&format!("y {i}"), &got[i * COLUMNS..][..COLUMNS], y, 1.0);
     }
-    // Weights and slopes of the scores.
+    // Weights and gradients of the scores.
     let dscore = |i: usize, j: usize| {
         let dy = &exact.dy[i * COLUMNS..][..COLUMNS];
         let weight = (exact.score(i, j) - all[i].1).exp();
         (weight, exact.scale * weight * (dot(dy, exact.row(2, j)) - dot(dy, &all[i].0)))
     };
-    let largest = slopes.iter().fold(1.0, |m: f64, x| m.max(f64::from(x.abs())));
+    let largest = gradients.iter().fold(1.0, |m: f64, x| m.max(f64::from(x.abs())));
     for t in [0, 1, 4095, 4096, 7999, 8191] {
         let (mut dq, mut dk, mut dv) = ([0.0; COLUMNS], [0.0; COLUMNS], [0.0; COLUMNS]);
         for other in 0..TIME {
             if other < LENGTH {
-                let (_, slope) = dscore(t, other);
-                add(&mut dq, slope, exact.row(1, other));
-                add(&mut dq, slope, exact.position(t.abs_diff(other)));
+                let (_, dscore_ij) = dscore(t, other);
+                add(&mut dq, dscore_ij, exact.row(1, other));
+                add(&mut dq, dscore_ij, exact.position(t.abs_diff(other)));
             }
             if t < LENGTH {
-                let (weight, slope) = dscore(other, t);
-                add(&mut dk, slope, &exact.query(0, other));
+                let (weight, dscore_ij) = dscore(other, t);
+                add(&mut dk, dscore_ij, &exact.query(0, other));
                 add(&mut dv, weight, &exact.dy[other * COLUMNS..][..COLUMNS]);
             }
         }
         let wanted = [dq, dk, dv].concat();
-        near(&format!("gradient of frame {t}"), &slopes[t * 3 * COLUMNS..][..3 * COLUMNS], &wanted, largest);
+        near(
+            &format!("gradient of frame {t}"),
+            &gradients[t * 3 * COLUMNS..][..3 * COLUMNS],
+            &wanted,
+            largest,
+        );
     }
     let got = read("dp");
     let largest = got.iter().fold(1.0, |m: f64, x| m.max(f64::from(x.abs())));

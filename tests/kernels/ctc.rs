@@ -2,41 +2,19 @@ use std::path::PathBuf;
 
 use ndarray::IxDyn;
 use polymix::autograd::gradients;
+use polymix::check::cases::ctc::{self, operands};
 use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::Graph;
 use polymix::ops::ctc::{CtcLoss, CtcLossBackward};
 use polymix::ops::{Array, Op};
-use polymix::rng::Rng;
 use polymix::shape::Spec;
 use proptest::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::check::{Arg, Tolerance, cases, check, check_outputs, gpu, refuses};
+use crate::check::{Arg, Tolerance, cases, check, each, gpu, refuses};
 
 const ZERO: CtcLoss = CtcLoss { blank: 0, zero_infinity: true };
 const INFINITE: CtcLoss = CtcLoss { blank: 0, zero_infinity: false };
-
-/// Logits, targets, input lengths and target lengths as the operands of the operation.
-fn operands(
-    dims: [usize; 3],
-    spread: f64,
-    blank: u32,
-    capacity: usize,
-    lengths: &[(u32, u32)],
-    seed: u32,
-) -> [Arg; 4] {
-    let [batch, _, vocab] = dims;
-    assert_eq!(lengths.len(), batch);
-    let mut rng = Rng::new(&[seed, 3]);
-    let logits = Arg::f32(&dims, |_| spread * rng.normal());
-    // Few classes make many labels repeat at once; what lies beyond a target is garbage.
-    let targets = Arg::u32(&[batch, capacity], |i| {
-        let class = rng.below(vocab.max(2) - 1) as u32;
-        let label = if class >= blank { class + 1 } else { class };
-        if (i % capacity) as u32 >= lengths[i / capacity].1 { 0xdead_beef } else { label }
-    });
-    [logits, targets, Arg::u32(&[batch], |b| lengths[b].0), Arg::u32(&[batch], |b| lengths[b].1)]
-}
 
 /// What the kernels compute: loss, infinite, and the gradient of Σ weights·loss; nothing without an adapter.
 /// `binding` lowers the device's limit.
@@ -47,11 +25,11 @@ fn kernels(op: CtcLoss, args: &[Arg; 4], weights: &[f64], binding: Option<u64>) 
     let [logits, targets, frames, labels] =
         [0, 1, 2, 3].map(|i: usize| graph.input(format!("x{i}"), spec(&args[i])));
     let weight = graph.input("weight", Spec::f32([weights.len()]));
-    let (loss, infinite) = logits.ctc_loss(&targets, &frames, &labels, op).unwrap();
-    let slope = gradients(&[(&loss, &weight)], &[&logits]).unwrap().swap_remove(0).unwrap();
+    let (loss, infeasible) = logits.ctc_loss(&targets, &frames, &labels, op).unwrap();
+    let gradient = gradients(&[(&loss, &weight)], &[&logits]).unwrap().swap_remove(0).unwrap();
     let mut capabilities = gpu.capabilities().clone();
     capabilities.max_binding = binding.unwrap_or(capabilities.max_binding);
-    let outputs = [("loss", &loss), ("infinite", &infinite), ("slope", &slope)];
+    let outputs = [("loss", &loss), ("infeasible", &infeasible), ("gradient", &gradient)];
     let plan = Plan::compile(&graph, &outputs, PlanOptions::default(), &capabilities).unwrap();
     let mut executor = Executor::new(gpu.clone());
     executor.fence();
@@ -66,7 +44,7 @@ fn kernels(op: CtcLoss, args: &[Arg; 4], weights: &[f64], binding: Option<u64>) 
     let weights: Vec<f32> = weights.iter().map(|&x| x as f32).collect();
     executor.feed(&loaded, "weight", &weights).unwrap();
     executor.run(&mut loaded).unwrap();
-    Some(["loss", "infinite", "slope"].map(|name| {
+    Some(["loss", "infeasible", "gradient"].map(|name| {
         let values: Vec<f32> = pollster::block_on(executor.read(&loaded, name)).unwrap();
         values.into_iter().map(f64::from).collect()
     }))
@@ -90,12 +68,12 @@ fn agrees(args: &[Arg; 4], blank: u32, bound: f64) {
     let inputs = [0, 1, 2, 3].map(|i: usize| &args[i].values);
     let wanted = op.reference(&inputs);
     let batch = wanted[0].len();
-    let Some([loss, infinite, slope]) = kernels(op, args, &vec![1.0; batch], None) else { return };
+    let Some([loss, infeasible, gradient]) = kernels(op, args, &vec![1.0; batch], None) else { return };
     for (got, wanted) in loss.iter().zip(&wanted[0]) {
         assert!((got - wanted).abs() <= 1e-5 * wanted.abs().max(1.0), "loss {got}, definition {wanted}");
     }
-    assert_eq!(infinite, wanted[1].iter().copied().collect::<Vec<f64>>());
-    let worst = error(&slope, wanted[2].as_slice().unwrap());
+    assert_eq!(infeasible, wanted[1].iter().copied().collect::<Vec<f64>>());
+    let worst = error(&gradient, wanted[2].as_slice().unwrap());
     eprintln!("gradient within {worst:.1e} of the definition");
     assert!(worst <= bound, "gradient {worst}");
 }
@@ -156,10 +134,10 @@ fn all_alignments() {
             for (b, (frames, target)) in rows.iter().enumerate() {
                 let labels: Vec<usize> = target.iter().map(|&c| c as usize).collect();
                 let own = &logits[b * 5 * vocab..][..*frames as usize * vocab];
-                let (loss, slope) = enumerate(own, vocab, &labels, blank as usize);
+                let (loss, gradient) = enumerate(own, vocab, &labels, blank as usize);
                 assert!((reference[0][[b]] - loss).abs() < 1e-12, "{frames} frames, {target:?}");
                 let got = &reference[2].as_slice().unwrap()[b * 5 * vocab..][..own.len()];
-                assert!(got.iter().zip(&slope).all(|(a, b)| (a - b).abs() < 1e-12), "{frames} {target:?}");
+                assert!(got.iter().zip(&gradient).all(|(a, b)| (a - b).abs() < 1e-12), "{frames} {target:?}");
             }
             agrees(&args, blank, 2e-6);
         }
@@ -168,31 +146,7 @@ fn all_alignments() {
 
 #[test]
 fn shapes() {
-    type Case = ([usize; 3], u32, usize, &'static [(u32, u32)]);
-    let all: [Case; 9] = [
-        ([1, 1, 1], 0, 0, &[(1, 0)]),
-        ([1, 1, 2], 0, 1, &[(1, 1)]),
-        ([3, 2, 2], 1, 1, &[(0, 0), (0, 1), (2, 1)]),
-        ([2, 17, 29], 0, 5, &[(17, 5), (11, 3)]),
-        ([3, 13, 3], 2, 7, &[(13, 3), (12, 4), (5, 7)]),
-        // 7, 9, 63, 65 states: lanes beside the workgroup's size.
-        ([2, 9, 63], 0, 4, &[(9, 3), (9, 4)]),
-        ([2, 70, 64], 0, 32, &[(66, 31), (70, 32)]),
-        ([2, 4, 65], 64, 300, &[(4, 2), (3, 300)]),
-        ([1, 3, 259], 7, 2, &[(3, 2)]),
-    ];
-    for (dims, blank, capacity, lengths) in all {
-        let args = operands(dims, 1.5, blank, capacity, lengths, 1);
-        check(CtcLoss { blank, ..ZERO }, &args, Tolerance::Accumulated);
-    }
-    let none = operands([0, 3, 4], 1.0, 0, 2, &[], 1);
-    check_outputs(ZERO, &none, Tolerance::Exact, 0);
-    let no_frames = operands([2, 0, 4], 1.0, 0, 2, &[(0, 0), (0, 1)], 1);
-    check_outputs(ZERO, &no_frames, Tolerance::Exact, 0);
-    for dims in [[3, 5, 7], [9, 1, 1], [5, 1, 3], [2, 64, 31]] {
-        let backward = [Arg::normal(&dims, 1), Arg::normal(&dims[..1], 2)];
-        check_outputs(CtcLossBackward, &backward, Tolerance::Elementwise, 0);
-    }
+    each(ctc::shapes());
 }
 
 #[test]
@@ -236,27 +190,14 @@ fn confident_frames() {
 
 #[test]
 fn impossible_targets() {
-    // Too long; repeated without room for the blank; lengths beyond the tensors; no such labels; possible.
-    let mut args =
-        operands([7, 4, 5], 1.0, 0, 5, &[(4, 5), (3, 2), (5, 1), (4, 6), (4, 2), (4, 2), (4, 4)], 1);
-    let targets = [
-        [1, 2, 3, 4, 1],
-        [2, 2, 9, 9, 9],
-        [1; 5],
-        [1, 2, 3, 4, 1],
-        [1, 5, 0, 0, 0],
-        [0, 1, 0, 0, 0],
-        [4, 3, 2, 1, 0],
-    ];
-    args[1] = Arg::u32(&[7, 5], |i| targets[i / 5][i % 5]);
-    args[2].values[[1]] = 2.0;
-    check(ZERO, &args, Tolerance::Accumulated);
+    each(ctc::impossible_targets());
+    let args = ctc::impossible_args();
     let wanted = INFINITE.reference(&[0, 1, 2, 3].map(|i: usize| &args[i].values));
     assert_eq!(wanted[1].as_slice().unwrap(), [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
-    let Some([loss, infinite, slope]) = kernels(INFINITE, &args, &[1.0; 7], None) else { return };
-    assert_eq!(infinite, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
+    let Some([loss, infeasible, gradient]) = kernels(INFINITE, &args, &[1.0; 7], None) else { return };
+    assert_eq!(infeasible, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
     assert!(loss[..6].iter().all(|&x| x == f64::INFINITY) && (loss[6] - wanted[0][[6]]).abs() < 1e-4);
-    assert!(slope[..120].iter().all(|&x| x == 0.0) && slope[120..].iter().any(|&x| x != 0.0));
+    assert!(gradient[..120].iter().all(|&x| x == 0.0) && gradient[120..].iter().any(|&x| x != 0.0));
 }
 
 #[test]
@@ -264,10 +205,10 @@ fn logits_that_are_not_finite_show() {
     let mut args = operands([3, 6, 4], 1.0, 0, 2, &[(6, 2), (6, 2), (5, 2)], 1);
     args[0].values[[1, 3, 2]] = f64::NAN;
     args[0].values[[2, 5, 2]] = f64::NAN;
-    let Some([loss, infinite, _]) = kernels(ZERO, &args, &[1.0; 3], None) else { return };
+    let Some([loss, infeasible, _]) = kernels(ZERO, &args, &[1.0; 3], None) else { return };
     assert!(loss[0].is_finite() && !loss[1].is_finite(), "{loss:?}");
     assert!(loss[2].is_finite(), "beyond the length: {loss:?}");
-    assert_eq!(infinite, [0.0; 3]);
+    assert_eq!(infeasible, [0.0; 3]);
 }
 
 #[test]
@@ -345,11 +286,11 @@ fn golden() {
             let wanted: Vec<f64> = read(key).iter().copied().collect();
             let definition = ZERO.reference(&[0, 1, 2, 3].map(|i: usize| &args[i].values));
             let weights_array = Array::from_shape_vec(IxDyn(&[batch]), weights.clone()).unwrap();
-            let slope = CtcLossBackward.reference(&[&definition[2], &weights_array]).swap_remove(0);
-            let worst = error(slope.as_slice().unwrap(), &wanted);
+            let gradient = CtcLossBackward.reference(&[&definition[2], &weights_array]).swap_remove(0);
+            let worst = error(gradient.as_slice().unwrap(), &wanted);
             assert!(worst < 2e-7, "{name} {key}: definition {worst}");
             for (op, losses) in [(ZERO, "loss_none_zi1"), (INFINITE, "loss_none_zi0")] {
-                let Some([loss, _, slope]) = kernels(op, &args, &weights, None) else { return };
+                let Some([loss, _, gradient]) = kernels(op, &args, &weights, None) else { return };
                 let definition = op.reference(&[0, 1, 2, 3].map(|i: usize| &args[i].values));
                 for ((got, wanted), definition) in loss.iter().zip(&read(losses)).zip(&definition[0]) {
                     let close =
@@ -357,7 +298,7 @@ fn golden() {
                     assert!(close(*got, 1e-5), "{name} {losses}: {got}, wanted {wanted}");
                     assert!(close(*definition, 1e-12), "{name} {losses}: {definition}, wanted {wanted}");
                 }
-                let worst = error(&slope, &wanted);
+                let worst = error(&gradient, &wanted);
                 eprintln!("{name} {key}: gradient within {worst:.1e}");
                 assert!(worst <= 6e-5, "{name} {key}: {worst}");
             }

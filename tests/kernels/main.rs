@@ -1,5 +1,7 @@
 //! Every kernel against the f64 definition of its operation, on the adapter that `POLYMIX_DEVICE` names.
 
+#[path = "../adapter/mod.rs"]
+mod adapter;
 mod attention;
 mod check;
 mod conv;

@@ -1,41 +1,15 @@
+use polymix::check::cases::map;
 use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::Graph;
-use polymix::ops::map::{Activation, ActivationKind, Affine, Binary, BinaryKind, Glu};
+use polymix::ops::map::{Activation, ActivationKind, Binary, BinaryKind, Glu, Root};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
-use crate::check::{Arg, Tolerance, cases, check, gpu, refuses};
-
-const KINDS: [ActivationKind; 8] = [
-    ActivationKind::Gelu,
-    ActivationKind::Silu,
-    ActivationKind::Relu,
-    ActivationKind::LeakyRelu,
-    ActivationKind::Sigmoid,
-    ActivationKind::BoundedLeakyRelu,
-    ActivationKind::HardSigmoid,
-    ActivationKind::Softplus,
-];
-
-/// Values away from the kink at 0.
-fn away_from_zero(dims: &[usize]) -> Arg {
-    let arg = Arg::normal(dims, 3);
-    Arg::f32(dims, |i| {
-        let x = arg.values.as_slice().unwrap()[i];
-        3.0 * x + 0.01_f64.copysign(x)
-    })
-}
+use crate::check::{cases, each, gpu, refuses};
 
 #[test]
 fn activation() {
-    for kind in KINDS {
-        for size in [1, 7, 63, 64, 65, 256, 1021] {
-            check(Activation(kind), &[away_from_zero(&[size])], Tolerance::Elementwise);
-        }
-        let extreme = [-1e30, -100.0, -20.0, -5.0, 5.0, 20.0, 100.0, 1e30];
-        let op = Activation(kind);
-        crate::check::check_outputs(op, &[Arg::f32(&[8], |i| extreme[i])], Tolerance::Elementwise, 0);
-    }
+    each(map::activation());
     refuses(Activation(ActivationKind::Gelu), &[Spec::u32([3])]);
 }
 
@@ -53,63 +27,39 @@ fn softplus_keeps_small_values() {
     executor.run(&mut loaded).unwrap();
     let ys: Vec<f32> = pollster::block_on(executor.read(&loaded, "y")).unwrap();
     for (x, y) in xs.into_iter().zip(ys) {
-        let wanted = ActivationKind::Softplus.value_and_slope(f64::from(x)).0;
+        let wanted = ActivationKind::Softplus.value_and_derivative(f64::from(x)).0;
         assert!((f64::from(y) - wanted).abs() <= 2e-6 * wanted, "softplus({x}) = {y}, wanted {wanted}");
     }
 }
 
 #[test]
 fn grids_of_many_workgroups() {
-    check(Affine { scale: 2.0, shift: -1.0 }, &[Arg::normal(&[4 * 701], 1)], Tolerance::Elementwise);
+    each(map::affine());
 }
 
 #[test]
 fn binary_same_shape() {
     proptest!(cases(6), |(rows in 1usize..40, columns in 1usize..40)| {
-        for kind in [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul, BinaryKind::Div] {
-            let dims = [rows, columns];
-            check(Binary(kind), &[Arg::normal(&dims, 1), away_from(&dims)], Tolerance::Accumulated);
-        }
+        each(map::binary(&[rows, columns], &[rows, columns]));
     });
-}
-
-/// Divisors of magnitude 0.5 and more.
-fn away_from(dims: &[usize]) -> Arg {
-    let arg = Arg::normal(dims, 2);
-    Arg::f32(dims, |i| {
-        let x = arg.values.as_slice().unwrap()[i];
-        x + 0.5_f64.copysign(x)
-    })
 }
 
 #[test]
 fn binary_broadcast() {
-    let shapes: [(&[usize], &[usize]); 7] = [
-        (&[3, 5, 7], &[7]),
-        (&[3, 5, 7], &[3, 1, 7]),
-        (&[3, 1, 7], &[3, 5, 1]),
-        (&[2, 3, 4, 5], &[3, 1, 5]),
-        (&[1], &[4, 3]),
-        (&[130, 3], &[130, 1]),
-        (&[6], &[1, 1]),
-    ];
-    for (a, b) in shapes {
-        for kind in [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul, BinaryKind::Div] {
-            check(Binary(kind), &[Arg::normal(a, 1), away_from(b)], Tolerance::Accumulated);
-        }
-    }
+    each(map::binary_broadcast());
     refuses(Binary(BinaryKind::Add), &[Spec::f32([2, 3]), Spec::f32([2])]);
     refuses(Binary(BinaryKind::Add), &[Spec::f32([2]), Spec::u32([2])]);
 }
 
 #[test]
 fn glu() {
-    for dims in [&[2][..], &[5, 2], &[3, 7, 10], &[2, 5, 64], &[65, 2 * 67], &[1, 2 * 63]] {
-        check(Glu, &[Arg::normal(dims, 4)], Tolerance::Elementwise);
-    }
-    let extreme = [1.0, 2.0, -3.0, 1e30, -100.0, 100.0, 0.0, -30.0];
-    crate::check::check_outputs(Glu, &[Arg::f32(&[1, 8], |i| extreme[i])], Tolerance::Elementwise, 0);
-    crate::check::check_outputs(Glu, &[Arg::normal(&[0, 8], 4)], Tolerance::Exact, 0);
+    each(map::glu());
     refuses(Glu, &[Spec::f32([4, 3])]);
     refuses(Glu, &[Spec::f32([0usize; 0])]);
+}
+
+#[test]
+fn root() {
+    each(map::root());
+    refuses(Root { eps: 0.25 }, &[Spec::u32([3])]);
 }

@@ -1,4 +1,5 @@
 use polymix::autograd::gradients;
+use polymix::check::cases::pom::{self, both, mask};
 use polymix::exec::{Executor, Plan, PlanOptions, reference};
 use polymix::graph::{Graph, Tensor};
 use polymix::ops::Op;
@@ -7,108 +8,49 @@ use polymix::ops::pom::{PomAggregate, PomSelect};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
-use crate::check::{Arg, Tolerance, cases, check, check_outputs, gpu, refuses};
-
-/// 1 up to each utterance's length, 0 behind it.
-fn lengths(time: usize, lengths: &[usize]) -> Arg {
-    Arg::f32(&[lengths.len(), time], |i| f64::from(u8::from(i % time < lengths[i / time])))
-}
-
-fn ones(batch: usize, time: usize) -> Arg {
-    Arg::f32(&[batch, time], |_| 1.0)
-}
-
-/// Values away from the kink at 0, of magnitude 1 and less.
-fn away_from_zero(dims: &[usize]) -> Arg {
-    let arg = Arg::normal(dims, 6);
-    Arg::f32(dims, |i| {
-        let x = arg.values.as_slice().unwrap()[i];
-        (0.3 * x + 0.01_f64.copysign(x)).clamp(-1.0, 1.0)
-    })
-}
-
-fn both(degree: usize, p: &[usize], mask: &Arg) {
-    for causal in [false, true] {
-        let args = [Arg::normal(p, 6), mask.clone()];
-        check(PomAggregate::products(degree, causal), &args, Tolerance::Accumulated);
-    }
-}
+use crate::check::{Arg, cases, each, gpu, refuses};
 
 #[test]
 fn aggregate_degrees() {
-    for (degree, e) in [(1, 4), (2, 1), (2, 12), (3, 3), (4, 4), (8, 1)] {
-        both(degree, &[2, 5, degree * e], &ones(2, 5));
-    }
+    each(pom::degrees());
 }
 
 #[test]
 fn aggregate_times() {
-    for time in [1, 2, 31, 32, 33, 130] {
-        both(2, &[2, time, 8], &ones(2, time));
-        both(3, &[1, time, 15], &ones(1, time));
-    }
+    each(pom::times());
 }
 
 #[test]
 fn aggregate_masks() {
-    both(2, &[4, 70, 8], &lengths(70, &[0, 1, 33, 70]));
-    both(3, &[3, 9, 6], &lengths(9, &[9, 0, 4]));
-    let real = Arg::f32(&[2, 70], |i| 0.1 + (i % 7) as f64 * 0.3);
-    both(2, &[2, 70, 8], &real);
-    let late = Arg::f32(&[1, 70], |i| if i < 40 { 0.0 } else { 0.5 });
-    both(2, &[1, 70, 6], &late);
-    // Columns of one workgroup that belong to several utterances and chunks.
-    both(2, &[3, 65, 74], &lengths(65, &[65, 20, 64]));
+    each(pom::masks());
 }
 
 #[test]
 fn aggregate_of_nothing() {
-    for causal in [false, true] {
-        let op = PomAggregate::products(2, causal);
-        for dims in [[0, 3, 8], [2, 0, 8]] {
-            check_outputs(op, &[Arg::normal(&dims, 1), ones(dims[0], dims[1])], Tolerance::Exact, 0);
-        }
-    }
+    each(pom::nothing());
 }
 
 #[test]
 fn aggregate_long_means_stay_precise() {
-    let time = 8000;
-    for causal in [false, true] {
-        let p = Arg::f32(&[1, time, 8], |i| 1.0 + (i % 13) as f64 * 0.01);
-        check_outputs(PomAggregate::products(2, causal), &[p, ones(1, time)], Tolerance::Elementwise, 0);
-    }
+    each(pom::long_means());
 }
 
 #[test]
 fn aggregate_ignores_frames_of_weight_zero() {
     for causal in [false, true] {
-        let mask = lengths(6, &[4, 2]);
+        let mask = mask(6, &[4, 2]);
         let p = Arg::normal(&[2, 6, 4], 8);
-        let padded = Arg::f32(&[2, 6, 4], |i| {
-            if mask.values.as_slice().unwrap()[i / 4] == 0.0 { 1e30 } else { p.values.as_slice().unwrap()[i] }
-        });
+        let padded = Arg::f32(&[2, 6, 4], |i| if mask.at(i / 4) == 0.0 { 1e30 } else { p.at(i) });
         let op = PomAggregate::products(2, causal);
         let [clean, dirty] = [&p, &padded].map(|p| op.reference(&[&p.values, &mask.values]).swap_remove(0));
         assert_eq!(clean, dirty);
-        check_outputs(op, &[padded, mask], Tolerance::Accumulated, 0);
     }
+    each(pom::ignored_frames());
 }
 
 #[test]
 fn aggregate_powers() {
-    use ActivationKind::{BoundedLeakyRelu, Gelu, Relu};
-    let real = Arg::f32(&[3, 70], |i| if i % 70 < 40 { (i % 5) as f64 * 0.3 } else { 0.0 });
-    for (degree, activation) in [(1, Relu), (2, Relu), (3, BoundedLeakyRelu), (8, Gelu)] {
-        for (time, e, mask) in [(1, 5, ones(3, 1)), (33, 4, lengths(33, &[33, 0, 7])), (70, 12, real.clone())]
-        {
-            for causal in [false, true] {
-                let op = PomAggregate::powers(degree, causal, activation);
-                let p = away_from_zero(&[3, time, e]);
-                check(op, &[p, mask.clone()], Tolerance::Accumulated);
-            }
-        }
-    }
+    each(pom::powers());
 }
 
 #[test]
@@ -121,7 +63,7 @@ fn aggregate_any_shape() {
         cut in 0usize..80,
     )| {
         let cuts: Vec<usize> = (0..batch).map(|b| (cut * (b + 1)) % (time + 1)).collect();
-        both(degree, &[batch, time, degree * e], &lengths(time, &cuts));
+        each(both(degree, &[batch, time, degree * e], &mask(time, &cuts)));
     });
 }
 
@@ -141,14 +83,7 @@ fn aggregate_refuses() {
 
 #[test]
 fn select() {
-    for [batch, time, n] in [[1, 1, 1], [2, 31, 3], [3, 8, 4], [2, 130, 12], [3, 65, 37]] {
-        let z = Arg::normal(&[batch, time, n], 2);
-        check(PomSelect, &[z.clone(), Arg::normal(&[batch, n], 3)], Tolerance::Accumulated);
-        check(PomSelect, &[z, Arg::normal(&[batch, time, n], 3)], Tolerance::Accumulated);
-    }
-    check(PomSelect, &[Arg::normal(&[2, 0, 4], 2), Arg::normal(&[2, 4], 3)], Tolerance::Accumulated);
-    let extreme = Arg::f32(&[1, 2, 4], |i| [-1e30, -100.0, -20.0, -1.0, 1.0, 20.0, 100.0, 1e30][i]);
-    check_outputs(PomSelect, &[extreme, Arg::normal(&[1, 4], 3)], Tolerance::Elementwise, 0);
+    each(pom::select());
 }
 
 #[test]

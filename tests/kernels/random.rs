@@ -1,34 +1,20 @@
+use polymix::check::cases::random::{self, rng};
 use polymix::ops::Op;
 use polymix::ops::random::{Dropout, MaskedNoise};
 use polymix::shape::Spec;
 
-use crate::check::{Arg, Tolerance, check, check_outputs, refuses};
-
-fn rng(words: [u32; 3]) -> Arg {
-    Arg::u32(&[3], |i| words[i])
-}
+use crate::check::{Arg, each, refuses};
 
 /// At p = 1/2 the scale is exact, and so is every output: the kernel draws Rust's words.
 #[test]
 fn dropout_draws_the_same_words() {
-    for (size, words) in
-        [(1, [0, 0, 0]), (2, [1, 2, 3]), (63, [7, 0, 1]), (1027, [u32::MAX, 0x9E37_79B9, 0xFFFF])]
-    {
-        for stream in [0, 0xDEAD_BEEF] {
-            let op = Dropout { probability: 0.5, stream, first: 0 };
-            check(op, &[Arg::normal(&[size], 1), rng(words)], Tolerance::Exact);
-        }
-    }
+    each(random::same_words());
 }
 
 #[test]
 fn dropout() {
-    for probability in [0.0, 0.1, 0.15, 0.9, 0.999] {
-        let op = Dropout { probability, stream: 5, first: 0 };
-        check(op, &[Arg::normal(&[3, 41, 7], 1), rng([1, 2, 3])], Tolerance::Elementwise);
-    }
+    each(random::dropout());
     let op = Dropout { probability: 0.1, stream: 5, first: 0 };
-    check_outputs(op, &[Arg::normal(&[0, 7], 1), rng([1, 2, 3])], Tolerance::Exact, 0);
     refuses(op, &[Spec::f32([4]), Spec::u32([2])]);
     for probability in [1.0, -0.1, f32::NAN] {
         refuses(Dropout { probability, stream: 5, first: 0 }, &[Spec::f32([4]), Spec::u32([3])]);
@@ -47,7 +33,6 @@ fn dropout_of_parts() {
         let part = Arg::f32(&[size], |i| x.values[[first + i]]);
         let y = op.reference(&[&part.values, &rng.values]).remove(0);
         assert!(y.iter().zip(all.iter().skip(first)).all(|(y, all)| y == all), "from {first}");
-        check(op, &[part, rng.clone()], Tolerance::Elementwise);
     }
     refuses(Dropout { first: 6, ..whole }, &[Spec::f32([4]), Spec::u32([3])]);
 }
@@ -74,16 +59,7 @@ fn dropout_rate() {
 
 #[test]
 fn masked_noise() {
-    for (batch, positions, bands, stack) in [(1, 1, 1, 1), (2, 3, 5, 4), (3, 9, 80, 4), (2, 65, 7, 1)] {
-        let op = MaskedNoise { std: 0.1, stream: 9, stack };
-        let args = [
-            Arg::normal(&[batch, positions * stack, bands], 1),
-            Arg::u32(&[positions], |i| u32::from(i % 3 != 1)),
-            rng([3, 1, 4]),
-        ];
-        check_outputs(op, &args, Tolerance::Elementwise, 0);
-        check_outputs(MaskedNoise { std: 1.0, ..op }, &args, Tolerance::Elementwise, 0);
-    }
+    each(random::masked_noise());
     let op = MaskedNoise { std: 0.1, stream: 9, stack: 4 };
     refuses(op, &[Spec::f32([2, 8, 5]), Spec::u32([3]), Spec::u32([3])]);
     refuses(op, &[Spec::f32([2, 9, 5]), Spec::u32([2]), Spec::u32([3])]);

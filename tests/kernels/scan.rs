@@ -1,53 +1,22 @@
 use polymix::autograd::gradients;
+use polymix::check::cases::scan::{self, scan_args};
 use polymix::exec::{Plan, PlanOptions};
-use polymix::gpu::{Capabilities, Tier};
+use polymix::gpu::Capabilities;
 use polymix::graph::{Graph, Tensor};
 use polymix::nn::{Context, Mamba, Mixer, Mode};
 use polymix::ops::scan::SelectiveScan;
 use polymix::ops::{Array, Op};
 use polymix::recipe::{Initialization, PaddedFrames};
-use polymix::rng::Rng;
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
-use crate::check::{Arg, Tolerance, cases, check, check_outputs, refuses};
+use crate::check::{Tolerance, cases, check, each, refuses};
 use crate::tiles::tiled;
-
-/// u, Δ log-uniform from 0.001 to 1, A_log about ln 1 … ln 16, B and C, D, lengths.
-fn scan_args([time, channels]: [usize; 2], lengths: &[u32]) -> [Arg; 6] {
-    let batch = lengths.len();
-    let mut rng = Rng::new(&[6]);
-    [
-        Arg::normal(&[batch, time, channels], 1),
-        Arg::f32(&[batch, time, channels], |_| (1e-3_f64.ln() * f64::from(rng.unit())).exp()),
-        Arg::f32(&[channels, 16], |i| ((i % 16 + 1) as f64).ln() + 0.1 * (i as f64).sin()),
-        Arg::normal(&[batch, time, 32], 2),
-        Arg::normal(&[channels], 3),
-        Arg::u32(&[batch], |i| lengths[i]),
-    ]
-}
 
 #[test]
 fn selective_scan() {
-    let cases: [([usize; 2], &[u32]); 9] = [
-        ([1, 1], &[1]),
-        ([1, 3], &[1, 0]),
-        ([2, 5], &[2, 1, 0]),
-        ([7, 64], &[7, 3]),
-        ([63, 4], &[63, 62]),
-        ([64, 7], &[64, 1, 0]),
-        ([65, 3], &[65, 64, 63]),
-        ([131, 67], &[131, 70]),
-        ([193, 130], &[192]),
-    ];
-    for (sizes, lengths) in cases {
-        for reverse in [false, true] {
-            check(SelectiveScan { reverse }, &scan_args(sizes, lengths), Tolerance::Accumulated);
-        }
-    }
+    each(scan::selective_scan());
     let op = SelectiveScan { reverse: false };
-    check_outputs(op, &scan_args([4, 3], &[]), Tolerance::Exact, 0);
-    check_outputs(op, &scan_args([0, 3], &[0, 0]), Tolerance::Exact, 0);
     let specs = |delta: [usize; 3], states: usize, bc: usize, d: usize, lengths: usize| {
         let a_log = Spec::f32([4, states]);
         let (bc, d) = (Spec::f32([2, 9, bc]), Spec::f32([d]));
@@ -71,9 +40,7 @@ fn selective_scan_any_shape() {
 /// 128 chunks: more frames than a loop that an adapter cuts short would get through.
 #[test]
 fn selective_scan_of_five_minutes() {
-    for reverse in [false, true] {
-        check(SelectiveScan { reverse }, &scan_args([8192, 3], &[8192, 8001]), Tolerance::Accumulated);
-    }
+    each(scan::five_minutes());
 }
 
 /// Two utterances at a time, and the sums over two blocks of channels in one place.
@@ -88,14 +55,7 @@ fn selective_scan_beyond_one_binding() {
 /// Steps that forget everything at once, or nothing, are no trouble.
 #[test]
 fn selective_scan_of_extreme_steps() {
-    let mut args = scan_args([70, 4], &[70, 66]);
-    let steps = [0.0, 1e-30, 1e-6, 50.0, 1e4, 1e8];
-    args[1] = Arg::f32(&[2, 70, 4], |i| steps[i * 31 % 6]);
-    // Inputs so small that no product is large.
-    args[0] = Arg::f32(&[2, 70, 4], |i| 1e-8 * (i as f64).cos());
-    for reverse in [false, true] {
-        check_outputs(SelectiveScan { reverse }, &args, Tolerance::Accumulated, 0);
-    }
+    each(scan::extreme_steps());
 }
 
 /// Against the flipped utterance, frame by frame.
@@ -125,21 +85,10 @@ fn selective_scan_reversed_is_that_of_the_mirror_image() {
 fn limits() -> Capabilities {
     Capabilities {
         adapter: "the smallest device".into(),
-        backend: "none".into(),
-        tier: Tier::Discrete,
-        subgroup: 0,
-        subgroup_operations: false,
-        int64: false,
-        cooperative: None,
         max_binding: 128 << 20,
         max_buffer: 256 << 20,
-        max_groups: 65_535,
-        uniform_alignment: 256,
         storage_alignment: 256,
-        timestamps: false,
-        fold_grids_at: 65_535,
-        loop_passes: 30_000,
-        alternative: 0,
+        ..Capabilities::assumed()
     }
 }
 

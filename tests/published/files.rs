@@ -1,9 +1,7 @@
 //! Reading the values, and the models among them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use polymix::gpu::{Gpu, Selection};
 use polymix::models::SavedModel;
 use polymix::models::speechbrain::{self, HyperParameters};
 use polymix::weights::Weights;
@@ -87,19 +85,4 @@ pub fn hyper_parameters(name: &str) -> Option<HyperParameters> {
 /// What is told about a file.
 pub fn json(name: &str) -> Option<serde_json::Value> {
     Some(serde_json::from_slice(&std::fs::read(path(&format!("{name}.json"))?).unwrap()).unwrap())
-}
-
-/// The adapter under test, or `None` where there is none and `GPU=required` does not ask for one.
-pub fn gpu() -> Option<Arc<Gpu>> {
-    let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
-    match pollster::block_on(Gpu::new(&Selection { device, cache: None })) {
-        Ok(gpu) => Some(Arc::new(gpu)),
-        Err(error) if std::env::var("GPU").as_deref() == Ok("required") => {
-            panic!("GPU=required, and: {error}")
-        }
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
 }

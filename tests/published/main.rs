@@ -3,6 +3,8 @@
 //! They lie in the optional data folder (`POLYMIX_SHARED`, by default beside the checkout); without it the
 //! tests say that they are skipped.
 
+#[path = "../adapter/mod.rs"]
+mod adapter;
 mod files;
 mod mixers;
 mod models;

@@ -15,7 +15,8 @@ use polymix::ops::map::ActivationKind;
 use polymix::recipe::{Initialization, MixerKind, MixerSpec, ModelConfig, PaddedFrames};
 use polymix::shape::Spec;
 
-use crate::files::{Values, gpu};
+use crate::adapter::gpu;
+use crate::files::Values;
 
 /// Whose names a module's tensors have.
 #[derive(Clone, Copy)]
@@ -133,15 +134,15 @@ impl Module {
             assert_eq!(values.len(), parameter.shape.elements(), "{name} {}", parameter.name);
             let array = Array::from_shape_vec(IxDyn(parameter.shape.dims()), values).unwrap();
             self.bindings.insert(parameter.name.clone(), array);
-            let (_, slope) = self.names.values(&self.values, "grad", parameter);
-            wanted.push((format!("d {}", parameter.name), slope));
+            let (_, gradient) = self.names.values(&self.values, "grad", parameter);
+            wanted.push((format!("d {}", parameter.name), gradient));
             wrt.push(tensor);
         }
         assert_eq!(used, theirs, "{name}");
         let dy = self.graph.input("dy", y.spec().clone());
         let mut outputs = vec![y.clone()];
-        for (slope, (label, _)) in gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().zip(&wanted[1..]) {
-            outputs.push(slope.unwrap_or_else(|| panic!("{name}: {label} has no gradient")));
+        for (gradient, (label, _)) in gradients(&[(&y, &dy)], &wrt).unwrap().into_iter().zip(&wanted[1..]) {
+            outputs.push(gradient.unwrap_or_else(|| panic!("{name}: {label} has no gradient")));
         }
 
         // A gradient that is 0 but for rounding is judged by the others' size.

@@ -15,10 +15,13 @@ use polymix::nn::{Context, Mode};
 use polymix::recipe::{MixerKind, OptimizerConfig, PretrainConfig, ScheduleConfig};
 use polymix::shape::Spec;
 use polymix::train::metrics::Phase;
-use polymix::train::{BatchShape, Feed, Feeds, LossGraph, Results, Schedule, Stepper, Task, Totals};
+use polymix::train::{
+    BatchShape, Feed, Feeds, LossGraph, Measure, Objective, Results, Schedule, Stepper, Task, Totals,
+};
 use polymix::weights::Weights;
 
-use crate::files::{Values, gpu, hyper_parameters, imported, json};
+use crate::adapter::gpu;
+use crate::files::{Values, hyper_parameters, imported, json};
 
 const BANDS: usize = 80;
 
@@ -115,15 +118,7 @@ impl Golden {
     }
 }
 
-impl Task for Golden {
-    fn phase(&self) -> Phase {
-        Phase::Pretrain
-    }
-
-    fn kind(&self) -> ModelKind {
-        self.saved.config.kind.clone()
-    }
-
+impl Objective for Golden {
     fn plan_options(&self) -> PlanOptions {
         PlanOptions::default()
     }
@@ -131,7 +126,21 @@ impl Task for Golden {
     fn graph(&self, _: BatchShape, _: bool) -> Result<LossGraph> {
         let graph = Graph::new();
         let (_, _, loss) = self.build(&graph)?;
-        Ok(LossGraph { graph, loss: loss.loss, count: loss.correct, outputs: vec![] })
+        Ok(LossGraph { graph, loss: loss.loss, count: loss.correct, logits: None, embeddings: None })
+    }
+}
+
+impl Task for Golden {
+    fn phase(&self) -> Phase {
+        Phase::Pretrain
+    }
+
+    fn measure(&self) -> Measure {
+        Measure::Loss
+    }
+
+    fn kind(&self) -> ModelKind {
+        self.saved.config.kind.clone()
     }
 
     fn feeds(&self, _: &Batch, _: u64, _: u32, _: bool) -> Result<(Feeds, usize)> {

@@ -1,29 +1,20 @@
 //! Recognition of whole waves and of streams, with a small model of random weights.
 
+#[path = "../adapter/mod.rs"]
+mod adapter;
 mod stream;
 mod whole;
 
 use std::sync::Arc;
 
+use adapter::gpu;
 use polymix::audio::{BANDS, Normalization, Padding, SAMPLE_RATE, Stats};
-use polymix::gpu::{Gpu, Selection};
+use polymix::gpu::Gpu;
 use polymix::models::{CtcHead, ModelKind, PreprocessorConfig, Recognizer, SavedConfig, SavedModel};
 use polymix::recipe::{self, FinetuneConfig, Head, ModelConfig, ModelOptions};
 use polymix::rng::Rng;
 use polymix::text::Vocabulary;
 use polymix::weights::Weights;
-
-fn gpu() -> Option<Arc<Gpu>> {
-    let device = std::env::var("POLYMIX_DEVICE").unwrap_or_default();
-    match pollster::block_on(Gpu::new(&Selection { device, cache: None })) {
-        Ok(gpu) => Some(Arc::new(gpu)),
-        Err(error) => {
-            assert_ne!(std::env::var("GPU").as_deref(), Ok("required"), "{error}");
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
-}
 
 /// A model for whole waves under `padding`; for chunks of a stream where that is causal.
 fn model(padding: Padding) -> SavedModel {

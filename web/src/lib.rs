@@ -219,7 +219,7 @@ struct Description {
 #[wasm_bindgen]
 pub struct Model {
     gpu: Arc<Gpu>,
-    placed: DeviceModel,
+    on_device: DeviceModel,
     recognizer: Recognizer,
     extractor: Option<Extractor>,
     preprocessor: Preprocessor,
@@ -245,10 +245,10 @@ impl Model {
                 .map_err(bad_model)?;
         let gpu = Arc::new(Gpu::new(&Selection::default()).await.map_err(bad_model)?);
         let description = json(&describe(&saved)?)?;
-        let placed = DeviceModel::new(gpu.clone(), &saved).map_err(bad_model)?;
-        let recognizer = Recognizer::of(&placed).map_err(bad_model)?;
+        let on_device = DeviceModel::new(gpu.clone(), &saved).map_err(bad_model)?;
+        let recognizer = Recognizer::of(&on_device).map_err(bad_model)?;
         let preprocessor = saved.preprocessor.preprocessor();
-        Ok(Self { gpu, placed, recognizer, extractor: None, preprocessor, description, count: 1 })
+        Ok(Self { gpu, on_device, recognizer, extractor: None, preprocessor, description, count: 1 })
     }
 
     /// JSON of what a page may want to know.
@@ -290,7 +290,7 @@ impl Model {
         let wave = wave(&samples, rate)?;
         let extractor = match &mut self.extractor {
             Some(extractor) => extractor,
-            slot => slot.insert(Extractor::of(&self.placed, None).map_err(bad_model)?),
+            slot => slot.insert(Extractor::of(&self.on_device, None).map_err(bad_model)?),
         };
         let extracted = extractor.extract(&[&wave]).await.map_err(bad_audio)?;
         let tensors = Array::new();
@@ -319,7 +319,7 @@ impl Model {
             }
         };
         let resampler = Resampler::new(rate, SAMPLE_RATE).map_err(bad_audio)?;
-        let mut recognizer = StreamRecognizer::of(&self.placed, chunk).await.map_err(bad_model)?;
+        let mut recognizer = StreamRecognizer::of(&self.on_device, chunk).await.map_err(bad_model)?;
         recognizer.set_decoder(self.recognizer.decoder().clone(), self.count).map_err(bad_setting)?;
         Ok(Stream { recognizer, resampler: Some(resampler), beams: self.count > 1 })
     }

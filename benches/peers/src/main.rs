@@ -39,7 +39,7 @@ struct Row {
     ours: f64,
     burn: f64,
     flops: u64,
-    /// Bytes of operands and results; 0 where products decide.
+    /// Bytes of operands and results; 0 where arithmetic decides.
     bytes: u64,
 }
 
@@ -95,10 +95,10 @@ fn compare() -> Result<()> {
     let device = peer::device(gpu.capabilities())?;
     let peaks = Peaks::measure(&gpu)?;
 
-    let products = works::products(gpu.capabilities().tier);
+    let matmuls = works::matmuls(gpu.capabilities().class);
     let mut pairs: Vec<(Work, Contender<'_>)> = Vec::new();
-    for product in &products {
-        pairs.push((product.work()?, peer::product(&device, product)));
+    for matmul in &matmuls {
+        pairs.push((matmul.work()?, peer::matmul(&device, matmul)));
     }
     pairs.push((works::layer_norm()?, peer::normalized(&device)));
     pairs.push((works::softmax()?, peer::softened(&device)));

@@ -17,24 +17,24 @@ use burn::tensor::module::{attention, conv1d, layer_norm};
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{Distribution, Int};
-use polymix::gpu::{Capabilities, Tier};
+use polymix::gpu::{Capabilities, DeviceClass};
 use polymix::recipe::{ModelConfig, ModelOptions};
 use polymix::train::BatchShape;
 use polymix::{Error, Result};
 
 use crate::harness::Contender;
 use crate::harness::step::CLASSES;
-use crate::harness::works::{FEED_FORWARD, HEADS, Product, ROWS, SCORES, SEQUENCES, TAPS};
+use crate::harness::works::{FEED_FORWARD, HEADS, Multiplication, ROWS, SCORES, SEQUENCES, TAPS};
 
 /// Mel bands.
 const BANDS: usize = polymix::audio::BANDS;
 
 /// Opens the adapter that polymix uses.
 pub fn device(capabilities: &Capabilities) -> Result<Device> {
-    let kind = match capabilities.tier {
-        Tier::Cpu => DeviceKind::Cpu,
-        Tier::Integrated => DeviceKind::IntegratedGpu(0),
-        Tier::Discrete => DeviceKind::DiscreteGpu(0),
+    let kind = match capabilities.class {
+        DeviceClass::Cpu => DeviceKind::Cpu,
+        DeviceClass::Integrated => DeviceKind::IntegratedGpu(0),
+        DeviceClass::Discrete => DeviceKind::DiscreteGpu(0),
     };
     let api = match capabilities.backend.as_str() {
         "vulkan" => WgpuBackend::Vulkan,
@@ -75,9 +75,9 @@ fn noise<const D: usize>(device: &Device, dims: [usize; D]) -> Tensor<D> {
     Tensor::random(dims, Distribution::Uniform(0.0, 1.0), device)
 }
 
-/// A matrix product.
-pub fn product<'a>(device: &Device, product: &Product) -> Contender<'a> {
-    let ([m, n, k], batch, op) = (product.sizes, product.batch, product.op);
+/// A matmul.
+pub fn matmul<'a>(device: &Device, work: &Multiplication) -> Contender<'a> {
+    let ([m, n, k], batch, op) = (work.sizes, work.batch, work.op);
     let (a, b) = (if op.transpose_a { [k, m] } else { [m, k] }, if op.transpose_b { [n, k] } else { [k, n] });
     let device = device.clone();
     if batch > 1 {
@@ -132,8 +132,8 @@ pub fn attended<'a>(device: &Device, backward: bool) -> Contender<'a> {
         timed(&device, || {
             let y = attention(q.clone(), k.clone(), v.clone(), None, None, options);
             let grads = backward.then(|| y.backward());
-            let slopes = grads.as_ref().map(|grads| [&q, &k, &v].map(|x| x.grad(grads)));
-            (y, grads, slopes)
+            let gradients = grads.as_ref().map(|grads| [&q, &k, &v].map(|x| x.grad(grads)));
+            (y, grads, gradients)
         })
     })
 }

@@ -190,13 +190,13 @@ impl Sink {
             if beside_unrelated < CANCELLED {
                 return Err(format!(
                     "has {channels} channels that cancel each other out when averaged (opposite phase): take one, \
-                     with --channel 1 or \"channel\": 1 in a manifest"
+                     channel 1 (in a manifest \"channel\": 1)"
                 ));
             }
             if beside_unrelated < WEAKENED {
                 self.notes.push(format!(
                     "its {channels} channels mostly cancel each other out when averaged, to {:.0} % of their \
-                     amplitude; take one, with --channel 1 or \"channel\": 1 in a manifest",
+                     amplitude; take one, channel 1 (in a manifest \"channel\": 1)",
                     100.0 * share
                 ));
             }

@@ -1,4 +1,4 @@
-//! Common Voice: `*.tsv` with the columns `path`, `sentence`, `client_id`; the audio is in `clips/` beside it.
+//! Common Voice: `*.tsv` with the columns `path`, `sentence`, `client_id`, `label`; the audio is in `clips/` beside it.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ pub(super) fn read(lines: &mut Lines<'_>, durations: Option<Lines<'_>>, found: &
     let path = column("path").ok_or_else(|| {
         Error::line(&list, line, "has no column `path`; the header is client_id, path, sentence, … with tabs")
     })?;
-    let (sentence, speaker) = (column("sentence"), column("client_id"));
+    let (sentence, speaker, label) = (column("sentence"), column("client_id"), column("label"));
     let seconds = durations.map(|mut lines| seconds(&mut lines, found)).transpose()?.unwrap_or_default();
     let clips = folder_of(&list).join("clips");
     while let Some((line, text)) = lines.next_filled(found)? {
@@ -58,6 +58,7 @@ pub(super) fn read(lines: &mut Lines<'_>, durations: Option<Lines<'_>>, found: &
                 duration: seconds.get(name).copied(),
                 text: field(sentence)?.map(compose),
                 speaker: field(speaker)?.filter(|id| !id.is_empty()).map(str::to_owned),
+                label: field(label)?.filter(|label| !label.is_empty()).map(str::to_owned),
                 ..Utterance::new(Recording::file(place), format!("{}:{line}", list.display()))
             })
         };

@@ -1,6 +1,8 @@
 //! Hugging Face: parquet tables with a column `audio` of bytes and paths, and one of texts.
 
 #[cfg(feature = "parquet")]
+mod pages;
+#[cfg(feature = "parquet")]
 mod table;
 
 #[cfg(feature = "parquet")]

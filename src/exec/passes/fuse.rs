@@ -72,10 +72,10 @@ mod tests {
         let of = |read: &[usize]| {
             let graph = Graph::new();
             let [a, b] = ["a", "b"].map(|name| graph.input(name, Spec::f32([8, 8])));
-            let product = a.matmul(&b).unwrap();
-            let once = product.activation(ActivationKind::Gelu).unwrap();
+            let matmul = a.matmul(&b).unwrap();
+            let once = matmul.activation(ActivationKind::Gelu).unwrap();
             let twice = once.activation(ActivationKind::Silu).unwrap();
-            let all = [product, once, twice];
+            let all = [matmul, once, twice];
             let outputs: Vec<(&str, &Tensor)> = read.iter().map(|&i| (["0", "1", "2"][i], &all[i])).collect();
             kernels(&graph, &outputs)
         };
@@ -93,8 +93,8 @@ mod tests {
         let [a, b] = ["a", "b"].map(|name| graph.input(name, Spec::f32([8, 8])));
         let rng = graph.input("rng", Spec::u32([3]));
         let before = a.scale(2.0).unwrap();
-        let product = a.matmul(&b).unwrap().dropout(0.5, 7, &rng).unwrap().scale(0.5).unwrap();
-        let sum = before.add(&product).unwrap();
+        let matmul = a.matmul(&b).unwrap().dropout(0.5, 7, &rng).unwrap().scale(0.5).unwrap();
+        let sum = before.add(&matmul).unwrap();
         assert_eq!(kernels(&graph, &[("sum", &sum)]), ["map/affine", MATMUL]);
         let plan = Plan::compile(&graph, &[("sum", &sum)], PlanOptions::default(), &Capabilities::assumed())
             .unwrap();
@@ -104,7 +104,7 @@ mod tests {
 
         // Sums of what is broadcast, of what is read again and of a second summand are their own.
         let row = graph.input("row", Spec::f32([8]));
-        let again = sum.add(&row).unwrap().add(&product).unwrap();
+        let again = sum.add(&row).unwrap().add(&matmul).unwrap();
         let names = kernels(&graph, &[("again", &again)]);
         assert_eq!(names, ["map/affine", MATMUL, SUM, "map/broadcast", SUM]);
         let twice = sum.add(&a).unwrap();

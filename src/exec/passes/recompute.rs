@@ -13,7 +13,7 @@ use crate::graph::{Node, Value, ValueId, ValueSource, roots};
 pub(super) enum RecomputePass {
     /// All of a section, from its inputs.
     Sections,
-    /// Results of [`crate::ops::Op::cheap`] operations whose operands are in memory then anyway.
+    /// Results of [`crate::ops::Op::recomputable`] operations whose operands are in memory then anyway.
     Cheap,
 }
 
@@ -111,14 +111,14 @@ impl Rematerializer<'_> {
         match self.rule {
             RecomputePass::Sections => node.section.is_some() && !self.is_small(id),
             RecomputePass::Cheap => {
-                node.op.cheap()
+                node.op.recomputable()
                     && !self.is_small(id)
                     && node.inputs.iter().all(|&input| self.is_there(input, at))
             }
         }
     }
 
-    /// Whether `id` is in memory at node `at`, or can be computed again there.
+    /// Whether `id` is in memory at node `at`, or can be recomputed there.
     fn is_there(&self, id: ValueId, at: usize) -> bool {
         let root = self.roots[id];
         self.values[root].source != ValueSource::Node

@@ -67,8 +67,8 @@ impl Op for AttentionBackward {
             let [y, dy] = [y, dy].map(|operand| operand.rows(tile, time * width));
             record_delta(rec, sizes, tile, &[lse, &y, &dy, &lse_delta])?;
             let [positions, bias] = op.tables(&projection, inputs);
-            let slope = outputs[0].rows(tile, time * 3 * width);
-            let bindings = [&projection, &inputs[1], positions, bias, &lse_delta, &dy, &slope, &sums];
+            let gradient = outputs[0].rows(tile, time * 3 * width);
+            let bindings = [&projection, &inputs[1], positions, bias, &lse_delta, &dy, &gradient, &sums];
             let walk = Walk { op, sizes, utterances: tile.clone() };
             walk.record(rec, &QUERIES, Part::default(), &bindings)?;
             walk.record(rec, &KEYS, Part { values: true, ..Part::default() }, &bindings)?;

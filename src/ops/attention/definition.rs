@@ -86,11 +86,11 @@ impl<'a> Definition<'a> {
         (0..self.sizes.batch * heads).map(move |i| (i / heads, i % heads))
     }
 
-    /// y and the logarithms of the weights' sums.
+    /// y and the log-sum-exp of the scores.
     pub fn forward(&self) -> Vec<Array> {
         let Sizes { batch, time, heads, head_dim } = self.sizes;
         let mut y = Array::zeros(vec![batch, time, self.sizes.width()]);
-        let mut logarithms = Array::zeros(vec![batch, heads, time]);
+        let mut lse = Array::zeros(vec![batch, heads, time]);
         for (b, h) in self.heads() {
             let head = self.head(b, h);
             if head.length == 0 {
@@ -101,17 +101,17 @@ impl<'a> Definition<'a> {
                 let row = scores.slice(s![i, ..head.length]);
                 let high = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let sum = row.mapv(|score| (score - high).exp()).sum();
-                logarithms[[b, h, i]] = high + sum.ln();
-                let weights = row.mapv(|score| (score - logarithms[[b, h, i]]).exp());
+                lse[[b, h, i]] = high + sum.ln();
+                let weights = row.mapv(|score| (score - lse[[b, h, i]]).exp());
                 let own = weights.dot(&head.v.slice(s![..head.length, ..]));
                 y.slice_mut(s![b, i, h * head_dim..(h + 1) * head_dim]).assign(&own);
             }
         }
-        vec![y, logarithms]
+        vec![y, lse]
     }
 
     /// Gradients of the projection, of p and of the biases.
-    pub fn backward(&self, logarithms: &Array, y: &Array, dy: &Array) -> Vec<Array> {
+    pub fn backward(&self, lse: &Array, y: &Array, dy: &Array) -> Vec<Array> {
         let Sizes { time, heads, head_dim, .. } = self.sizes;
         let scale = f64::from(self.op.scale);
         let mut projection = Array::zeros(self.inputs[0].raw_dim());
@@ -123,17 +123,17 @@ impl<'a> Definition<'a> {
             let [y, dy] = [y, dy].map(|x| x.slice(s![b, .., own.clone()]));
             let mut weights = self.scores(&head);
             weights.indexed_iter_mut().for_each(|((i, j), w)| {
-                *w = if j < head.length { (*w - logarithms[[b, h, i]]).exp() } else { 0.0 };
+                *w = if j < head.length { (*w - lse[[b, h, i]]).exp() } else { 0.0 };
             });
             let along = (&y * &dy).sum_axis(Axis(1)).insert_axis(Axis(1));
-            let slopes = &weights * &(dy.dot(&head.v.t()) - along) * scale;
-            let mut dq = slopes.dot(&head.k);
-            let dk = slopes.t().dot(&head.q);
+            let dscores = &weights * &(dy.dot(&head.v.t()) - along) * scale;
+            let mut dq = dscores.dot(&head.k);
+            let dk = dscores.t().dot(&head.q);
             biases.slice_mut(s![0, h, ..]).scaled_add(1.0, &dq.sum_axis(Axis(0)));
             if let Some(p) = &head.p {
-                // Slopes by query and distance.
+                // Gradients of scores by query and distance.
                 let mut skewed = Array2::<f64>::zeros((time, time));
-                slopes.indexed_iter().for_each(|((i, j), slope)| skewed[[i, i.abs_diff(j)]] += slope);
+                dscores.indexed_iter().for_each(|((i, j), dscore)| skewed[[i, i.abs_diff(j)]] += dscore);
                 let of_positions = skewed.dot(p);
                 biases.slice_mut(s![1, h, ..]).scaled_add(1.0, &of_positions.sum_axis(Axis(0)));
                 dq += &of_positions;
@@ -141,8 +141,9 @@ impl<'a> Definition<'a> {
                 positions.slice_mut(s![.., own]).scaled_add(1.0, &dp);
             }
             let dv = weights.t().dot(&dy);
-            for (part, slope) in [self.rotated(&dq, true), self.rotated(&dk, true), dv].iter().enumerate() {
-                projection.slice_mut(s![b, .., self.columns(h, part)]).assign(slope);
+            for (part, gradient) in [self.rotated(&dq, true), self.rotated(&dk, true), dv].iter().enumerate()
+            {
+                projection.slice_mut(s![b, .., self.columns(h, part)]).assign(gradient);
             }
         }
         match self.op.positions {

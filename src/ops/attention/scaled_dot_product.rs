@@ -184,9 +184,9 @@ impl Op for Attention {
         operands.extend([&ctx.outputs[1], &ctx.outputs[0], ctx.dy()?]);
         let grads = ctx.inputs[0].graph().apply(Arc::new(AttentionBackward(*self)), &operands)?;
         let mut grads = grads.into_iter();
-        let mut slopes = vec![grads.next(), None];
-        slopes.extend((2..self.operands()).map(|_| grads.next()));
-        Ok(slopes)
+        let mut gradients = vec![grads.next(), None];
+        gradients.extend((2..self.operands()).map(|_| grads.next()));
+        Ok(gradients)
     }
 }
 

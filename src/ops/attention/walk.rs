@@ -143,7 +143,7 @@ impl Walk<'_> {
                 rec.dispatch(walker.variants, constants, &params, bindings, count)?;
                 let frames = run.min(time - begin);
                 let pairs = (self.utterances.len() * heads * time) as u64 * frames as u64;
-                rec.share_of_products(pairs * operations, &(first..first + count), tiles);
+                rec.share_of_flops(pairs * operations, &(first..first + count), tiles);
                 // With the weights that are made anew, and exponentials.
                 rec.work(count as f64 * work(frames));
             }

@@ -269,7 +269,7 @@ impl Op for Conv2d {
                 let positions = tile.len() * sizes.out_frequency;
                 rec.dispatch(conv2d::VARIANTS, &[], &params, &bindings, positions.div_ceil(BLOCK) * blocks)?;
             }
-            rec.products(tile.len() as u64 * operations);
+            rec.flops(tile.len() as u64 * operations);
             crop(rec, &y, &outputs[0], &tile, sizes.out_frequency)?;
         }
         Ok(())

@@ -73,7 +73,7 @@ impl Op for Conv2dBackward {
                 &[&dy, &weight, &dx],
                 tiles * sizes.cin / BLOCK,
             )?;
-            rec.share_of_products(operations, &tile, sizes.batch * sizes.time);
+            rec.share_of_flops(operations, &tile, sizes.batch * sizes.time);
             crop(rec, &dx, &outputs[0], &tile, sizes.frequency)?;
         }
         Ok(())
@@ -179,7 +179,7 @@ impl Op for Conv2dBackwardWeight {
                 };
                 rec.dispatch(conv2d_backward_weight::VARIANTS, &[], &params, &bindings, own * lanes)?;
             }
-            rec.products(tile.len() as u64 * operations);
+            rec.flops(tile.len() as u64 * operations);
             first_chunk += own;
         }
         sum_chunks(rec, &partial, chunks, outputs)

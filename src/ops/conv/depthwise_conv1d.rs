@@ -110,7 +110,7 @@ impl Op for DepthwiseConv1d {
         if x[2].is_multiple_of(4) {
             let operands = [&inputs[0], &inputs[1], &inputs[2], &inputs[3], &outputs[0]];
             record_four(rec, operands, self.left, false)?;
-            rec.products(2 * (inputs[0].elements() * kernel) as u64);
+            rec.flops(2 * (inputs[0].elements() * kernel) as u64);
             return Ok(());
         }
         let params = depthwise_conv1d::Params {
@@ -128,7 +128,7 @@ impl Op for DepthwiseConv1d {
             &bindings,
             x[0] * x[1].div_ceil(BLOCK) * x[2],
         )?;
-        rec.products(2 * (inputs[0].elements() * kernel) as u64);
+        rec.flops(2 * (inputs[0].elements() * kernel) as u64);
         Ok(())
     }
 
@@ -177,7 +177,7 @@ impl Op for DepthwiseConv1dBackward {
         if dy[2].is_multiple_of(4) {
             let operands = [&inputs[0], &inputs[1], &inputs[1], &inputs[2], &outputs[0]];
             record_four(rec, operands, self.0.left, true)?;
-            rec.products(2 * (inputs[0].elements() * kernel) as u64);
+            rec.flops(2 * (inputs[0].elements() * kernel) as u64);
             return Ok(());
         }
         let params = depthwise_conv1d_backward::Params {
@@ -195,7 +195,7 @@ impl Op for DepthwiseConv1dBackward {
             &bindings,
             dy[0] * dy[1].div_ceil(BLOCK) * dy[2],
         )?;
-        rec.products(2 * (inputs[0].elements() * kernel) as u64);
+        rec.flops(2 * (inputs[0].elements() * kernel) as u64);
         Ok(())
     }
 
@@ -253,7 +253,7 @@ impl Op for DepthwiseConv1dBackwardWeight {
         let taps = rec.choose(variants, &[], &params, 0)?.variant.tile as usize;
         let bindings = [&inputs[0], &inputs[1], &inputs[2], &partial];
         rec.dispatch(variants, &[], &params, &bindings, units(taps))?;
-        rec.products(2 * (inputs[0].elements() * self.kernel) as u64);
+        rec.flops(2 * (inputs[0].elements() * self.kernel) as u64);
         sum_chunks(rec, &partial, batch * chunks, outputs)
     }
 

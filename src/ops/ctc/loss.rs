@@ -14,16 +14,16 @@ use crate::shape::{DType, Spec};
 /// loss\[b\] = −log p(targets\[b\] | logits\[b\]), the sum over all alignments of the target to the frames,
 /// with p = softmax(logits) in every frame (Graves et al. 2006).
 ///
-/// Operands: logits f32 \[batch, time, vocab\], targets u32 \[batch, capacity\], input lengths u32 \[batch\],
+/// Operands: logits f32 \[batch, time, vocab\], targets u32 \[batch, max_target_length\], input lengths u32 \[batch\],
 /// target lengths u32 \[batch\]. Lengths are data: frames and labels beyond them are not looked at.
 ///
-/// Results: loss \[batch\]; infinite \[batch\], 1 where the target is impossible, else 0; and, for the
+/// Results: loss \[batch\]; infeasible \[batch\], 1 where the target is impossible, else 0; and, for the
 /// derivative, gradient \[batch, time, vocab\] = dloss\[b\]/dlogits = softmax − posterior, 0 beyond the input
 /// length and where the target is impossible.
 ///
 /// A target is impossible where it needs more frames than there are (a label repeated at once needs a blank
 /// between), where a label is the blank or none of the vocabulary, and where a length passes `time` or
-/// `capacity`. Its loss is infinite or 0 as PyTorch's is; its gradient is 0 in both cases, where PyTorch's is
+/// `max_target_length`. Its loss is infinite or 0 as PyTorch's is; its gradient is 0 in both cases, where PyTorch's is
 /// NaN without `zero_infinity`. The empty target is possible: only blanks; without any frame its loss is 0.
 /// A logit of NaN or +∞ gives a loss that is not finite.
 ///
@@ -59,10 +59,10 @@ struct Buffers<'a> {
     input_lengths: &'a Operand,
     target_lengths: &'a Operand,
     loss: &'a Operand,
-    infinite: &'a Operand,
+    infeasible: &'a Operand,
     gradient: &'a Operand,
     labels: &'a Operand,
-    statistics: &'a Operand,
+    lse: &'a Operand,
     emissions: &'a Operand,
     alpha: &'a Operand,
     beta: &'a Operand,
@@ -70,7 +70,7 @@ struct Buffers<'a> {
 }
 
 impl Buffers<'_> {
-    /// time, vocab and capacity.
+    /// time, vocab and max_target_length.
     fn sizes(&self) -> [u32; 3] {
         [self.logits.dims()[1], self.logits.dims()[2], self.targets.dims()[1]].map(|size| size as u32)
     }
@@ -92,7 +92,7 @@ impl CtcLoss {
         tile: &Range<usize>,
         rows: &Range<usize>,
     ) -> Result<()> {
-        let [time, vocab, capacity] = buffers.sizes();
+        let [time, vocab, max_target_length] = buffers.sizes();
         let (logits, start) = bind_rows(rec, buffers.logits, rows, vocab as usize);
         let params = emission::Params {
             rows: rows.len() as u32,
@@ -101,22 +101,22 @@ impl CtcLoss {
             first_utterance: tile.start as u32,
             time,
             vocab,
-            capacity,
+            max_target_length,
             blank: self.blank,
         };
-        let Buffers { targets, input_lengths, target_lengths, statistics, emissions, .. } = *buffers;
-        let bindings = [&logits, targets, input_lengths, target_lengths, statistics, emissions];
+        let Buffers { targets, input_lengths, target_lengths, lse, emissions, .. } = *buffers;
+        let bindings = [&logits, targets, input_lengths, target_lengths, lse, emissions];
         rec.dispatch(emission::VARIANTS, &[], &params, &bindings, rows.len())
     }
 
     /// alpha, the loss, and beta, the recursions a run of frames at a time.
     fn recursions(&self, rec: &mut Recorder, buffers: &Buffers, tile: &Range<usize>) -> Result<()> {
-        let [time, _, capacity] = buffers.sizes();
-        let Buffers { targets, input_lengths, target_lengths, statistics, emissions, .. } = *buffers;
-        let Buffers { alpha, beta, peaks, loss, infinite, .. } = *buffers;
+        let [time, _, max_target_length] = buffers.sizes();
+        let Buffers { targets, input_lengths, target_lengths, lse, emissions, .. } = *buffers;
+        let Buffers { alpha, beta, peaks, loss, infeasible, .. } = *buffers;
         let (utterances, first_utterance) = (tile.len() as u32, tile.start as u32);
 
-        let states = 2 * capacity + 1;
+        let states = 2 * max_target_length + 1;
         let width = rec.choose(alpha::VARIANTS, &[], &alpha::Params::default(), 0)?.workgroup_size;
         let run = (rec.capabilities().loop_passes / (states.div_ceil(width) + width + 1)) as usize;
         let starts = (0..time).step_by(run.max(1));
@@ -126,20 +126,32 @@ impl CtcLoss {
             |frames: &Range<u32>| f64::from(utterances) * frames.len() as f64 * f64::from(states) * 32.0;
         for frames in &runs {
             let (first_frame, last_frame) = (frames.start, frames.end);
-            let params =
-                alpha::Params { utterances, first_utterance, first_frame, last_frame, time, capacity };
+            let params = alpha::Params {
+                utterances,
+                first_utterance,
+                first_frame,
+                last_frame,
+                time,
+                max_target_length,
+            };
             let bindings = [emissions, targets, input_lengths, target_lengths, alpha, peaks];
             rec.dispatch(alpha::VARIANTS, &[], &params, &bindings, tile.len())?;
             rec.work(work(frames));
         }
         let impossible = if self.zero_infinity { 0.0 } else { f32::INFINITY };
-        let params = loss::Params { utterances, first_utterance, time, capacity, impossible };
-        let bindings = [statistics, peaks, alpha, input_lengths, target_lengths, loss, infinite];
+        let params = loss::Params { utterances, first_utterance, time, max_target_length, impossible };
+        let bindings = [lse, peaks, alpha, input_lengths, target_lengths, loss, infeasible];
         rec.dispatch(loss::VARIANTS, &[], &params, &bindings, tile.len())?;
         for frames in runs.iter().rev() {
             let (first_frame, last_frame) = (frames.start, frames.end);
-            let params =
-                beta::Params { utterances, first_utterance, first_frame, last_frame, time, capacity };
+            let params = beta::Params {
+                utterances,
+                first_utterance,
+                first_frame,
+                last_frame,
+                time,
+                max_target_length,
+            };
             let bindings = [emissions, targets, input_lengths, target_lengths, alpha, beta, peaks];
             rec.dispatch(beta::VARIANTS, &[], &params, &bindings, tile.len())?;
             rec.work(work(frames));
@@ -154,9 +166,9 @@ impl CtcLoss {
         tile: &Range<usize>,
         rows: &Range<usize>,
     ) -> Result<()> {
-        let [time, vocab, capacity] = buffers.sizes();
+        let [time, vocab, max_target_length] = buffers.sizes();
         let (logits, start) = bind_rows(rec, buffers.logits, rows, vocab as usize);
-        let (slope, _) = bind_rows(rec, buffers.gradient, rows, vocab as usize);
+        let (dlogits, _) = bind_rows(rec, buffers.gradient, rows, vocab as usize);
         let params = gradient::Params {
             rows: rows.len() as u32,
             first_row: (rows.start - tile.start * time as usize) as u32,
@@ -164,11 +176,11 @@ impl CtcLoss {
             first_utterance: tile.start as u32,
             time,
             vocab,
-            capacity,
+            max_target_length,
             blank: self.blank,
         };
-        let Buffers { statistics, alpha, labels, input_lengths, target_lengths, infinite, .. } = *buffers;
-        let bindings = [&logits, statistics, alpha, labels, input_lengths, target_lengths, infinite, &slope];
+        let Buffers { lse, alpha, labels, input_lengths, target_lengths, infeasible, .. } = *buffers;
+        let bindings = [&logits, lse, alpha, labels, input_lengths, target_lengths, infeasible, &dlogits];
         rec.dispatch(gradient::VARIANTS, &[], &params, &bindings, rows.len())
     }
 }
@@ -187,7 +199,8 @@ impl Op for CtcLoss {
                 Ok(vec![Spec::f32([batch]), Spec::f32([batch]), inputs[0].clone()])
             }
             _ => {
-                let wanted = "[batch, time, vocab], [batch, capacity], [batch], [batch], blank below vocab";
+                let wanted =
+                    "[batch, time, vocab], [batch, max_target_length], [batch], [batch], blank below vocab";
                 Err(mismatch(self.name(), inputs, wanted))
             }
         }
@@ -195,8 +208,8 @@ impl Op for CtcLoss {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let [batch, time, vocab] = [0, 1, 2].map(|axis: usize| inputs[0].dims()[axis]);
-        let capacity = inputs[1].dims()[1];
-        let states = 2 * capacity + 1;
+        let max_target_length = inputs[1].dims()[1];
+        let states = 2 * max_target_length + 1;
         let limit = (rec.capabilities().max_binding / 4) as usize;
         let utterances = (limit / (2 * time * states).max(1)).clamp(1, batch.max(1));
         let buffers = Buffers {
@@ -205,19 +218,19 @@ impl Op for CtcLoss {
             input_lengths: &inputs[2],
             target_lengths: &inputs[3],
             loss: &outputs[0],
-            infinite: &outputs[1],
+            infeasible: &outputs[1],
             gradient: &outputs[2],
-            labels: &rec.scratch(DType::U32, [batch, capacity, 2]),
-            statistics: &rec.scratch(DType::F32, [utterances, time, 2]),
-            emissions: &rec.scratch(DType::F32, [utterances, time, capacity + 1, 2]),
+            labels: &rec.scratch(DType::U32, [batch, max_target_length, 2]),
+            lse: &rec.scratch(DType::F32, [utterances, time, 2]),
+            emissions: &rec.scratch(DType::F32, [utterances, time, max_target_length + 1, 2]),
             alpha: &rec.scratch(DType::F32, [utterances, time, states, 2]),
             beta: &rec.scratch(DType::F32, [utterances, 2, states, 2]),
             peaks: &rec.scratch(DType::F32, [utterances, time]),
         };
 
-        let params = labels::Params { batch: batch as u32, capacity: capacity as u32 };
+        let params = labels::Params { batch: batch as u32, max_target_length: max_target_length as u32 };
         let bindings = [buffers.targets, buffers.target_lengths, buffers.labels];
-        rec.dispatch(labels::VARIANTS, &[], &params, &bindings, batch * capacity)?;
+        rec.dispatch(labels::VARIANTS, &[], &params, &bindings, batch * max_target_length)?;
 
         // A little less than the limit, for what alignment adds.
         let spare = rec.capabilities().storage_alignment as usize / 4;
@@ -240,28 +253,29 @@ impl Op for CtcLoss {
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
         let [batch, time, vocab] = [0, 1, 2].map(|axis: usize| inputs[0].shape()[axis]);
-        let capacity = inputs[1].shape()[1];
+        let max_target_length = inputs[1].shape()[1];
         let logits: Vec<f64> = inputs[0].iter().copied().collect();
-        let (mut loss, mut infinite) = (Array::zeros(vec![batch]), Array::zeros(vec![batch]));
-        let mut slope = Vec::with_capacity(logits.len());
+        let (mut loss, mut infeasible) = (Array::zeros(vec![batch]), Array::zeros(vec![batch]));
+        let mut dlogits = Vec::with_capacity(logits.len());
         for b in 0..batch {
             let (frames, length) = (inputs[2][[b]] as usize, inputs[3][[b]] as usize);
-            let labels: Vec<usize> = (0..length.min(capacity)).map(|l| inputs[1][[b, l]] as usize).collect();
+            let labels: Vec<usize> =
+                (0..length.min(max_target_length)).map(|l| inputs[1][[b, l]] as usize).collect();
             let row = &logits[b * time * vocab..(b * time + frames.min(time)) * vocab];
             let (mut value, mut own) = self.utterance(row, vocab, &labels);
-            if frames > time || length > capacity {
+            if frames > time || length > max_target_length {
                 (value, own) = (f64::INFINITY, Vec::new());
             }
             if value == f64::INFINITY {
-                infinite[[b]] = 1.0;
+                infeasible[[b]] = 1.0;
             }
             loss[[b]] = if value == f64::INFINITY && self.zero_infinity { 0.0 } else { value };
-            slope.extend(own);
-            slope.resize((b + 1) * time * vocab, 0.0);
+            dlogits.extend(own);
+            dlogits.resize((b + 1) * time * vocab, 0.0);
         }
-        let mut values = slope.into_iter();
-        let slope = Array::from_shape_simple_fn(inputs[0].raw_dim(), || values.next().unwrap_or(0.0));
-        vec![loss, infinite, slope]
+        let mut values = dlogits.into_iter();
+        let dlogits = Array::from_shape_simple_fn(inputs[0].raw_dim(), || values.next().unwrap_or(0.0));
+        vec![loss, infeasible, dlogits]
     }
 
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
@@ -314,7 +328,7 @@ impl Op for CtcLossBackward {
 }
 
 impl Tensor {
-    /// (loss, infinite): the CTC loss of every utterance, and 1 where its target is impossible, both \[batch\].
+    /// (loss, infeasible): the CTC loss of every utterance, and 1 where its target is impossible, both \[batch\].
     /// This tensor holds the logits; operands and corner cases are those of [`CtcLoss`].
     ///
     /// # Errors

@@ -67,7 +67,7 @@ impl Op for Concat {
         slices.collect()
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 }

@@ -96,7 +96,7 @@ impl Op for Copy {
         Ok(vec![Some(ctx.dy()?.clone())])
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 }

@@ -45,7 +45,7 @@ impl Op for Fill {
         vec![Array::from_elem(self.shape.dims(), f64::from(self.value))]
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 }

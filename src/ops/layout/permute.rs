@@ -65,7 +65,7 @@ impl Op for Permute {
         Ok(vec![Some(ctx.dy()?.permute(&self.inverse())?)])
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 }

@@ -41,7 +41,7 @@ impl Op for Reshape {
         Some(Alias::View(0))
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 }

@@ -67,7 +67,7 @@ impl Op for Slice {
         Ok(vec![Some(ctx.dy()?.pad(self.axis, self.start, after)?)])
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 }

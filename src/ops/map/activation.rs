@@ -12,6 +12,7 @@ use crate::shape::{DType, Spec};
 /// Which activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ActivationKind {
     /// x·Φ(x) with the normal distribution function Φ, the exact erf form.
     Gelu,
@@ -27,7 +28,7 @@ pub enum ActivationKind {
     BoundedLeakyRelu,
     /// min(max(x + 3, 0), 6)/6.
     HardSigmoid,
-    /// ln(1 + e^x); its slope is σ(x).
+    /// ln(1 + e^x); its derivative is σ(x).
     Softplus,
 }
 
@@ -38,7 +39,7 @@ impl ActivationKind {
     }
 
     /// f(x) and f'(x) in f64.
-    pub fn value_and_slope(self, x: f64) -> (f64, f64) {
+    pub fn value_and_derivative(self, x: f64) -> (f64, f64) {
         let sigmoid = 1.0 / (1.0 + (-x).exp());
         match self {
             Self::Gelu => {
@@ -52,8 +53,8 @@ impl ActivationKind {
             Self::LeakyRelu => (0.01 * x, 0.01),
             Self::Sigmoid => (sigmoid, sigmoid * (1.0 - sigmoid)),
             Self::BoundedLeakyRelu => {
-                let (value, slope) = Self::LeakyRelu.value_and_slope(x);
-                (value.clamp(-0.1, 6.0), if (-0.1..=6.0).contains(&value) { slope } else { 0.0 })
+                let (value, derivative) = Self::LeakyRelu.value_and_derivative(x);
+                (value.clamp(-0.1, 6.0), if (-0.1..=6.0).contains(&value) { derivative } else { 0.0 })
             }
             Self::HardSigmoid => {
                 let inside = x > -3.0 && x < 3.0;
@@ -106,14 +107,14 @@ impl Op for Activation {
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
-        vec![inputs[0].mapv(|x| self.0.value_and_slope(x).0)]
+        vec![inputs[0].mapv(|x| self.0.value_and_derivative(x).0)]
     }
 
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(ctx.inputs[0].apply(ActivationBackward(self.0), &[ctx.dy()?])?)])
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 
@@ -157,7 +158,7 @@ impl Op for ActivationBackward {
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
-        let mut dx = inputs[0].mapv(|x| self.0.value_and_slope(x).1);
+        let mut dx = inputs[0].mapv(|x| self.0.value_and_derivative(x).1);
         dx *= inputs[1];
         vec![dx]
     }

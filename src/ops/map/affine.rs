@@ -43,7 +43,7 @@ impl Op for Affine {
         Ok(vec![Some(ctx.dy()?.scale(self.scale)?)])
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 

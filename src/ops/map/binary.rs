@@ -11,6 +11,7 @@ use crate::shape::{DType, Shape, Spec};
 
 /// How two elements are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BinaryKind {
     /// a + b.
     Add,
@@ -132,7 +133,7 @@ impl Op for Binary {
         Ok(grads.into())
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 

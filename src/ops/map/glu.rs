@@ -46,7 +46,7 @@ impl Op for Glu {
         Ok(vec![Some(ctx.inputs[0].apply(GluBackward, &[ctx.dy()?])?)])
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 }

@@ -4,8 +4,10 @@ mod activation;
 mod affine;
 mod binary;
 mod glu;
+mod root;
 
 pub use activation::{Activation, ActivationKind};
 pub use affine::Affine;
 pub use binary::{Binary, BinaryKind};
 pub use glu::Glu;
+pub use root::Root;

@@ -51,7 +51,7 @@ impl Op for MaskFrames {
         Ok(vec![Some(ctx.dy()?.mask_frames(&ctx.inputs[1])?), None])
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 

@@ -1,8 +1,8 @@
-//! Matrix products: batched, transposed by flags, with a bias.
+//! Matrix multiplication: batched, transposed by flags, with a bias.
 
 mod kernel;
+mod mat_mul;
 mod planned;
-mod product;
 
+pub use mat_mul::MatMul;
 pub use planned::PlannedMatMul;
-pub use product::MatMul;

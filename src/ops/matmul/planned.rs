@@ -1,4 +1,4 @@
-//! The products that plans make of others.
+//! The matmuls that plans make of others.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use crate::shape::Spec;
 /// The operands are A, B, the bias where there is one, rng where there is dropout, and the addend.
 #[derive(Debug, Clone, Copy)]
 pub struct PlannedMatMul {
-    /// The product.
-    pub product: MatMul,
+    /// The matmul.
+    pub matmul: MatMul,
     /// Whether A and B are rounded to the nearest f16, what is beyond the largest to infinity, with sums and result in
     /// f32 as of cooperative matrices: [`Compute::F16`](crate::exec::Compute::F16).
     pub f16_inputs: bool,
@@ -35,22 +35,22 @@ pub struct PlannedMatMul {
 }
 
 impl From<MatMul> for PlannedMatMul {
-    fn from(product: MatMul) -> Self {
-        Self { product, f16_inputs: false, activation: None, dropout: None, scale: 1.0, addend: None }
+    fn from(matmul: MatMul) -> Self {
+        Self { matmul, f16_inputs: false, activation: None, dropout: None, scale: 1.0, addend: None }
     }
 }
 
 /// The operands of a [`PlannedMatMul`] by what they are.
 #[derive(Debug)]
 pub(super) struct Parts<'a, T> {
-    /// A, B and the bias: those of the product.
-    pub product: &'a [T],
+    /// A, B and the bias: those of the matmul.
+    pub matmul: &'a [T],
     pub rng: Option<&'a T>,
     pub addend: Option<&'a T>,
 }
 
 impl PlannedMatMul {
-    /// Whether every element is the product's.
+    /// Whether every element is the matmul's.
     pub(super) fn is_plain(&self) -> bool {
         self.activation.is_none() && self.dropout.is_none() && self.scale == 1.0 && self.addend.is_none()
     }
@@ -60,11 +60,11 @@ impl PlannedMatMul {
             (Some(_), [rest @ .., addend]) => (rest, Some(addend)),
             _ => (operands, None),
         };
-        let (product, rng) = match (self.dropout, rest) {
-            (Some(_), [product @ .., rng]) => (product, Some(rng)),
+        let (matmul, rng) = match (self.dropout, rest) {
+            (Some(_), [matmul @ .., rng]) => (matmul, Some(rng)),
             _ => (rest, None),
         };
-        Parts { product, rng, addend }
+        Parts { matmul, rng, addend }
     }
 }
 
@@ -75,19 +75,19 @@ impl Op for PlannedMatMul {
 
     fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let parts = self.parts(inputs);
-        let results = self.product.infer(parts.product)?;
+        let results = self.matmul.infer(parts.matmul)?;
         if let (Some(dropout), Some(rng)) = (self.dropout, parts.rng) {
             dropout.infer(&[results[0].clone(), rng.clone()])?;
         }
         let last = self.addend.is_none_or(|at| at + 1 == inputs.len());
         if !last || parts.addend.is_some_and(|addend| *addend != results[0]) {
-            return Err(mismatch(self.name(), inputs, "an addend like the product, as the last operand"));
+            return Err(mismatch(self.name(), inputs, "an addend like the result, as the last operand"));
         }
         Ok(results)
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let sizes = self.product.sizes(inputs[0].dims(), inputs[1].dims());
+        let sizes = self.matmul.sizes(inputs[0].dims(), inputs[1].dims());
         let sizes =
             sizes.ok_or_else(|| Error::shape(self.name(), "operands changed since they were checked"))?;
         super::kernel::record(rec, self, sizes, inputs, &outputs[0])
@@ -96,11 +96,11 @@ impl Op for PlannedMatMul {
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
         let nearest = |x: &f64| if self.f16_inputs { f64::from(f16::from_f64(*x)) } else { *x };
         let parts = self.parts(inputs);
-        let rounded: Vec<Array> = parts.product.iter().take(2).map(|operand| operand.map(nearest)).collect();
-        let operands: Vec<&Array> = rounded.iter().chain(parts.product.iter().skip(2).copied()).collect();
-        let mut results = self.product.reference(&operands);
+        let rounded: Vec<Array> = parts.matmul.iter().take(2).map(|operand| operand.map(nearest)).collect();
+        let operands: Vec<&Array> = rounded.iter().chain(parts.matmul.iter().skip(2).copied()).collect();
+        let mut results = self.matmul.reference(&operands);
         if let Some(kind) = self.activation {
-            results.iter_mut().for_each(|result| result.mapv_inplace(|x| kind.value_and_slope(x).0));
+            results.iter_mut().for_each(|result| result.mapv_inplace(|x| kind.value_and_derivative(x).0));
         }
         if let (Some(dropout), Some(&rng)) = (self.dropout, parts.rng) {
             results = dropout.reference(&[&results[0], rng]);
@@ -125,7 +125,7 @@ impl Op for PlannedMatMul {
     /// Weight gradients, whose long sums may be made of parts, have none.
     fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>> {
         let unscaled = self.dropout.is_none() && self.scale == 1.0;
-        if self.product.transpose_a || self.addend.is_some() {
+        if self.matmul.transpose_a || self.addend.is_some() {
             return None;
         }
         let with = match epilogue {

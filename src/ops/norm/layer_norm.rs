@@ -90,7 +90,7 @@ impl Op for LayerNorm {
         Ok(grads.into_iter().map(Some).collect())
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 

@@ -10,7 +10,7 @@ use crate::shader::optimizer::adamw;
 use crate::shape::{DType, Spec};
 
 /// One step on a flat arena, in place: operands parameter `[n]`, gradient `[n]`, first moment m `[n]`, second moment
-/// v `[n]`, stats `[3]` of [`super::GradientScale`] and hyper `[4]` = (lr, weight decay, 1 − β1^t, 1 − β2^t);
+/// v `[n]`, stats `[3]` of [`super::ClipGradNorm`] and hyper `[4]` = (lr, weight decay, 1 − β1^t, 1 − β2^t);
 /// results parameter, m and v in the memory of operands 0, 2 and 3.
 ///
 /// g = scale·gradient, m ← β1·m + (1 − β1)·g, v ← β2·v + (1 − β2)·g²,

@@ -9,7 +9,7 @@ use crate::shader::optimizer::loss_scale;
 use crate::shape::{DType, Spec};
 
 /// Changes `state` `[2]` = (scale of the loss, steps since it changed) in place by the `stats` `[3]` of
-/// [`GradientScale`](super::GradientScale): half the scale after a step whose gradient was not finite, but at least 1;
+/// [`ClipGradNorm`](super::ClipGradNorm): half the scale after a step whose gradient was not finite, but at least 1;
 /// twice the scale after `growth_interval` other steps in a row, but at most 2²⁴ (Micikevicius et al. 2018).
 #[derive(Debug, Clone, Copy)]
 pub struct GrowLossScale {

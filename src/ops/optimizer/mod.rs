@@ -3,12 +3,12 @@
 
 mod accumulate;
 mod adamw;
-mod gradient_scale;
+mod clip_grad_norm;
 mod grow_loss_scale;
 mod squared_norm;
 
 pub use accumulate::Accumulate;
 pub use adamw::AdamW;
-pub use gradient_scale::GradientScale;
+pub use clip_grad_norm::ClipGradNorm;
 pub use grow_loss_scale::GrowLossScale;
 pub use squared_norm::SquaredNorm;

@@ -218,7 +218,7 @@ impl Op for PomAggregate {
                     let mut product = mask[[b, t]];
                     for m in (0..self.degree).map(|m| m * e + column) {
                         let part = if self.powers { column } else { m };
-                        product *= self.activation.value_and_slope(p[[b, t, part]]).0;
+                        product *= self.activation.value_and_derivative(p[[b, t, part]]).0;
                         sums[m] += product;
                         running[[b, t, m]] = sums[m] * inverse(weight);
                         last[[b, m]] = running[[b, t, m]];

@@ -81,15 +81,15 @@ impl Op for PomAggregateBackward {
                         d[m] =
                             if self.0.causal { d[m] + weights[[b, t]] * dy[[b, t, m]] } else { dy[[b, m]] };
                         let part = if self.0.powers { column } else { m };
-                        let (value, slope) = self.0.activation.value_and_slope(p[[b, t, part]]);
-                        factors.push((m, part, value, slope * product));
+                        let (value, derivative) = self.0.activation.value_and_derivative(p[[b, t, part]]);
+                        factors.push((m, part, value, derivative * product));
                         product *= value;
                     }
                     let weight = if self.0.causal { mask[[b, t]] } else { weights[[b, t]] };
                     let mut above = 0.0;
-                    for (m, part, value, slope) in factors.into_iter().rev() {
+                    for (m, part, value, derivative) in factors.into_iter().rev() {
                         above += weight * d[m];
-                        dp[[b, t, part]] += above * slope;
+                        dp[[b, t, part]] += above * derivative;
                         above *= value;
                     }
                 }

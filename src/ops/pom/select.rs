@@ -79,7 +79,7 @@ impl Op for PomSelect {
         Ok(grads.into_iter().map(Some).collect())
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 
@@ -89,7 +89,7 @@ impl Op for PomSelect {
 }
 
 fn gate(z: &Array) -> Array {
-    z.mapv(|z| ActivationKind::Sigmoid.value_and_slope(z).0)
+    z.mapv(|z| ActivationKind::Sigmoid.value_and_derivative(z).0)
 }
 
 /// h with a row a frame.
@@ -149,7 +149,7 @@ impl Op for PomSelectBackward {
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
         let (z, h, dy) = (inputs[0], inputs[1], inputs[2]);
-        let dz = z.mapv(|z| ActivationKind::Sigmoid.value_and_slope(z).1) * spread(z, h) * dy;
+        let dz = z.mapv(|z| ActivationKind::Sigmoid.value_and_derivative(z).1) * spread(z, h) * dy;
         let dh = gate(z) * dy;
         vec![dz, if h.ndim() == 2 { dh.sum_axis(ndarray::Axis(1)) } else { dh }]
     }

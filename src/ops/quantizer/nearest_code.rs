@@ -51,7 +51,7 @@ impl Op for NearestCode {
         let params = nearest_code::Params { row_groups: row_groups as u32, ..params };
         let bindings = [&inputs[0], &inputs[1], &scores, &ids];
         rec.dispatch(nearest_code::VARIANTS, &[], &params, &bindings, parts * row_groups)?;
-        rec.products(2 * (rows * codes) as u64 * size as u64);
+        rec.flops(2 * (rows * codes) as u64 * size as u64);
         let params = nearest_code_merge::Params { rows: rows as u32, parts: parts as u32 };
         rec.dispatch(nearest_code_merge::VARIANTS, &[], &params, &[&scores, &ids, &outputs[0]], rows)
     }

@@ -88,7 +88,7 @@ impl Op for Dropout {
         Ok(vec![Some(ctx.dy()?.apply(*self, &[&ctx.inputs[1]])?), None])
     }
 
-    fn cheap(&self) -> bool {
+    fn recomputable(&self) -> bool {
         true
     }
 

@@ -21,6 +21,9 @@ pub struct Sum {
 /// Elements that one invocation sums.
 const CHUNK: usize = 64;
 
+/// Elements up to which one invocation sums all there are in place of chunks that another dispatch sums.
+const LAST: usize = 256;
+
 impl Sum {
     fn split(&self, shape: &Shape) -> [usize; 3] {
         let dims = shape.dims();
@@ -61,18 +64,20 @@ impl Op for Sum {
         let [outer, mut reduce, inner] = self.split(inputs[0].shape());
         let mut x = inputs[0].clone();
         loop {
-            let chunks = reduce.div_ceil(CHUNK).max(1);
+            let parts = parts(rec, [outer, reduce, inner]);
+            let chunk = if reduce <= LAST && parts.len() == 1 { LAST } else { CHUNK };
+            let chunks = reduce.div_ceil(chunk).max(1);
             let y = match chunks {
                 1 => outputs[0].clone(),
                 _ => rec.scratch(DType::F32, [outer, chunks, inner]),
             };
-            for rows in parts(rec, [outer, reduce, inner]) {
-                let own = rows.start / CHUNK..rows.end.div_ceil(CHUNK).max(1);
+            for rows in parts {
+                let own = rows.start / chunk..rows.end.div_ceil(chunk).max(1);
                 let params = sum::Params {
                     outer: outer as u32,
                     reduce: rows.len() as u32,
                     inner: inner as u32,
-                    chunk: CHUNK as u32,
+                    chunk: chunk as u32,
                     chunks: own.len() as u32,
                 };
                 let (x, y) = (x.rows(&rows, outer * inner), y.rows(&own, outer * inner));

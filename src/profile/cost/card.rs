@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Result};
-use crate::gpu::{Capabilities, MatrixSize, Tier};
+use crate::gpu::{Capabilities, DeviceClass, MatrixSize, Vendor};
 use crate::recipe::{line, one_line};
 
 const TABLE: &str = include_str!("gpus.toml");
@@ -40,9 +40,9 @@ pub struct Card {
     pub matrix: u32,
     /// MiB that a kernel binds at most as one buffer.
     pub max_binding_mib: f64,
-    /// What products by plain kernels reach of `f32_tflops`.
+    /// What matmuls by plain kernels reach of `f32_tflops`.
     pub vector_share: f64,
-    /// What products by matrices reach of `matrix_tflops`.
+    /// What matmuls by cooperative matrices reach of `matrix_tflops`.
     pub matrix_share: f64,
     /// What other kernels reach of `bandwidth_gbps`.
     pub memory_share: f64,
@@ -53,7 +53,7 @@ pub struct Card {
 }
 
 impl Default for Card {
-    /// Shares as on most cards that were seen: products by plain kernels and the rest as on the H100, matrices a third of
+    /// Shares as on most cards that were seen: matmuls by plain kernels and the rest as on the H100, matrices a third of
     /// their peak, as others' kernels of this form reach on GeForce and Radeon cards.
     fn default() -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Card {
         let path = Path::new(name);
         if !path.exists() {
             return Err(Error::usage(format!(
-                "--gpu {}: no such GPU or file; give {}, or a TOML file of a card",
+                "{}: no such GPU or file; give {}, or a TOML file of a card",
                 one_line(name),
                 names().join(", ")
             )));
@@ -203,8 +203,10 @@ impl Card {
         Capabilities {
             adapter: self.name.clone(),
             backend: "modelled".to_owned(),
-            tier: if self.integrated { Tier::Integrated } else { Tier::Discrete },
+            class: if self.integrated { DeviceClass::Integrated } else { DeviceClass::Discrete },
+            vendor: Vendor::new(0, &self.name),
             subgroup: low,
+            subgroup_most: high,
             subgroup_operations: fixed,
             cooperative: cooperative.filter(|_| fixed && self.f16_tflops > 0.0),
             max_binding,
@@ -282,7 +284,7 @@ mod tests {
         assert_eq!((h100.cooperative, h100.subgroup), (Some(MatrixSize::Sixteen), 32));
         assert_eq!(h100.max_binding, 4095 << 20);
         assert_eq!(Card::load("arc-b580").unwrap().capabilities().cooperative, None);
-        assert_eq!(Card::load("m4-max").unwrap().capabilities().tier, Tier::Integrated);
+        assert_eq!(Card::load("m4-max").unwrap().capabilities().class, DeviceClass::Integrated);
     }
 
     #[test]
@@ -318,6 +320,6 @@ mod tests {
         assert_eq!(refused("name = \"a\"\n"), "my.toml:1: f32_tflops is missing; add f32_tflops = …");
         assert!(refused("").contains("my.toml:1: name is missing"));
         let error = Card::load("voodoo2").unwrap_err().to_string();
-        assert!(error.contains("--gpu voodoo2") && error.contains("rx7900xtx"), "{error}");
+        assert!(error.contains("voodoo2: no such GPU") && error.contains("rx7900xtx"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! A model of time: what the dispatches of a plan take on a card that need not be here.
 //!
-//! A dispatch takes the longer of its products at the rate of the unit that makes them and its bytes at the memory's
+//! A dispatch takes the longer of its matmuls at the rate of the unit that makes them and its bytes at the memory's
 //! bandwidth, and a launch. The shares of these peaks that kernels reach are measured on an H100 (RESULTS.md).
 
 mod card;
@@ -23,7 +23,7 @@ pub struct KernelCost {
     pub kernel: String,
     /// Number of dispatches.
     pub dispatches: usize,
-    /// Operations of their products, as [`Plan::flops`].
+    /// Operations of their matmuls and convolutions, as [`Plan::flops`].
     pub flops: u64,
     /// Bytes that they bind, as [`Dispatch::bytes`].
     pub bytes: u64,
@@ -31,8 +31,8 @@ pub struct KernelCost {
     pub modelled_ms: f64,
     /// Milliseconds at the card's peaks, without launches: no kernel that computes the same can be faster.
     pub floor_ms: f64,
-    /// Of `modelled_ms`, what dispatches take whose products take longer than their bytes.
-    pub products_ms: f64,
+    /// Of `modelled_ms`, what dispatches take whose arithmetic takes longer than their bytes.
+    pub compute_ms: f64,
     /// Of `modelled_ms`, what the others take.
     pub memory_ms: f64,
     /// Of `modelled_ms`, launches.
@@ -51,7 +51,7 @@ impl KernelCost {
             bytes: 0,
             modelled_ms: 0.0,
             floor_ms: 0.0,
-            products_ms: 0.0,
+            compute_ms: 0.0,
             memory_ms: 0.0,
             launch_ms: 0.0,
             measured_ms: None,
@@ -65,8 +65,8 @@ impl KernelCost {
         self.bytes += dispatch.bytes();
         self.modelled_ms += time.milliseconds();
         self.floor_ms += time.floor;
-        self.products_ms += if time.products > time.memory { time.products } else { 0.0 };
-        self.memory_ms += if time.products > time.memory { 0.0 } else { time.memory };
+        self.compute_ms += if time.compute > time.memory { time.compute } else { 0.0 };
+        self.memory_ms += if time.compute > time.memory { 0.0 } else { time.memory };
         self.launch_ms += time.launch;
     }
 
@@ -152,9 +152,9 @@ impl Cost {
 impl Card {
     /// Why a run that needs `estimate` would fail on it: drivers keep a little of the memory.
     pub(super) fn obstacle(&self, estimate: &Estimate) -> Option<String> {
-        let (held, room) = (estimate.peak_bytes, self.memory());
-        (held as f64 > 0.95 * room as f64)
-            .then(|| format!("holds {:.2} GiB, {} has {:.2} GiB", gib(held), self.name, gib(room)))
+        let (needed, room) = (estimate.peak_bytes, self.memory());
+        (needed as f64 > 0.95 * room as f64)
+            .then(|| format!("holds {:.2} GiB, {} has {:.2} GiB", gib(needed), self.name, gib(room)))
     }
 }
 
@@ -173,7 +173,7 @@ struct Work<'a> {
     kernel: &'a str,
     /// Workgroups.
     groups: f64,
-    /// Operations of its products.
+    /// Operations of its matmuls and convolutions.
     flops: f64,
     /// Bytes that it binds, and those of them that it reads.
     bytes: f64,
@@ -203,7 +203,7 @@ impl<'a> Work<'a> {
         let bandwidth = 1e6 * card.bandwidth_gbps;
         let peak = 1e9 * if form.matrices { card.matrix_tflops } else { card.f32_tflops };
         Time {
-            products: if self.flops > 0.0 { form.milliseconds(self, card, peak) } else { 0.0 },
+            compute: if self.flops > 0.0 { form.milliseconds(self, card, peak) } else { 0.0 },
             memory: self.bytes / (bandwidth * card.memory_share),
             launch: 1e-3 * card.launch_us,
             floor: (self.flops / peak).max(self.bytes / bandwidth),
@@ -219,7 +219,7 @@ impl<'a> Work<'a> {
 /// What one dispatch takes, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 struct Time {
-    products: f64,
+    compute: f64,
     memory: f64,
     launch: f64,
     floor: f64,
@@ -227,11 +227,11 @@ struct Time {
 
 impl Time {
     fn milliseconds(self) -> f64 {
-        self.products.max(self.memory) + self.launch
+        self.compute.max(self.memory) + self.launch
     }
 }
 
-/// How a kernel makes products. Constants are fitted to the times of RESULTS.md.
+/// How a kernel multiplies. Constants are fitted to the times of RESULTS.md.
 #[derive(Debug, Clone, Copy)]
 struct Form {
     /// Whether matrix units make them.
@@ -242,7 +242,7 @@ struct Form {
     resident: f64,
     /// What is left of the share where workgroups wait for memory.
     streamed: f64,
-    /// Microseconds of a workgroup beside its products: the first fetch, the store.
+    /// Microseconds of a workgroup beside its arithmetic: the first fetch, the store.
     fixed_us: f64,
 }
 

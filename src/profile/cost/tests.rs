@@ -29,13 +29,13 @@ fn near(value: f64, wanted: f64) -> bool {
 fn a_small_plan_is_modelled_as_by_hand() {
     // 300 tiles of 2 MFLOP by 20 workgroups at once, each at 1e12 · 0.5 · 0.69 / 20 = 17.25 GFLOP/s: 15 rounds of
     // 2 / 17.25 ms and 8 µs; 8 MB at 50 GB/s would be 0.16 ms.
-    let product = dispatch(&matmul::TILED.kernel, [30, 10, 1], &[4_000_000, 4_000_000], 600_000_000);
-    let products = 15.0 * (2.0 / 17.25 + 0.008);
+    let matmul = dispatch(&matmul::TILED.kernel, [30, 10, 1], &[4_000_000, 4_000_000], 600_000_000);
+    let arithmetic = 15.0 * (2.0 / 17.25 + 0.008);
     // 5 MB at 50 GB/s.
     let activation = dispatch(&activation::KERNEL.kernel, [7, 1, 1], &[2_500_000, 2_500_000], 0);
-    let plan = Plan { dispatches: vec![product, activation.clone(), activation], ..Plan::default() };
+    let plan = Plan { dispatches: vec![matmul, activation.clone(), activation], ..Plan::default() };
     let mut cost = Cost::of(&plan, None, &round());
-    assert!(near(cost.modelled_ms, products + 0.1 + 0.1 + 3.0 * 0.01), "{cost:?}");
+    assert!(near(cost.modelled_ms, arithmetic + 0.1 + 0.1 + 3.0 * 0.01), "{cost:?}");
     // 600 MFLOP at 1 TFLOP/s; 5 MB twice at 100 GB/s.
     assert!(near(cost.floor_ms, 0.6 + 0.05 + 0.05), "{cost:?}");
     let names = |all: &[KernelCost]| all.iter().map(|one| one.kernel.clone()).collect::<Vec<_>>();
@@ -43,8 +43,8 @@ fn a_small_plan_is_modelled_as_by_hand() {
     assert_eq!(names(&cost.kernels), [matmul::TILED.kernel.name, activation::KERNEL.kernel.name]);
     let map = &cost.classes[1];
     assert_eq!((map.dispatches, map.flops, map.bytes), (2, 0, 10_000_000));
-    assert!(near(map.memory_ms, 0.2) && near(map.launch_ms, 0.02) && map.products_ms == 0.0, "{map:?}");
-    assert!(near(cost.classes[0].products_ms, products) && cost.classes[0].memory_ms == 0.0);
+    assert!(near(map.memory_ms, 0.2) && near(map.launch_ms, 0.02) && map.compute_ms == 0.0, "{map:?}");
+    assert!(near(cost.classes[0].compute_ms, arithmetic) && cost.classes[0].memory_ms == 0.0);
 
     // Measured at five times its floor, and at twice.
     let time = |kernel: &'static Kernel, milliseconds| KernelTime {

@@ -17,8 +17,8 @@ use self::bpe::Merges;
 use super::{Vocabulary, compose, normalize};
 use crate::error::{Error, Result};
 
-/// Begins a word.
-pub(super) const BOUNDARY: char = '▁';
+/// Begins a word in sub-words.
+pub(crate) const BOUNDARY: char = '▁';
 /// More tokens than any recognizer has outputs.
 const MOST: usize = 1 << 20;
 /// More characters than any sub-word has.

@@ -115,7 +115,7 @@ impl Stepper {
             None => Ok(()),
             Some(rank) => Err(Error::invalid(format!(
                 "rank {rank}: its parameters have gone far from those of rank 0, which rounding does not do; check that \
-                 machine's device and driver, and go on from the last checkpoint with --resume"
+                 machine's device and driver, and go on from the last checkpoint"
             ))),
         }
     }
@@ -130,7 +130,7 @@ impl Stepper {
         if ranks.size() > 1 {
             ranks.same([hash(&values), hash(&moments)], &format!(
                 "holds other parameters after step {step} than the others do; check that machine's memory, device and \
-                 driver, and go on from the last checkpoint with --resume"
+                 driver, and go on from the last checkpoint"
             ))?;
         }
         Ok((values, moments))

@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::stop;
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 pub(super) use device::Exchange;
 #[cfg(feature = "mpi")]
 pub use mpi::{Job, Mpi};
@@ -234,6 +234,7 @@ fn of_rank(rank: usize, error: &Error) -> Error {
     let told = format!("rank {rank}: {error}");
     match error {
         Error::Interrupted => Error::Interrupted,
+        Error::Advised { error, remedy } => of_rank(rank, error).advise(*remedy),
         Error::Usage(text) => Error::Usage(text.clone()),
         Error::Shape { .. } | Error::File { .. } | Error::Invalid(_) => Error::Invalid(told),
         Error::NoAdapter(_) => Error::NoAdapter(told),
@@ -248,11 +249,11 @@ fn silent(ranks: &[usize], limit: Duration) -> Error {
     let numbers: Vec<String> = ranks.iter().map(usize::to_string).collect();
     let (name, verb) = if ranks.len() == 1 { ("rank", "has") } else { ("ranks", "have") };
     Error::invalid(format!(
-        "{name} {} {verb} not answered for {} s; look at that machine and its device, and go on with --resume \
-         (--time-limit gives more time)",
+        "{name} {} {verb} not answered for {} s; allow more time, or look at that machine and its device",
         numbers.join(", "),
         limit.as_secs_f64()
     ))
+    .advise(Remedy::Resume)
 }
 
 /// The part of `length` values that rank `rank` of `size` sums.

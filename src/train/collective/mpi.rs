@@ -14,7 +14,7 @@ use web_time::Instant;
 
 use super::wire::{pack, unpack};
 use super::{Collective, Terms, Wire, of_rank, segment, silent};
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 
 /// What a message is.
 const WORD: i32 = 1;
@@ -109,7 +109,7 @@ impl Mpi {
         result.unwrap_or_else(|error| {
             self.end(&of_rank(
                 self.rank,
-                &Error::invalid(format!("MPI failed: {error}; go on with --resume")),
+                &Error::invalid(format!("MPI failed: {error}")).advise(Remedy::Resume),
             ))
         })
     }
@@ -291,7 +291,7 @@ fn parts(mut values: &mut [f32], size: usize) -> Vec<&mut [f32]> {
 
 /// What the process ends with.
 fn code(error: &Error) -> i32 {
-    if matches!(error, Error::Usage(_)) { 2 } else { 1 }
+    if matches!(error.kind(), Error::Usage(_)) { 2 } else { 1 }
 }
 
 impl Collective for Mpi {
@@ -373,7 +373,7 @@ impl Collective for Mpi {
             let mut waited_for: Vec<usize> = if self.rank == 0 { self.others().collect() } else { vec![0] };
             while !waited_for.is_empty() {
                 waited_for.retain(|&rank| self.heard(rank, FAILURE).is_none());
-                let limit = match (self.rank, &error) {
+                let limit = match (self.rank, error.kind()) {
                     // All end for the same reason.
                     (0, Error::Interrupted | Error::Usage(_)) => GRACE,
                     (0, _) => Duration::ZERO,

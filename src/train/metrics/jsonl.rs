@@ -15,7 +15,7 @@ use crate::files::{self, Log, about, write_whole};
 pub enum Phase {
     /// BEST-RQ.
     Pretrain,
-    /// CTC.
+    /// On labels.
     Finetune,
 }
 
@@ -29,7 +29,7 @@ pub struct TrainLine {
     /// Loss before the step's update; `null` in the file if it is not finite.
     #[serde(deserialize_with = "number_or_null")]
     pub loss: f64,
-    /// Masked accuracy, a fraction (pre-training).
+    /// Masked accuracy (pre-training), or the share of utterances whose class is the best one (classes), a fraction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
     /// Global norm of the gradient before clipping; `null` in the file if it is not finite.
@@ -75,9 +75,12 @@ pub struct ValidLine {
     /// Character error rate, a fraction (fine-tuning).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cer: Option<f64>,
-    /// Masked accuracy, a fraction (pre-training).
+    /// Masked accuracy (pre-training), or the share of utterances whose class is found (classification).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
+    /// Equal error rate of all pairs, a fraction (verification).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eer: Option<f64>,
     /// Utterances that the rates are of.
     #[serde(default)]
     pub utterances: usize,

@@ -71,7 +71,12 @@ impl MetricsWriter {
         self.journal.append(line)?;
         let mut scalars = vec![("valid/loss", line.valid_loss)];
         scalars.retain(|(_, loss)| !loss.is_nan());
-        let optional = [("valid/wer", line.wer), ("valid/cer", line.cer), ("valid/accuracy", line.accuracy)];
+        let optional = [
+            ("valid/wer", line.wer),
+            ("valid/cer", line.cer),
+            ("valid/accuracy", line.accuracy),
+            ("valid/eer", line.eer),
+        ];
         scalars.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
         self.events.scalars(line.step, &scalars)
     }

@@ -34,7 +34,7 @@ fn panel(lines: &[Line]) -> Panel {
                 train.push((line.step as f64, line.loss));
                 title = match line.phase {
                     Phase::Pretrain => "BEST-RQ pre-training",
-                    Phase::Finetune => "CTC fine-tuning",
+                    Phase::Finetune => "Fine-tuning",
                 };
             }
             Line::Valid(line) => valid.push((line.step as f64, line.valid_loss)),

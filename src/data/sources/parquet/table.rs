@@ -1,16 +1,16 @@
 //! Reading of parquet tables, where it is built in.
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 
 use super::super::{Found, resolve};
+use super::pages::Group;
 use crate::audio::{Channel, Place, Recording};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
@@ -21,6 +21,9 @@ const SPEAKERS: [&str; 3] = ["speaker_id", "speaker", "client_id"];
 const LABELS: [&str; 2] = ["label", "command"];
 /// A table's audio stays in memory as it is stored; more of it is a corpus to convert once.
 const MOST_BYTES: u64 = 4 << 30;
+
+/// Bytes of the file.
+type Read = parquet::errors::Result<bytes::Bytes>;
 
 /// The columns that are read.
 struct Columns {
@@ -40,34 +43,44 @@ pub(in super::super) fn read(path: &Path, bytes: Option<&[u8]>, found: &mut Foun
     };
     // The library takes sizes in damaged tables at their word.
     let guarded = catch_unwind(AssertUnwindSafe(|| -> Result<()> {
-        let reader: Box<dyn FileReader> = match bytes {
+        type Opened<'a> = (Box<dyn FileReader>, Box<dyn Fn(u64, usize) -> Read + Sync + 'a>);
+        let (reader, source): Opened<'_> = match bytes {
             Some(bytes) => {
-                Box::new(SerializedFileReader::new(bytes::Bytes::copy_from_slice(bytes)).map_err(damaged)?)
+                let bytes = bytes::Bytes::copy_from_slice(bytes);
+                let reader = SerializedFileReader::new(bytes.clone()).map_err(damaged)?;
+                (Box::new(reader), Box::new(move |at, length| bytes.get_bytes(at, length)))
             }
             None => {
+                let reader = SerializedFileReader::new(crate::files::open(path)?).map_err(damaged)?;
                 let file = crate::files::open(path)?;
-                Box::new(SerializedFileReader::new(file).map_err(damaged)?)
+                (Box::new(reader), Box::new(move |at, length| file.get_bytes(at, length)))
             }
         };
         let schema = reader.metadata().file_metadata().schema().clone();
         let (columns, projection) = columns(path, &schema)?;
-        let rows = RowIter::from_file_into(reader).project(Some(projection)).map_err(damaged)?;
-        for (number, row) in rows.with_batch_size(64).enumerate() {
-            let utterance = utterance(path, number + 1, &row.map_err(damaged)?, &columns);
-            if let Ok(Utterance { audio: Recording { place: Place::Memory { bytes, .. }, .. }, .. }) =
-                &utterance
-            {
-                found.held += bytes.len() as u64;
+        let mut number = 0;
+        for group in 0..reader.num_row_groups() {
+            let group = reader.get_row_group(group).map_err(damaged)?;
+            let group = Group { group, source: &*source };
+            let rows = RowIter::from_row_group(Some(projection.clone()), &group).map_err(damaged)?;
+            for row in rows.with_batch_size(64) {
+                number += 1;
+                let utterance = utterance(path, number, &row.map_err(damaged)?, &columns);
+                if let Ok(Utterance { audio: Recording { place: Place::Memory { bytes, .. }, .. }, .. }) =
+                    &utterance
+                {
+                    found.held += bytes.len() as u64;
+                }
+                if found.held > MOST_BYTES {
+                    let message = format!(
+                        "holds more than {} GiB of audio with the tables before it, all kept in memory; \
+                         write it to files once with `polymix data convert`, some tables at a time",
+                        MOST_BYTES >> 30
+                    );
+                    return Err(Error::file(path, message));
+                }
+                found.add(utterance)?;
             }
-            if found.held > MOST_BYTES {
-                let message = format!(
-                    "holds more than {} GiB of audio with the tables before it, all kept in memory; \
-                     write it to files once with `polymix data convert`, some tables at a time",
-                    MOST_BYTES >> 30
-                );
-                return Err(Error::file(path, message));
-            }
-            found.add(utterance)?;
         }
         Ok(())
     }));

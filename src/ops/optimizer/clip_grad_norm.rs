@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::ops::{Array, Op, expect, mismatch};
-use crate::shader::optimizer::gradient_scale;
+use crate::shader::optimizer::clip_grad_norm;
 use crate::shape::{DType, Spec};
 
 /// From Σ x² of every gradient arena, `sums` `[k]`, and a factor `gain` `[1]` that the gradients have yet to be
@@ -14,14 +14,14 @@ use crate::shape::{DType, Spec};
 /// scale = gain·min(1, clip/(norm + 1e-6)) and nonfinite = 0; where the norm is infinite or NaN,
 /// norm = scale = 0 and nonfinite = 1.
 #[derive(Debug, Clone, Copy)]
-pub struct GradientScale {
+pub struct ClipGradNorm {
     /// The largest norm; 0 or less for no limit.
     pub clip: f32,
 }
 
-impl Op for GradientScale {
+impl Op for ClipGradNorm {
     fn name(&self) -> &'static str {
-        "gradient_scale"
+        "clip_grad_norm"
     }
 
     fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
@@ -33,9 +33,9 @@ impl Op for GradientScale {
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let params = gradient_scale::Params { count: inputs[0].elements() as u32, clip: self.clip };
+        let params = clip_grad_norm::Params { count: inputs[0].elements() as u32, clip: self.clip };
         let bindings = [&inputs[0], &inputs[1], &outputs[0]];
-        rec.dispatch(gradient_scale::VARIANTS, &[], &params, &bindings, 1)
+        rec.dispatch(clip_grad_norm::VARIANTS, &[], &params, &bindings, 1)
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
@@ -49,11 +49,11 @@ impl Op for GradientScale {
 
 impl Tensor {
     /// Norm, scale and non-finite flag of gradients whose Σ x² an arena this tensor `[k]` holds; see
-    /// [`GradientScale`].
+    /// [`ClipGradNorm`].
     ///
     /// # Errors
     /// When this tensor is not `[k]` or `gain` not `[1]`.
-    pub fn gradient_scale(&self, gain: &Tensor, clip: f32) -> Result<Tensor> {
-        self.apply(GradientScale { clip }, &[gain])
+    pub fn clip_grad_norm(&self, gain: &Tensor, clip: f32) -> Result<Tensor> {
+        self.apply(ClipGradNorm { clip }, &[gain])
     }
 }

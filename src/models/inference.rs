@@ -60,6 +60,10 @@ impl DeviceModel {
     pub(super) fn ctc(&self) -> Result<(CtcHead, Vocabulary)> {
         match (&self.config.kind, &self.vocabulary) {
             (ModelKind::Ctc(head), Some(vocabulary)) => Ok((head.clone(), vocabulary.clone())),
+            (ModelKind::Utterance(_), _) => Err(Error::invalid(format!(
+                "the model is {}, which writes no text; give a recognizer",
+                self.config.kind.noun()
+            ))),
             _ => Err(Error::invalid("the model has no CTC head; fine-tune it first, then give its run")),
         }
     }
@@ -69,7 +73,7 @@ impl DeviceModel {
 ///
 /// # Errors
 /// When one is empty or holds a sample that is not finite; the message says which of several.
-pub(super) fn check_waves(waves: &[&[f32]]) -> Result<()> {
+pub(super) fn check_waveforms(waves: &[&[f32]]) -> Result<()> {
     for (wave, samples) in waves.iter().enumerate() {
         let name = if waves.len() == 1 { "the audio".to_owned() } else { format!("wave {wave}") };
         if samples.is_empty() {
@@ -86,7 +90,7 @@ pub(super) fn check_waves(waves: &[&[f32]]) -> Result<()> {
 }
 
 /// A model for inference, on a device.
-pub(super) struct Resident {
+pub(super) struct InferenceSession {
     executor: Executor,
     config: SavedConfig,
     forward: Box<Forward>,
@@ -94,7 +98,7 @@ pub(super) struct Resident {
     plans: Vec<((usize, usize), Loaded)>,
 }
 
-impl Resident {
+impl InferenceSession {
     /// The model, whose encoder is `config`'s.
     pub fn new(model: &DeviceModel, config: SavedConfig, forward: Box<Forward>) -> Self {
         Self { executor: model.executor(), config, forward, plans: Vec::new() }
@@ -133,7 +137,7 @@ impl Resident {
         Plan::compile(&graph, &outputs, self.config.options.plan, self.executor.gpu().capabilities())
     }
 
-    /// Runs the model on a batch; [`Resident::read`] reads what it computed.
+    /// Runs the model on a batch; [`InferenceSession::read`] reads what it computed.
     ///
     /// # Errors
     /// When the model does not fit the device's limits, or the device fails.

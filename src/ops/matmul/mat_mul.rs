@@ -14,7 +14,7 @@ use crate::shape::{DType, Spec};
 /// C = α·op(A)·op(B) (+ bias), where op transposes the last two axes if its flag is set.
 ///
 /// A is [.., m, k] (or [.., k, m]) and B [k, n] (or [n, k]), shared by all of A's leading axes; or both
-/// have the same leading axes and each product is its own. The bias is `[n]`.
+/// have the same leading axes and each is a matmul of its own. The bias is `[n]`.
 #[derive(Debug, Clone, Copy)]
 pub struct MatMul {
     /// A is stored [.., k, m].
@@ -25,7 +25,7 @@ pub struct MatMul {
     pub alpha: f32,
 }
 
-/// Sizes of the products.
+/// Sizes of the matmuls.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
     pub batch: usize,
@@ -103,11 +103,11 @@ impl Op for MatMul {
         for index in 0..batch {
             let left = matrix(a, index, m, k, self.transpose_a);
             let right = matrix(b, if b.ndim() == 2 { 0 } else { index }, k, n, self.transpose_b);
-            let mut product = left.dot(&right) * f64::from(self.alpha);
+            let mut c_part = left.dot(&right) * f64::from(self.alpha);
             if let Some(bias) = inputs.get(2) {
-                product += &bias.view();
+                c_part += &bias.view();
             }
-            c.extend(product.into_dimensionality::<Ix2>().iter().flat_map(|p| p.iter().copied()));
+            c.extend(c_part.into_dimensionality::<Ix2>().iter().flat_map(|p| p.iter().copied()));
         }
         let mut dims = a.shape()[..a.ndim() - 2].to_vec();
         dims.extend([a.shape()[a.ndim() - if self.transpose_a { 1 } else { 2 }], n]);
@@ -116,26 +116,26 @@ impl Op for MatMul {
 
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
         let (a, b, dy) = (&ctx.inputs[0], &ctx.inputs[1], ctx.dy()?);
-        let product = |x: &Tensor, transpose_a: bool, y: &Tensor, transpose_b: bool| {
+        let matmul = |x: &Tensor, transpose_a: bool, y: &Tensor, transpose_b: bool| {
             x.apply(MatMul { transpose_a, transpose_b, alpha: self.alpha }, &[y])
         };
         let mut grads = vec![None; ctx.inputs.len()];
         if ctx.needed[0] {
             grads[0] = Some(match (self.transpose_a, self.transpose_b) {
-                (false, transposed) => product(dy, false, b, !transposed)?,
-                (true, transposed) => product(b, transposed, dy, true)?,
+                (false, transposed) => matmul(dy, false, b, !transposed)?,
+                (true, transposed) => matmul(b, transposed, dy, true)?,
             });
         }
         if ctx.needed[1] {
-            // A shared B gathers the rows of all leading axes in one product.
+            // A shared B gathers the rows of all leading axes in one matmul.
             let folded = |x: &Tensor| match b.shape().rank() {
                 2 => x.reshape([x.shape().rows(), x.shape().last()]),
                 _ => Ok(x.clone()),
             };
             let (a, dy) = (folded(a)?, folded(dy)?);
             grads[1] = Some(match (self.transpose_a, self.transpose_b) {
-                (transposed, false) => product(&a, !transposed, &dy, false)?,
-                (transposed, true) => product(&dy, true, &a, transposed)?,
+                (transposed, false) => matmul(&a, !transposed, &dy, false)?,
+                (transposed, true) => matmul(&dy, true, &a, transposed)?,
             });
         }
         if ctx.needed.get(2) == Some(&true) {

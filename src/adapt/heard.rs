@@ -1,0 +1,99 @@
+//! What the layers that stay make of every take, computed once.
+
+use std::sync::Arc;
+
+use super::Layers;
+use crate::audio::BANDS;
+use crate::error::Result;
+use crate::gpu::Gpu;
+use crate::models::{DeviceModel, Prefix, STRIDE, SavedModel};
+use crate::train::BatchShape;
+
+/// Takes that the layers that stay hear together.
+const TOGETHER: usize = 8;
+/// Takes of a step at the most.
+const ROWS: usize = 8;
+/// Feature frames of a step at the most, padding included, unless one take alone has more.
+const FRAMES: usize = 8192;
+/// Shapes are multiples of so many feature frames, so that few plans serve all.
+const MULTIPLE: usize = 64;
+
+/// What the layers that learn are given of one take.
+pub(super) struct Hidden {
+    /// Frames, one after another.
+    pub values: Vec<f32>,
+    /// Elements of a frame.
+    pub width: usize,
+    /// Valid feature frames.
+    pub length: usize,
+    /// Feature frames of one of its frames.
+    pub stride: usize,
+}
+
+impl Hidden {
+    /// Valid encoder frames.
+    pub fn time(&self) -> usize {
+        self.length.div_ceil(STRIDE)
+    }
+
+    /// Feature frames, padding included.
+    fn frames(&self) -> usize {
+        self.values.len() / self.width.max(1) * self.stride
+    }
+}
+
+/// What a step takes, for all steps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    pub rows: usize,
+    /// Feature frames of a row.
+    pub frames: usize,
+}
+
+impl Shape {
+    /// The shape that holds any of the takes, of which `learned` are learned.
+    pub fn of(takes: &[Hidden], learned: usize) -> Self {
+        let longest = takes.iter().map(Hidden::frames).max().unwrap_or(0);
+        let frames = longest.max(1).next_multiple_of(MULTIPLE);
+        Self { rows: ROWS.min(FRAMES / frames).min(learned).max(1), frames }
+    }
+
+    pub fn batch(self) -> BatchShape {
+        BatchShape { utterances: self.rows, frames: self.frames }
+    }
+}
+
+/// Hears every wave; `pause` is asked between them whether to go on.
+pub(super) async fn hear(
+    gpu: Arc<Gpu>,
+    model: &SavedModel,
+    layers: Layers,
+    waves: &[&[f32]],
+    pause: &mut dyn FnMut() -> Result<()>,
+) -> Result<Vec<Hidden>> {
+    let all = model.config.model.layers;
+    let first = match layers {
+        Layers::All => {
+            let preprocessor = model.preprocessor.preprocessor();
+            let features = waves.iter().map(|wave| {
+                let alone = preprocessor.batch(&[wave])?;
+                let length = alone.lengths[0] as usize;
+                Ok(Hidden { values: alone.features, width: BANDS, length, stride: 1 })
+            });
+            return features.collect();
+        }
+        Layers::Head => all,
+        Layers::Last(last) => all - last,
+    };
+    let placed = DeviceModel::new(gpu, model)?;
+    let mut prefix = Prefix::new(&placed, first, layers == Layers::Head)?;
+    let mut hidden = Vec::with_capacity(waves.len());
+    for waves in waves.chunks(TOGETHER) {
+        pause()?;
+        for values in prefix.run(waves).await? {
+            let length = values.len() / prefix.width() * STRIDE;
+            hidden.push(Hidden { values, width: prefix.width(), length, stride: STRIDE });
+        }
+    }
+    Ok(hidden)
+}

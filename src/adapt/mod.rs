@@ -1,0 +1,255 @@
+//! Learning from a few takes: the last layers of a model that is there, or all of it, on words and short phrases.
+//!
+//! What does not learn is computed once a take. Some takes are held back and heard after every tenth of the steps; the
+//! weights that hear them best are kept, and those of before where none hear them better.
+
+mod characters;
+mod heard;
+mod objective;
+mod settings;
+mod takes;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::decode::{Decoder, Emissions};
+use crate::error::{Error, Result};
+use crate::exec::Executor;
+use crate::gpu::Gpu;
+use crate::models::{ModelKind, SavedModel};
+use crate::rng::{Rng, stream};
+use crate::text::{normalize, score};
+use crate::train::{Schedule, StepTotals, Stepper};
+use crate::weights::Weights;
+
+use heard::{Shape, hear};
+use objective::Tail;
+pub use settings::{Layers, Settings};
+pub use takes::{LeftOut, Take, Target};
+use takes::{Prepared, prepare};
+
+/// How the held-back takes are heard.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldOut {
+    /// Takes whose text is heard as it is.
+    pub right: usize,
+    /// All of them.
+    pub takes: usize,
+    /// Characters that are wrong.
+    pub errors: usize,
+    /// Mean CTC loss of a token; `null` where it is not finite.
+    pub loss: f64,
+}
+
+impl HeldOut {
+    /// Whether these are heard better than `other`: fewer characters are wrong, or as many with a lower loss.
+    fn better(&self, other: &Self) -> bool {
+        self.loss.is_finite()
+            && (self.errors < other.errors
+                || (self.errors == other.errors && (self.loss < other.loss || !other.loss.is_finite())))
+    }
+}
+
+/// How learning goes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// The loss of the step's batch before its update; none before the first.
+    pub loss: Option<f64>,
+    /// How the held-back takes are heard now, where that was asked.
+    pub held_out: Option<HeldOut>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The model that hears the held-back takes best: the one of before where nothing was better.
+    pub model: SavedModel,
+    /// Whether it is another than before.
+    pub better: bool,
+    /// The step whose weights it has; 0: those of before.
+    pub best_step: u64,
+    /// How the held-back takes were heard before, and are heard by `model`.
+    pub before: HeldOut,
+    /// See `before`.
+    pub after: HeldOut,
+    /// The loss of every step's batch.
+    pub losses: Vec<f64>,
+    /// Characters that the vocabulary has gained.
+    pub new_characters: Vec<char>,
+    /// The held-back takes, and what the model of before and that of after hear.
+    pub heard: Vec<HeardTake>,
+    /// Takes that cannot be learned.
+    pub left_out: Vec<LeftOut>,
+    /// Values that learned.
+    pub trainable: usize,
+}
+
+/// A held-back take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeardTake {
+    /// Which take.
+    pub take: usize,
+    /// What is said.
+    pub text: String,
+    /// What was heard before.
+    pub before: String,
+    /// What is heard after.
+    pub after: String,
+}
+
+/// Learns `takes`; `watch` hears of every step, and ends the work where it returns an error: nothing is changed then.
+/// Equal seeds give equal bits on equal adapters.
+///
+/// # Errors
+/// When the model is no recognizer, a setting is out of range, too few takes can be learned, the device fails, or `watch`
+/// says so.
+pub async fn adapt(
+    gpu: Arc<Gpu>,
+    model: &SavedModel,
+    takes: &[Take],
+    settings: &Settings,
+    watch: &mut dyn FnMut(&Progress) -> Result<()>,
+) -> Result<Outcome> {
+    settings.check(model.config.model.layers)?;
+    let Prepared { model: grown, new_characters, learned, held, mut left_out } =
+        prepare(model, takes, settings.seed)?;
+    let (Some(vocabulary), ModelKind::Ctc(head)) = (&grown.vocabulary, &grown.config.kind) else {
+        return Err(Error::invalid("the model has no CTC head; give one that recognizes speech"));
+    };
+    left_out.sort_by_key(|one| one.take);
+    let waves: Vec<&[f32]> =
+        learned.iter().chain(&held).map(|example| takes[example.take].wave.as_slice()).collect();
+    let hidden = hear(gpu.clone(), model, settings.layers, &waves, &mut || {
+        watch(&Progress { step: 0, steps: settings.steps, loss: None, held_out: None })
+    })
+    .await?;
+    let shape = Shape::of(&hidden, learned.len());
+    let capacity = learned.iter().chain(&held).map(|example| example.ids.len()).max().unwrap_or(0);
+    let tail = Tail {
+        config: grown.config.clone(),
+        head: head.clone(),
+        layers: settings.layers,
+        capacity: capacity.next_multiple_of(8).max(8),
+    };
+    let (hidden, held_hidden) = hidden.split_at(learned.len());
+
+    let optimizer = settings.optimizer();
+    let mut stepper = Stepper::new(Executor::new(gpu), &tail, &optimizer).await?;
+    stepper.parameters.fill(&stepper.executor, Some(&grown.weights), settings.seed)?;
+    let schedule = Schedule::new(&optimizer, settings.steps);
+    let decoder = Decoder::greedy(vocabulary)?;
+    let judge = async |stepper: &mut Stepper| -> Result<(HeldOut, Vec<String>)> {
+        stepper.prepare_validation(&tail, shape.batch()).await?;
+        let mut sum = HeldOut { right: 0, takes: held.len(), errors: 0, loss: 0.0 };
+        let mut texts = Vec::with_capacity(held.len());
+        for (examples, heard) in held.chunks(shape.rows).zip(held_hidden.chunks(shape.rows)) {
+            let rows: Vec<_> = examples.iter().zip(heard).collect();
+            let feeds = tail.feeds(shape, &rows, [settings.seed, 0, 0])?;
+            let results = stepper.validate(shape.batch(), &feeds).await?;
+            sum.loss += results.loss * rows.len() as f64 / held.len() as f64;
+            for (row, (example, heard)) in rows.iter().enumerate() {
+                let first = row * shape.batch().time();
+                let ids = results.best().get(first..first + heard.time());
+                let ids = ids.ok_or_else(|| Error::invalid("validation returned too few decisions"))?;
+                let said = decoder.decode(&Emissions::certain(ids), 1);
+                let said = said.first().map_or_else(String::new, |best| best.text.clone());
+                let wrong = score(&normalize(&example.text), &said).characters.errors();
+                sum.errors += wrong;
+                sum.right += usize::from(wrong == 0);
+                texts.push(said);
+            }
+        }
+        Ok((sum, texts))
+    };
+
+    let (before, texts_before) = judge(&mut stepper).await?;
+    watch(&Progress { step: 0, steps: settings.steps, loss: None, held_out: Some(before) })?;
+    let mut best: (u64, HeldOut, Option<Weights>, Vec<String>) = (0, before, None, texts_before.clone());
+    stepper.prepare(&tail, shape.batch(), false).await?;
+    let mut losses = Vec::with_capacity(settings.steps as usize);
+    let mut order = Order { seed: settings.seed, epoch: 0, left: Vec::new(), examples: learned.len() };
+    for step in 1..=settings.steps {
+        let rows: Vec<_> =
+            (0..shape.rows).map(|_| order.next()).map(|at| (&learned[at], &hidden[at])).collect();
+        let feeds = tail.feeds(shape, &rows, [settings.seed, step as u32, 0])?;
+        stepper.micro_batch(shape.batch(), &feeds, false)?;
+        stepper.update(step, schedule.rates(step), 1)?;
+        let loss = stepper.totals().await?.loss;
+        stepper.set_totals(StepTotals::default())?;
+        losses.push(loss);
+        let mut held_out = None;
+        if step.is_multiple_of(settings.steps.div_ceil(10)) || step == settings.steps {
+            let (now, texts) = judge(&mut stepper).await?;
+            held_out = Some(now);
+            if now.better(&best.1) {
+                let values = stepper.parameters.values(&stepper.executor).await?;
+                // What is not finite is heard by nobody.
+                if values.iter().all(|(_, _, values)| values.iter().all(|value| value.is_finite())) {
+                    best = (step, now, Some(values), texts);
+                }
+            }
+        }
+        watch(&Progress { step, steps: settings.steps, loss: Some(loss), held_out })?;
+    }
+
+    let (best_step, after, values, texts) = best;
+    let better = values.is_some();
+    let model = match values {
+        Some(values) => {
+            let mut model = grown.clone();
+            for (name, shape, values) in values.iter() {
+                model.weights.insert(name, shape.clone(), values.to_vec())?;
+            }
+            model
+        }
+        None => model.clone(),
+    };
+    let texts = texts_before.into_iter().zip(texts);
+    let heard = held.iter().zip(texts).map(|(example, (before, after))| HeardTake {
+        take: example.take,
+        text: example.text.clone(),
+        before,
+        after,
+    });
+    Ok(Outcome {
+        model,
+        better,
+        best_step,
+        before,
+        after,
+        losses,
+        new_characters: if better { new_characters } else { Vec::new() },
+        heard: heard.collect(),
+        left_out,
+        trainable: stepper.parameters.trainable(),
+    })
+}
+
+/// The order in which examples are learned: shuffled anew whenever all were there.
+struct Order {
+    seed: u32,
+    epoch: u32,
+    left: Vec<usize>,
+    examples: usize,
+}
+
+impl Order {
+    fn next(&mut self) -> usize {
+        if self.left.is_empty() {
+            self.left = (0..self.examples).collect();
+            Rng::new(&[self.seed, stream("adapt"), self.epoch]).shuffle(&mut self.left);
+            self.epoch += 1;
+        }
+        self.left.pop().unwrap_or(0)
+    }
+}

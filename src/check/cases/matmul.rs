@@ -1,0 +1,160 @@
+//! Cases of matrix products.
+
+use super::{Arg, Case, Tolerance};
+use crate::ops::map::ActivationKind;
+use crate::ops::matmul::{MatMul, PlannedMatMul};
+use crate::ops::random::Dropout;
+
+const FORMS: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
+
+/// All of them.
+pub fn all() -> Vec<Case> {
+    [multiples_of_four_and_edges_of_tiles(), many_tiles(), long_sums(), halves(), roundings(), epilogues()]
+        .concat()
+}
+
+/// The dims of a factor as it is stored.
+pub fn stored(rows: usize, columns: usize, transposed: bool) -> [usize; 2] {
+    if transposed { [columns, rows] } else { [rows, columns] }
+}
+
+/// op(A)·op(B) of m by k and k by n, each `batch` times where that is not 0.
+pub fn product(batch: usize, [m, n, k]: [usize; 3], op: MatMul) -> Case {
+    let dims = |dims: [usize; 2]| if batch == 0 { dims.to_vec() } else { [&[batch], &dims[..]].concat() };
+    let args = [
+        Arg::normal(&dims(stored(m, k, op.transpose_a)), 1),
+        Arg::normal(&dims(stored(k, n, op.transpose_b)), 2),
+    ];
+    Case::new(op, &args, Tolerance::Accumulated)
+}
+
+/// Every form.
+pub fn multiples_of_four_and_edges_of_tiles() -> Vec<Case> {
+    let sizes =
+        [[1, 1, 1], [16, 16, 16], [64, 64, 64], [20, 36, 12], [65, 128, 132], [17, 4, 260], [33, 29, 17]];
+    let form = |sizes| {
+        FORMS.map(|(transpose_a, transpose_b)| {
+            product(0, sizes, MatMul { transpose_a, transpose_b, alpha: 1.0 })
+        })
+    };
+    sizes.into_iter().flat_map(form).collect()
+}
+
+/// As many tiles as fill a GPU.
+pub fn many_tiles() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (transpose_a, transpose_b) in FORMS {
+        let op = MatMul { transpose_a, transpose_b, alpha: 1.0 };
+        cases.extend([product(129, [6, 7, 9], op), product(129, [8, 12, 20], op)]);
+    }
+    cases.push(product(33, [130, 132, 12], MatMul { transpose_b: true, ..MatMul::PLAIN }));
+    cases
+}
+
+/// Inner dimensions that are cut into parts.
+pub fn long_sums() -> Vec<Case> {
+    let op = MatMul { transpose_a: true, ..MatMul::PLAIN };
+    // Parts of which the last is shorter, of matrices whose size is no multiple of 4 as well.
+    let uneven = [(1031, 36, 12), (1025, 7, 9), (2049, 132, 4)].map(|(k, m, n)| {
+        Case::forward(op, &[Arg::normal(&[k, m], 1), Arg::normal(&[k, n], 2)], Tolerance::Accumulated)
+    });
+    [&[product(0, [16, 12, 1030], op)][..], &uneven].concat()
+}
+
+fn in_halves(product: MatMul) -> PlannedMatMul {
+    PlannedMatMul { f16_inputs: true, ..product.into() }
+}
+
+/// With operands in f16.
+pub fn halves() -> Vec<Case> {
+    let forward = |op, args: &[Arg]| Case::forward(op, args, Tolerance::Accumulated);
+    let product = |[m, n, k]: [usize; 3], (transpose_a, transpose_b)| {
+        let op = in_halves(MatMul { transpose_a, transpose_b, alpha: 0.5 });
+        let (a, b) = (stored(m, k, transpose_a), stored(k, n, transpose_b));
+        forward(op, &[Arg::normal(&a, 1), Arg::normal(&b, 2), Arg::normal(&[n], 3)])
+    };
+    let mut cases = Vec::new();
+    // With edges of tiles of 64 and 128.
+    for form in FORMS {
+        cases.extend(
+            [[4, 8, 4], [132, 136, 68], [64, 132, 36], [300, 4, 132]].map(|sizes| product(sizes, form)),
+        );
+    }
+    // Sizes that only scalar kernels take.
+    cases.push(product([33, 29, 17], (false, true)));
+    cases.push(product([65, 132, 36], (true, false)));
+    let args = [Arg::normal(&[3, 20, 8], 1), Arg::normal(&[3, 8, 12], 2)];
+    cases.push(forward(in_halves(MatMul::PLAIN), &args));
+    let args = [Arg::normal(&[1032, 16], 1), Arg::normal(&[1032, 12], 2)];
+    cases.push(forward(in_halves(MatMul { transpose_a: true, ..MatMul::PLAIN }), &args));
+    cases
+}
+
+/// Halves of every size are the nearest: powers of 2 with a mantissa between two halves, subnormal ones and ties among
+/// them; times 1.
+pub fn roundings() -> Vec<Case> {
+    let value = |i: usize| {
+        let mantissa = [1.0, 1.0 + 1.0 / 2048.0, 1.0 + 3.0 / 2048.0, 1.0 + 1.3 / 2048.0][i % 4];
+        let sign = if i.is_multiple_of(3) { -1.0 } else { 1.0 };
+        sign * mantissa * 2.0_f64.powi(i as i32 / 4 - 26)
+    };
+    let rows = |rows: usize| {
+        let args = [
+            Arg::f32(&[rows, 4], |i| if i.is_multiple_of(4) { value(i / 4) } else { 0.0 }),
+            Arg::f32(&[4, 4], |_| 1.0),
+        ];
+        Case::forward(in_halves(MatMul::PLAIN), &args, Tolerance::Exact)
+    };
+    [160, 161].map(rows).to_vec()
+}
+
+/// With what follows the product: an activation, dropout, a scale, an addend.
+pub fn epilogues() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut forward = |op, args: &[Arg]| cases.push(Case::forward(op, args, Tolerance::Accumulated));
+    let by_rows = MatMul { transpose_b: true, ..MatMul::PLAIN };
+    let with = |kind| PlannedMatMul { activation: Some(kind), ..by_rows.into() };
+    for ([m, n, k], kind) in [([20, 36, 12], ActivationKind::Gelu), ([17, 13, 9], ActivationKind::Silu)] {
+        forward(with(kind), &[Arg::normal(&[m, k], 1), Arg::normal(&[n, k], 2), Arg::normal(&[n], 3)]);
+    }
+    // As many tiles as fill a GPU.
+    for ([m, n, k], kind) in [([8, 12, 20], ActivationKind::Sigmoid), ([6, 7, 9], ActivationKind::LeakyRelu)]
+    {
+        forward(with(kind), &[Arg::normal(&[129, m, k], 1), Arg::normal(&[129, n, k], 2)]);
+    }
+    let op = PlannedMatMul { f16_inputs: true, ..with(ActivationKind::Gelu) };
+    forward(op, &[Arg::normal(&[20, 12], 1), Arg::normal(&[36, 12], 2)]);
+    // A sum that is made of parts otherwise.
+    let op = PlannedMatMul { activation: Some(ActivationKind::Gelu), ..MatMul::PLAIN.into() };
+    forward(op, &[Arg::normal(&[16, 1030], 1), Arg::normal(&[1030, 12], 2)]);
+
+    let rng = || Arg::u32(&[3], |i| [3, 17, 1][i]);
+    let like = |[batch, m, n]: [usize; 3]| Arg::normal(&[batch, m, n], 9);
+    let dropout = |first| Some(Dropout { probability: 0.3, stream: 11, first });
+    let product = MatMul { alpha: 0.5, ..by_rows };
+    let plain = PlannedMatMul { scale: -0.5, ..product.into() };
+    let all = PlannedMatMul {
+        activation: Some(ActivationKind::Gelu),
+        dropout: dropout(0),
+        addend: Some(3),
+        ..plain
+    };
+    let mut with_factors = |op, [batch, m, n, k]: [usize; 4], more: &[Arg]| {
+        let factors = [Arg::normal(&[batch, m, k], 1), Arg::normal(&[batch, n, k], 2)];
+        forward(op, &[&factors[..], more].concat());
+    };
+    // Aligned and not, tiles of 64 and 128.
+    for sizes in [[1, 20, 36, 12], [2, 17, 13, 9], [129, 8, 12, 20], [129, 6, 7, 9]] {
+        let [batch, m, n, _] = sizes;
+        with_factors(all, sizes, &[rng(), like([batch, m, n])]);
+    }
+    let sizes = [1, 20, 36, 12];
+    with_factors(PlannedMatMul { addend: Some(2), ..plain }, sizes, &[like([1, 20, 36])]);
+    with_factors(PlannedMatMul { dropout: dropout(8), ..plain }, sizes, &[rng()]);
+    with_factors(PlannedMatMul { f16_inputs: true, ..all }, sizes, &[rng(), like([1, 20, 36])]);
+    // With a bias, of one product for all of the batch.
+    let op = PlannedMatMul { dropout: dropout(0), scale: 2.0, addend: Some(4), ..by_rows.into() };
+    let args = [Arg::normal(&[3, 5, 8], 1), Arg::normal(&[12, 8], 2), Arg::normal(&[12], 3), rng()];
+    forward(op, &[&args[..], &[like([3, 5, 12])]].concat());
+    cases
+}

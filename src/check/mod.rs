@@ -1,0 +1,17 @@
+//! Every kernel against the f64 definition of its operation, on any adapter: what `polymix check` and the kernel suite run.
+
+mod case;
+pub mod cases;
+mod prepared;
+mod report;
+mod run;
+#[cfg(feature = "cli")]
+pub mod steps;
+
+pub use case::{Arg, Case, Tolerance};
+pub use prepared::{Difference, Outcome, Prepared, works_in_place};
+pub use report::{KernelReport, Left, Report, StepReport};
+pub use run::{Extent, run};
+
+#[cfg(all(test, feature = "cli"))]
+mod tests;

@@ -1,0 +1,76 @@
+//! What was found out about an adapter's driver, for later processes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What was found out about an adapter.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Finding {
+    /// Kernels that its driver computes wrongly or slowly, with what was seen.
+    pub set_aside: BTreeMap<String, String>,
+    /// The trial of its cooperative matrices.
+    pub matrices: Option<MatrixTrial>,
+}
+
+/// How the trial of cooperative matrices went.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MatrixTrial {
+    /// Why they are not used.
+    pub fault: Option<String>,
+    /// Milliseconds of a product by them.
+    pub milliseconds: f64,
+    /// Milliseconds of the same product by the kernel that would take their place.
+    pub plain_milliseconds: f64,
+}
+
+/// Findings by adapter, driver, version of the driver and kernels.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Findings(BTreeMap<String, Finding>);
+
+impl Findings {
+    /// What is known of the adapter with this [`Gpu::identity`](super::Gpu::identity).
+    pub fn of(&self, identity: &str) -> Option<&Finding> {
+        self.0.get(&key(identity))
+    }
+
+    /// Puts down what was found out about it, for the kernels of this build.
+    pub fn put(&mut self, identity: &str, finding: Finding) {
+        // Of other builds nothing is known any more.
+        let of_adapter = format!("{identity} | ");
+        self.0.retain(|key, _| !key.starts_with(&of_adapter));
+        self.0.insert(key(identity), finding);
+    }
+}
+
+fn key(identity: &str) -> String {
+    format!("{identity} | {:016x}", catalogue())
+}
+
+/// A number of all kernels' sources, since what was found out of others says nothing of these.
+fn catalogue() -> u64 {
+    let sources = crate::shader::ALL.iter().flat_map(|kernel| kernel.source.bytes());
+    sources.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_of_one_driver_and_one_build() {
+        let mut findings = Findings(BTreeMap::from([("card 1.0 | 0".to_owned(), Finding::default())]));
+        assert_eq!(findings.of("card 1.0"), None, "another build's");
+        let slow = Finding {
+            set_aside: BTreeMap::from([("norm/softmax_vec4".to_owned(), "slow".to_owned())]),
+            ..Finding::default()
+        };
+        findings.put("card 1.0", slow.clone());
+        findings.put("card 1.1", Finding::default());
+        let text = serde_json::to_string(&findings).unwrap();
+        let read: Findings = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.of("card 1.0"), read.of("card 1.2")), (Some(&slow), None));
+        assert_eq!(read.0.len(), 2);
+    }
+}

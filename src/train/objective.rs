@@ -1,0 +1,128 @@
+//! What an optimizer's step minimizes, without the data that it is of.
+
+use crate::error::{Error, Result};
+use crate::exec::PlanOptions;
+use crate::graph::{Graph, Tensor};
+use crate::models::{EncoderInputs, Handed, Handover, frames_after};
+
+/// The key of a plan. Everything else about a batch is data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchShape {
+    /// Rows, empty ones included.
+    pub utterances: usize,
+    /// Feature frames of a row.
+    pub frames: usize,
+}
+
+impl BatchShape {
+    /// Encoder frames of a row.
+    pub fn time(self) -> usize {
+        frames_after(self.frames)
+    }
+}
+
+/// Data of one input.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Feed {
+    /// Of an f32 input.
+    F32(Vec<f32>),
+    /// Of a u32 input.
+    U32(Vec<u32>),
+}
+
+/// Named data for a run.
+pub type Feeds = Vec<(String, Feed)>;
+
+/// A loss as a graph.
+#[derive(Debug, Clone)]
+pub struct LossGraph {
+    /// The graph.
+    pub graph: Graph,
+    /// The loss, `[1]`.
+    pub loss: Tensor,
+    /// What is counted beside it, `[1]`: correct masked frames, or targets that do not fit.
+    pub count: Tensor,
+    /// The logits of which validation reads what [`Objective::handover`] says: `[frames of all rows, tokens]` where it
+    /// makes text of them, else `[rows, classes]`.
+    pub logits: Option<Tensor>,
+    /// The embeddings that validation compares, `[rows, width]`.
+    pub embeddings: Option<Tensor>,
+}
+
+/// What a validation batch gave.
+#[derive(Debug, Clone, Default)]
+pub struct Results {
+    /// The loss.
+    pub loss: f64,
+    /// The count.
+    pub count: f64,
+    /// What the device hands over of the logits.
+    pub handed: Option<Handed>,
+    /// The embeddings, where the objective has them.
+    pub embeddings: Vec<f32>,
+}
+
+impl Results {
+    /// The most probable class of each row of the logits, where those are what was handed over.
+    pub fn best(&self) -> &[u32] {
+        match &self.handed {
+            Some(Handed::Best { ids, .. }) => ids,
+            _ => &[],
+        }
+    }
+}
+
+/// A loss for batches of any shape.
+pub trait Objective {
+    /// How its plans compute.
+    fn plan_options(&self) -> PlanOptions;
+
+    /// What validation reads of the logits, where it judges them.
+    fn handover(&self) -> Option<Handover> {
+        None
+    }
+
+    /// The loss for a batch shape, with dropout if `training`.
+    ///
+    /// # Errors
+    /// When the model cannot be built.
+    fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph>;
+}
+
+/// The inputs of every encoder but what it hears: lengths and validity of rows with `lengths` valid feature frames of
+/// `frames`, and the RNG's counters (seed, step, micro-batch).
+pub fn encoder_feeds(lengths: &[u32], frames: usize, rng: [u32; 3]) -> Feeds {
+    let EncoderInputs { lengths, full_lengths, valid } = EncoderInputs::new(lengths, frames);
+    vec![
+        ("valid".into(), Feed::F32(valid)),
+        ("lengths".into(), Feed::U32(lengths)),
+        ("full_lengths".into(), Feed::U32(full_lengths)),
+        ("rng".into(), Feed::U32(rng.to_vec())),
+    ]
+}
+
+/// The inputs of the CTC loss: the tokens of every row, of which each adds the mean over its tokens, divided by the number
+/// of rows that have any; `None` adds nothing.
+///
+/// # Errors
+/// When a row has more tokens than `capacity`.
+pub fn ctc_feeds(rows: &[Option<Vec<u32>>], capacity: usize) -> Result<Feeds> {
+    let counted = rows.iter().flatten().count();
+    let mut targets = vec![0; rows.len() * capacity];
+    let (mut lengths, mut weights) = (vec![0; rows.len()], vec![0.0; rows.len()]);
+    for (row, ids) in rows.iter().enumerate() {
+        let Some(ids) = ids else { continue };
+        if ids.len() > capacity {
+            let message = format!("a text of {} tokens passes the room for {capacity}", ids.len());
+            return Err(Error::invalid(message));
+        }
+        targets[row * capacity..row * capacity + ids.len()].copy_from_slice(ids);
+        lengths[row] = ids.len() as u32;
+        weights[row] = 1.0 / (counted * ids.len().max(1)) as f32;
+    }
+    Ok(vec![
+        ("targets".into(), Feed::U32(targets)),
+        ("target_lengths".into(), Feed::U32(lengths)),
+        ("loss_weights".into(), Feed::F32(weights)),
+    ])
+}
