@@ -74,7 +74,7 @@ const ALIGNMENT: u64 = 256;
 
 /// The best of several assignments, each of which places the values one after the other.
 ///
-/// The first places the largest values first. If it takes much more than the lower bound, two more orders are tried: by
+/// The first places the largest values first. If it takes over 5 % more than the lower bound, two more orders are tried: by
 /// bytes times dispatches, and by lifetime with the values that are live at the peak first. Then the three with first fits
 /// in place of best fits, and then orders by sizes multiplied by random factors. Values of the same size and the same uses,
 /// as layers repeat them, have the same factor.
@@ -108,10 +108,10 @@ pub(super) fn pack(lifetimes: &[Lifetime]) -> Packing {
         if best.as_ref().is_none_or(|(least, ..)| bytes < *least) {
             best = Some((bytes, slots, places));
         }
-        // Plans of other shapes have slots in like proportions as long as they are packed alike.
-        let excess = if round < 2 { bound / 50 } else { bound / 20 };
+        // The first order that is good is kept, though a later one may be a little better: plans of other shapes, which
+        // share the slots, have them in like proportions only if they are packed alike.
         let long = round >= 5 && (round + 1) * lifetimes.len() > ROUNDS_OF_ALL;
-        if long || best.as_ref().is_some_and(|(least, ..)| *least <= bound + excess) {
+        if long || best.as_ref().is_some_and(|(least, ..)| *least <= bound + bound / 20) {
             break;
         }
     }
