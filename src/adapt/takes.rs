@@ -72,7 +72,7 @@ pub(super) fn prepare(model: &SavedModel, takes: &[Take], seed: u32) -> Result<P
     let mut kept = Vec::new();
     for (take, Take { wave, target: Target::Text(text) }) in takes.iter().enumerate() {
         let length = wave.len() as f64 / f64::from(SAMPLE_RATE);
-        let reason = match check_length(wave, length) {
+        let reason = match check_length(wave.len(), length) {
             Err(error) => Some(error.to_string()),
             Ok(()) if wave.len() > LONGEST * SAMPLE_RATE as usize => {
                 Some(format!("lasts {length:.1} s, above {LONGEST} s; cut it"))

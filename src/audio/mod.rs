@@ -23,9 +23,10 @@ pub use augment::Augmentation;
 pub use decode::{Audio, duration, is_audio_name, looks_like_audio, read};
 pub use features::{BANDS, Features, HOP, LogMel, SAMPLE_RATE, frame_count};
 pub use normalization::{Accumulator, Normalization, Stats};
+pub(crate) use preprocess::silent_samples;
 pub use preprocess::{PaddedBatch, Padding, Preprocessor, STRIDE, pad_silence};
 #[cfg(feature = "cli")]
-pub use recording::{Channel, Place, Recording, Span};
+pub use recording::{Channel, Pieces, Place, Recording, Span};
 pub use resample::{Resampler, resample};
 pub use stream::FeatureStream;
 pub use waveform::{check_length, check_waveform};

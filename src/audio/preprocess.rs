@@ -68,7 +68,7 @@ pub fn pad_silence(samples: &[f32], seconds: f64) -> Vec<f32> {
     padded
 }
 
-pub(super) fn silent_samples(seconds: f64) -> usize {
+pub(crate) fn silent_samples(seconds: f64) -> usize {
     (seconds.max(0.0) * f64::from(SAMPLE_RATE)).round() as usize
 }
 

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use web_time::Instant;
 
 use super::decode::{self, Audio};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A recording: its bytes, the part that counts, and the channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,7 +102,6 @@ impl Recording {
     /// # Errors
     /// As for [`read`](decode::read).
     pub fn read(&self) -> Result<Audio> {
-        static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
         let begun = Instant::now();
         let audio = decode::read_recording(self)?;
         tracing::debug!(
@@ -111,13 +111,39 @@ impl Recording {
             audio.source_rate,
             begun.elapsed().as_secs_f64() * 1e3
         );
-        for note in &audio.notes {
+        self.warn(&audio.notes);
+        Ok(audio)
+    }
+
+    /// Reads the recording as 16 kHz mono piece by piece, in a thread of its own: however long it is, a few pieces are in
+    /// memory. An error is the last item. Together the pieces are the samples of [`Recording::read`].
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn pieces(&self) -> Result<Pieces> {
+        let (sender, pieces) = sync_channel(PIECES);
+        let recording = self.clone();
+        let work = move || {
+            // Nobody waits for what comes after an error.
+            match decode::read_pieces(&recording, |piece| sender.send(Ok(piece)).is_ok()) {
+                Ok(notes) => recording.warn(&notes),
+                Err(error) => drop(sender.send(Err(error))),
+            }
+        };
+        let thread = std::thread::Builder::new().name("audio".to_owned()).spawn(work);
+        thread.map_err(|error| Error::invalid(format!("no thread can be started: {error}")))?;
+        Ok(Pieces { pieces })
+    }
+
+    /// Says what is doubtful, once in a process.
+    fn warn(&self, notes: &[String]) {
+        static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        for note in notes {
             let line = format!("{self}: {note}");
             if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(line.clone()) {
                 tracing::warn!("{line}");
             }
         }
-        Ok(audio)
     }
 
     /// The duration in seconds, from the header where it is exact, else by decoding.
@@ -126,6 +152,23 @@ impl Recording {
     /// As for [`Recording::read`], as far as the header shows it.
     pub fn duration(&self) -> Result<f64> {
         decode::duration_of(self)
+    }
+}
+
+/// Pieces that wait for who takes them.
+const PIECES: usize = 8;
+
+/// A recording piece by piece: [`Recording::pieces`].
+#[derive(Debug)]
+pub struct Pieces {
+    pieces: Receiver<Result<Vec<f32>>>,
+}
+
+impl Iterator for Pieces {
+    type Item = Result<Vec<f32>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.pieces.recv().ok()
     }
 }
 

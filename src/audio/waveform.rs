@@ -84,8 +84,8 @@ pub fn check_waveform(samples: &[f32]) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Invalid`] with what it holds.
-pub fn check_length(wave: &[f32], seconds: f64) -> Result<()> {
-    if wave.len() >= WINDOW {
+pub fn check_length(samples: usize, seconds: f64) -> Result<()> {
+    if samples >= WINDOW {
         return Ok(());
     }
     let milliseconds = 1e3 * seconds;

@@ -157,7 +157,7 @@ impl Shared {
 fn read(recording: &Recording) -> Result<Audio> {
     let work = || {
         let audio = recording.read()?;
-        check_length(&audio.samples, audio.seconds())?;
+        check_length(audio.samples.len(), audio.seconds())?;
         Ok(audio)
     };
     // A thread that ends without its recording would be waited for.

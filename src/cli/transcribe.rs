@@ -11,8 +11,9 @@ use super::output::{Failures, note};
 use super::progress::Reporter;
 use super::sources::{Ahead, about, gather, stems};
 use super::train::stop_on_interrupt;
-use super::transcripts::{Partial, Sink, Transcript, beams};
-use crate::audio::{Audio, SAMPLE_RATE};
+use super::transcripts::{Partial, Sentence, Sink, Transcript, beams};
+use crate::audio::{Audio, Recording, SAMPLE_RATE, check_length};
+use crate::data::Utterance;
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
 use crate::models::{Heard, Recognized, Recognizer, SavedModel, StreamRecognizer, within};
@@ -21,11 +22,6 @@ use crate::train::{Progress, interrupted};
 /// Samples that are recognized together, unless one recording has more: a minute, so that the first words do not
 /// wait for the last.
 const TOGETHER: usize = 60 * SAMPLE_RATE as usize;
-
-enum Ear {
-    Whole(Box<Recognizer>),
-    Stream(Box<StreamRecognizer>),
-}
 
 /// Transcribes recordings in turn; a bad one is named, and fails the command after the others are done.
 pub(super) fn run(command: &Transcribe, global: &Global) -> Result<()> {
@@ -44,29 +40,56 @@ pub(super) fn run(command: &Transcribe, global: &Global) -> Result<()> {
         return failures.finish();
     }
     let device = Device::open(global)?;
-    let mut ear = match command.stream {
-        false => {
-            let mut recognizer = recognizer(&device, model, &command.model)?;
-            if let Some(decoder) = decoder {
-                recognizer.set_decoder(decoder, command.n_best)?;
-            }
-            Ear::Whole(Box::new(recognizer))
+    if command.stream {
+        let chunk = command.chunk_ms.map(|milliseconds| milliseconds / 40);
+        let stream = block_on(StreamRecognizer::new(device.gpu.clone(), model, chunk));
+        let mut stream = within(&command.model, stream)?;
+        if let Some(decoder) = decoder {
+            stream.set_decoder(decoder, command.n_best)?;
         }
-        true => {
-            let chunk = command.chunk_ms.map(|milliseconds| milliseconds / 40);
-            let stream = block_on(StreamRecognizer::new(device.gpu.clone(), model, chunk));
-            let mut stream = within(&command.model, stream)?;
-            if let Some(decoder) = decoder {
-                stream.set_decoder(decoder, command.n_best)?;
-            }
-            Ear::Stream(Box::new(stream))
+        stream.set_endpointing(command.endpoint.rule())?;
+        hear_streams(&mut stream, &utterances, command, format, global, &mut sink, &mut failures)?;
+    } else {
+        let mut recognizer = recognizer(&device, model, &command.model)?;
+        if let Some(decoder) = decoder {
+            recognizer.set_decoder(decoder, command.n_best)?;
         }
-    };
+        hear_whole(&mut recognizer, &utterances, command.n_best, global, &mut sink, &mut failures)?;
+    }
+    sink.close()?;
+    failures.finish()
+}
+
+fn reporter(utterances: &[Utterance], global: &Global) -> Reporter {
     stop_on_interrupt();
-    let stems = stems(&utterances);
-    let quiet = global.quiet || utterances.len() == 1;
-    let mut reporter = Reporter::new(quiet);
+    let mut reporter = Reporter::new(global.quiet || utterances.len() == 1);
     reporter.begin("transcribing", utterances.len() as u64);
+    reporter
+}
+
+/// Whether to go on.
+fn go_on() -> Result<()> {
+    if interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+/// What was said in a recording of `audio_seconds`, heard in `seconds`; `count` texts.
+fn transcript(heard: Recognized, count: usize, audio_seconds: f64, seconds: f64) -> Transcript {
+    let beams = (count > 1).then(|| beams(&heard));
+    let Recognized { text, words, .. } = heard;
+    let (audio_filepath, partials) = (String::new(), Vec::new());
+    Transcript { audio_filepath, text, words, audio_seconds, seconds, beams, sentences: None, partials }
+}
+
+/// Whole recordings, several at once.
+fn hear_whole(
+    recognizer: &mut Recognizer,
+    utterances: &[Utterance],
+    count: usize,
+    global: &Global,
+    sink: &mut Sink,
+    failures: &mut Failures,
+) -> Result<()> {
+    let (stems, mut reporter) = (stems(utterances), reporter(utterances, global));
     let mut ahead = Ahead::start(utterances.iter().map(|utterance| utterance.audio.clone()).collect())?;
     let mut done = 0;
     loop {
@@ -75,66 +98,63 @@ pub(super) fn run(command: &Transcribe, global: &Global) -> Result<()> {
             break;
         }
         done += group.len() as u64;
-        let mut audios = Vec::with_capacity(group.len());
+        let (mut numbers, mut audios) = (Vec::new(), Vec::new());
         for (at, read) in group {
             match read {
-                Ok(audio) => audios.push((at, audio)),
+                Ok(audio) => {
+                    numbers.push(at);
+                    audios.push(audio);
+                }
                 Err(error) => failures.add(about(&utterances[at], error))?,
             }
         }
-        for (at, mut transcript) in
-            hear(&mut ear, &audios, command.n_best, global.quiet || format == Format::Json)?
-        {
+        go_on()?;
+        let begun = Instant::now();
+        let waves: Vec<&[f32]> = audios.iter().map(|audio| audio.samples.as_slice()).collect();
+        let heard = block_on(recognizer.hear(&waves, &mut |_| go_on()))?;
+        let heard = decoded(&heard, recognizer.decoder(), count)?;
+        let factor = begun.elapsed().as_secs_f64() / audios.iter().map(Audio::seconds).sum::<f64>();
+        for ((at, audio), heard) in numbers.into_iter().zip(&audios).zip(heard) {
+            let mut transcript = transcript(heard, count, audio.seconds(), factor * audio.seconds());
             transcript.audio_filepath = utterances[at].audio.to_string();
             sink.write(&stems[at], &transcript)?;
         }
         reporter.advance(done);
     }
     reporter.end();
-    sink.close()?;
-    failures.finish()
+    Ok(())
 }
 
-/// Whether to go on.
-fn go_on() -> Result<()> {
-    if interrupted() { Err(Error::Interrupted) } else { Ok(()) }
-}
-
-/// What was said in the recordings, whose names are still to be filled in; `count` texts of each.
-fn hear(
-    ear: &mut Ear,
-    audios: &[(usize, Audio)],
-    count: usize,
-    quiet: bool,
-) -> Result<Vec<(usize, Transcript)>> {
-    go_on()?;
-    let transcript = |heard: Recognized, audio: &Audio, seconds: f64, partials: Vec<Partial>| {
-        let beams = (count > 1).then(|| beams(&heard));
-        let Recognized { text, words, .. } = heard;
-        let (audio_filepath, audio_seconds) = (String::new(), audio.seconds());
-        Transcript { audio_filepath, text, words, audio_seconds, seconds, beams, partials }
+/// Recordings one after another, chunk by chunk as they are read.
+fn hear_streams(
+    recognizer: &mut StreamRecognizer,
+    utterances: &[Utterance],
+    command: &Transcribe,
+    format: Format,
+    global: &Global,
+    sink: &mut Sink,
+    failures: &mut Failures,
+) -> Result<()> {
+    let (stems, mut reporter) = (stems(utterances), reporter(utterances, global));
+    // Texts on their way are shown, or are part of the document.
+    let way = match format {
+        Format::Json => Way::Kept,
+        _ if global.quiet => Way::Untold,
+        _ => Way::Shown,
     };
-    match ear {
-        Ear::Whole(recognizer) => {
-            let begun = Instant::now();
-            let waves: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
-            let heard = block_on(recognizer.hear(&waves, &mut |_| go_on()))?;
-            let heard = decoded(&heard, recognizer.decoder(), count)?;
-            let factor = begun.elapsed().as_secs_f64() / audios.iter().map(|(_, a)| a.seconds()).sum::<f64>();
-            let each = audios.iter().zip(heard);
-            Ok(each
-                .map(|((at, audio), heard)| (*at, transcript(heard, audio, factor * audio.seconds(), vec![])))
-                .collect())
+    for ((done, utterance), stem) in (1..).zip(utterances).zip(&stems) {
+        match listen(recognizer, &utterance.audio, command, way, sink) {
+            Ok(transcript) => sink.write(stem, &transcript)?,
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => {
+                recognizer.reset()?;
+                failures.add(about(utterance, error))?;
+            }
         }
-        Ear::Stream(recognizer) => audios
-            .iter()
-            .map(|(at, audio)| {
-                let begun = Instant::now();
-                let (heard, partials) = listen(recognizer, audio, quiet)?;
-                Ok((*at, transcript(heard, audio, begun.elapsed().as_secs_f64(), partials)))
-            })
-            .collect(),
+        reporter.advance(done);
     }
+    reporter.end();
+    Ok(())
 }
 
 /// What the decoder finds, part by part on all cores.
@@ -148,31 +168,104 @@ fn decoded(heard: &[Heard], decoder: &Decoder, count: usize) -> Result<Vec<Recog
     Ok(heard.iter().map(|heard| Heard::join(found.by_ref().take(heard.parts()), count)).collect())
 }
 
-/// Hears the audio chunk by chunk, and tells the words so far unless `quiet`.
+/// What is done with texts before they are whole.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Kept,
+    Shown,
+    Untold,
+}
+
+/// Hears a recording chunk by chunk.
 fn listen(
     recognizer: &mut StreamRecognizer,
-    audio: &Audio,
-    quiet: bool,
-) -> Result<(Recognized, Vec<Partial>)> {
-    let rate = f64::from(SAMPLE_RATE);
+    recording: &Recording,
+    command: &Transcribe,
+    way: Way,
+    sink: &Sink,
+) -> Result<Transcript> {
+    let (rate, name) = (f64::from(SAMPLE_RATE), recording.to_string());
     let chunk = (recognizer.chunk_milliseconds() * 1e-3 * rate) as usize;
+    let begun = Instant::now();
     let (mut samples, mut partials) = (0, Vec::new());
-    for piece in audio.samples.chunks(chunk.max(1)) {
+    let mut said = Said::default();
+    let mut pieces = recording.pieces()?;
+    let mut wave = Vec::new();
+    loop {
         go_on()?;
-        samples += piece.len();
-        if !block_on(recognizer.push(piece))? {
-            continue;
-        }
-        let Recognized { text, words, settled, .. } = recognizer.heard();
-        let settled = words[..settled].iter().map(|word| word.word.as_str()).collect::<Vec<_>>().join(" ");
-        let last = partials.last().map_or(("", ""), |last: &Partial| (&last.text, &last.settled));
-        if last != (&text, &settled) {
-            let audio_seconds = samples as f64 / rate;
-            if !quiet && last.0 != text {
-                note(format!("{audio_seconds:7.2} s  {text}"));
+        let piece = pieces.next().transpose()?;
+        let ended = piece.is_none();
+        wave.extend(piece.unwrap_or_default());
+        let whole = if ended { wave.len() } else { wave.len() / chunk * chunk };
+        for part in wave[..whole].chunks(chunk) {
+            go_on()?;
+            samples += part.len();
+            let advanced = block_on(recognizer.push(part))?;
+            for heard in recognizer.sentences() {
+                said.add(heard, &name, sink)?;
             }
-            partials.push(Partial { audio_seconds, text, settled });
+            if advanced {
+                partial(&recognizer.heard(), samples as f64 / rate, way, &mut partials);
+            }
+        }
+        wave.drain(..whole);
+        if ended {
+            break;
         }
     }
-    Ok((block_on(recognizer.finish())?, partials))
+    let audio_seconds = samples as f64 / rate;
+    check_length(samples, audio_seconds)?;
+    let last = block_on(recognizer.finish())?;
+    let mut sentences = None;
+    let heard = match command.endpoint.rule() {
+        None => last,
+        Some(_) => {
+            said.add(last, &name, sink)?;
+            sentences = Some(said.sentences);
+            said.whole
+        }
+    };
+    if way != Way::Kept {
+        partials.clear();
+    }
+    let transcript = transcript(heard, command.n_best, audio_seconds, begun.elapsed().as_secs_f64());
+    Ok(Transcript { audio_filepath: name, sentences, partials, ..transcript })
+}
+
+/// Sentences of a recording, and all as one.
+#[derive(Default)]
+struct Said {
+    sentences: Vec<Sentence>,
+    whole: Recognized,
+}
+
+impl Said {
+    fn add(&mut self, heard: Recognized, name: &str, sink: &Sink) -> Result<()> {
+        let Some(sentence) = Sentence::of(&heard) else { return Ok(()) };
+        sink.sentence(name, &sentence)?;
+        self.sentences.push(sentence);
+        if !self.whole.text.is_empty() {
+            self.whole.text.push(' ');
+        }
+        self.whole.text += &heard.text;
+        self.whole.words.extend(heard.words);
+        Ok(())
+    }
+}
+
+/// Adds the text after a chunk, where the chunk changed it; in place of the one before where they are not kept.
+fn partial(heard: &Recognized, audio_seconds: f64, way: Way, partials: &mut Vec<Partial>) {
+    let Recognized { text, words, settled, .. } = heard;
+    let settled = words[..*settled].iter().map(|word| word.word.as_str()).collect::<Vec<_>>().join(" ");
+    let last = partials.last().map_or(("", ""), |last: &Partial| (&last.text, &last.settled));
+    if last == (text, &settled) {
+        return;
+    }
+    if way == Way::Shown && last.0 != text {
+        note(format!("{audio_seconds:7.2} s  {text}"));
+    }
+    if way != Way::Kept {
+        partials.clear();
+    }
+    partials.push(Partial { audio_seconds, text: text.clone(), settled });
 }

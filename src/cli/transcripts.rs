@@ -22,12 +22,37 @@ pub(super) struct Transcript {
     /// With `--n-best`, the best texts, the best one first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beams: Option<Vec<Beam>>,
+    /// With `--endpoint`, one after another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentences: Option<Vec<Sentence>>,
     /// With `--stream`, what was heard by when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub partials: Vec<Partial>,
 }
 
-/// The text after a chunk that changed it.
+/// What was said from one pause to another.
+#[derive(Debug, Serialize)]
+pub(super) struct Sentence {
+    /// When its first word begins, in seconds.
+    pub start: f64,
+    /// When its last word ends, in seconds.
+    pub end: f64,
+    pub text: String,
+}
+
+impl Sentence {
+    /// `None` where no word is heard.
+    pub fn of(heard: &Recognized) -> Option<Self> {
+        let (first, last) = (heard.words.first()?, heard.words.last()?);
+        Some(Self { start: first.start, end: last.end, text: heard.text.clone() })
+    }
+
+    fn line(&self) -> String {
+        format!("{:.2}\t{:.2}\t{}", self.start, self.end, self.text)
+    }
+}
+
+/// The text after a chunk that changed it, with `--endpoint` of the sentence.
 #[derive(Debug, Serialize)]
 pub(super) struct Partial {
     pub audio_seconds: f64,
@@ -83,7 +108,18 @@ impl<'a> Sink<'a> {
         Ok(Self { format, folder, open: (folder.is_none() && format == Format::Json).then_some(0) })
     }
 
-    /// Writes the next transcript; files have the name `stem`.
+    /// Prints a sentence of the recording `name` as soon as it is over, where lines are printed.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub fn sentence(&self, name: &str, sentence: &Sentence) -> Result<()> {
+        match (self.folder, self.format) {
+            (None, Format::Txt) => print(format!("{name}\t{}", sentence.line())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the next transcript, but for lines that [`Sink::sentence`] has printed; files have the name `stem`.
     ///
     /// # Errors
     /// When stdout or the file cannot be written.
@@ -100,6 +136,7 @@ impl<'a> Sink<'a> {
                 *written += 1;
                 print(format!("{begin}{}", to_json_line(transcript)?))
             }
+            None if self.format == Format::Txt && transcript.sentences.is_some() => Ok(()),
             None if self.format == Format::Txt => {
                 let name = &transcript.audio_filepath;
                 let Some(beams) = &transcript.beams else {
@@ -116,6 +153,9 @@ impl<'a> Sink<'a> {
     fn file(&self, transcript: &Transcript) -> Result<(&'static str, String)> {
         Ok(match self.format {
             Format::Txt => match &transcript.beams {
+                None if let Some(sentences) = &transcript.sentences => {
+                    ("txt", sentences.iter().map(|sentence| sentence.line() + "\n").collect())
+                }
                 None => ("txt", format!("{}\n", transcript.text)),
                 Some(beams) => {
                     let line = |beam: &Beam| format!("{:.3}\t{}\n", beam.score, beam.text);

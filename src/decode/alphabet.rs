@@ -141,6 +141,11 @@ impl Alphabet {
     }
 
     /// Whether tokens in different ways can write the same letters.
+    /// Whether a frame of this token says nothing: the blank, or the space alone.
+    pub fn is_silent(&self, id: u32) -> bool {
+        id == 0 || self.tokens.get(id as usize).is_none_or(|token| token.text.is_empty())
+    }
+
     pub(super) fn ambiguous(&self) -> bool {
         self.ambiguous
     }

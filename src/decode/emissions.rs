@@ -81,6 +81,11 @@ impl Emissions {
         *self = kept;
     }
 
+    /// The most probable token of each frame.
+    pub fn best(&self) -> impl Iterator<Item = u32> {
+        self.frames().map(|frame| best(frame).0)
+    }
+
     /// Number of frames.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -3,6 +3,7 @@
 mod best_rq;
 mod ctc;
 mod encoder;
+mod endpoint;
 mod extractor;
 #[cfg(feature = "cli")]
 mod folder;
@@ -21,6 +22,7 @@ mod utterances;
 pub use best_rq::{BestRq, MaskedBatch, PretrainLoss, mask_starts, most_masked};
 pub use ctc::{CtcHead, CtcModel};
 pub use encoder::{Encoded, Encoder, EncoderInputs, STRIDE, frames_after};
+pub use endpoint::Endpointing;
 pub use extractor::{Extracted, Extractor};
 pub use handover::{Handed, Handover};
 pub use heard::{Heard, Recognized};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::endpoint::{End, Endpointing, Sentence};
 use super::handover::Handover;
 use super::heard::{Recognized, Timing, with_alternatives};
 use super::recognizer::check_decoder;
@@ -21,6 +22,9 @@ use crate::text::{SECONDS_PER_FRAME, Vocabulary};
 /// Whatever pieces the audio comes in, chunks of encoder frames are what the device works on: the text of a
 /// stream is that of [`super::Recognizer`] on the whole wave, where the chunk is the one that the model was
 /// trained with. Each layer carries the sum of its mixer's products and the last frames of its convolution.
+///
+/// With [`StreamRecognizer::set_endpointing`] a stream is cut into sentences, each of which is heard as a stream of its
+/// own: however long one listens, memory and the time of a chunk stay what they are.
 pub struct StreamRecognizer {
     executor: Executor,
     config: SavedConfig,
@@ -38,8 +42,14 @@ pub struct StreamRecognizer {
     held: Vec<f32>,
     /// Samples heard.
     samples: usize,
-    /// Encoder frames heard.
+    /// Encoder frames before the sentence.
+    before: usize,
+    /// Encoder frames heard of the sentence; without endpointing all is one.
     frames: usize,
+    endpointing: Option<Endpointing>,
+    sentence: Sentence,
+    /// Sentences that have ended.
+    ended: Vec<Recognized>,
     handover: Handover,
     decoder: Arc<Decoder>,
     /// Texts that are found at the end.
@@ -88,7 +98,11 @@ impl StreamRecognizer {
             features,
             held: Vec::new(),
             samples: 0,
+            before: 0,
             frames: 0,
+            endpointing: None,
+            sentence: Sentence::default(),
+            ended: Vec::new(),
             handover: Handover::of(decoder.token_prune(), decoder.alphabet().len()),
             running: decoder.begin(),
             decoder,
@@ -121,6 +135,28 @@ impl StreamRecognizer {
         self.reset()
     }
 
+    /// Ends sentences by this rule from now on; `None`: all is one. What was heard is forgotten.
+    ///
+    /// # Errors
+    /// When a number is out of its range, or the device fails.
+    pub fn set_endpointing(&mut self, rule: Option<Endpointing>) -> Result<()> {
+        if let Some(Endpointing { pause, quiet_db, longest }) = rule
+            && !(pause >= SECONDS_PER_FRAME && quiet_db >= 0.0 && longest >= 1.0)
+        {
+            return Err(Error::invalid(format!(
+                "a sentence cannot end with a pause of {pause} s, {quiet_db} dB quieter, or after {longest} s in all; the \
+                 least are 0.04 s, 0 dB and 1 s"
+            )));
+        }
+        self.endpointing = rule;
+        self.reset()
+    }
+
+    /// The sentences that have ended since this was last asked for, with the times of their words in the stream.
+    pub fn sentences(&mut self) -> Vec<Recognized> {
+        std::mem::take(&mut self.ended)
+    }
+
     /// Milliseconds of audio in a chunk.
     pub fn chunk_milliseconds(&self) -> f64 {
         self.chunk as f64 * SECONDS_PER_FRAME * 1e3
@@ -131,12 +167,20 @@ impl StreamRecognizer {
     /// # Errors
     /// What the device reported.
     pub fn reset(&mut self) -> Result<()> {
+        self.clear_state()?;
+        self.features = FeatureStream::new(&self.preprocessor)?;
+        (self.samples, self.before, self.frames) = (0, 0, 0);
+        (self.held, self.ended) = (Vec::new(), Vec::new());
+        self.sentence = Sentence::first(self.preprocessor.silence);
+        self.running = self.decoder.begin();
+        Ok(())
+    }
+
+    /// What layers carry is that of a stream's beginning.
+    fn clear_state(&mut self) -> Result<()> {
         for (name, elements) in &self.state {
             self.executor.store.write(self.executor.gpu(), name, &vec![0.0_f32; *elements])?;
         }
-        self.features = FeatureStream::new(&self.preprocessor)?;
-        (self.samples, self.held) = (0, Vec::new());
-        (self.frames, self.running) = (0, self.decoder.begin());
         Ok(())
     }
 
@@ -149,16 +193,44 @@ impl StreamRecognizer {
             return Err(Error::invalid("the stream holds a sample that is not finite; leave it out"));
         }
         self.samples += samples.len();
+        self.sentence.hear(samples);
         let features = self.features.push(samples);
         self.held.extend(features.data);
-        let heard = self.frames;
+        let mut advanced = false;
         while self.waiting() >= self.chunk * STRIDE {
             self.advance(self.chunk).await?;
+            self.end_sentence()?;
+            advanced = true;
         }
-        Ok(self.frames > heard)
+        Ok(advanced)
     }
 
-    /// Hears the end of the stream, and forgets it: what was said in all.
+    /// Gives away the sentence that the last chunk has ended, and begins another with that chunk's last frame, which the
+    /// front-end would look back to.
+    fn end_sentence(&mut self) -> Result<()> {
+        let Some(end) = self.endpointing.as_ref().and_then(|rule| self.sentence.end(rule)) else {
+            return Ok(());
+        };
+        let running = std::mem::replace(&mut self.running, self.decoder.begin());
+        if end == End::Sentence {
+            let said = self.recognized(running);
+            self.ended.push(said);
+        }
+        self.sentence = std::mem::take(&mut self.sentence).next(1);
+        self.before += self.frames - 1;
+        self.frames = 0;
+        self.clear_state()
+    }
+
+    /// The texts that the sentence's frames say.
+    fn recognized(&self, running: Running) -> Recognized {
+        let timing = self.timing();
+        let found = running.finish(self.count.max(1));
+        with_alternatives(found.into_iter().map(|text| timing.recognized(text)).collect())
+    }
+
+    /// Hears the end of the stream, and forgets it: what was said in all, or with endpointing since the last sentence ended
+    /// ([`StreamRecognizer::sentences`] are to be taken before).
     ///
     /// # Errors
     /// When the device fails.
@@ -171,14 +243,13 @@ impl StreamRecognizer {
             self.held.extend(std::iter::repeat_n(0.0, missing * self.config.bands));
             self.advance(frames).await?;
         }
-        let timing = self.timing();
         let running = std::mem::replace(&mut self.running, self.decoder.begin());
+        let said = self.recognized(running);
         self.reset()?;
-        let found = running.finish(self.count.max(1));
-        Ok(with_alternatives(found.into_iter().map(|text| timing.recognized(text)).collect()))
+        Ok(said)
     }
 
-    /// What was said so far. The first [`Recognized::settled`] words stay, the others may still change.
+    /// What was said so far, with endpointing of the sentence that has not ended. The first [`Recognized::settled`] words stay, the others may still change.
     pub fn heard(&self) -> Recognized {
         let settled = self.running.settled();
         Recognized { settled, ..self.timing().recognized(self.running.heard()) }
@@ -186,7 +257,8 @@ impl StreamRecognizer {
 
     fn timing(&self) -> Timing {
         let duration = self.samples as f64 / f64::from(SAMPLE_RATE);
-        Timing { start: 0.0, offset: self.preprocessor.silence, duration }
+        let before = self.before as f64 * SECONDS_PER_FRAME;
+        Timing { start: 0.0, offset: self.preprocessor.silence - before, duration }
     }
 
     /// Feature frames of the encoder frame before the next chunk, which the front-end looks back to.
@@ -227,7 +299,9 @@ impl StreamRecognizer {
         executor.run(&mut loaded)?;
         let handed = self.handover.read(executor, &loaded).await?;
         let prune = self.decoder.token_prune();
-        self.running.push(&handed.emissions(0..frames, self.vocabulary.len(), prune)?);
+        let emissions = handed.emissions(0..frames, self.vocabulary.len(), prune)?;
+        self.sentence.chunk(emissions.best().map(|id| !self.decoder.alphabet().is_silent(id)));
+        self.running.push(&emissions);
         self.frames += frames;
         self.plans.push((key, loaded));
         self.held.drain(..used - STRIDE * bands);

@@ -352,3 +352,40 @@ fn words_of_a_stream_stay_once_they_are_settled() {
         assert!(!settled.is_empty() || decoder[1] != "greedy", "{streamed}");
     }
 }
+
+#[test]
+fn streams_give_sentence_after_sentence() {
+    if !adapter() {
+        return;
+    }
+    let folder = clips();
+    let at = |name: &str| folder.path().join(name);
+    let mut model = wordy();
+    model.config.model.causal_chunk = Some(4);
+    model.preprocessor.padding = Padding::Causal;
+    model.save(&at("stream"), Precision::F32, "").unwrap();
+    let wave: Vec<f32> =
+        (0..96_000).map(|i| 0.3 * (i as f32 * 0.07 * (1.0 + (i % 16_000) as f32 / 9e3)).sin()).collect();
+    wav(&at("long.wav"), &wave);
+    let (model, clip) = (at("stream"), at("long.wav"));
+    let stream = ["transcribe", text(&model), text(&clip), "--stream", "--endpoint", "--longest", "1"];
+    let json = run(&[&stream[..], &["--json"]].concat());
+    let found = json[0]["sentences"].as_array().unwrap();
+    assert!(found.len() >= 2, "{json}");
+    let texts: Vec<&str> = found.iter().map(|sentence| sentence["text"].as_str().unwrap()).collect();
+    assert_eq!(json[0]["text"], texts.join(" "));
+    let times: Vec<f64> =
+        found.iter().flat_map(|s| [s["start"].as_f64().unwrap(), s["end"].as_f64().unwrap()]).collect();
+    assert!(times.is_sorted() && times[times.len() - 1] <= 6.0, "{times:?}");
+
+    let lines = polymix(&[&["--quiet"], &stream[..]].concat());
+    let line = |at: usize| {
+        format!("{}\t{:.2}\t{:.2}\t{}\n", text(&clip), times[2 * at], times[2 * at + 1], texts[at])
+    };
+    let expected: String = (0..texts.len()).map(line).collect();
+    assert_eq!(String::from_utf8(lines.stdout).unwrap(), expected);
+
+    fails(2, &["transcribe", text(&model), text(&clip), "--endpoint"], &["--stream"]);
+    fails(2, &[&stream[..], &["--n-best", "2"]].concat(), &["--n-best"]);
+    fails(2, &["transcribe", text(&model), text(&clip), "--stream", "--pause-ms", "600"], &["--endpoint"]);
+}

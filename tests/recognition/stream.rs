@@ -4,7 +4,7 @@ use pollster::block_on;
 use polymix::audio::{BANDS, Padding};
 use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::{Graph, Tensor};
-use polymix::models::{Encoder, EncoderInputs, Recognized, Recognizer, StreamRecognizer};
+use polymix::models::{Encoder, EncoderInputs, Endpointing, Recognized, Recognizer, StreamRecognizer};
 use polymix::nn::{Context, Mode, STATE_PREFIX, sinusoid_from};
 use polymix::recipe::{self, MixerKind, ModelConfig};
 use polymix::shape::Spec;
@@ -43,6 +43,49 @@ fn however_it_is_cut() {
         }
     }
     assert!(block_on(stream.push(&[0.0, f32::NAN])).is_err());
+}
+
+/// The sentences of a stream, the last one too.
+fn sentences(recognizer: &mut StreamRecognizer, wave: &[f32], piece: usize) -> Vec<Recognized> {
+    let mut found = Vec::new();
+    for piece in wave.chunks(piece) {
+        block_on(recognizer.push(piece)).unwrap();
+        found.extend(recognizer.sentences());
+    }
+    found.push(block_on(recognizer.finish()).unwrap());
+    found
+}
+
+#[test]
+fn sentences_end_by_themselves() {
+    let Some(gpu) = gpu() else { return };
+    let mut stream = block_on(StreamRecognizer::new(gpu, model(Padding::Causal), None)).unwrap();
+    let wave = [wave(2.0, 3), vec![0.0; 40_000], wave(6.0, 4)].concat();
+    let whole = heard(&mut stream, &wave, &[5000]);
+
+    let never = Endpointing { pause: 60.0, longest: 600.0, ..Endpointing::default() };
+    stream.set_endpointing(Some(never)).unwrap();
+    assert_eq!(sentences(&mut stream, &wave, 5000), [whole]);
+
+    stream.set_endpointing(Some(Endpointing { longest: 1.0, ..Endpointing::default() })).unwrap();
+    let found = sentences(&mut stream, &wave, 5000);
+    // None lasts over twice as long, but for the chunk that ends it.
+    assert!(found.len() >= 4, "{found:?}");
+    let words: Vec<_> = found.iter().flat_map(|sentence| &sentence.words).collect();
+    assert!(words.windows(2).all(|pair| pair[0].start < pair[1].start), "{words:?}");
+    assert!(words.iter().all(|word| word.end <= wave.len() as f64 / 16e3), "{words:?}");
+    assert!(words.last().unwrap().start > 8.5, "{words:?}");
+    // What was heard before does not matter, nor how it is cut.
+    assert_eq!(sentences(&mut stream, &wave, 777), found);
+
+    for bad in [
+        Endpointing { pause: 0.0, ..never },
+        Endpointing { quiet_db: f64::NAN, ..never },
+        Endpointing { longest: 0.5, ..never },
+    ] {
+        let message = stream.set_endpointing(Some(bad)).unwrap_err().to_string();
+        assert!(message.contains("0.04 s, 0 dB and 1 s"), "{message}");
+    }
 }
 
 #[test]

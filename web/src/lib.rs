@@ -80,7 +80,7 @@ fn wave(samples: &[f32], rate: f64) -> Result<Vec<f32>> {
     check_waveform(samples).map_err(bad_audio)?;
     let wave = resample(samples, rate, SAMPLE_RATE).map_err(bad_audio)?;
     let seconds = samples.len() as f64 / f64::from(rate);
-    check_length(&wave, seconds).map_err(|error| failure("bad-audio", &format!("the audio {error}")))?;
+    check_length(wave.len(), seconds).map_err(|error| failure("bad-audio", &format!("the audio {error}")))?;
     Ok(wave)
 }
 

@@ -115,6 +115,19 @@ pub(super) fn read_recording(recording: &Recording) -> Result<Audio> {
     guard(LIBRARIES, decode).map_err(|message| Error::file(recording.to_string(), message))
 }
 
+/// Gives a recording away piece by piece, as it is decoded, until none is wanted; what is doubtful about it.
+///
+/// # Errors
+/// As for [`read`]; what came before the error was given away.
+pub(super) fn read_pieces(recording: &Recording, give: impl FnMut(Vec<f32>) -> bool) -> Result<Vec<String>> {
+    let decode = || {
+        let mut sink = Sink::giving(recording.channel, recording.span, give);
+        decode(Part::open(&recording.place)?, &mut sink, recording.span.is_none())?;
+        Ok(sink.finish()?.notes)
+    };
+    guard(LIBRARIES, decode).map_err(|message| Error::file(recording.to_string(), message))
+}
+
 /// # Errors
 /// As for [`duration`].
 pub(super) fn duration_of(recording: &Recording) -> Result<f64> {

@@ -15,11 +15,20 @@ const WEAKENED: f64 = 0.25;
 /// Channels quieter than this (squared) are silence, which may cancel.
 const SILENT: f64 = 1e-10;
 
+/// Who takes samples as they come, 16 kHz, mono; false when no more are wanted.
+pub(super) type Give<'a> = dyn FnMut(Vec<f32>) -> bool + 'a;
+
 /// Takes in decoded frames.
-pub(super) struct Sink {
+pub(super) struct Sink<'a> {
     channel: Channel,
     span: Option<Span>,
+    /// Where samples go, if not to `samples`.
+    give: Option<Box<Give<'a>>>,
     samples: Vec<f32>,
+    /// Samples at 16 kHz so far.
+    made: u64,
+    /// Whether more are wanted.
+    more: bool,
     stretch: Option<Stretch>,
     /// Seconds of earlier stretches.
     elapsed: f64,
@@ -46,12 +55,16 @@ struct Stretch {
     resampler: Resampler,
 }
 
-impl Sink {
+impl<'a> Sink<'a> {
+    /// Keeps all samples.
     pub fn new(channel: Channel, span: Option<Span>) -> Self {
         Self {
             channel,
             span,
+            give: None,
             samples: Vec::new(),
+            made: 0,
+            more: true,
             stretch: None,
             elapsed: 0.0,
             first: None,
@@ -60,6 +73,20 @@ impl Sink {
             power: [0.0; 2],
             mono: Vec::new(),
             notes: Vec::new(),
+        }
+    }
+
+    /// Keeps no samples, and gives them away as they come.
+    pub fn giving(channel: Channel, span: Option<Span>, give: impl FnMut(Vec<f32>) -> bool + 'a) -> Self {
+        Self { give: Some(Box::new(give)), ..Self::new(channel, span) }
+    }
+
+    fn take(&mut self, samples: Vec<f32>) {
+        self.made += samples.len() as u64;
+        match &mut self.give {
+            None => self.samples.extend(samples),
+            Some(_) if samples.is_empty() => {}
+            Some(give) => self.more = self.more && give(samples),
         }
     }
 
@@ -98,7 +125,8 @@ impl Sink {
     fn end(&mut self) -> Outcome<()> {
         if let Some(stretch) = self.stretch.take() {
             self.elapsed += stretch.next as f64 / f64::from(stretch.rate);
-            self.samples.extend(stretch.resampler.finish().map_err(|error| error.to_string())?);
+            let rest = stretch.resampler.finish().map_err(|error| error.to_string())?;
+            self.take(rest);
         }
         Ok(())
     }
@@ -159,8 +187,9 @@ impl Sink {
             mix(interleaved, channels, self.channel, &mut self.mono, &mut self.power);
             &self.mono
         };
-        self.samples.extend(stretch.resampler.push(mono).map_err(|error| error.to_string())?);
-        Ok(more)
+        let samples = stretch.resampler.push(mono).map_err(|error| error.to_string())?;
+        self.take(samples);
+        Ok(more && self.more)
     }
 
     /// # Errors
@@ -174,7 +203,7 @@ impl Sink {
         if self.kept == 0 {
             return Err("holds no audio samples; remove it from the data".into());
         }
-        if self.samples.is_empty() {
+        if self.made == 0 {
             let samples = if self.kept == 1 { "1 sample".into() } else { format!("{} samples", self.kept) };
             return Err(format!(
                 "holds {samples} at {source_rate} Hz, which is not one at 16 kHz; remove it from the data"

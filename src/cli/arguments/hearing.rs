@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum, value_parser};
 use super::decoding::Decoding;
 use super::{channel, count};
 use crate::audio::Channel;
+use crate::models::Endpointing;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Align {
@@ -65,10 +66,41 @@ pub(in crate::cli) struct Transcribe {
     #[arg(long, value_name = "N", requires = "stream", value_parser = chunk_milliseconds)]
     pub chunk_ms: Option<usize>,
     #[command(flatten)]
+    pub endpoint: Endpoint,
+    #[command(flatten)]
     pub decoding: Decoding,
     /// Texts that are shown of each recording, the best one first
     #[arg(long, default_value = "1", value_name = "N", value_parser = count)]
     pub n_best: usize,
+}
+
+/// When a stream's sentences end.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Endpoint {
+    /// Ends sentences at pauses, each with its times, as soon as it is over; memory stays what it is however long the audio
+    #[arg(long, requires = "stream", conflicts_with = "n_best")]
+    endpoint: bool,
+    /// Milliseconds without a word that end a sentence, where they are quiet; three times as long where they are not
+    #[arg(long, value_name = "N", default_value_t = 600, requires = "endpoint", value_parser = value_parser!(u32).range(40..=60_000))]
+    pause_ms: u32,
+    /// Decibels from which on a pause is quiet, below the loudest of its sentence
+    #[arg(long, value_name = "N", default_value_t = 12, requires = "endpoint", value_parser = value_parser!(u32).range(..=100))]
+    quiet_db: u32,
+    /// Seconds after which a sentence ends at the first frame without a word
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "endpoint", value_parser = value_parser!(u32).range(1..=3600))]
+    longest: u32,
+}
+
+impl Endpoint {
+    /// The rule, where sentences are asked for.
+    pub(in crate::cli) fn rule(&self) -> Option<Endpointing> {
+        let rule = Endpointing {
+            pause: f64::from(self.pause_ms) * 1e-3,
+            quiet_db: f64::from(self.quiet_db),
+            longest: f64::from(self.longest),
+        };
+        self.endpoint.then_some(rule)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
