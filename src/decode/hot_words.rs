@@ -12,7 +12,8 @@ pub struct HotWords(BTreeMap<String, f64>);
 
 impl HotWords {
     /// Reads a list, a word or phrase a line, with a weight of its own behind it if its last field is a number; the words
-    /// of a phrase count one by one. Of a word that is there twice, the larger weight holds.
+    /// of a phrase count one by one. Of a word that is there twice, or in large and small letters where the vocabulary has
+    /// one case, the larger weight holds.
     ///
     /// # Errors
     /// Names the line whose weight is out of range.
@@ -32,10 +33,7 @@ impl HotWords {
                     format!("line {number}: the weight {own} is not from -1000 to 1000; give another");
                 return Err(Error::invalid(message));
             }
-            for field in fields {
-                let known = words.entry(field.to_owned()).or_insert(own);
-                *known = known.max(own);
-            }
+            fields.into_iter().for_each(|field| keep(&mut words, field.to_owned(), own));
         }
         Ok(Self(words))
     }
@@ -44,6 +42,12 @@ impl HotWords {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Adds a word, whose weight is the larger one where it is there already.
+fn keep(words: &mut BTreeMap<String, f64>, word: String, weight: f64) {
+    let known = words.entry(word).or_insert(weight);
+    *known = known.max(weight);
 }
 
 /// Hot words as the search looks them up.
@@ -55,8 +59,10 @@ pub(super) struct HotLexicon {
 
 impl HotLexicon {
     pub fn new(hot: &HotWords, case: Case) -> Self {
-        let words = hot.0.keys().zip(0..).map(|(word, number)| (case.fold(word), number));
-        Self { words: Lexicon::new(words), weights: hot.0.values().copied().collect() }
+        let mut folded = BTreeMap::new();
+        hot.0.iter().for_each(|(word, &weight)| keep(&mut folded, case.fold(word), weight));
+        let weights = folded.values().copied().collect();
+        Self { words: Lexicon::new(folded.into_keys().zip(0..)), weights }
     }
 
     /// The weight of the word that has `length` bytes, all of which `found` share.
@@ -92,6 +98,20 @@ mod tests {
         let message = HotWords::parse("a\nb 1e9", 10.0).unwrap_err().to_string();
         assert!(message.contains("line 2"), "{message}");
         assert!(HotWords::parse("a nan", 1.0).is_err());
+    }
+
+    #[test]
+    fn of_words_that_fold_to_one_the_larger_weight_holds() {
+        for list in ["Paris 3\nPARIS 8\nparis 5", "paris 3\nParis 5\nPARIS 8", "PARIS 3\nparis 8\nParis 5"] {
+            let weight = |case: Case, word: &str| {
+                let hot = HotLexicon::new(&HotWords::parse(list, 10.0).unwrap(), case);
+                let found = hot.words.narrow(hot.words.all(), 0, word);
+                hot.whole(&found, word.len())
+            };
+            assert_eq!((weight(Case::Lower, "paris"), weight(Case::Upper, "PARIS")), (8.0, 8.0), "{list}");
+            let own: Vec<f64> = ["PARIS", "Paris", "paris"].map(|word| weight(Case::Mixed, word)).into();
+            assert!(own.contains(&3.0) && own.contains(&5.0) && own.contains(&8.0), "{list}: {own:?}");
+        }
     }
 
     #[test]
