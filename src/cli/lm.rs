@@ -26,7 +26,7 @@ pub(super) fn run(command: &Lm, global: &Global) -> Result<()> {
     global.note_without_recipe("lm");
     match command {
         Lm::Build(LmBuild { arpa, out }) => {
-            let model = LanguageModel::open(arpa)?;
+            let model = whole(arpa)?;
             model.save(out)?;
             described(out)
         }
@@ -47,16 +47,22 @@ pub(super) fn run(command: &Lm, global: &Global) -> Result<()> {
     }
 }
 
+/// Opens a model and checks every byte of it.
+fn whole(path: &Path) -> Result<LanguageModel> {
+    let model = LanguageModel::open(path)?;
+    model.verify().map_err(|error| Error::file(path, error.to_string()))?;
+    Ok(model)
+}
+
 /// Describes what was written, where it can be read again: a device or pipe cannot.
 fn described(path: &Path) -> Result<()> {
     if path.is_file() { print(Info::of(path)?.table()) } else { Ok(()) }
 }
 
 impl Info {
-    /// Of the model at `path`, which is checked whole.
+    /// Of the model at `path`.
     fn of(path: &Path) -> Result<Self> {
-        let model = LanguageModel::open(path)?;
-        model.verify().map_err(|error| Error::file(path, error.to_string()))?;
+        let model = whole(path)?;
         let bytes = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
         let ngrams = model.counts();
         let bytes_per_ngram = bytes.len() as f64 / ngrams.iter().sum::<u64>() as f64;

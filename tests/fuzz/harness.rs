@@ -70,11 +70,16 @@ impl Target<'_> {
     /// # Panics
     /// Names the first inputs that break the promise.
     pub fn run(self) {
+        self.run_of(FEW);
+    }
+
+    /// As [`Target::run`], with another number of inputs in a run of all tests.
+    pub fn run_of(self, usual: u64) {
         quiet_panics();
         let told = number("POLYMIX_FUZZ");
         let (first, count) = match number("POLYMIX_FUZZ_AT") {
             Some(at) => (at, 1),
-            None => (0, told.unwrap_or((FEW / self.share).max(20)).max(self.seeds.len() as u64)),
+            None => (0, told.unwrap_or((usual / self.share).max(20)).max(self.seeds.len() as u64)),
         };
         let begun = Instant::now();
         let watch = Watch::begin(self.name);

@@ -8,6 +8,7 @@
 mod allocator;
 mod audio;
 mod containers;
+mod decoding;
 mod harness;
 mod manifests;
 mod models;

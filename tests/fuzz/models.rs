@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use polymix::audio::{BANDS, Normalization, Padding, SAMPLE_RATE, Stats};
+use polymix::decode::Alphabet;
 use polymix::error::{Error, Result};
 use polymix::models::speechbrain::{self, HyperParameters};
 use polymix::models::{CtcHead, ModelKind, PreprocessorConfig, SavedConfig, SavedModel};
@@ -177,6 +178,7 @@ fn vocab_json() {
         seeds: vec![map.into_bytes(), serde_json::to_vec(&list).unwrap()],
         tokens: JSON,
         parse: &mut |bytes| {
+            let _ = Alphabet::from_json(&text(bytes));
             let vocabulary = Vocabulary::from_json(&text(bytes))?;
             let ids: Vec<u32> = (0..vocabulary.len() as u32 + 2).collect();
             let decoded = vocabulary.decode(&ids);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::gram::{Gram, Key, Keys, LONGEST};
 use super::stored::{self, Unigram};
-use super::{END, START, UNKNOWN};
+use super::{END, START, UNKNOWN, is_unknown};
 use crate::error::{Error, Result};
 
 /// The lowest log10 probability: what ARPA files write for 0.
@@ -52,6 +52,10 @@ impl Builder {
             let message = format!("the model has order {order}; language models have order 1 to {LONGEST}");
             return Err(whole(message));
         }
+        words
+            .iter_mut()
+            .filter(|word| is_unknown(&word.text))
+            .for_each(|word| word.text = UNKNOWN.to_owned());
         if !words.iter().any(|word| word.text == UNKNOWN) {
             let text = UNKNOWN.to_owned();
             words.push(Word { text, probability: NO_UNKNOWN, backoff: 0.0, line: 0 });
@@ -79,7 +83,7 @@ impl Builder {
 
     /// The id of a word.
     pub fn id(&self, word: &str) -> Option<u32> {
-        self.ids.get(word).copied()
+        self.ids.get(if is_unknown(word) { UNKNOWN } else { word }).copied()
     }
 
     /// Adds an n-gram of two words or more, which was read at `line`.
@@ -134,7 +138,7 @@ impl Builder {
                     let backoff = self.find(self.keys.context(gram.key), order - 1).map_or(0.0, |(_, b)| b);
                     let suffix = self.find(self.keys.suffix(gram.key, order - 1), order - 1);
                     let probability = suffix.map_or(LOWEST, |(p, _)| p) + backoff;
-                    self.grams[order - 2][place].probability = probability;
+                    self.grams[order - 2][place].probability = probability.min(0.0);
                 }
             }
         }

@@ -26,6 +26,11 @@ pub const END: &str = "</s>";
 /// Every word that the model does not know.
 pub const UNKNOWN: &str = "<unk>";
 
+/// Whether a word stands for all that a model does not know, in whatever case it is written.
+fn is_unknown(word: &str) -> bool {
+    word.eq_ignore_ascii_case(UNKNOWN)
+}
+
 /// An n-gram language model with back-off.
 ///
 /// Memory is that of the stored form, on which all look-ups work as it lies; a file is mapped, not read.
@@ -102,10 +107,10 @@ impl LanguageModel {
         Ok(Self { bytes, layout, unknown, start, end })
     }
 
-    /// Checks every byte, also of models so large that opening them does not.
+    /// Checks every byte, also of models so large that opening them does not, and that each n-gram is reached once.
     ///
     /// # Errors
-    /// Names the order whose n-grams have changed since they were written.
+    /// Names the order whose n-grams have changed since they were written, or are out of order.
     pub fn verify(&self) -> Result<()> {
         self.layout.verify(&self.bytes, true)
     }
@@ -185,7 +190,8 @@ impl LanguageModel {
         (probability, next)
     }
 
-    /// Writes the model in the ARPA form.
+    /// Writes the model in the ARPA form. Of a file that somebody made, [`LanguageModel::verify`] tells first whether each
+    /// n-gram is there once.
     ///
     /// # Errors
     /// When `out` cannot be written.

@@ -18,6 +18,9 @@
 //! then its probability and, below the highest order, its backoff and where the n-grams begin that end in it, with one
 //! entry more at the end. Probability and backoff are log10 in steps of 2⁻²⁰, above the lowest one of the order. Eight
 //! zero bytes follow each order.
+//!
+//! A checksum is the number of bytes, then for every eight of them, the last ones filled up with zeros, or eight zeros where
+//! none is left: xor with these, times 9E3779B97F4A7C15₁₆, modulo 2⁶⁴.
 
 use super::bits::{self, PAD, Packer, width};
 use super::gram::{Gram, Key, Keys, LONGEST};
@@ -256,9 +259,9 @@ pub(super) fn read(file: &[u8]) -> Result<Layout> {
     let lines = file.get(HEADER..HEADER + LINE * (order - 1)).ok_or_else(|| damaged("its header is cut"))?;
     let levels: Vec<Level> = lines.as_chunks::<LINE>().0.iter().map(Level::read).collect();
     let begin = HEADER + lines.len();
-    let fits = |bytes: u64| usize::try_from(bytes).ok().filter(|&bytes| bytes <= file.len());
-    let (Some(count), Some(text)) = (fits(count).filter(|&count| count < u32::MAX as usize), fits(text))
-    else {
+    let below = |number: u64, most: usize| usize::try_from(number).ok().filter(|&number| number < most);
+    let (count, text) = (below(count, file.len() / UNIGRAM), below(text, file.len()));
+    let (Some(count), Some(text)) = (count.filter(|&count| count < u32::MAX as usize), text) else {
         return Err(damaged("it promises more words than it has bytes"));
     };
     let unigrams = begin + text;
@@ -392,10 +395,11 @@ impl Layout {
         None
     }
 
-    /// Checks the n-grams against their checksums: all, or those of orders that are short to read.
+    /// Checks the n-grams against their checksums: all, and that none is reached twice, or those of orders that are short
+    /// to read.
     ///
     /// # Errors
-    /// Names the order that has changed.
+    /// Names the order that has changed or is out of order.
     pub fn verify(&self, file: &[u8], all: bool) -> Result<()> {
         for (level, order) in self.levels.iter().zip(2..) {
             if (all || level.bytes <= CHECKED)
@@ -404,38 +408,15 @@ impl Layout {
                 return Err(damaged(&format!("its {order}-grams are not those that were written")));
             }
         }
-        Ok(())
-    }
-}
-
-/// Sets the checksums to those of the bytes, as if a damaged file had been written so.
-#[cfg(test)]
-pub(super) fn resum(file: &mut [u8]) {
-    let number = |file: &[u8], at: usize| u64::from_le_bytes(std::array::from_fn(|i| file[at + i]));
-    if file.len() < HEADER {
-        return;
-    }
-    let length = file.len() as u64;
-    file[16..24].copy_from_slice(&length.to_le_bytes());
-    let order = (number(file, 8) >> 32) as usize;
-    if !(1..=LONGEST).contains(&order) || file.len() < HEADER + LINE * (order - 1) {
-        return;
-    }
-    for line in 0..order - 1 {
-        let at = HEADER + LINE * line;
-        let (offset, bytes) = (number(file, at + 8) as usize, number(file, at + 16) as usize);
-        if let Some(level) = offset.checked_add(bytes).and_then(|end| file.get(offset..end)) {
-            let sum = checksum(level).to_le_bytes();
-            file[at + 24..at + 32].copy_from_slice(&sum);
+        let rises = |node: Node| node.longer.0 <= node.longer.1;
+        if all && !(0..self.count() as u32).all(|id| rises(self.unigram(file, id))) {
+            return Err(damaged("its 2-grams are out of order"));
         }
-    }
-    let end = (number(file, 32) as usize)
-        .checked_add(1)
-        .and_then(|words| words.checked_mul(UNIGRAM))
-        .and_then(|bytes| bytes.checked_add(number(file, 40) as usize))
-        .and_then(|bytes| bytes.checked_add(HEADER + LINE * (order - 1)));
-    if let Some(checked) = end.and_then(|end| file.get(32..end)) {
-        let sum = checksum(checked).to_le_bytes();
-        file[24..32].copy_from_slice(&sum);
+        for (level, order) in self.levels.iter().zip(3..).filter(|(level, _)| all && level.inner()) {
+            if !(0..level.count).all(|index| rises(self.node(file, order - 3, index).1)) {
+                return Err(damaged(&format!("its {order}-grams are out of order")));
+            }
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,6 @@
-//! Language models: formats, look-ups, training, and files that nobody would have written.
+//! Language models: formats, look-ups, training.
 
 use super::*;
-use crate::decode::{Alphabet, Settings};
 
 const ARPA: &str = "\n\\data\\\nngram 1=5\nngram 2=4\nngram 3=2\n\n\\1-grams:\n-1.5\t<unk>\n-99\t<s>\t-0.5\n\
                     -0.7\t</s>\n-0.9\ta\t-0.25\n-1.1\tb\t-0.125\n\n\\2-grams:\n-0.3\t<s> a\t-0.1\n-0.4\ta b\n\
@@ -50,6 +49,27 @@ fn scores_back_off_as_the_definition_says() {
     }
     let words: Vec<&str> = model.words().map(|(_, word)| word).collect();
     assert_eq!(words, ["a", "b"]);
+}
+
+#[test]
+fn the_unknown_word_is_known_in_any_case() {
+    let with = |mark: &str| {
+        let arpa = ARPA.replace("\t<unk>", &format!("\t{mark}\t-0.75"));
+        arpa.replace("-0.6\tb a", &format!("-0.6\t{mark} a"))
+    };
+    let small = model(&with("<unk>"));
+    assert_eq!(scores(&small, "x a")[1], scores(&small, "<unk> a")[1]);
+    assert!((scores(&small, "x a")[1] + 0.6).abs() < 2e-6);
+    for mark in ["<UNK>", "<Unk>"] {
+        let capital = model(&with(mark));
+        assert_eq!(capital.bytes(), small.bytes(), "{mark}");
+        let mut written = Vec::new();
+        capital.write_arpa(&mut written).unwrap();
+        assert!(String::from_utf8(written).unwrap().contains("\t<unk> a"));
+        let twice = ARPA.replace("-0.9\ta", &format!("-0.9\t{mark}"));
+        let message = LanguageModel::read_arpa(twice.as_bytes(), "lm.arpa").unwrap_err().to_string();
+        assert!(message.contains("lm.arpa:11: the word \"<unk>\" is there twice"), "{message}");
+    }
 }
 
 #[test]
@@ -178,7 +198,10 @@ fn text_without_words_and_with_marks_is_refused() {
     assert!(Counts::new(0).is_err() && Counts::new(7).is_err());
     assert!(Counts::new(3).unwrap().train().unwrap_err().to_string().contains("no word"));
     let mut counts = Counts::new(3).unwrap();
-    assert!(counts.add("a <s> b").unwrap_err().to_string().contains("<s>"));
+    for mark in [START, END, UNKNOWN, "<UNK>"] {
+        let message = counts.add(&format!("a {mark} b")).unwrap_err().to_string();
+        assert!(message.starts_with(mark), "{message}");
+    }
     counts.add("a").unwrap();
     assert_eq!(counts.train().unwrap().model.words().count(), 1);
 }
@@ -189,87 +212,4 @@ fn twelve_bytes_hold_an_n_gram() {
     let ngrams: u64 = model.counts().iter().sum();
     let each = model.bytes().len() as f64 / ngrams as f64;
     assert!(ngrams > 20_000 && each < 12.0, "{each} bytes, {ngrams} n-grams");
-}
-
-/// Rounds of the tests on damaged input: `POLYMIX_FUZZ`, or a few that take no time.
-fn rounds() -> u64 {
-    std::env::var("POLYMIX_FUZZ").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2000)
-}
-
-/// `bytes` with a few of them changed, removed, doubled or cut off.
-fn mutated(random: &mut Random, bytes: &[u8], alphabet: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for _ in 0..=random.below(3) {
-        let at = random.below(bytes.len().max(1) as u64) as usize;
-        let byte = alphabet[random.below(alphabet.len() as u64) as usize];
-        match random.below(5) {
-            0 => bytes.truncate(at),
-            1 => bytes.insert(at.min(bytes.len()), byte),
-            2 if at < bytes.len() => {
-                bytes.remove(at);
-            }
-            3 => {
-                let end = (at + random.below(40) as usize).min(bytes.len());
-                bytes.extend_from_within(at.min(end)..end);
-            }
-            _ if at < bytes.len() => bytes[at] = byte,
-            _ => {}
-        }
-    }
-    bytes
-}
-
-#[test]
-fn no_damaged_input_panics_and_what_is_read_can_be_used() {
-    let mut random = Random(11);
-    let every: Vec<u8> = (0..=255).collect();
-    let stored = model(ARPA).bytes().to_vec();
-    let json = Settings::default().to_json().unwrap();
-    let vocabulary = br#"{"<blank>": 0, "a": 1, " ": 2, "<unk>": 3}"#;
-    let mut read = 0;
-    for _ in 0..rounds() {
-        let arpa = mutated(&mut random, ARPA.as_bytes(), b"\\\t -.0123456789abe<>/s=\n\xff");
-        if let Ok(model) = LanguageModel::read_arpa(&*arpa, "lm.arpa") {
-            read += 1;
-            scores(&model, "a b a a x");
-            model.write_arpa(&mut Vec::new()).unwrap();
-        }
-        let bytes = mutated(&mut random, &stored, &every);
-        let intact = bytes == stored;
-        assert_eq!(LanguageModel::parse(bytes.clone()).is_ok(), intact);
-        // As if nothing were checked by sums: what is out of place must not be followed.
-        if let Ok(layout) = stored::read(&resummed(bytes)) {
-            assert!(layout.count() < 1000);
-        }
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let _ = Settings::from_json(&text(mutated(&mut random, json.as_bytes(), b"{}\"0123456789.-e,:a")));
-        let _ = Alphabet::from_json(&text(mutated(&mut random, vocabulary, b"{}\"0123456789.-e,:a ")));
-    }
-    assert!(read > 0);
-}
-
-#[test]
-fn places_that_point_nowhere_are_not_followed() {
-    let stored = model(ARPA).bytes().to_vec();
-    let mut random = Random(13);
-    let mut used = 0;
-    for _ in 0..rounds() {
-        let mut bytes = stored.clone();
-        for _ in 0..=random.below(3) {
-            let at = 8 + random.below(bytes.len() as u64 - 8) as usize;
-            bytes[at] = random.below(256) as u8;
-        }
-        if let Ok(model) = LanguageModel::parse(resummed(bytes)) {
-            used += 1;
-            scores(&model, "a b a a x");
-            model.write_arpa(&mut Vec::new()).unwrap();
-        }
-    }
-    assert!(used > 0);
-}
-
-/// The file with the checksums that its bytes have.
-fn resummed(mut bytes: Vec<u8>) -> Vec<u8> {
-    stored::resum(&mut bytes);
-    bytes
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::builder::{Builder, LOWEST, Word};
 use super::gram::{Key, Keys};
-use super::{END, LONGEST, LanguageModel, START, UNKNOWN};
+use super::{END, LONGEST, LanguageModel, START, UNKNOWN, is_unknown};
 use crate::decode::hash::FastMap;
 use crate::error::{Error, Result};
 
@@ -69,7 +69,7 @@ impl Counts {
         let begin = self.text.len();
         self.text.push(START_ID);
         for word in sentence.split_whitespace() {
-            if [START, END, UNKNOWN].contains(&word) {
+            if [START, END].contains(&word) || is_unknown(word) {
                 self.text.truncate(begin);
                 return Err(Error::invalid(format!(
                     "{word} is a mark of language models; remove it from the text"
