@@ -11,15 +11,22 @@ struct Corpus {
 
 impl Corpus {
     fn new() -> Self {
+        Self::saying(&[])
+    }
+
+    /// With these texts in place of those of the first recordings.
+    fn saying(texts: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
         let lines = std::fs::read_to_string(corpus.join("train.jsonl")).unwrap();
-        let absolute = |line: &str| {
+        let line = |(number, line): (usize, &str)| {
             let mut line: Value = serde_json::from_str(line).unwrap();
             line["audio_filepath"] = text(&corpus.join(line["audio_filepath"].as_str().unwrap())).into();
+            texts.get(number).inspect(|&&text| line["text"] = text.into());
             line.to_string()
         };
-        let some: Vec<String> = lines.lines().take(12).map(absolute).collect();
+        let count = if texts.is_empty() { 12 } else { texts.len() };
+        let some: Vec<String> = lines.lines().take(count).enumerate().map(line).collect();
         std::fs::write(folder.path().join("d.jsonl"), some.join("\n")).unwrap();
         std::fs::write(folder.path().join("r.toml"), RECIPE).unwrap();
         Self { folder }
@@ -153,6 +160,53 @@ fn tokenizers_that_do_not_do_are_named() {
     refused(2, &corpus.finetune("a", "{ pieces = 0 }", &[]), &["finetune.vocabulary.pieces = 0"]);
     refused(2, &corpus.finetune("a", "{ piece = 9 }", &[]), &["finetune.vocabulary", "{ pieces = 500 }"]);
     assert!(!Path::new(&corpus.path("a/checkpoints")).exists());
+}
+
+#[test]
+fn a_recipe_takes_a_tokenizer_and_names_texts_with_more_sub_words_than_frames() {
+    if !adapter() {
+        return;
+    }
+    // The first recording has 0.6 s; its text is the words of twenty sub-words, which differ from their neighbors.
+    let long = ["cat mat"; 10].join(" ");
+    let corpus = Corpus::saying(&[&long, "that mat has no hat", "the cat", "the hat sat"]);
+    let recipe = |file: &str| {
+        let vocabulary = format!("[finetune]\nvocabulary = {{ tokenizer = {file:?} }}\n");
+        let recipe = RECIPE.replace("[finetune]\n", &vocabulary).replace("utterances = 1", "utterances = 4");
+        std::fs::write(corpus.path("r.toml"), recipe).unwrap();
+    };
+    let finetune = |out: &str| {
+        let (data, recipe, out) = (corpus.path("d.jsonl"), corpus.path("r.toml"), corpus.path(out));
+        let output = polymix(&["finetune", &recipe, "--data", &data, "--valid", &data, "--out", &out]);
+        assert!(output.status.success(), "{output:?}");
+        output
+    };
+    recipe(&format!("{}/tests/golden/speechbrain-pieces.model", env!("CARGO_MANIFEST_DIR")));
+    let output = finetune("sentencepiece");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    for what in ["training", "validation"] {
+        let named = stderr.lines().find(|line| line.contains(&format!("left out of {what}: ")));
+        let named = named.unwrap_or_else(|| panic!("{stderr}"));
+        for part in [".flac: its text needs 20 encoder frames of 40 ms, and it has 16", "d.jsonl:1)"] {
+            assert!(named.contains(part), "{named} lacks {part}");
+        }
+        assert_eq!(stderr.matches(&format!("left out of {what}: ")).count(), 1, "{stderr}");
+    }
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("of 3 utterances; left out: 1 with a text too long for the audio"), "{table}");
+    let info = run(&["info".into(), corpus.path("sentencepiece")]);
+    assert!(String::from_utf8_lossy(&info.stdout).contains("20 sub-words (unigram)"), "{info:?}");
+    let vocabulary: Value = serde_json::from_str(&corpus.read("sentencepiece/last/vocab.json")).unwrap();
+    // The blank goes before the pieces of the file.
+    assert_eq!((&vocabulary["<blank>"], &vocabulary["▁CAT"]), (&0.into(), &9.into()));
+
+    // The same tokens from the `tokenizer.json` that the run wrote: the same training.
+    recipe(&corpus.path("sentencepiece/last/tokenizer.json"));
+    finetune("tokenizer");
+    for file in ["vocab.json", "tokenizer.json", "model.safetensors"] {
+        let read = |run: &str| std::fs::read(corpus.path(&format!("{run}/last/{file}"))).unwrap();
+        assert!(read("sentencepiece") == read("tokenizer"), "{file} differs");
+    }
 }
 
 #[test]
