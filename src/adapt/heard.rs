@@ -6,7 +6,7 @@ use super::Layers;
 use crate::audio::BANDS;
 use crate::error::Result;
 use crate::gpu::Gpu;
-use crate::models::{DeviceModel, Prefix, STRIDE, SavedModel};
+use crate::models::{DeviceModel, Part, Prefix, STRIDE, SavedModel};
 use crate::train::BatchShape;
 
 /// Takes that the layers that stay hear together.
@@ -63,30 +63,43 @@ impl Shape {
     }
 }
 
+/// What the layers that learn are given: what the layer before them gives, and before it, where all layers are `summed`, what
+/// those before give. Nothing where all learn.
+pub(super) fn parts(layers: Layers, all: usize, summed: bool) -> Vec<Part> {
+    let first = match layers {
+        Layers::All => return Vec::new(),
+        Layers::Head => all,
+        Layers::Last(last) => all.saturating_sub(last),
+    };
+    let from = if summed { 0 } else { first.saturating_sub(1) };
+    match first {
+        0 => vec![Part::Frontend],
+        first => {
+            let last = if layers == Layers::Head { Part::Output } else { Part::Layer(first - 1) };
+            (from..first - 1).map(Part::Layer).chain([last]).collect()
+        }
+    }
+}
+
 /// Hears every wave; `pause` is asked between them whether to go on.
 pub(super) async fn hear(
     gpu: Arc<Gpu>,
     model: &SavedModel,
-    layers: Layers,
+    parts: &[Part],
     waves: &[&[f32]],
     pause: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Vec<Hidden>> {
-    let all = model.config.model.layers;
-    let first = match layers {
-        Layers::All => {
-            let preprocessor = model.preprocessor.preprocessor();
-            let features = waves.iter().map(|wave| {
-                let alone = preprocessor.batch(&[wave])?;
-                let length = alone.lengths[0] as usize;
-                Ok(Hidden { values: alone.features, width: BANDS, length, stride: 1 })
-            });
-            return features.collect();
-        }
-        Layers::Head => all,
-        Layers::Last(last) => all - last,
-    };
+    if parts.is_empty() {
+        let preprocessor = model.preprocessor.preprocessor();
+        let features = waves.iter().map(|wave| {
+            let alone = preprocessor.batch(&[wave])?;
+            let length = alone.lengths[0] as usize;
+            Ok(Hidden { values: alone.features, width: BANDS, length, stride: 1 })
+        });
+        return features.collect();
+    }
     let placed = DeviceModel::new(gpu, model)?;
-    let mut prefix = Prefix::new(&placed, first, layers == Layers::Head)?;
+    let mut prefix = Prefix::new(&placed, parts)?;
     let mut hidden = Vec::with_capacity(waves.len());
     for waves in waves.chunks(TOGETHER) {
         pause()?;

@@ -1,9 +1,11 @@
-//! Learning from a few takes: the last layers of a model that is there, or all of it, on words and short phrases.
+//! Learning from a few takes: the last layers of a model that is there, or all of it, on words and short phrases, or on
+//! classes.
 //!
 //! What does not learn is computed once a take. Some takes are held back and heard after every tenth of the steps; the
 //! weights that hear them best are kept, and those of before where none hear them better.
 
 mod characters;
+mod classes;
 mod heard;
 mod objective;
 mod settings;
@@ -25,8 +27,8 @@ use crate::text::{normalize, score};
 use crate::train::{Schedule, StepTotals, Stepper};
 use crate::weights::Weights;
 
-use heard::{Shape, hear};
-use objective::Tail;
+use heard::{Shape, hear, parts};
+use objective::{Head, Tail};
 pub use settings::{Layers, Settings};
 pub use takes::{LeftOut, Take, Target};
 use takes::{Prepared, prepare};
@@ -35,18 +37,18 @@ use takes::{Prepared, prepare};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldOut {
-    /// Takes whose text is heard as it is.
+    /// Takes whose text, or label, is heard as it is.
     pub right: usize,
     /// All of them.
     pub takes: usize,
-    /// Characters that are wrong.
+    /// Characters that are wrong, or labels.
     pub errors: usize,
-    /// Mean CTC loss of a token; `null` where it is not finite.
+    /// Mean CTC loss of a token, or mean cross-entropy of a take; `null` where it is not finite.
     pub loss: f64,
 }
 
 impl HeldOut {
-    /// Whether these are heard better than `other`: fewer characters are wrong, or as many with a lower loss.
+    /// Whether these are heard better than `other`: fewer characters, or labels, are wrong, or as many with a lower loss.
     fn better(&self, other: &Self) -> bool {
         self.loss.is_finite()
             && (self.errors < other.errors
@@ -93,25 +95,48 @@ pub struct Outcome {
     pub trainable: usize,
 }
 
+impl Outcome {
+    /// What the model's card says of it; `by` tells what learned, and `takes` how many it was given.
+    pub fn card(&self, by: &str, settings: &Settings, takes: usize) -> String {
+        let Self { before, after, .. } = self;
+        if !self.better {
+            return format!(
+                "Not changed by {by}: the takes that were held back were not heard better than before."
+            );
+        }
+        format!(
+            "Adapted by {by}: {} on {takes} takes, seed {}, step {} of {}. Of {} takes that were held back, {} were heard \
+             rightly before and {} after.",
+            settings.layers,
+            settings.seed,
+            self.best_step,
+            settings.steps,
+            after.takes,
+            before.right,
+            after.right
+        )
+    }
+}
+
 /// A held-back take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeardTake {
     /// Which take.
     pub take: usize,
-    /// What is said.
+    /// What is said, or its label.
     pub text: String,
-    /// What was heard before.
+    /// What was heard before; of labels that are new, by a head that has not learned yet.
     pub before: String,
     /// What is heard after.
     pub after: String,
 }
 
-/// Learns `takes`; `watch` hears of every step, and ends the work where it returns an error: nothing is changed then.
+/// Learns `takes`, texts or labels; a model that does not tell the labels apart yet gets a head that does. `watch` hears of every step, and ends the work where it returns an error: nothing is changed then.
 /// Equal seeds give equal bits on equal adapters.
 ///
 /// # Errors
-/// When the model is no recognizer, a setting is out of range, too few takes can be learned, the device fails, or `watch`
+/// When the model is no recognizer of text and the takes have one, a setting is out of range, too few takes can be learned, the device fails, or `watch`
 /// says so.
 pub async fn adapt(
     gpu: Arc<Gpu>,
@@ -123,31 +148,33 @@ pub async fn adapt(
     settings.check(model.config.model.layers)?;
     let Prepared { model: grown, new_characters, learned, held, mut left_out } =
         prepare(model, takes, settings.seed)?;
-    let (Some(vocabulary), ModelKind::Ctc(head)) = (&grown.vocabulary, &grown.config.kind) else {
-        return Err(Error::invalid("the model has no CTC head; give one that recognizes speech"));
-    };
     left_out.sort_by_key(|one| one.take);
     let waves: Vec<&[f32]> =
         learned.iter().chain(&held).map(|example| takes[example.take].wave.as_slice()).collect();
-    let hidden = hear(gpu.clone(), model, settings.layers, &waves, &mut || {
+    let classes = grown.config.kind.utterance();
+    let parts = parts(settings.layers, grown.config.model.layers, classes.is_some());
+    let hidden = hear(gpu.clone(), model, &parts, &waves, &mut || {
         watch(&Progress { step: 0, steps: settings.steps, loss: None, held_out: None })
     })
     .await?;
     let shape = Shape::of(&hidden, learned.len());
-    let capacity = learned.iter().chain(&held).map(|example| example.ids.len()).max().unwrap_or(0);
-    let tail = Tail {
-        config: grown.config.clone(),
-        head: head.clone(),
-        layers: settings.layers,
-        capacity: capacity.next_multiple_of(8).max(8),
+    let longest = learned.iter().chain(&held).map(|example| example.ids.len()).max().unwrap_or(0);
+    let (head, decoder) = match (&grown.config.kind, &grown.vocabulary) {
+        (ModelKind::Ctc(head), Some(vocabulary)) => {
+            let capacity = longest.next_multiple_of(8).max(8);
+            (Head::Ctc { head: head.clone(), capacity }, Some(Decoder::greedy(vocabulary)?))
+        }
+        (ModelKind::Utterance(head), _) => (Head::Classes(head.clone()), None),
+        _ => return Err(Error::invalid("the model has no CTC head; give one that recognizes speech")),
     };
+    let tail = Tail { config: grown.config.clone(), head, layers: settings.layers, parts: parts.len() };
     let (hidden, held_hidden) = hidden.split_at(learned.len());
 
     let optimizer = settings.optimizer();
     let mut stepper = Stepper::new(Executor::new(gpu), &tail, &optimizer).await?;
     stepper.parameters.fill(&stepper.executor, Some(&grown.weights), settings.seed)?;
     let schedule = Schedule::new(&optimizer, settings.steps);
-    let decoder = Decoder::greedy(vocabulary)?;
+    let too_few = || Error::invalid("validation returned too few decisions");
     let judge = async |stepper: &mut Stepper| -> Result<(HeldOut, Vec<String>)> {
         stepper.prepare_validation(&tail, shape.batch()).await?;
         let mut sum = HeldOut { right: 0, takes: held.len(), errors: 0, loss: 0.0 };
@@ -158,12 +185,21 @@ pub async fn adapt(
             let results = stepper.validate(shape.batch(), &feeds).await?;
             sum.loss += results.loss * rows.len() as f64 / held.len() as f64;
             for (row, (example, heard)) in rows.iter().enumerate() {
-                let first = row * shape.batch().time();
-                let ids = results.best().get(first..first + heard.time());
-                let ids = ids.ok_or_else(|| Error::invalid("validation returned too few decisions"))?;
-                let said = decoder.decode(&Emissions::certain(ids), 1);
-                let said = said.first().map_or_else(String::new, |best| best.text.clone());
-                let wrong = score(&normalize(&example.text), &said).characters.errors();
+                let (said, wrong) = match (&decoder, classes) {
+                    (Some(decoder), _) => {
+                        let first = row * shape.batch().time();
+                        let ids = results.best().get(first..first + heard.time()).ok_or_else(too_few)?;
+                        let said = decoder.decode(&Emissions::certain(ids), 1);
+                        let said = said.first().map_or_else(String::new, |best| best.text.clone());
+                        let wrong = score(&normalize(&example.text), &said).characters.errors();
+                        (said, wrong)
+                    }
+                    (None, head) => {
+                        let class = *results.best().get(row).ok_or_else(too_few)? as usize;
+                        let label = head.and_then(|head| head.labels.get(class)).ok_or_else(too_few)?;
+                        (label.clone(), usize::from(*label != example.text))
+                    }
+                };
                 sum.errors += wrong;
                 sum.right += usize::from(wrong == 0);
                 texts.push(said);

@@ -1,4 +1,4 @@
-//! The layers that learn, with the loss.
+//! The layers that learn, with the loss: CTC, or the cross-entropy of classes.
 
 use super::Layers;
 use super::heard::{Hidden, Shape};
@@ -6,19 +6,27 @@ use super::takes::Example;
 use crate::audio::BANDS;
 use crate::error::Result;
 use crate::exec::{Compute, PlanOptions};
-use crate::graph::Graph;
-use crate::models::{CtcHead, CtcModel, Encoder, Handover, SavedConfig};
+use crate::graph::{Graph, Scope, Tensor};
+use crate::models::{CtcHead, CtcModel, Encoder, Handover, SavedConfig, UtteranceHead, UtteranceModel};
 use crate::nn::{Context, Mode};
 use crate::shape::Spec;
-use crate::train::{BatchShape, Feed, Feeds, LossGraph, Objective, ctc_feeds, encoder_feeds};
+use crate::train::{BatchShape, Feed, Feeds, LossGraph, Objective, class_feeds, ctc_feeds, encoder_feeds};
 
-/// CTC on what the layers that stay have heard.
+/// The loss of what the layers that stay have heard.
 pub(super) struct Tail {
     pub config: SavedConfig,
-    pub head: CtcHead,
+    pub head: Head,
     pub layers: Layers,
-    /// Room for the longest target.
-    pub capacity: usize,
+    /// What of the encoder the takes are given as, so many parts of a frame.
+    pub parts: usize,
+}
+
+/// What stands on the encoder.
+pub(super) enum Head {
+    /// Texts, the longest of which has room in `capacity` tokens.
+    Ctc { head: CtcHead, capacity: usize },
+    /// Classes.
+    Classes(UtteranceHead),
 }
 
 impl Objective for Tail {
@@ -39,48 +47,92 @@ impl Objective for Tail {
         };
         let (rows, time) = (shape.utterances, shape.time());
         let ctx = Context::new(&scope, rows, time, mode, self.config.model.padding);
-        let model = CtcModel::new(Encoder::new(&self.config.model, self.config.bands), self.head.clone());
-        let width = self.config.model.d_model;
-        let hidden = || scope.input("hidden", Spec::f32([rows, time, width]));
-        let logits = match self.layers {
-            Layers::Head => model.logits(&scope, &ctx, &hidden())?,
-            Layers::Last(last) => {
-                let first = self.config.model.layers - last;
-                let (_, output) = model.encoder().forward_from(first, &scope, &ctx, &hidden())?;
-                model.logits(&scope, &ctx, &output)?
+        let encoder = Encoder::new(&self.config.model, self.config.bands);
+        let outputs = self.outputs(&scope, &ctx, &encoder, shape)?;
+        match &self.head {
+            Head::Ctc { head, capacity } => {
+                let model = CtcModel::new(encoder, head.clone());
+                // The last is what the final LayerNorm gives.
+                let logits = model.logits(&scope, &ctx, &outputs[outputs.len() - 1])?;
+                let (loss, count) = model.loss(&scope, &ctx, &logits, *capacity, true)?;
+                let logits =
+                    (!training).then(|| logits.reshape([rows * time, head.vocabulary])).transpose()?;
+                Ok(LossGraph { graph, loss, count, logits, embeddings: None })
             }
-            Layers::All => {
-                let features = scope.input("hidden", Spec::f32([rows, shape.frames, BANDS]));
-                model.forward(&scope, &ctx, &features)?.0
+            Head::Classes(head) => {
+                let model = UtteranceModel::new(encoder, head.clone());
+                let judged = model.judge(&scope, &ctx, &outputs)?;
+                // Margin and scale are of cosines, which are none here.
+                let (loss, count) = model.loss(&scope, &ctx, &judged, 0.0, 1.0)?;
+                let logits = (!training).then_some(judged.scores);
+                Ok(LossGraph { graph, loss, count, logits, embeddings: None })
             }
-        };
-        let (loss, count) = model.loss(&scope, &ctx, &logits, self.capacity, true)?;
-        let logits = (!training).then(|| logits.reshape([rows * time, self.head.vocabulary])).transpose()?;
-        Ok(LossGraph { graph, loss, count, logits, embeddings: None })
+        }
     }
 }
 
 impl Tail {
+    /// Outputs of the layers, the last one's after the final LayerNorm: those that the takes are given as, and of those that
+    /// learn.
+    fn outputs(
+        &self,
+        scope: &Scope,
+        ctx: &Context,
+        encoder: &Encoder,
+        shape: BatchShape,
+    ) -> Result<Vec<Tensor>> {
+        if self.layers == Layers::All {
+            let features = scope.input("hidden", Spec::f32([ctx.batch, shape.frames, BANDS]));
+            return Ok(encoder.forward(scope, ctx, &features)?.outputs());
+        }
+        let width = self.config.model.d_model;
+        let hidden = scope.input("hidden", Spec::f32([ctx.batch, ctx.time, self.parts * width]));
+        let mut given = match self.parts {
+            1 => vec![hidden],
+            parts => (0..parts).map(|part| hidden.slice(2, part * width, width)).collect::<Result<_>>()?,
+        };
+        if let Layers::Last(last) = self.layers {
+            let first = self.config.model.layers - last;
+            let (layers, output) = encoder.forward_from(first, scope, ctx, &given[given.len() - 1])?;
+            if first == 0 {
+                given.clear();
+            }
+            given.extend(layers.into_iter().take(last - 1).chain([output]));
+        }
+        Ok(given)
+    }
+
     /// What a batch of these takes is fed; rows that are not there are empty.
     ///
     /// # Errors
     /// When a text has more tokens than there is room for.
     pub fn feeds(&self, shape: Shape, rows: &[(&Example, &Hidden)], rng: [u32; 3]) -> Result<Feeds> {
         let Shape { rows: all, frames } = shape;
-        let (mut lengths, mut targets) = (vec![0; all], vec![None; all]);
+        let mut lengths = vec![0; all];
         let row = match rows.first() {
             Some((_, hidden)) => frames / hidden.stride * hidden.width,
             None => 0,
         };
         let mut values = vec![0.0; all * row];
-        for (at, (example, hidden)) in rows.iter().enumerate() {
+        for (at, (_, hidden)) in rows.iter().enumerate() {
             values[at * row..at * row + hidden.values.len()].copy_from_slice(&hidden.values);
             lengths[at] = hidden.length as u32;
-            targets[at] = Some(example.ids.clone());
         }
         let mut feeds = encoder_feeds(&lengths, frames, rng);
         feeds.push(("hidden".into(), Feed::F32(values)));
-        feeds.extend(ctc_feeds(&targets, self.capacity)?);
+        match &self.head {
+            Head::Ctc { capacity, .. } => {
+                let mut targets: Vec<_> = rows.iter().map(|(example, _)| Some(example.ids.clone())).collect();
+                targets.resize(all, None);
+                feeds.extend(ctc_feeds(&targets, *capacity)?);
+            }
+            Head::Classes(_) => {
+                let mut classes: Vec<_> =
+                    rows.iter().map(|(example, _)| example.ids.first().copied()).collect();
+                classes.resize(all, None);
+                feeds.extend(class_feeds(&classes));
+            }
+        }
         Ok(feeds)
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::characters::grow;
+use super::classes::classes;
 use crate::audio::{SAMPLE_RATE, check_length};
 use crate::error::{Error, Result};
 use crate::models::{SavedModel, frames_after};
@@ -30,6 +31,17 @@ pub struct Take {
 pub enum Target {
     /// A text; an empty one where nothing is said.
     Text(String),
+    /// What class it is of. All takes have one, or none has.
+    Label(String),
+}
+
+impl Target {
+    /// The text or the label.
+    fn told(&self) -> &str {
+        match self {
+            Self::Text(told) | Self::Label(told) => told,
+        }
+    }
 }
 
 /// A take that cannot be learned.
@@ -45,11 +57,13 @@ pub struct LeftOut {
 #[derive(Debug, Clone)]
 pub(super) struct Example {
     pub take: usize,
+    /// Its text or its label.
     pub text: String,
+    /// Tokens of the text, or the one class.
     pub ids: Vec<u32>,
 }
 
-/// The takes, and the model whose vocabulary writes them all.
+/// The takes, and the model that writes, or tells apart, all of them.
 pub(super) struct Prepared {
     pub model: SavedModel,
     pub new_characters: Vec<char>,
@@ -59,44 +73,90 @@ pub(super) struct Prepared {
 }
 
 pub(super) fn prepare(model: &SavedModel, takes: &[Take], seed: u32) -> Result<Prepared> {
-    let Some(vocabulary) = &model.vocabulary else {
-        return Err(Error::invalid("the model has no vocabulary; give one that recognizes speech"));
-    };
+    let labels = takes.iter().filter(|take| matches!(take.target, Target::Label(_))).count();
+    if labels != 0 && labels != takes.len() {
+        return Err(Error::invalid(format!(
+            "{labels} of {} takes have a label and the others a text; give all of them a label, or all a text",
+            takes.len()
+        )));
+    }
     let seconds = takes.iter().map(|take| take.wave.len()).sum::<usize>() / SAMPLE_RATE as usize;
     if seconds > MOST {
         return Err(Error::invalid(format!(
             "{seconds} s of takes are more than the {MOST} s that are learned so; give fewer, or fine-tune the model"
         )));
     }
-    let (mut left_out, mut lacking) = (Vec::new(), BTreeSet::new());
-    let mut kept = Vec::new();
-    for (take, Take { wave, target: Target::Text(text) }) in takes.iter().enumerate() {
-        let length = wave.len() as f64 / f64::from(SAMPLE_RATE);
-        let reason = match check_length(wave.len(), length) {
-            Err(error) => Some(error.to_string()),
-            Ok(()) if wave.len() > LONGEST * SAMPLE_RATE as usize => {
-                Some(format!("lasts {length:.1} s, above {LONGEST} s; cut it"))
-            }
-            Ok(()) if !wave.iter().all(|sample| sample.is_finite()) => {
-                Some("has samples that are no numbers; record it again".to_owned())
-            }
-            Ok(()) => None,
-        };
-        match reason {
+    let (mut left_out, mut kept) = (Vec::new(), Vec::new());
+    for (take, Take { wave, .. }) in takes.iter().enumerate() {
+        match unusable(wave) {
             Some(reason) => left_out.push(LeftOut { take, reason }),
-            None => {
-                lacking.extend(vocabulary.lacking(text)?);
-                kept.push(take);
-            }
+            None => kept.push(take),
         }
+    }
+    let told = |take: &usize| takes[*take].target.told();
+    let (model, new_characters, examples) = match labels {
+        0 => texts(model, takes, &kept, &mut left_out)?,
+        _ => {
+            let classes = classes(model, kept.iter().map(told), seed)?;
+            let examples = kept.iter().map(|take| {
+                let class = classes.config.kind.utterance().and_then(|head| head.class(told(take)));
+                let ids = class.map(|class| class as u32).into_iter().collect();
+                Example { take: *take, text: told(take).to_owned(), ids }
+            });
+            let examples = examples.collect();
+            (classes, Vec::new(), examples)
+        }
+    };
+    if examples.len() < 2 {
+        let first = left_out.first().map(|one| format!("; take {} {}", one.take + 1, one.reason));
+        return Err(Error::invalid(format!(
+            "{} of {} takes can be learned, and one is held back to see whether it helps; give at least two{}",
+            examples.len(),
+            takes.len(),
+            first.unwrap_or_default()
+        )));
+    }
+    let (learned, held) = hold_back(examples, seed);
+    Ok(Prepared { model, new_characters, learned, held, left_out })
+}
+
+/// Why nothing can be learned of a wave.
+fn unusable(wave: &[f32]) -> Option<String> {
+    let length = wave.len() as f64 / f64::from(SAMPLE_RATE);
+    match check_length(wave.len(), length) {
+        Err(error) => Some(error.to_string()),
+        Ok(()) if wave.len() > LONGEST * SAMPLE_RATE as usize => {
+            Some(format!("lasts {length:.1} s, above {LONGEST} s; cut it"))
+        }
+        Ok(()) if !wave.iter().all(|sample| sample.is_finite()) => {
+            Some("has samples that are no numbers; record it again".to_owned())
+        }
+        Ok(()) => None,
+    }
+}
+
+/// The model that writes the texts of `kept`, the characters that it has gained, and the takes; those whose text does not
+/// fit are left out.
+fn texts(
+    model: &SavedModel,
+    takes: &[Take],
+    kept: &[usize],
+    left_out: &mut Vec<LeftOut>,
+) -> Result<(SavedModel, Vec<char>, Vec<Example>)> {
+    let Some(vocabulary) = &model.vocabulary else {
+        return Err(Error::invalid("the model has no vocabulary; give one that recognizes speech"));
+    };
+    let mut lacking = BTreeSet::new();
+    for &take in kept {
+        lacking.extend(vocabulary.lacking(takes[take].target.told())?);
     }
     let new_characters: Vec<char> = lacking.into_iter().collect();
     let grown = grow(model, &new_characters)?;
     let vocabulary = grown.vocabulary.as_ref().unwrap_or(vocabulary);
     let preprocessor = model.preprocessor.preprocessor();
     let mut examples = Vec::new();
-    for take in kept {
-        let Target::Text(text) = &takes[take].target;
+    for &take in kept {
+        let text = takes[take].target.told();
         let ids = vocabulary.encode(text)?;
         let (needs, frames) = (least_frames(&ids), frames_after(preprocessor.frames(takes[take].wave.len())));
         if needs > frames {
@@ -108,17 +168,7 @@ pub(super) fn prepare(model: &SavedModel, takes: &[Take], seed: u32) -> Result<P
             examples.push(Example { take, text: normalize(text), ids });
         }
     }
-    if examples.len() < 2 {
-        let first = left_out.first().map(|one| format!("; take {} {}", one.take + 1, one.reason));
-        return Err(Error::invalid(format!(
-            "{} of {} takes can be learned, and one is held back to see whether it helps; give at least two{}",
-            examples.len(),
-            takes.len(),
-            first.unwrap_or_default()
-        )));
-    }
-    let (learned, held) = hold_back(examples, seed);
-    Ok(Prepared { model: grown, new_characters, learned, held, left_out })
+    Ok((grown, new_characters, examples))
 }
 
 /// Of every text that there are several takes of, one in five is held back, at least one; where there is none such, one in

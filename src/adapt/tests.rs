@@ -5,7 +5,7 @@ use pollster::block_on;
 use super::*;
 use crate::audio::{BANDS, Normalization, Padding, SAMPLE_RATE, Stats};
 use crate::gpu::Selection;
-use crate::models::{CtcHead, PreprocessorConfig, Recognizer, SavedConfig};
+use crate::models::{Classifier, CtcHead, DeviceModel, PreprocessorConfig, Recognizer, SavedConfig};
 use crate::recipe::{FinetuneConfig, Head, ModelConfig, ModelOptions};
 use crate::text::Vocabulary;
 
@@ -153,6 +153,49 @@ fn what_does_not_help_leaves_the_model_as_it_was_and_a_stop_ends_it() {
     assert_eq!((worse.better, worse.best_step, worse.after), (false, 0, worse.before));
     assert_eq!(worse.after.right, 2);
     assert_eq!(worse.model.weights, taught.model.weights);
+}
+
+#[test]
+fn labels_are_told_apart_by_a_head_of_their_own() {
+    let Some(gpu) = device() else { return };
+    let (model, mut takes) = (model(), takes("low", "high"));
+    for take in &mut takes {
+        let Target::Text(text) = &take.target else { continue };
+        take.target = Target::Label(text.clone());
+    }
+    for layers in [Layers::Head, Layers::Last(1), Layers::Last(2), Layers::All] {
+        let settings =
+            Settings { steps: 40, layers, head_rate: Some(0.02), encoder_rate: Some(0.002), seed: 3 };
+        let outcome = learn(&gpu, &model, &takes, settings).unwrap();
+        let (first, last) = (outcome.losses[0], outcome.losses[39]);
+        assert!(first > 0.3 && last < 0.3 * first, "{layers}: {first} → {last}");
+        assert_eq!((outcome.after.right, outcome.after.errors), (2, 0), "{layers}");
+        let head = outcome.model.config.kind.utterance().unwrap();
+        assert_eq!(
+            (head.labels.as_slice(), head.embedding),
+            (&["high".to_owned(), "low".to_owned()][..], None)
+        );
+        outcome.model.check().unwrap();
+        // What the classifier makes of the held-back takes is what learning said it would.
+        let placed = DeviceModel::new(gpu.clone(), &outcome.model).unwrap();
+        let mut classifier = Classifier::of(&placed).unwrap();
+        for one in &outcome.heard {
+            let classified = block_on(classifier.classify(&[&takes[one.take].wave])).unwrap();
+            assert_eq!(classifier.labels()[classified[0].class], one.after, "{layers}");
+        }
+        // A head that knows the labels learns on.
+        let settings = Settings { steps: 1, ..settings };
+        let again = learn(&gpu, &outcome.model, &takes, settings).unwrap();
+        assert_eq!(again.before.right, 2, "{layers}");
+        assert!(again.losses[0] < 0.5 * first, "{layers}");
+    }
+    takes[3].target = Target::Text("low".to_owned());
+    let message = learn(&gpu, &model, &takes, Settings::default()).unwrap_err().to_string();
+    assert!(message.contains("7 of 8 takes have a label"), "{message}");
+    let one: Vec<Take> =
+        takes.drain(..).map(|take| Take { target: Target::Label("a".to_owned()), ..take }).collect();
+    let message = learn(&gpu, &model, &one, Settings::default()).unwrap_err().to_string();
+    assert!(message.contains("nothing to tell apart"), "{message}");
 }
 
 #[test]

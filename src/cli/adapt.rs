@@ -42,7 +42,7 @@ struct Report<'a> {
 struct Rates {
     right: usize,
     takes: usize,
-    character_errors: usize,
+    errors: usize,
     loss: f64,
 }
 
@@ -56,7 +56,7 @@ struct Heard<'a> {
 
 impl From<HeldOut> for Rates {
     fn from(HeldOut { right, takes, errors, loss }: HeldOut) -> Self {
-        Self { right, takes, character_errors: errors, loss }
+        Self { right, takes, errors, loss }
     }
 }
 
@@ -78,11 +78,15 @@ pub(super) fn run(command: &Adapt, global: &Global) -> Result<()> {
         head_rate: command.head_rate,
     };
     let mut corpus = Corpus::load(&command.data)?;
+    if command.labels {
+        corpus.tell(crate::recipe::Target::Label)?;
+    }
     corpus.texts()?;
     corpus.choose_channel(command.channel);
     let device = Device::open(global)?;
     stop_on_interrupt();
-    let (takes, used, mut left_out) = read(&corpus, command.strict)?;
+    let (takes, used, mut left_out) = read(&corpus, command)?;
+    let wrong = if command.labels { "wrong labels" } else { "wrong characters" };
     let mut reporter = Reporter::new(global.quiet);
     reporter.begin("learning", settings.steps);
     let mut watch = |progress: &crate::adapt::Progress| -> Result<()> {
@@ -93,7 +97,7 @@ pub(super) fn run(command: &Adapt, global: &Global) -> Result<()> {
         if let Some(HeldOut { right, takes, errors, loss }) = progress.held_out {
             let batch = progress.loss.map_or(String::new(), |loss| format!("  loss {loss:.4}"));
             reporter.message(&format!(
-                "step {}/{}{batch}  held back: {right} of {takes} right, {errors} wrong characters, loss {loss:.4}",
+                "step {}/{}{batch}  held back: {right} of {takes} right, {errors} {wrong}, loss {loss:.4}",
                 progress.step, progress.steps
             ));
         }
@@ -113,9 +117,11 @@ pub(super) fn run(command: &Adapt, global: &Global) -> Result<()> {
         path if is_file(&path)? => read_text(&path)?,
         _ => "# polymix model\n".to_owned(),
     };
-    let card = format!("{}\n\n{}\n", card.trim_end(), card_of(&outcome, &settings, takes.len()));
+    let learned = outcome.card(&format!("`{}`", command_line()), &settings, takes.len());
+    let card = format!("{}\n\n{learned}\n", card.trim_end());
     outcome.model.save(&command.out, Precision::F32, &card)?;
-    if let Some(decoder) = decoder {
+    // What tells labels apart decodes nothing.
+    if let Some(decoder) = decoder.filter(|_| !command.labels) {
         decoder.save(&command.out)?;
     }
     if command.json {
@@ -142,7 +148,7 @@ pub(super) fn run(command: &Adapt, global: &Global) -> Result<()> {
 }
 
 /// The takes that can be read, the recordings that they are, and those that cannot be.
-fn read(corpus: &Corpus, strict: bool) -> Result<(Vec<Take>, Vec<&Utterance>, Vec<LeftOut>)> {
+fn read<'a>(corpus: &'a Corpus, command: &Adapt) -> Result<(Vec<Take>, Vec<&'a Utterance>, Vec<LeftOut>)> {
     let texts = corpus.texts()?;
     let recordings = corpus.utterances.iter().map(|utterance| utterance.audio.clone()).collect();
     let mut ahead = Ahead::start(recordings)?;
@@ -151,13 +157,14 @@ fn read(corpus: &Corpus, strict: bool) -> Result<(Vec<Take>, Vec<&Utterance>, Ve
         let utterance = &corpus.utterances[at];
         match read {
             Ok(audio) => {
-                takes.push(Take { wave: audio.samples, target: Target::Text(texts[at].to_owned()) });
+                let target = if command.labels { Target::Label } else { Target::Text };
+                takes.push(Take { wave: audio.samples, target: target(texts[at].to_owned()) });
                 used.push(utterance);
             }
             Err(error @ Error::Interrupted) => return Err(error),
             Err(error) => {
                 let error = about(utterance, error);
-                if strict {
+                if command.strict {
                     return Err(error);
                 }
                 tracing::warn!("left out: {error}");
@@ -168,33 +175,12 @@ fn read(corpus: &Corpus, strict: bool) -> Result<(Vec<Take>, Vec<&Utterance>, Ve
     Ok((takes, used, left_out))
 }
 
-/// What the model card says of it.
-fn card_of(outcome: &Outcome, settings: &Settings, takes: usize) -> String {
-    let Outcome { before, after, .. } = outcome;
-    let command = command_line();
-    if !outcome.better {
-        return format!(
-            "Not changed by `{command}`: the takes that were held back were not heard better than before."
-        );
-    }
-    format!(
-        "Adapted by `{command}`: {} on {takes} takes, seed {}, step {} of {}. Of {} takes that were held back, {} were heard \
-         rightly before and {} after.",
-        settings.layers,
-        settings.seed,
-        outcome.best_step,
-        settings.steps,
-        after.takes,
-        before.right,
-        after.right
-    )
-}
-
 fn summary(command: &Adapt, outcome: &Outcome, used: &[&Utterance], left_out: &[LeftOut]) -> String {
     let rates = |name: &str, HeldOut { right, takes, errors, loss }: HeldOut| {
         [name.to_owned(), format!("{right} of {takes}"), errors.to_string(), format!("{loss:.4}")]
     };
-    let head = ["held-back takes", "right", "wrong characters", "loss"].map(str::to_owned);
+    let wrong = if command.labels { "wrong labels" } else { "wrong characters" };
+    let head = ["held-back takes", "right", wrong, "loss"].map(str::to_owned);
     let mut text = table(&[head, rates("before", outcome.before), rates("after", outcome.after)]);
     text.push('\n');
     if !outcome.new_characters.is_empty() {

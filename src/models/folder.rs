@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use web_time::Instant;
 
 use super::saved::{SavedModel, within};
@@ -26,10 +25,6 @@ const FILES: [&str; 7] = [
 /// Reads a text file of a folder.
 fn read(folder: &Path, name: &str) -> Result<String> {
     files::read_text(&folder.join(name))
-}
-
-fn json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec_pretty(value).map_err(|e| Error::invalid(e.to_string()))
 }
 
 impl SavedModel {
@@ -115,16 +110,9 @@ impl SavedModel {
     pub fn save(&self, folder: &Path, precision: Precision, card: &str) -> Result<()> {
         let begun = Instant::now();
         let mut new = NewFolder::create(folder)?;
-        new.write("config.json", &json(&self.config)?)?;
-        new.write("preprocessor_config.json", &json(&self.preprocessor)?)?;
-        new.write("model.safetensors", &self.weights.serialize(precision)?)?;
-        if let Some(vocabulary) = &self.vocabulary {
-            new.write("vocab.json", vocabulary.to_json().as_bytes())?;
-            if let Some(pieces) = vocabulary.pieces() {
-                new.write("tokenizer.json", &json(&pieces.to_value())?)?;
-            }
+        for (name, content) in self.files(precision, card)? {
+            new.write(name, &content)?;
         }
-        new.write("README.md", card.as_bytes())?;
         new.finish()?;
         tracing::debug!(
             "wrote the model {} in {:.1} ms",

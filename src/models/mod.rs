@@ -28,7 +28,7 @@ pub use handover::{Handed, Handover};
 pub use heard::{Heard, Recognized};
 pub use inference::DeviceModel;
 #[cfg(feature = "autograd")]
-pub use prefix::Prefix;
+pub use prefix::{Part, Prefix};
 pub use recognizer::Recognizer;
 #[cfg(feature = "cli")]
 pub(crate) use saved::within;

@@ -3,9 +3,20 @@
 use super::inference::{Forward, InferenceSession, batch, check_waveforms};
 use super::{DeviceModel, Encoder, STRIDE, frames_after};
 use crate::audio::Preprocessor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Scope, Tensor};
 use crate::nn::Context;
+
+/// What of an encoder's values is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The output of the front-end.
+    Frontend,
+    /// The output of a layer, numbered from 0.
+    Layer(usize),
+    /// The output of the last layer after the final LayerNorm.
+    Output,
+}
 
 /// The front-end and the first layers of a model, as they are when it recognizes.
 pub struct Prefix {
@@ -15,25 +26,37 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// The front-end, and the first `layers` layers; with `normed`, which goes with all layers, the final LayerNorm too.
+    /// What gives `parts`, one behind the other in every frame.
     ///
     /// # Errors
-    /// When the model has fewer layers.
-    pub fn new(model: &DeviceModel, layers: usize, normed: bool) -> Result<Self> {
+    /// When there is no part, or the model has fewer layers.
+    pub fn new(model: &DeviceModel, parts: &[Part]) -> Result<Self> {
         let config = model.config.clone();
-        let all = config.model.layers;
         config.model.validate()?;
+        let layers = config.model.layers;
+        let fits = |part: &Part| !matches!(part, Part::Layer(layer) if *layer >= layers);
+        if parts.is_empty() || !parts.iter().all(fits) {
+            return Err(Error::invalid(format!(
+                "the model has {layers} layers, and {parts:?} are asked for"
+            )));
+        }
         let encoder = Encoder::new(&config.model, config.bands);
+        let wanted = parts.to_vec();
         let forward: Box<Forward> = Box::new(move |scope: &Scope, ctx: &Context, features: &Tensor| {
             let encoded = encoder.forward(scope, ctx, features)?;
-            let output = match layers {
-                _ if normed => encoded.output,
-                0 => encoded.frontend,
-                layers => encoded.layers[layers.min(all) - 1].clone(),
+            let outputs = wanted.iter().map(|part| match part {
+                Part::Frontend => &encoded.frontend,
+                Part::Layer(layer) => &encoded.layers[*layer],
+                Part::Output => &encoded.output,
+            });
+            let outputs: Vec<&Tensor> = outputs.collect();
+            let output = match outputs.as_slice() {
+                [one] => (*one).clone(),
+                several => Tensor::concat(several, 2)?,
             };
             Ok(vec![("output".to_owned(), output)])
         });
-        let width = config.model.d_model;
+        let width = parts.len() * config.model.d_model;
         let preprocessor = model.preprocessor.preprocessor();
         Ok(Self { session: InferenceSession::new(model, config, forward), preprocessor, width })
     }

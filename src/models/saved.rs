@@ -12,7 +12,7 @@ use crate::nn::{Context, Mode};
 use crate::recipe::{ModelConfig, ModelOptions, ModelTable, Target, TaskKind};
 use crate::shape::Spec;
 use crate::text::Vocabulary;
-use crate::weights::Weights;
+use crate::weights::{Precision, Weights};
 
 /// `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -172,6 +172,10 @@ impl PreprocessorConfig {
     }
 }
 
+fn json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(value).map_err(|e| Error::invalid(e.to_string()))
+}
+
 /// Names the file that an error is about.
 pub(crate) fn within<T>(path: &Path, result: Result<T>) -> Result<T> {
     result.map_err(|error| match error {
@@ -214,6 +218,26 @@ impl SavedModel {
         let model = Self { config, weights, preprocessor, vocabulary: vocabulary.transpose()? };
         within(&folder.join("model.safetensors"), model.check())?;
         Ok(model)
+    }
+
+    /// The files of its MODEL folder, by their names; the tensors are in `precision`, and `card` is the README.
+    ///
+    /// # Errors
+    /// When a value does not fit the precision.
+    pub fn files(&self, precision: Precision, card: &str) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        let mut files = vec![
+            ("config.json", json(&self.config)?),
+            ("preprocessor_config.json", json(&self.preprocessor)?),
+            ("model.safetensors", self.weights.serialize(precision)?),
+        ];
+        if let Some(vocabulary) = &self.vocabulary {
+            files.push(("vocab.json", vocabulary.to_json().into_bytes()));
+            if let Some(pieces) = vocabulary.pieces() {
+                files.push(("tokenizer.json", json(&pieces.to_value())?));
+            }
+        }
+        files.push(("README.md", card.as_bytes().to_vec()));
+        Ok(files)
     }
 
     /// Checks that the weights are those of the configuration.

@@ -92,15 +92,23 @@ impl UtteranceModel {
     /// When the features do not fit.
     pub fn forward(&self, scope: &Scope, ctx: &Context, features: &Tensor) -> Result<(Judged, Encoded)> {
         let encoded = self.encoder.forward(scope, ctx, features)?;
+        Ok((self.judge(scope, ctx, &encoded.outputs())?, encoded))
+    }
+
+    /// What the head makes of the outputs of all layers ([`Encoded::outputs`]).
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn judge(&self, scope: &Scope, ctx: &Context, outputs: &[Tensor]) -> Result<Judged> {
         let (scope, width, classes) = (scope.at("head"), self.encoder.width(), self.head.labels.len());
-        let summed = LayerSum.forward(&scope, &encoded.outputs())?;
+        let summed = LayerSum.forward(&scope, outputs)?;
         let pooling = AttentivePooling { width, hidden: self.head.pooling };
         let pooled = pooling.forward(&scope.at("pooling"), ctx, &summed)?;
         let torch = Initialization::Torch;
-        let judged = match self.head.embedding {
+        match self.head.embedding {
             None => {
                 let scores = Linear::new(2 * width, classes, torch).forward(&scope.at("linear"), &pooled)?;
-                Judged { scores, embeddings: None }
+                Ok(Judged { scores, embeddings: None })
             }
             Some(embedding) => {
                 let linear = Linear::new(2 * width, embedding, torch);
@@ -108,10 +116,9 @@ impl UtteranceModel {
                 let init = Init::xavier_normal(embedding, classes);
                 let directions = scope.at("classes").parameter("weight", [classes, embedding], init)?;
                 let scores = embeddings.linear(&unit_rows(&directions)?, None)?;
-                Judged { scores, embeddings: Some(embeddings) }
+                Ok(Judged { scores, embeddings: Some(embeddings) })
             }
-        };
-        Ok((judged, encoded))
+        }
     }
 
     /// The mean cross-entropy of the rows that have a class, and how many of them have it as their best, each `[1]`.

@@ -52,7 +52,9 @@ pub use collective::{Job, Mpi};
 #[cfg(feature = "cli")]
 pub use finetune::Finetune;
 pub use loss_scale::LossScale;
-pub use objective::{BatchShape, Feed, Feeds, LossGraph, Objective, Results, ctc_feeds, encoder_feeds};
+pub use objective::{
+    BatchShape, Feed, Feeds, LossGraph, Objective, Results, class_feeds, ctc_feeds, encoder_feeds,
+};
 pub use parameters::{Group, Kind, ParameterSet};
 #[cfg(feature = "cli")]
 pub use pretrain::Pretrain;

@@ -126,3 +126,18 @@ pub fn ctc_feeds(rows: &[Option<Vec<u32>>], capacity: usize) -> Result<Feeds> {
         ("loss_weights".into(), Feed::F32(weights)),
     ])
 }
+
+/// The inputs of the loss of classes: the class of every row; `None` is in no loss.
+pub fn class_feeds(rows: &[Option<u32>]) -> Feeds {
+    let known = rows.iter().enumerate().filter_map(|(row, class)| Some((row as u32, (*class)?)));
+    let (mut selected, mut targets): (Vec<u32>, Vec<u32>) = known.unzip();
+    let count = selected.len();
+    // Rows behind the count gather nothing.
+    selected.resize(rows.len(), u32::MAX);
+    targets.resize(rows.len(), 0);
+    vec![
+        ("selected".into(), Feed::U32(selected)),
+        ("targets".into(), Feed::U32(targets)),
+        ("selected_count".into(), Feed::U32(vec![count as u32])),
+    ]
+}

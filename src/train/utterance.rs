@@ -1,7 +1,7 @@
 //! Classes of utterances: the losses of classification and verification, and their inputs.
 
 use super::metrics::Phase;
-use super::objective::{BatchShape, Feed, Feeds, LossGraph, Objective, Results};
+use super::objective::{BatchShape, Feeds, LossGraph, Objective, Results, class_feeds};
 use super::task::{Embedding, Measure, Row, Task, Totals, common_feeds, layer_drop_feeds};
 use crate::audio::BANDS;
 use crate::data::Batch;
@@ -89,16 +89,9 @@ impl Task for Utterances {
         let mut feeds = common_feeds(batch, self.seed, step, micro);
         feeds.extend(layer_drop_feeds(self.model.layers, self.options.layer_drop, &words));
         let classes = self.classes(batch);
-        let known =
-            classes.iter().enumerate().filter_map(|(row, class)| Some((row as u32, (*class)? as u32)));
-        let (mut selected, mut targets): (Vec<u32>, Vec<u32>) = known.unzip();
-        let count = selected.len();
-        // Rows behind the count gather nothing.
-        selected.resize(batch.utterances, u32::MAX);
-        targets.resize(batch.utterances, 0);
-        feeds.push(("selected".into(), Feed::U32(selected)));
-        feeds.push(("targets".into(), Feed::U32(targets)));
-        feeds.push(("selected_count".into(), Feed::U32(vec![count as u32])));
+        let classes: Vec<Option<u32>> = classes.into_iter().map(|class| Some(class? as u32)).collect();
+        feeds.extend(class_feeds(&classes));
+        let count = classes.iter().flatten().count();
         Ok((feeds, count))
     }
 
@@ -141,6 +134,7 @@ impl Task for Utterances {
 mod tests {
     use super::*;
     use crate::models::Handed;
+    use crate::train::Feed;
 
     #[test]
     fn rows_without_a_known_class_are_in_no_loss_and_are_errors() {

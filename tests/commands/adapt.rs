@@ -44,6 +44,26 @@ fn takes_make_a_model_with_the_letters_that_were_missing() {
     assert!(card.starts_with("# A card") && card.contains("Adapted by `polymix"), "{card}");
     assert_eq!(SavedModel::load(&model).unwrap().weights, saved.weights);
 
+    // The same takes as classes.
+    let labelled = fs::read_to_string(&takes).unwrap().replace("\"text\"", "\"label\"");
+    fs::write(at("labels.jsonl"), labelled).unwrap();
+    let (labels, classes) = (at("labels.jsonl"), at("classes"));
+    let arguments = ["--quiet", "adapt", text(&model), "--data", text(&labels), "--out", text(&classes)];
+    let output =
+        polymix(&[&arguments[..], &["--labels", "--layers", "head", "--steps", "20", "--json"]].concat());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let losses = report["losses"].as_array().unwrap();
+    assert!(losses[19].as_f64() < losses[0].as_f64(), "{report}");
+    let written = SavedModel::load(&classes).unwrap();
+    let head = written.config.kind.utterance().unwrap();
+    assert_eq!(head.labels, ["oui", "où"]);
+    assert!(written.vocabulary.is_none());
+
+    fails(
+        1,
+        &["adapt", text(&model), "--data", text(&takes), "--out", text(&at("other")), "--labels"],
+        &["has no field `label`"],
+    );
     fails(
         1,
         &["adapt", text(&model), "--data", text(&takes), "--out", text(&at("other")), "--layers", "2"],

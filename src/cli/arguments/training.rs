@@ -86,11 +86,14 @@ pub(in crate::cli) struct Finetune {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Adapt {
-    /// A recognizer, or a run's best one; it stays as it is
+    /// A recognizer, or with --labels any model, or a run's best one; it stays as it is
     pub model: PathBuf,
     /// Takes with text, several of each word or phrase; may be repeated. Some are held back to hear whether it helps
     #[arg(long, required = true, value_name = "SRC")]
     pub data: Vec<PathBuf>,
+    /// Learns to tell the takes' labels apart, and no texts: the new model is a classifier
+    #[arg(long)]
+    pub labels: bool,
     /// Folder of the new model; it has the old weights where the takes that are held back are not heard better
     #[arg(long, value_name = "MODEL")]
     pub out: PathBuf,
