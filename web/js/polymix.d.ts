@@ -27,6 +27,8 @@ export type PolymixErrorCode =
   | "bad-audio"
   /** The call's `signal` aborted it; `cause` is the signal's reason. */
   | "aborted"
+  /** The browser's storage is full or not allowed, or holds no model of that name. */
+  | "storage"
   /** The model was disposed before. */
   | "disposed"
   /** Anything else, such as a worker that cannot be started or an option of a wrong kind: the message says what. */
@@ -101,6 +103,22 @@ export interface DecodingOptions {
   onProgress?: ((progress: Progress) => void) | null;
 }
 
+/** The files of a model, by their names: `config.json`, `preprocessor_config.json`, `vocab.json`, `model.safetensors`, and others that go with them. */
+export type ModelFiles = Record<string, Uint8Array<ArrayBuffer>>;
+
+/** Files that are given. */
+export type GivenFiles = Record<string, Uint8Array | ArrayBuffer | Blob>;
+
+/**
+ * Where a model is: the address of its folder; files that the page holds, such as those that a session saved; or the name
+ * under which a session was kept.
+ */
+export type ModelSource =
+  | string
+  | URL
+  | { files: GivenFiles }
+  | { stored: string };
+
 export interface LoadOptions extends CallOptions {
   /** What decodes the calls that say nothing else. */
   decoder?: Decoder | null;
@@ -110,6 +128,11 @@ export interface LoadOptions extends CallOptions {
   warm?: boolean | null;
   /** Milliseconds without a byte after which a download is given up, also of the worker; 30000 if not given. */
   stallMs?: number | null;
+}
+
+export interface UseOptions extends CallOptions {
+  /** Called as the model comes in. */
+  onProgress?: ((progress: Progress) => void) | null;
 }
 
 /** What was loaded, and on what it runs. */
@@ -124,6 +147,8 @@ export interface Info {
   width: number;
   /** Tokens of the logits; the first is the CTC blank. */
   vocabulary: string[];
+  /** Classes of a model that tells them apart; else none. */
+  labels: string[];
   /** Seconds of silence that are added at both ends of a clip. */
   silence: number;
   /** Milliseconds of a stream's chunks; `null` where the model hears whole clips only. */
@@ -197,6 +222,22 @@ export interface Transcript extends Heard {
   channel: Channel;
 }
 
+export interface Class {
+  label: string;
+  /** From 0 to 1; those of all classes add up to 1. */
+  probability: number;
+}
+
+/** The most probable class. */
+export interface Classified extends Class {
+  /** All of them, the most probable first. */
+  labels: Class[];
+  /** As of a transcript. */
+  ms: number;
+  rtf: number;
+  channel: Channel;
+}
+
 /** One channel of audio, at its own rate. */
 export interface Mono {
   samples: Float32Array;
@@ -263,6 +304,98 @@ export interface PolymixStream {
   cancel(): Promise<void>;
 }
 
+/** A take: audio, and what is said in it or what class it is of. */
+export interface Example extends Pick<AudioOptions, "sampleRate" | "channel"> {
+  audio: Audio;
+  /** To `transcribe`: a word or a phrase in any language; letters that the model does not know yet are added. Nothing is `""`. */
+  text?: string;
+  /** To `classify`: the name of its class. */
+  label?: string;
+}
+
+export interface AdaptOptions extends CallOptions {
+  /**
+   * What is learned: to write what is said, the default, or to tell classes apart. A model that does not know all of the
+   * labels gets a head for them, of which `classify` tells.
+   */
+  task?: "transcribe" | "classify" | null;
+  /**
+   * The takes: at least two, of 60 s or less, of two hours in all; better some takes of every word. Some are held back, to
+   * hear whether learning helps: of every text that there are several takes of, one in five, at least one.
+   */
+  examples: Iterable<Example>;
+  /** Steps, of up to eight takes each; 100. */
+  steps?: number | null;
+  /** What learns besides the head: nothing, the last layers of the encoder, or everything; `{ last: 2 }`. The fewer, the sooner. */
+  layers?: "head" | { last: number } | "all" | null;
+  /** Equal seeds give equal bits on equal adapters; 0. */
+  seed?: number | null;
+  /** Called before the first step and after every step. */
+  onProgress?: ((progress: AdaptProgress) => void) | null;
+  /** Ends learning at once: nothing is changed then. */
+  signal?: AbortSignal | null;
+}
+
+/** How the held-back takes are heard. */
+export interface HeldOut {
+  /** Takes whose text, or label, is heard as it is. */
+  right: number;
+  /** All of them. */
+  takes: number;
+  /** Characters that are wrong, or labels. */
+  errors: number;
+  /** Mean CTC loss of a token, or mean cross-entropy of a take; `null` where it is not finite. */
+  loss: number | null;
+}
+
+export interface AdaptProgress {
+  /** Steps done, and in all. */
+  step: number;
+  steps: number;
+  /** The loss of the step's takes; `null` before the first step. */
+  loss: number | null;
+  /** How the held-back takes are heard now: before the first step, after every tenth of the steps and the last; else `null`. */
+  heldOut: HeldOut | null;
+}
+
+/** A held-back take. */
+export interface HeardTake {
+  /** Which example, from 0. */
+  take: number;
+  text: string;
+  /** What the model of before hears, and that of after. */
+  before: string;
+  after: string;
+}
+
+/** What was learned. The model that hears the held-back takes best is in use since; where none was better, that of before is. */
+export interface PolymixSession {
+  /** Whether the model is another than before. */
+  readonly better: boolean;
+  /** The step whose weights it has; 0: those of before. */
+  readonly bestStep: number;
+  readonly before: HeldOut;
+  readonly after: HeldOut;
+  /** The loss of every step. */
+  readonly losses: (number | null)[];
+  /** Letters that the vocabulary has gained. */
+  readonly newCharacters: string[];
+  /** What is heard of the held-back takes. */
+  readonly heard: HeardTake[];
+  /** Examples that cannot be learned, by their numbers from 0, and why. */
+  readonly leftOut: { take: number; reason: string }[];
+  /** Values that learned. */
+  readonly trainable: number;
+  /** The files of the model, which the `polymix` command opens too, in a folder; `asr.use({ files })` takes them. */
+  save(): Promise<ModelFiles>;
+  /**
+   * Keeps the model in the browser under a name, for `Polymix.load({ stored: name })`; what had the name is replaced.
+   *
+   * @throws {PolymixError} `storage`
+   */
+  keep(name: string): Promise<void>;
+}
+
 export interface Memory {
   /** Bytes of all live GPU buffers. */
   gpu: number;
@@ -275,13 +408,41 @@ export declare class Polymix {
   private constructor();
 
   /**
-   * Loads the model in the folder `url`: `config.json`, `preprocessor_config.json`, `vocab.json` and
+   * Loads a model, as of the folder `source`: `config.json`, `preprocessor_config.json`, `vocab.json` and
    * `model.safetensors` (F32, F16, BF16), which is checked as it comes in. A query of the address goes with each file.
    * When the GPU's device is lost, the calls that wait, or the next one, load the model again from there and go on.
    *
-   * @throws {PolymixError} `no-webgpu`, `limits`, `bad-model`, `aborted`; `failed` where there is no worker, as on a server
+   * @throws {PolymixError} `no-webgpu`, `limits`, `bad-model`, `storage`, `aborted`; `failed` where there is no worker, as on a server
    */
-  static load(url: string | URL, options?: LoadOptions | null): Promise<Polymix>;
+  static load(source: ModelSource, options?: LoadOptions | null): Promise<Polymix>;
+
+  /**
+   * The names under which models are kept in the browser.
+   *
+   * @throws {PolymixError} `storage`, `aborted`
+   */
+  static stored(options?: CallOptions | null): Promise<string[]>;
+
+  /**
+   * Keeps the files of a model in the browser under a name, as `keep` of a session does; what had the name is replaced.
+   *
+   * @throws {PolymixError} `bad-model` where they are no files, `storage`, `aborted`
+   */
+  static keep(name: string, files: GivenFiles, options?: CallOptions | null): Promise<void>;
+
+  /**
+   * The files that are kept under a name.
+   *
+   * @throws {PolymixError} `storage`, `aborted`
+   */
+  static kept(name: string, options?: CallOptions | null): Promise<ModelFiles>;
+
+  /**
+   * Removes what is kept under a name, if anything is.
+   *
+   * @throws {PolymixError} `storage`, `aborted`
+   */
+  static forget(name: string, options?: CallOptions | null): Promise<void>;
 
   /**
    * Decodes an audio file: WAV and FLAC at their own rate, others at 48 kHz. Workers cannot.
@@ -304,6 +465,13 @@ export declare class Polymix {
    * @throws {PolymixError} `bad-model` where the language model cannot be fetched or is none; `bad-audio`, `limits`, `device-lost`, `disposed`, `aborted`
    */
   transcribe(audio: Audio, options?: TranscribeOptions | null): Promise<Transcript>;
+
+  /**
+   * Of which class the audio is, by a model that was trained for that, or has learned labels.
+   *
+   * @throws {PolymixError} `bad-model` where the model writes text; as of `transcribe`
+   */
+  classify(audio: Audio, options?: AudioOptions | null): Promise<Classified>;
 
   /**
    * What the model computes on its way: features, front-end, every layer, encoder, logits.
@@ -339,6 +507,28 @@ export declare class Polymix {
    * @throws {PolymixError} `bad-audio` where the microphone is refused or the browser lets no audio run; as of `stream`
    */
   listen(options?: ListenOptions | null): Promise<PolymixStream>;
+
+  /**
+   * Learns a few takes, in a worker of its own on a device of its own: meanwhile this model hears as before, and whatever
+   * goes wrong, it is as it was. What learns is fetched with the first call, `polymix_train_bg.wasm`.
+   *
+   * ```js
+   * const session = await asr.adapt({ examples: [{ audio, text: "hola" }, …], layers: "head", onProgress });
+   * const { text } = await asr.transcribe(file); // by what was learned
+   * await session.keep("mine");
+   * ```
+   *
+   * @throws {PolymixError} `bad-audio` with the example's number; `failed` where an option is wrong or too few examples can be learned; `device-lost`, `limits`, `bad-model`, `disposed`, `aborted`
+   */
+  adapt(options: AdaptOptions): Promise<PolymixSession>;
+
+  /**
+   * Hears with another model from now on, on the same device, with the kernels that are compiled: what was saved or kept,
+   * or the one that was loaded first. Streams that are open go on with theirs. Where it fails, all stays as it was.
+   *
+   * @throws {PolymixError} `bad-model`, `storage`, `limits`, `device-lost`, `disposed`, `aborted`
+   */
+  use(source: ModelSource, options?: UseOptions | null): Promise<void>;
 
   /** Memory that the model holds now. */
   memory(options?: CallOptions | null): Promise<Memory>;

@@ -4,10 +4,13 @@ import { PolymixError, badAudio, callbackOf, guarded, signalOf, until } from "./
 import { channelsOf, decoded, rateOf } from "./audio.js";
 import { Capture } from "./capture.js";
 import { decoderOf } from "./decoder.js";
+import { PolymixSession, examplesOf, learn, settingsOf } from "./learn.js";
+import { filesOf, sourceOf } from "./models.js";
 import { PolymixStream } from "./stream.js";
-import { Remote, isLost, wasServed } from "./remote.js";
+import { forget, keep, names, stored } from "./stored.js";
+import { HEARING, Remote, isLost, wasServed } from "./remote.js";
 
-export { PolymixError };
+export { PolymixError, PolymixSession };
 
 /** Milliseconds without a byte after which a download is given up. */
 const STALL = 30_000;
@@ -15,7 +18,7 @@ const STALL = 30_000;
 const DISPOSED = () => new PolymixError("disposed", "this model was disposed; load it again");
 
 export class Polymix {
-  #url;
+  #source;
   #options;
   #remote = null;
   #starting = null;
@@ -23,15 +26,16 @@ export class Polymix {
   #nextStream = 0;
   #streams = new Set();
   #disposing = null;
+  #learning = false;
   /** Aborts what waits for anything but the worker. */
   #end = new AbortController();
 
-  constructor(url, options) {
-    this.#url = url;
+  constructor(source, options) {
+    this.#source = source;
     this.#options = options;
   }
 
-  static load(url, options) {
+  static load(source, options) {
     return guarded(async () => {
       const given = options ?? {};
       const signal = signalOf(given);
@@ -42,7 +46,7 @@ export class Polymix {
       if (typeof settings.stallMs !== "number" || !(settings.stallMs > 0)) {
         throw new PolymixError("failed", "stallMs is no time; give milliseconds, or Infinity to wait for ever");
       }
-      const polymix = new Polymix(folderOf(url), settings);
+      const polymix = new Polymix(await until(sourceOf(source, settings.stallMs), signal), settings);
       try {
         await until(polymix.#started(), signal);
       } catch (error) {
@@ -57,12 +61,32 @@ export class Polymix {
     return guarded(async () => until(decoded(file), signalOf(options ?? {})));
   }
 
+  static stored(options) {
+    return guarded(async () => until(names(), signalOf(options ?? {})));
+  }
+
+  static keep(name, files, options) {
+    return guarded(async () => until(keep(name, await filesOf(files)), signalOf(options ?? {})));
+  }
+
+  static kept(name, options) {
+    return guarded(async () => until(stored(name), signalOf(options ?? {})));
+  }
+
+  static forget(name, options) {
+    return guarded(async () => until(forget(name), signalOf(options ?? {})));
+  }
+
   get info() {
     return this.#info;
   }
 
   transcribe(audio, options) {
     return this.#hear("transcribe", audio, options);
+  }
+
+  classify(audio, options) {
+    return this.#hear("classify", audio, options);
   }
 
   encode(audio, options) {
@@ -101,6 +125,46 @@ export class Polymix {
     });
   }
 
+  use(source, options) {
+    return guarded(async () => {
+      const given = options ?? {};
+      const signal = signalOf(given);
+      const onProgress = callbackOf(given, "onProgress");
+      const before = this.#source;
+      const using = this.#use(await until(sourceOf(source, this.#options.stallMs), signal), onProgress);
+      try {
+        await until(using, signal);
+      } catch (error) {
+        if (error.code === "aborted") using.then(() => this.#use(before)).catch(() => {});
+        throw error;
+      }
+    });
+  }
+
+  adapt(options) {
+    return guarded(async () => {
+      const given = options ?? {};
+      const signal = signalOf(given);
+      const onProgress = callbackOf(given, "onProgress");
+      const settings = settingsOf(given);
+      const examples = await until(examplesOf(given.examples, given.task), signal);
+      if (this.#disposing) throw DISPOSED();
+      if (this.#learning) throw new PolymixError("failed", "the model is learning already; wait for that, or abort it");
+      this.#learning = true;
+      try {
+        const source = this.#source;
+        const { files, ...told } = await learn(source, settings, examples, onProgress, signal, this.#end.signal);
+        // What tells labels apart decodes nothing.
+        const decoder = given.task === "classify" ? undefined : source.files?.["decoder.json"];
+        const learned = decoder ? { ...files, "decoder.json": decoder } : files;
+        if (told.better) await this.#use({ ...source, files: learned });
+        return new PolymixSession(learned, told);
+      } finally {
+        this.#learning = false;
+      }
+    });
+  }
+
   memory(options) {
     return guarded(() => {
       const signal = signalOf(options ?? {});
@@ -135,14 +199,14 @@ export class Polymix {
 
   async #start() {
     const { onProgress, warm, stallMs } = this.#options;
-    const remote = new Remote(stallMs);
+    const remote = new Remote(HEARING, stallMs);
     this.#remote = remote;
     // Without a worker the next call starts another.
     remote.watch(() => {
       if (this.#remote === remote) this.#remote = this.#starting = null;
     });
     try {
-      this.#info = await remote.call("load", { url: this.#url, warm, stallMs }, { onProgress });
+      this.#info = await remote.call("load", { source: this.#source, warm }, { onProgress });
       remote.loaded = true;
       return remote;
     } catch (error) {
@@ -167,6 +231,13 @@ export class Polymix {
         if (tries === 2) throw error;
       }
     }
+  }
+
+  /** Hears with the model of `source` from now on. */
+  async #use(source, onProgress) {
+    const told = await this.#retried((remote) => remote.call("use", { source }, { onProgress }));
+    this.#source = source;
+    this.#info = { ...this.#info, ...told };
   }
 
   #hear(name, audio, options) {
@@ -212,18 +283,4 @@ export class Polymix {
     this.#streams.add(opened);
     return opened;
   }
-}
-
-/** The model's folder, with the query that its files are asked for with. */
-function folderOf(url) {
-  let folder;
-  try {
-    if (typeof url !== "string" && typeof url?.href !== "string") throw new TypeError("it is no string and no URL");
-    folder = new URL(url, globalThis.document?.baseURI ?? import.meta.url);
-  } catch (error) {
-    const message = `the model's address cannot be understood (${error.message}); give that of its folder`;
-    throw new PolymixError("bad-model", message, { cause: error });
-  }
-  if (!folder.pathname.endsWith("/")) folder.pathname += "/";
-  return folder.href;
 }

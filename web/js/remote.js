@@ -23,9 +23,9 @@ export class Remote {
   /** Whether the model is there. */
   loaded = false;
 
-  /** A worker that says within `stallMs` that it runs. */
-  constructor(stallMs) {
-    this.#open();
+  /** A worker of the `script`, one of those below, that says within `stallMs` that it runs. */
+  constructor(script, stallMs) {
+    this.#open(script);
     this.#worker.addEventListener("message", ({ data }) => this.#receive(data));
     this.#worker.addEventListener("messageerror", () => this.#broke("its answer cannot be read"));
     this.#worker.addEventListener("error", (event) => {
@@ -38,12 +38,12 @@ export class Remote {
     });
   }
 
-  #open() {
+  #open(script) {
     if (typeof globalThis.Worker !== "function") {
       const message = "polymix runs in browsers, and there are no workers here, as on a server";
       throw new PolymixError("failed", `${message}; load the model in the page, once it is shown`);
     }
-    this.#address = workerAddress();
+    this.#address = addressOf(script);
     try {
       this.#worker = new Worker(scriptAddress(this.#ownAddress()), { type: "module", name: "polymix" });
     } catch (error) {
@@ -149,11 +149,17 @@ export class Remote {
   }
 }
 
+/** The worker that hears. */
+export const HEARING = () => new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "polymix" });
+
+/** The worker that learns. */
+export const LEARNING = () => new Worker(new URL("./teacher.js", import.meta.url), { type: "module", name: "polymix" });
+
 /**
- * Where worker.js is. Bundlers know the expression of a worker with its URL alone, so it is evaluated with a Worker
- * that only keeps the address.
+ * Where the script of a worker is. Bundlers know the expression of a worker with its URL alone, so it is evaluated with
+ * a Worker that only keeps the address.
  */
-function workerAddress() {
+function addressOf(script) {
   const own = globalThis.Worker;
   let address;
   globalThis.Worker = class {
@@ -162,7 +168,7 @@ function workerAddress() {
     }
   };
   try {
-    new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "polymix" });
+    script();
   } finally {
     globalThis.Worker = own;
   }

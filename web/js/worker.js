@@ -1,62 +1,53 @@
 // The worker behind polymix.js: fetches the model, holds it on the GPU, and serves one call after another.
 
-import { joined, receive } from "./receive.js";
+import { heardOf } from "./channels.js";
 import init, { Download, Lm, Model, Resources, lastPanic } from "./polymix_web.js";
+import { joined, receive } from "./receive.js";
+import { CodedError, serve, watchDevices } from "./serve.js";
+import { addressOf, badModel, library, modelFiles, text } from "./source.js";
 
-/** @type {Model | undefined} */
+/** @type {Model | import("./polymix_train.js").Classes | undefined} */
 let model;
-/** The model's folder, and how long a download may stand still. */
+/** Where the model is from, and the library that runs it. */
 let source = null;
+let used = null;
+/** Libraries by whether their models tell classes apart, each fetched once. */
+const libraries = new Map();
 /** Language models by their addresses, and decoders by what was asked for; of each the last few are kept. */
 const MOST_KEPT = 4;
 const languageModels = new Map();
 const decoders = new Map();
-/** @type {WebAssembly.Memory | undefined} */
-let memory;
 /** Whether the page wants no more. */
 let disposed = false;
 /** @type {Map<number, import("./polymix_web.js").Stream>} */
 const streams = new Map();
 
-class CodedError extends Error {
-  constructor(code, message) {
-    super(message);
-    this.code = code;
+async function hearing(stallMs) {
+  const { memory } = await library(new URL("./polymix_web_bg.wasm", import.meta.url), init, stallMs);
+  return { Download, Model, memory, lastPanic };
+}
+
+async function classifying(stallMs) {
+  const { default: init, Download, Classes, lastPanic } = await import("./polymix_train.js");
+  const { memory } = await library(new URL("./polymix_train_bg.wasm", import.meta.url), init, stallMs);
+  return { Download, Model: Classes, memory, lastPanic };
+}
+
+/** `{ Download, Model, memory, lastPanic }` of the library of such models; what only hears text never fetches the other. */
+function libraryFor(classes, stallMs) {
+  if (!libraries.has(classes)) {
+    const loading = classes ? classifying(stallMs) : hearing(stallMs);
+    libraries.set(classes, loading);
+    loading.catch(() => libraries.delete(classes));
   }
+  return libraries.get(classes);
 }
 
-const badModel = (message) => new CodedError("bad-model", message);
-
-/** A file of the model's folder, whose query goes with each. */
-function fileOf(folder, name) {
-  const address = new URL(name, folder);
-  address.search = new URL(folder).search;
-  return address;
-}
-
-async function text(folder, name, stallMs) {
-  const pieces = [];
-  const take = (piece) => pieces.push(piece);
-  await receive(fileOf(folder, name), { kind: "json", stallMs, failed: badModel, take });
-  return new TextDecoder().decode(joined(pieces));
-}
-
-/** Reads model.safetensors as it comes in; what is not a model is refused at its table. */
-async function weights(folder, stallMs, progress) {
-  const download = new Download();
-  let loaded = 0;
-  const take = (piece) => {
-    download.push(piece);
-    loaded += piece.byteLength;
-    progress({ loaded, total: download.total ?? null });
-  };
-  try {
-    await receive(fileOf(folder, "model.safetensors"), { kind: "binary", stallMs, failed: badModel, take });
-    return download;
-  } catch (error) {
-    download.free();
-    throw error;
-  }
+/** The model, where it can do `call`. */
+function able(call) {
+  if (typeof model[call] === "function") return model;
+  const other = model.classify ? "tells classes apart; call classify" : "writes text; call transcribe";
+  throw badModel(`the model cannot do that: it ${other}`);
 }
 
 /** What `make` gives, kept under `key`; what was not used for longest is freed. */
@@ -99,9 +90,9 @@ async function languageModel(address, progress) {
   return Lm.read(bytes, name);
 }
 
-/** The folder's decoder.json, whose language model lies beside it. */
-async function decoderOfModel({ stallMs }) {
-  const json = await text(source.url, "decoder.json", stallMs);
+/** The model's decoder.json, whose language model lies beside it in the folder. */
+async function decoderOfModel() {
+  const json = await text(source, "decoder.json");
   let found;
   try {
     found = { ...JSON.parse(json) };
@@ -109,14 +100,17 @@ async function decoderOfModel({ stallMs }) {
     throw badModel(`decoder.json: is no JSON (${error.message}); upload the file again`);
   }
   const { lm, ...settings } = found;
-  return { settings: JSON.stringify(settings), lm: lm && fileOf(source.url, lm).href, nBest: 1 };
+  const address = lm && addressOf(source, lm)?.href;
+  if (lm && !address) throw badModel(`decoder.json: ${lm} lies in a folder, and this model has none; give the lm's address`);
+  return { settings: JSON.stringify(settings), lm: address, nBest: 1 };
 }
 
 /** Lets the model decode as `asked`; greedily where nothing is. */
 async function decodeWith(asked, progress) {
+  able("useDecoder");
   const given = asked ?? { settings: "{}", nBest: 1 };
   const decoder = await kept(decoders, JSON.stringify(given), async () => {
-    const { settings, lm, words, hotWords, nBest } = given.model ? await decoderOfModel(source) : given;
+    const { settings, lm, words, hotWords, nBest } = given.model ? await decoderOfModel() : given;
     const resources = new Resources();
     try {
       if (lm) resources.setLm(await kept(languageModels, lm, () => languageModel(lm, progress)));
@@ -128,26 +122,6 @@ async function decodeWith(asked, progress) {
     }
   });
   model.useDecoder(decoder);
-}
-
-/** The library; servers that do not know the type of .wasm files will do. */
-async function library(stallMs) {
-  const failed = (message) => new CodedError("failed", message);
-  const pieces = [];
-  let streamed = null;
-  const opened = (response) => {
-    if (response.headers.get("Content-Type") !== "application/wasm") return;
-    streamed = WebAssembly.compileStreaming(response.clone());
-    // Told by what is read beside it.
-    streamed.catch(() => {});
-  };
-  const url = new URL("./polymix_web_bg.wasm", import.meta.url);
-  await receive(url, { kind: "binary", stallMs, failed, take: (piece) => pieces.push(piece), opened });
-  try {
-    return await init({ module_or_path: await (streamed ?? WebAssembly.compile(joined(pieces))) });
-  } catch (error) {
-    throw failed(`${url} is not polymix's library (${error.message}); copy it beside worker.js again`);
-  }
 }
 
 /** The adapter's name as far as the browser tells it. */
@@ -164,28 +138,43 @@ const NO_WEBGPU =
 
 const encoded = ([name, width, data]) => [name, { data, shape: [data.length / width, width] }];
 
+/** What is told of the model once it is there. */
+const described = (times) => ({ ...JSON.parse(model.description), ...times });
+
 const calls = {
-  async load({ url, warm, stallMs }, progress) {
+  async load({ source: given, warm }, progress) {
     const begun = performance.now();
     const adapter = await adapterName();
     if (!adapter) throw new CodedError("no-webgpu", NO_WEBGPU);
-    watchDevice();
-    const loading = library(stallMs);
-    const [wasm, config, preprocessor, vocabulary, download] = await Promise.all([
-      loading,
-      text(url, "config.json", stallMs),
-      text(url, "preprocessor_config.json", stallMs),
-      text(url, "vocab.json", stallMs),
-      loading.then(() => weights(url, stallMs, progress)),
-    ]);
-    memory = wasm.memory;
-    source = { url, stallMs };
-    const fetched = performance.now();
-    model = await Model.open(config, preprocessor, vocabulary, download);
-    const fetchMs = fetched - begun;
+    watchDevices(() => disposed);
+    // Nearly all models write text: their library comes together with config.json.
+    if (!given.files) libraryFor(false, given.stallMs);
+    const { library, files } = await modelFiles(given, (classes) => libraryFor(classes, given.stallMs), progress);
+    [source, used] = [given, library];
+    const fetchMs = performance.now() - begun;
+    model = await library.Model.open(...files);
     // A second of silence needs nearly all of the kernels that clips of other lengths do.
-    if (warm) await model.transcribe(new Float32Array(16000), 16000);
-    return { ...JSON.parse(model.description), adapter, fetchMs, loadMs: performance.now() - begun };
+    if (warm) await model[model.classify ? "classify" : "transcribe"](new Float32Array(16000), 16000);
+    return described({ adapter, fetchMs, loadMs: performance.now() - begun });
+  },
+
+  /** Another model in the place of the one that is there, with what is compiled; streams go on with theirs. */
+  async use({ source: given }, progress) {
+    const begun = performance.now();
+    const { library, files } = await modelFiles(given, (classes) => libraryFor(classes, given.stallMs), progress);
+    const fetchMs = performance.now() - begun;
+    if (library === used) {
+      model.replace(...files);
+    } else {
+      const opened = await library.Model.open(...files);
+      model.free();
+      [model, used] = [opened, library];
+    }
+    source = given;
+    // They are of the vocabulary and the folder of before.
+    for (const decoder of decoders.values()) decoder.free();
+    decoders.clear();
+    return described({ fetchMs, loadMs: performance.now() - begun });
   },
 
   async transcribe({ channels, sampleRate, channel, decoder }, progress) {
@@ -197,8 +186,16 @@ const calls = {
     return { ...heard, channel: mono.channel, ms, rtf: (ms * 1e-3 * sampleRate) / mono.samples.length };
   },
 
+  async classify({ channels, sampleRate, channel }) {
+    const begun = performance.now();
+    const mono = heardOf(channels, channel);
+    const labels = JSON.parse(await able("classify").classify(mono.samples, sampleRate));
+    const ms = performance.now() - begun;
+    return { ...labels[0], labels, channel: mono.channel, ms, rtf: (ms * 1e-3 * sampleRate) / mono.samples.length };
+  },
+
   async encode({ channels, sampleRate, channel }) {
-    const tensors = await model.encode(heardOf(channels, channel).samples, sampleRate);
+    const tensors = await able("encode").encode(heardOf(channels, channel).samples, sampleRate);
     return Object.fromEntries(tensors.map(encoded));
   },
 
@@ -232,7 +229,7 @@ const calls = {
   },
 
   async memory() {
-    return { gpu: model?.gpuBytes ?? 0, wasm: memory?.buffer.byteLength ?? 0 };
+    return { gpu: model?.gpuBytes ?? 0, wasm: used?.memory.buffer.byteLength ?? 0 };
   },
 
   async dispose() {
@@ -250,71 +247,4 @@ function opened(stream) {
   return found;
 }
 
-/**
- * What is heard of several channels: the one that is asked for, else their mean; where they cancel each other out, as
- * with one of them inverted, the loudest.
- */
-function heardOf(channels, channel) {
-  if (channel !== "mix") return { samples: channels[channel - 1], channel };
-  if (channels.length === 1) return { samples: channels[0], channel };
-  const samples = new Float32Array(channels[0].length);
-  for (const channel of channels) for (let i = 0; i < samples.length; i++) samples[i] += channel[i];
-  for (let i = 0; i < samples.length; i++) samples[i] /= channels.length;
-  const energies = channels.map(energy);
-  // The mean of channels that know nothing of each other has the energy of all over the square of their number.
-  const independent = energies.reduce((sum, x) => sum + x, 0) / channels.length ** 2;
-  if (!(energy(samples) < CANCELLED * independent)) return { samples, channel };
-  const loudest = energies.indexOf(Math.max(...energies));
-  return { samples: channels[loudest], channel: loudest + 1 };
-}
-
-/** What share of that energy is left where channels count as inverted. */
-const CANCELLED = 0.05;
-
-function energy(samples) {
-  let sum = 0;
-  for (let i = 0; i < samples.length; i++) sum += samples[i] * samples[i];
-  return sum;
-}
-
-/** Tells the page at once when the device that the library opens is lost, and not only with the next call. */
-function watchDevice() {
-  const { requestDevice } = GPUAdapter.prototype;
-  GPUAdapter.prototype.requestDevice = async function (...options) {
-    const device = await requestDevice.apply(this, options);
-    device.lost.then(({ message }) => {
-      if (disposed) return;
-      postMessage({ lost: `the GPU's device was lost (${message || "no reason given"}); try again` });
-    });
-    return device;
-  };
-}
-
-function described(error) {
-  if (error instanceof WebAssembly.RuntimeError) {
-    return { code: "failed", broken: true, message: `internal error: ${lastPanic() || error.message}; try again` };
-  }
-  // A DOMException's code is a number.
-  const code = typeof error?.code === "string" ? error.code : "failed";
-  return { code, message: error?.message ?? String(error) };
-}
-
-async function serve({ id, call, args }) {
-  if (!queued.delete(id)) return;
-  try {
-    const result = await calls[call](args, (progress) => postMessage({ id, progress }));
-    postMessage({ id, result });
-  } catch (error) {
-    postMessage({ id, error: described(error) });
-  }
-}
-
-/** Calls that are not begun, and may still be cancelled. */
-const queued = new Set();
-let queue = Promise.resolve();
-addEventListener("message", ({ data }) => {
-  if ("cancel" in data) return queued.delete(data.cancel);
-  queued.add(data.id);
-  queue = queue.then(() => serve(data));
-});
-postMessage({ started: true });
+serve(calls, () => used?.lastPanic());

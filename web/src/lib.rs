@@ -1,91 +1,27 @@
 //! What `worker.js` calls: a model read from its files, whole clips, layers' outputs, streams.
 //!
-//! Waves come at any rate and become 16 kHz here. Every function gives its error as a JavaScript `Error` with a
-//! `code`, one of those in `polymix.d.ts`.
+//! Every function gives its error as a JavaScript `Error` with a `code`, one of those in `polymix.d.ts`.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use js_sys::{Array, Float32Array, Reflect};
+use js_sys::{Array, Float32Array};
 use polymix::Error;
-use polymix::audio::{BANDS, Preprocessor, Resampler, SAMPLE_RATE, check_length, check_waveform, resample};
+use polymix::audio::{Preprocessor, Resampler, SAMPLE_RATE, check_waveform};
 use polymix::decode::lm::LanguageModel;
 use polymix::decode::{self, Alphabet, HotWords, Settings};
 use polymix::gpu::{Gpu, Selection};
 use polymix::models::{DeviceModel, Extractor, Recognized, Recognizer, SavedModel, StreamRecognizer};
-use polymix::weights::WeightsReader;
+pub use polymix_glue::last_panic;
+use polymix_glue::{
+    Download, Result, bad_audio, bad_model, bad_setting, describe, failure, features, json, rate_in_hertz,
+    saved_model, wave,
+};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
-type Result<T> = std::result::Result<T, JsValue>;
-
-/// Rates that audio comes in; a resampler for others would be a mistake's.
-const RATES: std::ops::RangeInclusive<f64> = 1000.0..=768_000.0;
-
-/// What the last panic said.
-static PANIC: Mutex<String> = Mutex::new(String::new());
-
 #[wasm_bindgen(start)]
 fn start() {
-    std::panic::set_hook(Box::new(|panic| {
-        *PANIC.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();
-    }));
-}
-
-/// What the last panic said: a trap itself says nothing.
-#[wasm_bindgen(js_name = lastPanic)]
-pub fn last_panic() -> String {
-    PANIC.lock().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-fn failure(code: &str, message: &str) -> JsValue {
-    let error = js_sys::Error::new(message);
-    // Nothing refuses a property of a new object.
-    let _ = Reflect::set(&error, &"code".into(), &code.into());
-    error.into()
-}
-
-/// The error as JavaScript has it; `input` is the code of one that is about what the caller gave.
-fn thrown(error: Error, input: &str) -> JsValue {
-    let code = match &error {
-        Error::NoAdapter(_) => "no-webgpu",
-        Error::OutOfMemory(_) => "limits",
-        Error::DeviceLost(_) => "device-lost",
-        Error::Shape { .. } | Error::File { .. } | Error::Invalid(_) => input,
-        _ => "failed",
-    };
-    failure(code, &error.to_string())
-}
-
-fn bad_model(error: Error) -> JsValue {
-    thrown(error, "bad-model")
-}
-
-fn bad_audio(error: Error) -> JsValue {
-    thrown(error, "bad-audio")
-}
-
-fn rate_in_hertz(rate: f64) -> Result<u32> {
-    if RATES.contains(&rate) {
-        return Ok(rate.round() as u32);
-    }
-    let message =
-        format!("a sample rate of {rate} Hz is out of range; give the audio's own, usually 16000 to 48000");
-    Err(failure("bad-audio", &message))
-}
-
-/// The wave at 16 kHz.
-fn wave(samples: &[f32], rate: f64) -> Result<Vec<f32>> {
-    let rate = rate_in_hertz(rate)?;
-    check_waveform(samples).map_err(bad_audio)?;
-    let wave = resample(samples, rate, SAMPLE_RATE).map_err(bad_audio)?;
-    let seconds = samples.len() as f64 / f64::from(rate);
-    check_length(wave.len(), seconds).map_err(|error| failure("bad-audio", &format!("the audio {error}")))?;
-    Ok(wave)
-}
-
-fn json<T: Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| failure("failed", &error.to_string()))
+    polymix_glue::keep_panics();
 }
 
 /// `{ text, words, settled }` as JSON, with `beams` where more texts than one were asked for.
@@ -117,10 +53,6 @@ fn recognized(heard: Recognized, beams: bool) -> Result<String> {
         false => Vec::new(),
     };
     json(&Transcript { text: heard.text, words: heard.words, settled: heard.settled, beams })
-}
-
-fn bad_setting(error: Error) -> JsValue {
-    thrown(error, "failed")
 }
 
 /// A language model, for any number of decoders.
@@ -178,43 +110,6 @@ impl Resources {
     }
 }
 
-/// `model.safetensors` while it comes in.
-#[wasm_bindgen]
-#[derive(Default)]
-pub struct Download(WeightsReader);
-
-#[wasm_bindgen]
-impl Download {
-    /// Before its first byte.
-    #[wasm_bindgen(constructor)]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Reads on; throws as soon as the file cannot be what it should be.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        self.0.push(bytes).map_err(|error| bad_model(Error::file("model.safetensors", error.to_string())))
-    }
-
-    /// Bytes of the whole file by its own table, once that is read.
-    #[wasm_bindgen(getter)]
-    pub fn total(&self) -> Option<f64> {
-        self.0.total().map(|bytes| bytes as f64)
-    }
-}
-
-/// What a page may want to know of a model.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Description {
-    parameters: usize,
-    layers: usize,
-    width: usize,
-    vocabulary: Vec<String>,
-    silence: f64,
-    chunk_ms: Option<f64>,
-}
-
 /// A model on the GPU.
 #[wasm_bindgen]
 pub struct Model {
@@ -237,15 +132,28 @@ impl Model {
         vocabulary: Option<String>,
         download: Download,
     ) -> Result<Model> {
-        let weights = download.0.finish();
-        let weights =
-            weights.map_err(|error| bad_model(Error::file("model.safetensors", error.to_string())))?;
-        let saved =
-            SavedModel::from_files(Path::new(""), &config, &preprocessor, vocabulary.as_deref(), weights)
-                .map_err(bad_model)?;
+        let saved = saved_model(&config, &preprocessor, vocabulary.as_deref(), download)?;
         let gpu = Arc::new(Gpu::new(&Selection::default()).await.map_err(bad_model)?);
-        let description = json(&describe(&saved)?)?;
-        let on_device = DeviceModel::new(gpu.clone(), &saved).map_err(bad_model)?;
+        Self::placed(gpu, &saved)
+    }
+
+    /// Takes the model of these files in the place of the one that is there; streams that are open go on with theirs. Where
+    /// it fails, all stays as it was.
+    pub fn replace(
+        &mut self,
+        config: String,
+        preprocessor: String,
+        vocabulary: Option<String>,
+        download: Download,
+    ) -> Result<()> {
+        let saved = saved_model(&config, &preprocessor, vocabulary.as_deref(), download)?;
+        *self = Self::placed(self.gpu.clone(), &saved)?;
+        Ok(())
+    }
+
+    fn placed(gpu: Arc<Gpu>, saved: &SavedModel) -> Result<Self> {
+        let description = describe(saved)?;
+        let on_device = DeviceModel::new(gpu.clone(), saved).map_err(bad_model)?;
         let recognizer = Recognizer::of(&on_device).map_err(bad_model)?;
         let preprocessor = saved.preprocessor.preprocessor();
         Ok(Self { gpu, on_device, recognizer, extractor: None, preprocessor, description, count: 1 })
@@ -303,8 +211,7 @@ impl Model {
 
     /// `[width, Float32Array]`: the log-mel energies of a clip as the model hears them, without the GPU.
     pub fn features(&self, samples: Vec<f32>, rate: f64) -> Result<Array> {
-        let features = self.preprocessor.features(&wave(&samples, rate)?);
-        Ok(Array::of2(&BANDS.into(), &Float32Array::from(features.data.as_slice())))
+        features(&self.preprocessor, &samples, rate)
     }
 
     /// A stream of audio at `rate`.
@@ -323,23 +230,6 @@ impl Model {
         recognizer.set_decoder(self.recognizer.decoder().clone(), self.count).map_err(bad_setting)?;
         Ok(Stream { recognizer, resampler: Some(resampler), beams: self.count > 1 })
     }
-}
-
-fn describe(saved: &SavedModel) -> Result<Description> {
-    let parameters = saved.config.parameters().map_err(bad_model)?;
-    let trainable = parameters.iter().filter(|parameter| parameter.trainable);
-    let model = &saved.config.model;
-    let vocabulary = saved.vocabulary.as_ref().map_or(Vec::new(), |vocabulary| {
-        (0..vocabulary.len() as u32).filter_map(|id| vocabulary.token(id)).map(str::to_owned).collect()
-    });
-    Ok(Description {
-        parameters: trainable.map(|parameter| parameter.shape.elements()).sum(),
-        layers: model.layers,
-        width: model.d_model,
-        vocabulary,
-        silence: saved.preprocessor.silence,
-        chunk_ms: model.causal_chunk.map(|frames| frames as f64 * polymix::text::SECONDS_PER_FRAME * 1e3),
-    })
 }
 
 /// Audio that is still coming in.

@@ -1,4 +1,4 @@
-// Times in Chromium: loading, the first and later transcriptions, streams, and the longest task of the page's own
+// Times in Chromium: loading, the first and later transcriptions, streams, learning, and the longest task of the page's own
 // thread meanwhile. Prints them and writes target/web/bench.json.
 
 import { mkdir, writeFile } from "node:fs/promises";
@@ -54,6 +54,18 @@ const measured = await page.evaluate(async () => {
   }
   rows.push({ name: `stream, a chunk of ${chunkMs} ms`, ms: chunks.sort((a, b) => a - b)[10] });
   const memory = await asr.memory();
+  const examples = Array.from({ length: 10 }, (_, i) => ({ ...options, audio: clip(1).map((x) => x * (1 - 0.05 * i)), text: "up" }));
+  for (const [name, layers] of [["the head", "head"], ["the head and two layers", { last: 2 }]]) {
+    const told = [];
+    const begun = performance.now();
+    await asr.adapt({ examples, layers, steps: 20, onProgress: ({ step, heldOut }) => told.push([performance.now(), step, heldOut]) });
+    const learned = performance.now() - begun;
+    // Steps behind which nothing was held back and heard; the first compiles.
+    const plain = told.flatMap(([now, step, heldOut], i) => (step > 1 && !heldOut ? [now - told[i - 1][0]] : []));
+    rows.push({ name: `learning, ${name}: a step`, ms: plain.sort((a, b) => a - b)[Math.floor(plain.length / 2)] });
+    rows.push({ name: `learning, ${name}: 20 steps`, ms: learned });
+    await asr.use("/dist/model/");
+  }
   // Long tasks are told a moment later.
   await new Promise((resolve) => setTimeout(resolve, 300));
   await asr.dispose();
@@ -62,9 +74,9 @@ const measured = await page.evaluate(async () => {
 await browser.close();
 await server.close();
 console.log(`browser: ${measured.adapter}`);
-for (const { name, ms } of measured.rows) console.log(`${name.padEnd(32)} ${ms.toFixed(1).padStart(9)} ms`);
+for (const { name, ms } of measured.rows) console.log(`${name.padEnd(44)} ${ms.toFixed(1).padStart(9)} ms`);
 const longest = measured.longestTaskMs;
-console.log(`${"longest task of the page".padEnd(32)} ${(longest ? longest.toFixed(1) : "below 50").padStart(9)} ms`);
+console.log(`${"longest task of the page".padEnd(44)} ${(longest ? longest.toFixed(1) : "below 50").padStart(9)} ms`);
 console.log(`GPU ${(measured.memory.gpu / 2 ** 20).toFixed(1)} MiB, wasm ${(measured.memory.wasm / 2 ** 20).toFixed(1)} MiB`);
 await mkdir(OUT, { recursive: true });
 await writeFile(join(OUT, "bench.json"), JSON.stringify(measured, null, 2) + "\n");

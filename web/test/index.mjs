@@ -5,5 +5,6 @@ import "./library.test.mjs";
 import "./decoder.test.mjs";
 import "./inputs.test.mjs";
 import "./servers.test.mjs";
+import "./learn.test.mjs";
 import "./page.test.mjs";
 import "./trouble.test.mjs";

@@ -36,7 +36,7 @@ test("the library is small enough to be fetched", async () => {
 
 test("types are found, and hold", async () => {
   const source = `
-    import { Polymix, PolymixError, type DecoderOptions, type Heard, type Mono, type PolymixErrorCode, type Transcript } from "polymix";
+    import { Polymix, PolymixError, type AdaptProgress, type DecoderOptions, type Heard, type Mono, type PolymixErrorCode, type PolymixSession, type Transcript } from "polymix";
 
     export async function hear(file: File, samples: Float32Array): Promise<string> {
       const asr = await Polymix.load(new URL("https://example.com/model/"), {
@@ -57,6 +57,15 @@ test("types are found, and hold", async () => {
         console.log(said, mono.samples.length, mono.channel === "mix");
         const partial: Heard | null = await stream.push(samples);
         const { logits } = await asr.encode(samples, { sampleRate: 16000 });
+        const examples = [{ audio: file, text: "hola" }, { audio: samples, sampleRate: 48000, text: "adiós" }];
+        const onLearned = ({ step, loss, heldOut }: AdaptProgress) => console.log(step, loss ?? 0, heldOut?.right);
+        const session: PolymixSession = await asr.adapt({ examples, layers: { last: 2 }, seed: 1, signal, onProgress: onLearned });
+        await session.keep("mine");
+        await asr.use({ stored: (await Polymix.stored())[0] ?? "mine" });
+        await asr.use({ files: await session.save() }, { signal });
+        await Polymix.forget("mine");
+        // @ts-expect-error Takes say what is said in them.
+        await asr.adapt({ examples: [{ audio: file }] });
         // @ts-expect-error A path is no audio.
         await asr.transcribe("speech.wav");
         // @ts-expect-error Models are loaded, not constructed.

@@ -8,7 +8,7 @@ import { after } from "node:test";
 import { CORPUS, DIST, launch, open } from "./browser.mjs";
 import { serve } from "./server.mjs";
 
-/** What a worker runs first, by the name after `/dist~`. */
+/** What a worker runs first, by the name after `/dist~`: the one that learns where the name says teacher, else the one that hears. */
 const PATCHES = {
   "no-webgpu": `Object.defineProperty(navigator, "gpu", { value: undefined });`,
   "no-adapter": `GPU.prototype.requestAdapter = async () => null;`,
@@ -22,15 +22,20 @@ const PATCHES = {
         return create.apply(this, options);
       };
     }`,
-  // A device that is destroyed when the page says so.
-  fragile: `
+  fragile: fragile("lose"),
+  "fragile-teacher": fragile("lose-teacher"),
+};
+
+/** A device that is destroyed when the page says so on a channel. */
+function fragile(channel) {
+  return `
     const { requestDevice } = GPUAdapter.prototype;
     GPUAdapter.prototype.requestDevice = async function (...options) {
       const device = await requestDevice.apply(this, options);
-      new BroadcastChannel("lose").onmessage = () => device.destroy();
+      new BroadcastChannel("${channel}").onmessage = () => device.destroy();
       return device;
-    };`,
-};
+    };`;
+}
 
 /** Answers of the tests' own, by what their paths begin with. */
 const answers = {};
@@ -44,7 +49,8 @@ below("/dist~", async (path) => {
   const [, name, file] = /^([a-z-]+)\/(.+)$/.exec(path) ?? [];
   if (!(name in PATCHES)) return null;
   const content = await readFile(join(DIST, file));
-  return file === "worker.js" ? `${PATCHES[name]}\n${content}` : content;
+  const patched = name.endsWith("-teacher") ? "teacher.js" : "worker.js";
+  return file === patched ? `${PATCHES[name]}\n${content}` : content;
 });
 
 async function special(path, url) {
