@@ -1,4 +1,6 @@
+import * as lesson from "./lesson.js";
 import { Polymix } from "./polymix.js";
+import { joined, wav } from "./sound.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -28,7 +30,7 @@ const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 async function load() {
   at("failure").hidden = true;
   at("loading").hidden = false;
-  at("inputs").hidden = at("result").hidden = at("measured").hidden = false;
+  at("tabs").hidden = at("panels").hidden = false;
   try {
     asr = await Polymix.load("model/", {
       onProgress({ loaded, total }) {
@@ -46,13 +48,17 @@ async function load() {
   } finally {
     at("loading").hidden = true;
   }
-  const { adapter, parameters, loadMs, chunkMs } = asr.info;
+  const { adapter, loadMs, chunkMs } = asr.info;
   at("adapter").textContent = adapter;
-  at("model").textContent = `${(parameters / 1e6).toFixed(1)} M parameters`;
+  showModel(false);
   at("load-time").textContent = milliseconds(loadMs);
   for (const control of controls()) control.disabled = false;
   at("record").disabled = chunkMs === null;
-  await showMemory();
+  await Promise.all([showMemory(), lesson.begin(asr)]);
+}
+
+function showModel(taught) {
+  at("model").textContent = `${(asr.info.parameters / 1e6).toFixed(1)} M parameters${taught ? ", taught" : ""}`;
 }
 
 /** What went wrong as a sentence; names such as those of files stay as they are written. */
@@ -74,7 +80,7 @@ function fail(error) {
   at("failure-text").textContent = sentence(error);
   at("failure-webgpu").hidden = error?.code !== "no-webgpu";
   at("retry").hidden = asr !== null;
-  at("inputs").hidden = at("result").hidden = at("measured").hidden = asr === null;
+  at("tabs").hidden = at("panels").hidden = asr === null;
   at("failure").hidden = false;
   clear();
   reveal(at("failure"), "nearest");
@@ -202,12 +208,7 @@ async function finishRecording() {
     const heard = await stream.finish();
     const ms = performance.now() - begun;
     at("record-hint").textContent = ended ? sentence(ended) : RECORD_HINT;
-    const samples = new Float32Array(pieces.reduce((sum, piece) => sum + piece.samples.length, 0));
-    let filled = 0;
-    for (const piece of pieces) {
-      samples.set(piece.samples, filled);
-      filled += piece.samples.length;
-    }
+    const samples = joined(pieces.map((piece) => piece.samples));
     if (samples.length === 0) return sayHeard(heard);
     const { sampleRate } = pieces[0];
     await show("recording", samples, sampleRate, heard, wav(samples, sampleRate));
@@ -218,26 +219,6 @@ async function finishRecording() {
   } finally {
     work(false);
   }
-}
-
-/** A WAV file of 16 bits, to be played. */
-function wav(samples, sampleRate) {
-  const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
-  const tag = (offset, text) => [...text].forEach((c, i) => view.setUint8(offset + i, c.charCodeAt(0)));
-  tag(0, "RIFF");
-  view.setUint32(4, 36 + 2 * samples.length, true);
-  tag(8, "WAVEfmt ");
-  view.setUint32(16, 16, true);
-  view.setUint16(20, 1, true);
-  view.setUint16(22, 1, true);
-  view.setUint32(24, sampleRate, true);
-  view.setUint32(28, 2 * sampleRate, true);
-  view.setUint16(32, 2, true);
-  view.setUint16(34, 16, true);
-  tag(36, "data");
-  view.setUint32(40, 2 * samples.length, true);
-  samples.forEach((x, i) => view.setInt16(44 + 2 * i, Math.max(-1, Math.min(1, x)) * 32767, true));
-  return new Blob([view], { type: "audio/wav" });
 }
 
 async function show(name, samples, sampleRate, heard, file) {
@@ -387,7 +368,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     event.preventDefault();
     at("drop").classList.toggle("over", kind === "dragover");
     const file = kind === "drop" ? event.dataTransfer.files[0] : null;
-    if (file) hear(file.name, async () => file);
+    if (file && !at("hear").hidden) hear(file.name, async () => file);
   });
 }
 let redraw = 0;
@@ -396,4 +377,5 @@ addEventListener("resize", () => {
   redraw = requestAnimationFrame(draw);
 });
 
+lesson.prepare({ sentence, taught: showModel, shown: draw });
 load();

@@ -227,6 +227,97 @@ test("the microphone, with text while one speaks; one that is unplugged ends the
   await quiet(page);
 });
 
+/** Lets the page's microphone play a clip of the corpus, once, whenever it is opened. */
+const speaking = (page, clip) =>
+  page.evaluate(async (clip) => {
+    const bytes = await (await fetch(`/corpus/flac/${clip}.flac`)).arrayBuffer();
+    navigator.mediaDevices.getUserMedia = async () => {
+      const context = new AudioContext();
+      const buffer = await context.decodeAudioData(bytes.slice(0));
+      const source = new AudioBufferSourceNode(context, { buffer });
+      const sink = context.createMediaStreamDestination();
+      source.connect(sink);
+      setTimeout(() => source.start(), 300);
+      return sink.stream;
+    };
+  }, clip);
+
+test("words are taught by keyboard alone, heard, exported, forgotten, and imported", async () => {
+  const page = await visited();
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.locator("#hear-tab").focus();
+  await page.keyboard.press("ArrowRight");
+  assert.ok(await page.locator("#teach").isVisible() && (await page.locator("#hear").isHidden()));
+  assert.equal(await page.evaluate(() => document.activeElement.id), "teach-tab");
+  await page.locator("#learn").click();
+  assert.match(await page.locator("#learned").textContent(), /^Add 2 words/);
+  const clips = { Rojo: ["test-en-us-m7-06", "test-en-us-m7-06"], neun: ["test-en-gb-steph-06", "test-en-gb-scotland-m5-05"] };
+  for (const [word, voices] of Object.entries(clips)) {
+    await page.locator("#word").focus();
+    await page.keyboard.type(word);
+    await page.keyboard.press("Enter");
+    for (const [number, voice] of voices.entries()) {
+      await speaking(page, voice);
+      // Adding a word puts the focus on its button, and recording leaves it there.
+      assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), `Record a take of: ${word}`);
+      await page.keyboard.press("Enter");
+      await page.locator("#teach-note", { hasText: `Recorded a take of ${word}: ${number + 1} take` }).waitFor();
+    }
+  }
+  const takes = page.locator(".takes li");
+  assert.equal(await takes.count(), 4);
+  for (const name of await takes.locator("button:first-child").allTextContents()) {
+    const seconds = Number(/^Play (\d\.\d) s$/.exec(name)[1]);
+    assert.ok(seconds > 0.3 && seconds < 1.5, `a take is not trimmed: ${name}`);
+  }
+  await takes.last().getByRole("button", { name: "Delete" }).click();
+  assert.equal(await takes.count(), 3);
+  await page.locator("#learn").click();
+  assert.match(await page.locator("#learned").textContent(), /^Record 2 takes or more of neun/);
+  await speaking(page, "test-en-gb-scotland-m5-05");
+  await page.locator(".lesson-record").last().click();
+  await page.locator("#teach-note", { hasText: "Recorded a take of neun: 2 takes" }).waitFor();
+  await page.locator("#steps").fill("40");
+  await page.locator("#learn").press("Enter");
+  await page.locator("#learned", { hasText: /^(Learned|Nothing was heard)/ }).waitFor({ timeout: 60_000 });
+  assert.match(await page.locator("#learned").textContent(), /^Learned\. Of 2 held-back takes, [12] are heard rightly/);
+  assert.match(await page.locator("#curve").getAttribute("aria-label"), /at step 40 of 40$/);
+  await speaking(page, "test-en-us-m7-06");
+  await page.locator("#speak").click();
+  await page.locator("#spoken", { hasText: "% sure" }).waitFor();
+  assert.match(await page.locator("#spoken").textContent(), /^Rojo \(\d+ % sure\)$/);
+  assert.match(await page.locator("#model").textContent(), /, taught$/);
+  await page.screenshot({ path: join(OUT, "page-teach.png"), fullPage: true });
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "scrolls sideways");
+  const small = await page.locator("#teach button:visible").evaluateAll((all) =>
+    all.filter((button) => button.getBoundingClientRect().height < 44).map((button) => button.textContent),
+  );
+  assert.deepEqual(small, []);
+
+  await page.locator("#keep").click();
+  await page.locator("#stored", { hasText: "Kept" }).waitFor();
+  const downloading = page.waitForEvent("download");
+  await page.locator("#export").click();
+  const archive = join(OUT, "taught-model.zip");
+  await (await downloading).saveAs(archive);
+  await page.locator("#forget").click();
+  await page.locator("#stored", { hasText: "Forgotten" }).waitFor();
+  assert.ok(await page.locator("#restore").isHidden());
+  assert.doesNotMatch(await page.locator("#model").textContent(), /taught/);
+  await page.locator("#import").setInputFiles(archive);
+  await page.locator("#stored", { hasText: "It hears what was taught: Rojo, neun." }).waitFor();
+  await page.locator("#speak").click();
+  await page.locator("#spoken", { hasText: "% sure" }).waitFor();
+  assert.match(await page.locator("#spoken").textContent(), /^Rojo \(/);
+  await page.locator("#import").setInputFiles({ name: "a.zip", mimeType: "application/zip", buffer: Buffer.from("nothing") });
+  await page.locator("#stored", { hasText: "a.zip cannot be read (it is no zip archive)" }).waitFor();
+  await page.locator("#forget").click();
+  await page.locator("#stored", { hasText: "Forgotten" }).waitFor();
+  await page.locator("#hear-tab").click();
+  await page.setViewportSize({ width: 1100, height: 960 });
+  await quiet(page);
+});
+
 test("on a phone the result is scrolled to", async () => {
   const page = await visited();
   await page.setViewportSize({ width: 390, height: 667 });
