@@ -90,10 +90,10 @@ fn store(row: u32, column: u32, first: u32, value: f32) {
     if row < params.m && column < params.n {
         let at = first + column;
         var y = value;
-        if ADDEND == BOUND_ADDEND {
-            y += addend[at];
-        } else if ADDEND == ADDEND_IN_C {
-            y += c[at];
+        if OTHER == BOUND_OTHER {
+            y = joined(vec4<f32>(y), vec4<f32>(other[at])).x;
+        } else if OTHER == OTHER_IN_PLACE {
+            y = joined(vec4<f32>(y), vec4<f32>(c[at])).x;
         }
         c[at] = y;
     }
@@ -111,9 +111,13 @@ fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
             bias[min(column + 3u, last)],
         );
     }
-    var is_kept = vec4<bool>();
+    var is_kept = vec4<bool>(true);
     if DROPOUT {
         is_kept = kept_from(first + column);
+    }
+    if MASKED {
+        let frame = params.first_row + batch * params.m + min(row, params.m - 1u);
+        is_kept = select(vec4<bool>(), is_kept, is_in_utterance(frame));
     }
     y = finished(y, is_kept);
     store(row, column, first, y.x);

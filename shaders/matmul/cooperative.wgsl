@@ -31,7 +31,9 @@ fn fetch_a(base: u32, top: u32, k: u32, i: u32) -> vec4<f16> {
     if TRANSPOSE_A {
         let own = place(i, TILE);
         let at = at_quad(base, min(k + own.x, inner - 1u), min(top + own.y, params.m - 4u), params.m);
-        return vec4<f16>(select(vec4<f32>(), a[at], k + own.x < inner));
+        let x = select(vec4<f32>(), a[at], k + own.x < inner);
+        note_columns(x);
+        return vec4<f16>(x);
     }
     let own = place(i, DEPTH);
     let at = at_quad(base, min(top + own.x, params.m - 1u), min(k + own.y, params.k - 4u), params.k);
@@ -48,8 +50,10 @@ fn fetch_b(base: u32, left: u32, k: u32, i: u32) -> vec4<f16> {
         return vec4<f16>(select(vec4<f32>(), b[at], k + own.y < inner));
     }
     let own = place(i, TILE);
-    let at = at_quad(base, min(k + own.x, inner - 1u), min(left + own.y, params.n - 4u), params.n);
-    return vec4<f16>(select(vec4<f32>(), b[at], k + own.x < inner));
+    let row = min(k + own.x, inner - 1u);
+    let column = min(left + own.y, params.n - 4u);
+    let x = normalized(b[at_quad(base, row, column, params.n)], base / params.n + row, column);
+    return vec4<f16>(select(vec4<f32>(), x, k + own.x < inner));
 }
 
 // The up to four that an invocation fetches of a slice.
@@ -158,6 +162,13 @@ fn store_matrix(part: Part, row: u32, column: u32, sum: Sum) {
     workgroupBarrier();
 }
 
+fn add_to_block(at: u32, x: vec4<f32>, is_first: bool) {
+    blocks[at] = select(blocks[at], 0.0, is_first) + x.x;
+    blocks[at + 1u] = select(blocks[at + 1u], 0.0, is_first) + x.y;
+    blocks[at + 2u] = select(blocks[at + 2u], 0.0, is_first) + x.z;
+    blocks[at + 3u] = select(blocks[at + 3u], 0.0, is_first) + x.w;
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -211,4 +222,20 @@ fn main(
     store_matrix(part, top + y + SIZE, left + x + SIZE, sums.c11);
     store_matrix(part, top + y + SIZE, left + x + 2u * SIZE, sums.c12);
     store_matrix(part, top + y + SIZE, left + x + 3u * SIZE, sums.c13);
+    if COLUMN_SUMS && left == 0u {
+        // The invocations that fetched the same columns add up one after the other.
+        let quad = thread % (TILE / 4u);
+        let turn = thread / (TILE / 4u);
+        for (var i = 0u; i < WORKGROUP_SIZE / (TILE / 4u); i++) {
+            if turn == i {
+                add_to_block(4u * quad, column_sums, i == 0u);
+            }
+            workgroupBarrier();
+        }
+        if turn == 0u {
+            let at = 4u * quad;
+            column_sums = vec4<f32>(blocks[at], blocks[at + 1u], blocks[at + 2u], blocks[at + 3u]);
+            store_column_sums(batch, top + at);
+        }
+    }
 }

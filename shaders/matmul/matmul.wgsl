@@ -1,5 +1,5 @@
 // Matrix multiplication.
-//   C = scale · dropout(f(alpha · op(A)·op(B) + bias)) + addend, f an activation or nothing
+//   C = scale · mask(dropout(f(alpha · op(A)·op(B) + bias))) + other, f an activation or nothing; or times the slope at other
 // vec4 and u64 read and write four numbers at a time. `register` and `subgroup` are for CPUs, where an invocation or a
 // subgroup owns a tile of C in registers; `tiled` for GPUs, where slices of A and B pass through workgroup memory.
 //! where aligned = n % 4, k % 4 unless TRANSPOSE_A, m % 4 if TRANSPOSE_A, k % 4 if TRANSPOSE_B
@@ -18,11 +18,8 @@ enable f16;
 enable wgpu_cooperative_matrix;
 #endif
 #import shared/grid
-#import shared/activation
-#import shared/rng
-#import shared/dropout
 #import matmul/params
-#import matmul/epilogue
+#import shared/epilogue
 #import matmul/tile
 
 // What is read and written at once: of A and B, and of all others.
@@ -42,13 +39,15 @@ alias Element = f32;
 @group(0) @binding(2) var<storage, read> b: array<Factor>;        // [batch, k, n], TRANSPOSE_B: [batch, n, k]
 @group(0) @binding(3) var<storage, read> bias: array<Element>;    // [n]; read with HAS_BIAS only
 @group(0) @binding(4) var<storage, read> rng: array<u32>;         // [3]: seed, optimizer step, micro-batch; read with DROPOUT only
-@group(0) @binding(5) var<storage, read> addend: array<Element>;  // [batch, m, n]; read with BOUND_ADDEND only
-@group(0) @binding(6) var<storage, read_write> c: array<Element>; // [batch, m, n]
+@group(0) @binding(5) var<storage, read> lengths: array<u32>;     // [utterances]; read with MASKED only
+@group(0) @binding(6) var<storage, read> other: array<Element>;   // [batch, m, n]; read with BOUND_OTHER only
+@group(0) @binding(7) var<storage, read_write> c: array<Element>; // [batch, m, n]
 
 #if vec4 | u64 | cooperative
 #import matmul/store_vec4
 #endif
 #if cooperative
+#import matmul/plain
 #if 16
 #import matmul/matrices_16
 #else
@@ -58,6 +57,7 @@ alias Element = f32;
 #elif large
 #if vec4
 #import matmul/load
+#import matmul/plain
 #import matmul/tiled_large_vec4
 #else
 #import matmul/block_scalar

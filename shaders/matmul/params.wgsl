@@ -9,10 +9,12 @@ struct Params {
     batch_stride_b: u32,
     batch_stride_c: u32,
     alpha: f32,
-    scale: f32,     // of what is stored, but for the addend
+    scale: f32,     // of what is stored, but for the other operand
     threshold: u32, // DROPOUT: 16-bit halves below it are kept
     stream: u32,    // DROPOUT
     first: u32,     // DROPOUT: the number of C's first element in what is drawn as a whole, in vec4s
+    time: u32,      // MASKED: frames of an utterance
+    first_row: u32, // MASKED: the number of C's first row among all frames
 }
 
 override TRANSPOSE_A: bool = false; // A is stored [k, m]

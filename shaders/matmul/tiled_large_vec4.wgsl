@@ -31,7 +31,9 @@ fn fetch_a(base: u32, top: u32, k: u32, thread: u32) -> vec4<f32> {
     if TRANSPOSE_A {
         let own = across_k(thread);
         let at = at_quad(base, min(k + own.y, inner - 1u), min(top + own.x, params.m - 4u), params.m);
-        return select(vec4<f32>(), load_a(at), k + own.y < inner);
+        let x = select(vec4<f32>(), a[at], k + own.y < inner);
+        note_columns(x);
+        return taken(x);
     }
     let own = along_k(thread);
     let at = at_quad(base, min(top + own.x, params.m - 1u), min(k + own.y, params.k - 4u), params.k);
@@ -45,8 +47,10 @@ fn fetch_b(base: u32, left: u32, k: u32, thread: u32) -> vec4<f32> {
         return select(vec4<f32>(), load_b(at), k + own.y < inner);
     }
     let own = across_k(thread);
-    let at = at_quad(base, min(k + own.y, inner - 1u), min(left + own.x, params.n - 4u), params.n);
-    return select(vec4<f32>(), load_b(at), k + own.y < inner);
+    let row = min(k + own.y, inner - 1u);
+    let column = min(left + own.x, params.n - 4u);
+    let x = normalized(b[at_quad(base, row, column, params.n)], base / params.n + row, column);
+    return select(vec4<f32>(), taken(x), k + own.y < inner);
 }
 
 fn put_a(slice: u32, thread: u32, value: vec4<f32>) {
@@ -151,4 +155,16 @@ fn main(
     store_block(batch, top + 4u * y, left + 64u + 4u * x, sum.c01);
     store_block(batch, top + 64u + 4u * y, left + 4u * x, sum.c10);
     store_block(batch, top + 64u + 4u * y, left + 64u + 4u * x, sum.c11);
+    if COLUMN_SUMS && left == 0u {
+        workgroupBarrier();
+        slices_a[thread] = column_sums;
+        workgroupBarrier();
+        if thread >= QUADS {
+            return;
+        }
+        for (var k = 1u; k < DEPTH; k++) {
+            note_columns(slices_a[k * QUADS + thread]);
+        }
+        store_column_sums(batch, top + 4u * thread);
+    }
 }

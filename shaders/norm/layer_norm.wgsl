@@ -1,5 +1,5 @@
 // Normalizes every row; one workgroup a row.
-//   y = (x − mean)·rstd ∘ weight + bias,  rstd = 1/√(variance + eps)
+//   y = (x − mean)·rstd ∘ weight + bias + addend,  rstd = 1/√(variance + eps)
 //! workgroup row
 //! variant vec4: needs columns % 4
 //! variant scalar
@@ -20,11 +20,13 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<Element>;       // [rows, columns]; may be y
 @group(0) @binding(2) var<storage, read> weight: array<Element>;  // [columns]
 @group(0) @binding(3) var<storage, read> bias: array<Element>;    // [columns]
-@group(0) @binding(4) var<storage, read_write> y: array<Element>; // [rows, columns]
-@group(0) @binding(5) var<storage, read_write> mean: array<f32>;  // [rows]
-@group(0) @binding(6) var<storage, read_write> rstd: array<f32>;  // [rows]
+@group(0) @binding(4) var<storage, read> addend: array<Element>;  // [rows, columns]; read with ADDEND only
+@group(0) @binding(5) var<storage, read_write> y: array<Element>; // [rows, columns]
+@group(0) @binding(6) var<storage, read_write> mean: array<f32>;  // [rows]
+@group(0) @binding(7) var<storage, read_write> rstd: array<f32>;  // [rows]
 
 override WORKGROUP_SIZE: u32 = 64u;
+override ADDEND: bool = false;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -53,7 +55,11 @@ fn main(
     let moments = row_sum(lane, vec2<f32>(total(first), total(second))) * params.inverse;
     let scale = 1.0 / sqrt(max(moments.y - moments.x * moments.x, 0.0) + params.eps);
     for (var c = lane; c < columns; c += WORKGROUP_SIZE) {
-        y[start + c] = ((x[start + c] - rough) - moments.x) * scale * weight[c] + bias[c];
+        var value = ((x[start + c] - rough) - moments.x) * scale * weight[c] + bias[c];
+        if ADDEND {
+            value += addend[start + c];
+        }
+        y[start + c] = value;
     }
     if lane == 0u {
         mean[row] = rough + moments.x;

@@ -66,8 +66,8 @@ impl Built {
 
 /// Whether a dispatch of the plan writes over what it reads.
 pub fn works_in_place(plan: &Plan) -> bool {
-    let adds_in_c = |overrides: &[(&str, f64)]| overrides.contains(&("ADDEND", 2.0));
-    plan.dispatches.iter().any(|one| one.kernel.name.contains(" in place of ") || adds_in_c(&one.overrides))
+    let takes_other = |overrides: &[(&str, f64)]| overrides.contains(&("OTHER", 2.0));
+    plan.dispatches.iter().any(|one| one.kernel.name.contains(" in place of ") || takes_other(&one.overrides))
 }
 
 /// All that a run of the plan depends on, as text.

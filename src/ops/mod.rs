@@ -6,6 +6,7 @@
 pub mod attention;
 pub mod conv;
 pub mod ctc;
+pub mod finish;
 pub mod layout;
 pub mod loss;
 pub mod map;
@@ -120,10 +121,22 @@ pub trait Op: Debug + Send + Sync {
         None
     }
 
-    /// What does its work on its `operands` operands, and `epilogue` to its only result. The epilogue's further operand
+    /// What does its work on its `operands` operands, and `epilogue` to its first result. The epilogue's further operand
     /// follows them.
     fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>> {
         let _ = (epilogue, operands);
+        None
+    }
+
+    /// What its first result is of its first operand, where another operation may make it again as it reads it.
+    fn prologue(&self) -> Option<Prologue> {
+        None
+    }
+
+    /// What does its work on operand `operand` as `prologue` makes it. The first operand of the operation that made it
+    /// stands in its place then, and that operation's further operands and results follow all others.
+    fn with_prologue(&self, prologue: Prologue, operand: usize) -> Option<Arc<NodeOp>> {
+        let _ = (prologue, operand);
         None
     }
 }
@@ -156,8 +169,20 @@ pub enum Epilogue {
     Dropout(random::Dropout),
     /// Multiplies by a constant.
     Scale(f32),
+    /// Sets frames behind the lengths, the further operand, to 0.
+    Mask,
     /// Adds the further operand. The two may change places.
     Add,
+    /// Multiplies by the derivative of an activation at the further operand.
+    Slope(map::ActivationKind),
+}
+
+/// What is done to an operand as it is read.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Prologue {
+    /// Normalizes it, by the mean and rstd that were found before.
+    LayerNorm(norm::LayerNorm),
 }
 
 /// What a plan needs of an operation: without the feature `autograd` a graph keeps no more of it, and definitions,

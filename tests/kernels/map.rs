@@ -1,7 +1,9 @@
 use polymix::check::cases::map;
 use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::Graph;
-use polymix::ops::map::{Activation, ActivationKind, Binary, BinaryKind, Glu, Root};
+use polymix::ops::finish::{Finish, Other, Role};
+use polymix::ops::map::{Activation, ActivationKind, Binary, BinaryKind, Chain, Glu, Root};
+use polymix::ops::random::Dropout;
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
@@ -49,6 +51,20 @@ fn binary_broadcast() {
     each(map::binary_broadcast());
     refuses(Binary(BinaryKind::Add), &[Spec::f32([2, 3]), Spec::f32([2])]);
     refuses(Binary(BinaryKind::Add), &[Spec::f32([2]), Spec::u32([2])]);
+}
+
+#[test]
+fn chain() {
+    each(map::chain());
+    let with_other = Finish { other: Some(Other { operand: 1, role: Role::Addend }), ..Finish::NONE };
+    refuses(Chain(with_other), &[Spec::f32([4])]);
+    refuses(Chain(with_other), &[Spec::f32([4]), Spec::f32([5])]);
+    let masked = Chain(Finish { lengths: Some(1), ..Finish::NONE });
+    refuses(masked, &[Spec::f32([4])]);
+    refuses(masked, &[Spec::f32([4, 3]), Spec::u32([4])]);
+    refuses(masked, &[Spec::f32([4, 3, 2]), Spec::u32([3])]);
+    let dropout = Some(Dropout { probability: 0.5, stream: 1, first: 0 });
+    refuses(Chain(Finish { dropout, ..Finish::NONE }), &[Spec::f32([4]), Spec::f32([3])]);
 }
 
 #[test]

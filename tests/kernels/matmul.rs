@@ -1,5 +1,7 @@
 use polymix::check::cases::matmul::{self, stored};
-use polymix::ops::matmul::{MatMul, PlannedMatMul};
+use polymix::ops::finish::{Finish, Other, Role};
+use polymix::ops::matmul::{MatMul, PlannedMatMul, WeightGradient};
+use polymix::ops::norm::LayerNorm;
 use polymix::ops::random::Dropout;
 use polymix::shape::Spec;
 use proptest::prelude::*;
@@ -52,6 +54,20 @@ fn batches_and_shared_factors() {
 }
 
 #[test]
+fn gradients_of_a_linear_layer() {
+    each(matmul::weight_gradients());
+    let op = WeightGradient { alpha: 1.0, f16_inputs: false, norm: None };
+    refuses(op, &[Spec::f32([3, 4]), Spec::f32([2, 4])]);
+    refuses(op, &[Spec::f32([1, 3, 4]), Spec::f32([1, 3, 4])]);
+    let norm = Some(LayerNorm { eps: 1e-5 });
+    let [rows, n] = [Spec::f32([3]), Spec::f32([4])];
+    let operands = [Spec::f32([3, 2]), Spec::f32([3, 4]), n.clone(), n.clone(), rows.clone()];
+    refuses(WeightGradient { norm, ..op }, &operands);
+    refuses(WeightGradient { norm, ..op }, &[&operands[..], &[n]].concat());
+    refuses(op, &[Spec::f32([3, 4]), Spec::u32([3, 4])]);
+}
+
+#[test]
 fn operands_rounded_to_halves() {
     each(matmul::halves());
 }
@@ -70,7 +86,9 @@ fn what_follows_the_product() {
 fn operands_of_what_follows_that_do_not_fit() {
     let product = MatMul { transpose_b: true, ..MatMul::PLAIN };
     let dropout = Some(Dropout { probability: 0.3, stream: 11, first: 0 });
-    let op = PlannedMatMul { dropout, scale: 2.0, addend: Some(4), ..product.into() };
+    let other = Some(Other { operand: 4, role: Role::Addend });
+    let finish = Finish { dropout, scale: 2.0, other, ..Finish::NONE };
+    let op = PlannedMatMul { finish, ..product.into() };
     let shapes = [Spec::f32([3, 5, 8]), Spec::f32([12, 8]), Spec::f32([12]), Spec::u32([3])];
     refuses(op, &[&shapes[..], &[Spec::f32([5, 12])]].concat());
     refuses(op, &shapes);

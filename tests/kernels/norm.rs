@@ -1,5 +1,5 @@
 use polymix::check::cases::norm;
-use polymix::ops::norm::{LayerNorm, LogSoftmax, Softmax};
+use polymix::ops::norm::{AddedLayerNorm, LayerNorm, LayerNormBackward, LogSoftmax, Softmax};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
@@ -11,6 +11,23 @@ fn layer_norm() {
     proptest!(cases(6), |(rows in 1usize..90, n in 2usize..80)| {
         check(LayerNorm { eps: 1e-6 }, &norm::layer_norm_args(&[rows, n]), Tolerance::Accumulated);
     });
+}
+
+#[test]
+fn layer_norm_with_an_addend() {
+    each(norm::with_addends());
+    let [x, n, rows] = [Spec::f32([2, 3]), Spec::f32([3]), Spec::f32([2])];
+    let op = AddedLayerNorm(LayerNorm { eps: 1e-5 });
+    refuses(op, &[x.clone(), n.clone(), n.clone(), n.clone()]);
+    refuses(op, &[x.clone(), n.clone(), n.clone()]);
+    let backward = |has_addend, dy: &Spec, addend: &[Spec]| {
+        let operands = [x.clone(), n.clone(), rows.clone(), rows.clone(), dy.clone()];
+        refuses(LayerNormBackward { has_addend }, &[&operands[..], addend].concat());
+    };
+    backward(false, &n, &[]);
+    backward(true, &x, &[]);
+    backward(true, &x, std::slice::from_ref(&rows));
+    backward(false, &x, std::slice::from_ref(&x));
 }
 
 #[test]

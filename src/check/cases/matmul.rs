@@ -1,16 +1,27 @@
 //! Cases of matrix products.
 
 use super::{Arg, Case, Tolerance};
+use crate::ops::Op;
+use crate::ops::finish::{Finish, Other, Role};
 use crate::ops::map::ActivationKind;
-use crate::ops::matmul::{MatMul, PlannedMatMul};
+use crate::ops::matmul::{MatMul, PlannedMatMul, WeightGradient};
+use crate::ops::norm::LayerNorm;
 use crate::ops::random::Dropout;
 
 const FORMS: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
 
 /// All of them.
 pub fn all() -> Vec<Case> {
-    [multiples_of_four_and_edges_of_tiles(), many_tiles(), long_sums(), halves(), roundings(), epilogues()]
-        .concat()
+    [
+        multiples_of_four_and_edges_of_tiles(),
+        many_tiles(),
+        long_sums(),
+        weight_gradients(),
+        halves(),
+        roundings(),
+        epilogues(),
+    ]
+    .concat()
 }
 
 /// The dims of a factor as it is stored.
@@ -61,6 +72,38 @@ pub fn long_sums() -> Vec<Case> {
     [&[product(0, [16, 12, 1030], op)][..], &uneven].concat()
 }
 
+/// Weights and biases of linear layers: in parts and not, past edges of tiles, of sizes that no vector divides; of what a norm
+/// makes too.
+pub fn weight_gradients() -> Vec<Case> {
+    let sizes = [[5, 8, 12], [600, 8, 4], [1031, 36, 12], [1025, 7, 9], [2049, 132, 4], [1, 4, 4]];
+    let plain = WeightGradient { alpha: 0.5, f16_inputs: false, norm: None };
+    let rounded = WeightGradient { f16_inputs: true, ..plain };
+    let mut cases = Vec::new();
+    let mut forward = |op, args: &[Arg]| cases.push(Case::forward(op, args, Tolerance::Accumulated));
+    for sizes in sizes {
+        forward(plain, &gradient_args(sizes)[..2]);
+        forward(rounded, &gradient_args(sizes)[..2]);
+        forward(WeightGradient { norm: Some(NORM), ..plain }, &gradient_args(sizes));
+    }
+    // As many tiles as a large kernel wants.
+    let sizes = [5700, 260, 132];
+    forward(plain, &gradient_args(sizes)[..2]);
+    forward(WeightGradient { norm: Some(NORM), ..plain }, &gradient_args(sizes));
+    forward(WeightGradient { norm: Some(NORM), ..rounded }, &gradient_args(sizes));
+    cases
+}
+
+const NORM: LayerNorm = LayerNorm { eps: 1e-5 };
+
+/// dy, x, and of the norm of x its weight, bias, mean and rstd.
+fn gradient_args([rows, outputs, inputs]: [usize; 3]) -> Vec<Arg> {
+    let x = Arg::normal(&[rows, inputs], 2);
+    let [weight, bias] = [3, 4].map(|seed| Arg::normal(&[inputs], seed));
+    let found = NORM.reference(&[&x.values, &weight.values, &bias.values]);
+    let [mean, rstd] = [1, 2].map(|result: usize| Arg::f32(&[rows], |i| found[result][[i]]));
+    vec![Arg::normal(&[rows, outputs], 1), x, weight, bias, mean, rstd]
+}
+
 fn in_halves(product: MatMul) -> PlannedMatMul {
     PlannedMatMul { f16_inputs: true, ..product.into() }
 }
@@ -108,12 +151,13 @@ pub fn roundings() -> Vec<Case> {
     [160, 161].map(rows).to_vec()
 }
 
-/// With what follows the product: an activation, dropout, a scale, an addend.
+/// With what follows the product: an activation, dropout, a scale, an addend or a slope.
 pub fn epilogues() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut forward = |op, args: &[Arg]| cases.push(Case::forward(op, args, Tolerance::Accumulated));
     let by_rows = MatMul { transpose_b: true, ..MatMul::PLAIN };
-    let with = |kind| PlannedMatMul { activation: Some(kind), ..by_rows.into() };
+    let finished = |product: MatMul, finish| PlannedMatMul { matmul: product, f16_inputs: false, finish };
+    let with = |kind| finished(by_rows, Finish { activation: Some(kind), ..Finish::NONE });
     for ([m, n, k], kind) in [([20, 36, 12], ActivationKind::Gelu), ([17, 13, 9], ActivationKind::Silu)] {
         forward(with(kind), &[Arg::normal(&[m, k], 1), Arg::normal(&[n, k], 2), Arg::normal(&[n], 3)]);
     }
@@ -125,20 +169,18 @@ pub fn epilogues() -> Vec<Case> {
     let op = PlannedMatMul { f16_inputs: true, ..with(ActivationKind::Gelu) };
     forward(op, &[Arg::normal(&[20, 12], 1), Arg::normal(&[36, 12], 2)]);
     // A sum that is made of parts otherwise.
-    let op = PlannedMatMul { activation: Some(ActivationKind::Gelu), ..MatMul::PLAIN.into() };
+    let op = PlannedMatMul { matmul: MatMul::PLAIN, ..with(ActivationKind::Gelu) };
     forward(op, &[Arg::normal(&[16, 1030], 1), Arg::normal(&[1030, 12], 2)]);
 
     let rng = || Arg::u32(&[3], |i| [3, 17, 1][i]);
     let like = |[batch, m, n]: [usize; 3]| Arg::normal(&[batch, m, n], 9);
     let dropout = |first| Some(Dropout { probability: 0.3, stream: 11, first });
     let product = MatMul { alpha: 0.5, ..by_rows };
-    let plain = PlannedMatMul { scale: -0.5, ..product.into() };
-    let all = PlannedMatMul {
-        activation: Some(ActivationKind::Gelu),
-        dropout: dropout(0),
-        addend: Some(3),
-        ..plain
-    };
+    let plain = Finish { scale: -0.5, ..Finish::NONE };
+    let other = |operand, role| Some(Other { operand, role });
+    let slope = Role::Slope(ActivationKind::Gelu);
+    let most = Finish { activation: Some(ActivationKind::Gelu), dropout: dropout(0), ..plain };
+    let all = |role| finished(product, Finish { other: other(3, role), ..most });
     let mut with_factors = |op, [batch, m, n, k]: [usize; 4], more: &[Arg]| {
         let factors = [Arg::normal(&[batch, m, k], 1), Arg::normal(&[batch, n, k], 2)];
         forward(op, &[&factors[..], more].concat());
@@ -146,14 +188,28 @@ pub fn epilogues() -> Vec<Case> {
     // Aligned and not, tiles of 64 and 128.
     for sizes in [[1, 20, 36, 12], [2, 17, 13, 9], [129, 8, 12, 20], [129, 6, 7, 9]] {
         let [batch, m, n, _] = sizes;
-        with_factors(all, sizes, &[rng(), like([batch, m, n])]);
+        with_factors(all(Role::Addend), sizes, &[rng(), like([batch, m, n])]);
     }
+    with_factors(all(slope), [2, 17, 13, 9], &[rng(), like([2, 17, 13])]);
     let sizes = [1, 20, 36, 12];
-    with_factors(PlannedMatMul { addend: Some(2), ..plain }, sizes, &[like([1, 20, 36])]);
-    with_factors(PlannedMatMul { dropout: dropout(8), ..plain }, sizes, &[rng()]);
-    with_factors(PlannedMatMul { f16_inputs: true, ..all }, sizes, &[rng(), like([1, 20, 36])]);
+    for role in [Role::Addend, slope] {
+        let with_other = finished(product, Finish { other: other(2, role), ..plain });
+        with_factors(with_other, sizes, &[like([1, 20, 36])]);
+        with_factors(PlannedMatMul { f16_inputs: true, ..all(role) }, sizes, &[rng(), like([1, 20, 36])]);
+    }
+    with_factors(finished(product, Finish { dropout: dropout(8), ..plain }), sizes, &[rng()]);
+    // Frames behind the lengths of utterances, by a matmul of all and one of each.
+    let lengths = Arg::u32(&[3], |i| [5, 0, 3][i]);
+    for (shared, n) in [(true, 12), (true, 7), (false, 12)] {
+        let weight = if shared { vec![n, 8] } else { vec![3, n, 8] };
+        let args =
+            [Arg::normal(&[3, 5, 8], 1), Arg::normal(&weight, 2), rng(), lengths.clone(), like([3, 5, n])];
+        let finish = Finish { lengths: Some(3), other: other(4, Role::Addend), ..most };
+        forward(finished(by_rows, finish), &args);
+    }
     // With a bias, of one product for all of the batch.
-    let op = PlannedMatMul { dropout: dropout(0), scale: 2.0, addend: Some(4), ..by_rows.into() };
+    let finish = Finish { dropout: dropout(0), scale: 2.0, other: other(4, Role::Addend), ..Finish::NONE };
+    let op = finished(by_rows, finish);
     let args = [Arg::normal(&[3, 5, 8], 1), Arg::normal(&[12, 8], 2), Arg::normal(&[12], 3), rng()];
     forward(op, &[&args[..], &[like([3, 5, 12])]].concat());
     cases

@@ -1,11 +1,11 @@
 //! Cases of norms and softmax.
 
 use super::{Arg, Case, Tolerance};
-use crate::ops::norm::{LayerNorm, LogSoftmax, Softmax};
+use crate::ops::norm::{AddedLayerNorm, LayerNorm, LayerNormBackward, LogSoftmax, Softmax};
 
 /// All of them.
 pub fn all() -> Vec<Case> {
-    [layer_norm(), far_means(), softmax(), softmax_edges()].concat()
+    [layer_norm(), with_addends(), far_means(), softmax(), softmax_edges()].concat()
 }
 
 const NORM: LayerNorm = LayerNorm { eps: 1e-5 };
@@ -35,6 +35,21 @@ pub fn layer_norm() -> Vec<Case> {
         shapes.map(|dims| Case::new(NORM, &layer_norm_args(dims), Tolerance::Accumulated)).to_vec();
     cases.push(Case::forward(NORM, &layer_norm_args(&[0, 8]), Tolerance::Exact));
     cases
+}
+
+/// Layer norm, and its derivative, with something added; of more rows than a chunk has too.
+pub fn with_addends() -> Vec<Case> {
+    let both = |(rows, n): (usize, usize)| {
+        let [x, weight, bias] = layer_norm_args(&[rows, n]);
+        let (dy, addend) = (Arg::normal(&[rows, n], 4), Arg::normal(&[rows, n], 5));
+        let [mean, rstd] = [6, 7].map(|seed| Arg::normal(&[rows], seed));
+        let backward = [x.clone(), weight.clone(), mean, rstd, dy, addend.clone()];
+        [
+            Case::forward(AddedLayerNorm(NORM), &[x, weight, bias, addend], Tolerance::Accumulated),
+            Case::forward(LayerNormBackward { has_addend: true }, &backward, Tolerance::Accumulated),
+        ]
+    };
+    [(5, 8), (3, 31), (67, 12), (300, 33), (2, 2048), (0, 8)].into_iter().flat_map(both).collect()
 }
 
 /// Means far above the deviation.

@@ -1,9 +1,9 @@
-//! Operations that a kernel computes together with the matmul before them.
+//! Operations that a kernel computes together with the one before them.
 
 use super::{Draft, Pass};
 use crate::ops::Epilogue;
 
-/// Joins elementwise operations with the matmul that makes their operand, as its epilogue, where nobody else reads the
+/// Joins elementwise operations with the operation that makes their operand, as its epilogue, where nobody else reads the
 /// value between them: values that derivatives need stay.
 #[derive(Debug)]
 pub(super) struct FuseEpilogues;
@@ -11,10 +11,14 @@ pub(super) struct FuseEpilogues;
 impl Pass for FuseEpilogues {
     fn run(&self, draft: &mut Draft) {
         let Draft { values, nodes, outputs } = draft;
-        let mut readers = vec![0_usize; values.len()];
+        let (mut readers, mut first_reader) = (vec![0_usize; values.len()], vec![usize::MAX; values.len()]);
         let mut makers = vec![None; values.len()];
+        let mut is_joined = vec![false; nodes.len()];
         for (index, node) in nodes.iter().enumerate() {
-            node.inputs.iter().for_each(|&id| readers[id] += 1);
+            for &id in &node.inputs {
+                readers[id] += 1;
+                first_reader[id] = first_reader[id].min(index);
+            }
             node.outputs.iter().for_each(|&id| makers[id] = Some(index));
         }
         outputs.iter().for_each(|(_, tensor)| readers[tensor.id()] += 1);
@@ -32,18 +36,27 @@ impl Pass for FuseEpilogues {
             let whole = &values[node.outputs[0]].spec;
             let like = node.inputs[..summands].iter().all(|&summand| values[summand].spec == *whole)
                 && (node.section, node.derivative) == (nodes[maker].section, nodes[maker].derivative);
-            if !alone || !like {
+            // What else it makes is made later then.
+            let others = nodes[maker].outputs.get(1..).unwrap_or_default();
+            let in_time = others.iter().all(|&id| first_reader[id] > index);
+            if !alone || !like || !in_time || nodes[maker].outputs[0] != between {
                 continue;
             }
             let operands = nodes[maker].inputs.clone();
             if let Some(op) = nodes[maker].op.with_epilogue(epilogue, operands.len()) {
-                // It stands where the later one stood; the earlier one has no reader any more.
+                // It stands where the later one stood.
+                is_joined[maker] = true;
+                let others = nodes[maker].outputs.split_off(1);
+                others.iter().for_each(|&id| makers[id] = Some(index));
                 let node = &mut nodes[index];
                 node.op = op;
                 node.inputs.remove(last);
                 node.inputs.splice(..0, operands);
+                node.outputs.extend(others);
             }
         }
+        let mut is_joined = is_joined.into_iter();
+        nodes.retain(|_| is_joined.next() == Some(false));
     }
 }
 
@@ -117,5 +130,61 @@ mod tests {
         let gradient = MatMul { transpose_a: true, ..MatMul::PLAIN };
         let added = a.apply(gradient, &[&b]).unwrap().add(&b).unwrap();
         assert_eq!(kernels(&graph, &[("added", &added)]), [MATMUL, SUM]);
+    }
+
+    #[test]
+    fn what_is_done_element_by_element_is_done_at_once() {
+        let graph = Graph::new();
+        let [x, y] = ["x", "y"].map(|name| graph.input(name, Spec::f32([2, 8, 8])));
+        let (rng, lengths) = (graph.input("rng", Spec::u32([3])), graph.input("lengths", Spec::u32([2])));
+        let dropped = |x: &Tensor| x.dropout(0.5, 7, &rng).unwrap();
+        let active = x.activation(ActivationKind::Gelu).unwrap();
+        let chain = "map/chain_gpu";
+        assert_eq!(kernels(&graph, &[("y", &dropped(&active))]), [chain]);
+        assert_eq!(kernels(&graph, &[("y", &dropped(&x.scale(0.5).unwrap()))]), [chain]);
+        let masked = x.mask_frames(&lengths).unwrap();
+        assert_eq!(kernels(&graph, &[("y", &dropped(&masked))]), [chain]);
+        assert_eq!(kernels(&graph, &[("y", &dropped(&masked).add(&y).unwrap())]), [chain]);
+        // What comes after an activation can be anything, but another one, and nothing comes after a sum.
+        let twice = dropped(&active).activation(ActivationKind::Silu).unwrap();
+        assert_eq!(kernels(&graph, &[("y", &twice)]), [chain, ACTIVATION]);
+        let sum = dropped(&active).add(&y).unwrap().scale(0.5).unwrap();
+        assert_eq!(kernels(&graph, &[("y", &sum)]), [chain, "map/affine"]);
+        assert_eq!(
+            kernels(&graph, &[("y", &dropped(&active)), ("active", &active)]),
+            [ACTIVATION, "random/dropout_gpu"]
+        );
+        // A matmul does all of it.
+        let weight = graph.input("weight", Spec::f32([8, 8]));
+        let matmul = dropped(&x.matmul(&weight).unwrap().activation(ActivationKind::Gelu).unwrap());
+        let all = matmul.mask_frames(&lengths).unwrap().add(&y).unwrap();
+        assert_eq!(kernels(&graph, &[("y", &all)]), [MATMUL]);
+    }
+
+    #[cfg(feature = "autograd")]
+    #[test]
+    fn gradients_take_what_follows() {
+        let gradient = |graph: &Graph, y: &Tensor, x: &Tensor| {
+            let seed = graph.input("seed", y.spec().clone());
+            let dx = crate::autograd::gradients(&[(y, &seed)], &[x]).unwrap().remove(0).unwrap();
+            kernels(graph, &[("dx", &dx)])
+        };
+        let graph = Graph::new();
+        let x = graph.input("x", Spec::f32([8, 8]));
+        let [weight, bias] = ["weight", "bias"].map(|name| graph.input(name, Spec::f32([8])));
+        let norm = x.layer_norm(&weight, &bias, 1e-5).unwrap();
+        // The sum of the forward pass is not needed, that of the gradients is the norm's.
+        let backward =
+            ["norm/layer_norm_vec4", "norm/layer_norm_backward_vec4", "norm/layer_norm_backward_sum_vec4"];
+        assert_eq!(gradient(&graph, &x.add(&norm).unwrap(), &x), backward);
+        assert_eq!(kernels(&graph, &[("y", &x.add(&norm).unwrap())]), ["norm/layer_norm_vec4"]);
+
+        // dh = gelu'(h) ∘ dropout(dy·W) is one matmul.
+        let graph = Graph::new();
+        let [h, w] = ["h", "w"].map(|name| graph.input(name, Spec::f32([8, 8])));
+        let rng = graph.input("rng", Spec::u32([3]));
+        let y =
+            h.activation(ActivationKind::Gelu).unwrap().dropout(0.5, 7, &rng).unwrap().matmul(&w).unwrap();
+        assert_eq!(gradient(&graph, &y, &h), [MATMUL]);
     }
 }

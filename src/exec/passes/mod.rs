@@ -3,6 +3,8 @@
 mod fuse;
 mod matmul_f16;
 #[cfg(feature = "autograd")]
+mod read_norms;
+#[cfg(feature = "autograd")]
 mod recompute;
 #[cfg(feature = "autograd")]
 mod save_f16;
@@ -61,6 +63,7 @@ fn passes(options: PlanOptions) -> Vec<Box<dyn Pass>> {
     passes.push(Box::new(fuse::FuseEpilogues));
     #[cfg(feature = "autograd")]
     {
+        passes.push(Box::new(read_norms::ReadNorms));
         match options.recompute {
             Recompute::None => {}
             Recompute::Cheap => passes.push(Box::new(recompute::RecomputePass::Cheap)),

@@ -1,11 +1,15 @@
 //! Activations: GELU (erf), SiLU, ReLU, LeakyReLU, sigmoid, two with bounds, softplus.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::Chain;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, Epilogue, Op, Vjp, expect};
+use crate::ops::finish::Finish;
+use crate::ops::{Array, Epilogue, NodeOp, Op, Vjp, expect};
 use crate::shader::map::{activation, activation_backward};
 use crate::shape::{DType, Spec};
 
@@ -111,7 +115,7 @@ impl Op for Activation {
     }
 
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![Some(ctx.inputs[0].apply(ActivationBackward(self.0), &[ctx.dy()?])?)])
+        Ok(vec![Some(ctx.dy()?.apply(ActivationBackward(self.0), &[&ctx.inputs[0]])?)])
     }
 
     fn recomputable(&self) -> bool {
@@ -125,9 +129,13 @@ impl Op for Activation {
     fn epilogue(&self) -> Option<Epilogue> {
         Some(Epilogue::Activation(self.0))
     }
+
+    fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>> {
+        Chain(Finish { activation: Some(self.0), ..Finish::NONE }).with_epilogue(epilogue, operands)
+    }
 }
 
-/// dx = f'(x) ∘ dy.
+/// dy, x → dx = f'(x) ∘ dy.
 #[derive(Debug, Clone, Copy)]
 struct ActivationBackward(ActivationKind);
 
@@ -144,7 +152,7 @@ impl Op for ActivationBackward {
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         for tile in rec.tiles(inputs[0].elements(), &[1])? {
             let params = activation_backward::Params { elements: tile.len() as u32 };
-            let [x, dy] = [0, 1].map(|i: usize| inputs[i].slice(tile.clone()));
+            let [dy, x] = [0, 1].map(|i: usize| inputs[i].slice(tile.clone()));
             let bindings = [&x, &dy, &outputs[0].slice(tile.clone())];
             rec.dispatch(
                 activation_backward::VARIANTS,
@@ -158,13 +166,17 @@ impl Op for ActivationBackward {
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
-        let mut dx = inputs[0].mapv(|x| self.0.value_and_derivative(x).1);
-        dx *= inputs[1];
+        let mut dx = inputs[1].mapv(|x| self.0.value_and_derivative(x).1);
+        dx *= inputs[0];
         vec![dx]
     }
 
     fn in_place(&self, _: usize) -> &[usize] {
-        &[1]
+        &[0]
+    }
+
+    fn epilogue(&self) -> Option<Epilogue> {
+        Some(Epilogue::Slope(self.0))
     }
 }
 

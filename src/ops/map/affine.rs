@@ -1,9 +1,13 @@
 //! y = scale·x + shift.
 
+use std::sync::Arc;
+
+use super::Chain;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, Epilogue, Op, Vjp, expect};
+use crate::ops::finish::Finish;
+use crate::ops::{Array, Epilogue, NodeOp, Op, Vjp, expect};
 use crate::shader::map::affine;
 use crate::shape::{DType, Spec};
 
@@ -53,6 +57,11 @@ impl Op for Affine {
 
     fn epilogue(&self) -> Option<Epilogue> {
         (self.shift == 0.0).then_some(Epilogue::Scale(self.scale))
+    }
+
+    fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>> {
+        let chain = Chain(Finish { scale: self.scale, ..Finish::NONE });
+        if self.shift == 0.0 { chain.with_epilogue(epilogue, operands) } else { None }
     }
 }
 

@@ -1,9 +1,13 @@
 //! Clears padded frames.
 
+use std::sync::Arc;
+
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, Op, Vjp, expect, mismatch};
+use crate::ops::finish::Finish;
+use crate::ops::map::Chain;
+use crate::ops::{Array, Epilogue, NodeOp, Op, Vjp, expect, mismatch};
 use crate::shader::mask::mask_frames;
 use crate::shape::{DType, Spec};
 
@@ -57,6 +61,14 @@ impl Op for MaskFrames {
 
     fn in_place(&self, _: usize) -> &[usize] {
         &[0]
+    }
+
+    fn epilogue(&self) -> Option<Epilogue> {
+        Some(Epilogue::Mask)
+    }
+
+    fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>> {
+        Chain(Finish { lengths: Some(1), ..Finish::NONE }).with_epilogue(epilogue, operands)
     }
 }
 

@@ -7,6 +7,8 @@ use super::mat_mul::Sizes;
 use crate::error::Result;
 use crate::exec::{Operand, Recorder, Work};
 use crate::gpu::DeviceClass;
+use crate::ops::finish::Finish;
+use crate::shader::Variant;
 use crate::shader::matmul::matmul;
 use crate::shader::reduce::sum;
 use crate::shape::DType;
@@ -22,8 +24,11 @@ struct Part<'a> {
     shared_b: bool,
     bias: Option<&'a Operand>,
     rng: Option<&'a Operand>,
-    /// The part of the addend that belongs to C.
-    addend: Option<Operand>,
+    lengths: Option<&'a Operand>,
+    /// Frames of an utterance, of which `lengths` are.
+    time: usize,
+    /// The part of the other operand that belongs to C.
+    other: Option<Operand>,
     /// The number of C's first element in the whole matmul.
     first: usize,
     /// What the batch's last matmul lacks of k.
@@ -36,33 +41,45 @@ const BUSY: usize = 256;
 /// The least k of a part.
 const LEAST_K: usize = 256;
 
+/// Of how many parts, each of `size` elements, the sum over `k` can be made; 1 on a CPU, which is never idle.
+pub(super) fn most_parts(rec: &Recorder, k: usize, size: usize) -> usize {
+    let largest = rec.capabilities().max_binding as usize / (4 * size).max(1);
+    if rec.capabilities().class == DeviceClass::Cpu { 1 } else { (k / LEAST_K).min(largest).max(1) }
+}
+
+/// Of how many parts a GPU makes the sums of m by n elements, so that it is busy where their tiles alone leave it idle: up to
+/// `most`, counted by the tiles of the kernel that computes them.
+pub(super) fn parts([m, n]: [usize; 2], most: usize, variant: &Variant) -> usize {
+    let tile = variant.tile as usize;
+    let tiles = m.div_ceil(tile) * n.div_ceil(tile);
+    (BUSY / tiles.max(1)).clamp(1, most)
+}
+
 pub(super) fn record(
     rec: &mut Recorder,
     planned: &PlannedMatMul,
-    Sizes { batch, m, n, k }: Sizes,
+    sizes: Sizes,
     inputs: &[Operand],
     c: &Operand,
 ) -> Result<()> {
     let (op, a, b) = (&planned.matmul, &inputs[0], &inputs[1]);
-    let shared_b = b.shape().rank() == 2;
-    let parts = planned.parts(inputs);
-    let (bias, rng, addend) = (parts.matmul.get(2), parts.rng, parts.addend.cloned());
-    let matmul = Part { planned, batch, m, n, k, shared_b, bias, rng, addend, first: 0, missing_k: 0 };
+    let Sizes { batch, m, n, k } = sizes;
+    let matmul = Part::whole(planned, sizes, inputs, c);
     if batch == 1 && !op.transpose_a {
         for rows in rec.tiles(m, &[k, n])? {
-            let addend = parts.addend.map(|addend| addend.rows(&rows, n));
-            let part = Part { m: rows.len(), addend, first: rows.start * n, ..matmul };
+            let other = matmul.other.as_ref().map(|other| other.rows(&rows, n));
+            let part = Part { m: rows.len(), other, first: rows.start * n, ..matmul };
             part.dispatch(rec, &a.rows(&rows, k), b, &c.rows(&rows, n))?;
         }
         return Ok(());
     }
     // Parts of a sum are what they are: neither is the bias of one of them, nor is what follows the matmul theirs.
-    if batch == 1 && !op.transpose_b && bias.is_none() && planned.is_plain() {
+    if batch == 1 && !op.transpose_b && matmul.bias.is_none() && planned.finish.is_none() {
         let tiles = rec.tiles(k, &[m, n])?;
         if tiles.len() > 1 {
             return matmul.tiled(rec, a, b, c, &tiles);
         }
-        let parts = matmul.parts(rec)?;
+        let parts = matmul.parts(rec, c)?;
         if parts > 1 {
             return matmul.split(rec, a, b, c, parts);
         }
@@ -70,7 +87,27 @@ pub(super) fn record(
     matmul.dispatch(rec, a, b, c)
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    fn whole(planned: &'a PlannedMatMul, sizes: Sizes, inputs: &'a [Operand], c: &Operand) -> Self {
+        let Sizes { batch, m, n, k } = sizes;
+        let parts = planned.finish.parts(inputs);
+        Self {
+            planned,
+            batch,
+            m,
+            n,
+            k,
+            shared_b: inputs[1].shape().rank() == 2,
+            bias: parts.own.get(2),
+            rng: parts.rng,
+            lengths: parts.lengths,
+            time: c.dims().get(1).copied().unwrap_or_default(),
+            other: parts.other.cloned(),
+            first: 0,
+            missing_k: 0,
+        }
+    }
+
     /// C = Σ over the parts of the inner dimension that the device binds at once, in order.
     fn tiled(
         &self,
@@ -83,7 +120,7 @@ impl Part<'_> {
         let size = self.m * self.n;
         let partial = rec.scratch(DType::F32, [tiles.len(), size]);
         for (index, tile) in (0..).zip(tiles) {
-            let matmul = Part { k: tile.len(), addend: None, ..*self };
+            let matmul = Part { k: tile.len(), other: None, ..*self };
             let c = partial.rows(&(index..index + 1), size);
             matmul.dispatch(rec, &a.rows(tile, self.m), &b.rows(tile, self.n), &c)?;
         }
@@ -92,35 +129,36 @@ impl Part<'_> {
 
     /// Of how many parts a GPU makes the sum over k, so that it is busy where the tiles of C alone leave it idle: counted
     /// by the tiles of the kernel that computes them.
-    fn parts(&self, rec: &Recorder) -> Result<usize> {
+    fn parts(&self, rec: &Recorder, c: &Operand) -> Result<usize> {
         let Self { m, n, k, .. } = *self;
-        let largest = rec.capabilities().max_binding as usize / (4 * m * n).max(1);
-        let most = (k / LEAST_K).min(largest);
-        if rec.capabilities().class == DeviceClass::Cpu || most < 2 {
+        let most = most_parts(rec, k, m * n);
+        if most < 2 {
             return Ok(1);
         }
         let work = Work::Tiles { batch: most, m, n };
-        let tile =
-            rec.choose(matmul::VARIANTS, &self.constants(0.0), &self.params(), work)?.variant.tile as usize;
-        let tiles = m.div_ceil(tile) * n.div_ceil(tile);
-        Ok((BUSY / tiles.max(1)).clamp(1, most))
+        let choice = rec.choose(matmul::VARIANTS, &self.constants(c), &self.params(), work)?;
+        Ok(parts([m, n], most, choice.variant))
     }
 
     /// C = Σ over `parts` of the inner dimension, of which all but the last are as long: a batch of matmuls in one
     /// dispatch.
     fn split(&self, rec: &mut Recorder, a: &Operand, b: &Operand, c: &Operand, parts: usize) -> Result<()> {
+        let matmul = self.of_parts(parts);
+        let partial = rec.scratch(DType::F32, [matmul.batch, self.m * self.n]);
+        matmul.dispatch(rec, a, b, &partial)?;
+        sum_parts(rec, &partial, c, matmul.batch)
+    }
+
+    /// This, whose inner dimension is made of about `parts`, as a batch.
+    fn of_parts(&self, parts: usize) -> Self {
         let k = self.k.div_ceil(parts);
         let parts = self.k.div_ceil(k);
-        let partial = rec.scratch(DType::F32, [parts, self.m * self.n]);
-        let missing_k = parts * k - self.k;
-        let matmul = Part { batch: parts, k, missing_k, shared_b: false, addend: None, ..*self };
-        matmul.dispatch(rec, a, b, &partial)?;
-        sum_parts(rec, &partial, c, parts)
+        Part { batch: parts, k, missing_k: parts * k - self.k, shared_b: false, other: None, ..*self }
     }
 
     fn params(&self) -> matmul::Params {
         let Self { planned, batch, m, n, k, shared_b, first, missing_k, .. } = *self;
-        let dropout = planned.dropout;
+        let Finish { dropout, .. } = planned.finish;
         matmul::Params {
             m: m as u32,
             n: n as u32,
@@ -131,38 +169,36 @@ impl Part<'_> {
             batch_stride_b: if shared_b { 0 } else { (k * n) as u32 },
             batch_stride_c: (m * n) as u32,
             alpha: planned.matmul.alpha,
-            scale: planned.scale * dropout.map_or(1.0, |dropout| dropout.scale()),
+            scale: planned.finish.factor(),
             threshold: dropout.map_or(0, |dropout| dropout.threshold()),
             stream: dropout.map_or(0, |dropout| dropout.stream),
             first: ((dropout.map_or(0, |dropout| dropout.first) + first) / 4) as u32,
+            time: self.time as u32,
+            first_row: (first / n.max(1)) as u32,
         }
     }
 
-    /// The override constants, with a code of `matmul/epilogue` for the addend.
-    fn constants(&self, addend: f64) -> [(&'static str, f64); 7] {
+    /// The override constants of the dispatch that writes `c`.
+    fn constants(&self, c: &Operand) -> Vec<(&'static str, f64)> {
         let (planned, flag) = (self.planned, |is_set: bool| f64::from(u8::from(is_set)));
-        [
+        let mut constants = vec![
             ("TRANSPOSE_A", flag(planned.matmul.transpose_a)),
             ("TRANSPOSE_B", flag(planned.matmul.transpose_b)),
             ("HAS_BIAS", flag(self.bias.is_some())),
             ("F16_INPUTS", flag(planned.f16_inputs)),
-            ("ACTIVATION", planned.activation.map_or(0.0, |kind| kind.code() + 1.0)),
-            ("DROPOUT", flag(planned.dropout.is_some())),
-            ("ADDEND", addend),
-        ]
+        ];
+        constants.extend(planned.finish.constants(self.other.as_ref(), c));
+        constants
     }
 
     fn dispatch(&self, rec: &mut Recorder, a: &Operand, b: &Operand, c: &Operand) -> Result<()> {
-        let Self { batch, m, n, k, bias, rng, ref addend, missing_k, .. } = *self;
-        // What is not there, or is there as C, is not read as a binding; the codes are those of `matmul/epilogue`.
-        let (addend, addend_code) = match addend {
-            None => (b, 0.0),
-            Some(addend) if addend.is_same_memory(c) => (b, 2.0),
-            Some(addend) => (addend, 1.0),
-        };
-        let bindings = [a, b, bias.unwrap_or(b), rng.unwrap_or(b), addend, c];
+        let Self { batch, m, n, k, bias, rng, lengths, ref other, missing_k, .. } = *self;
+        // What is not there, or is there as C, is not read as a binding.
+        let other = other.as_ref().filter(|other| !other.is_same_memory(c)).unwrap_or(b);
+        let [bias, rng, lengths] = [bias, rng, lengths].map(|operand| operand.unwrap_or(b));
+        let bindings = [a, b, bias, rng, lengths, other, c];
         let work = Work::Tiles { batch, m, n };
-        rec.dispatch(matmul::VARIANTS, &self.constants(addend_code), &self.params(), &bindings, work)?;
+        rec.dispatch(matmul::VARIANTS, &self.constants(c), &self.params(), &bindings, work)?;
         rec.flops(2 * (m * n) as u64 * (batch * k - missing_k) as u64);
         Ok(())
     }

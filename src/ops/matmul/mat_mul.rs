@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, Ix2};
 
-use super::PlannedMatMul;
+use super::{PlannedMatMul, WeightGradient};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
@@ -133,10 +133,17 @@ impl Op for MatMul {
                 _ => Ok(x.clone()),
             };
             let (a, dy) = (folded(a)?, folded(dy)?);
-            grads[1] = Some(match (self.transpose_a, self.transpose_b) {
-                (transposed, false) => matmul(&a, !transposed, &dy, false)?,
-                (transposed, true) => matmul(&dy, true, &a, transposed)?,
-            });
+            let has_bias = ctx.needed.get(2) == Some(&true);
+            match (self.transpose_a, self.transpose_b) {
+                (false, true) if has_bias && b.shape().rank() == 2 => {
+                    let op = WeightGradient { alpha: self.alpha, f16_inputs: false, norm: None };
+                    let both = dy.graph().apply(Arc::new(op), &[&dy, &a])?;
+                    both.into_iter().zip(&mut grads[1..]).for_each(|(grad, of)| *of = Some(grad));
+                    return Ok(grads);
+                }
+                (transposed, false) => grads[1] = Some(matmul(&a, !transposed, &dy, false)?),
+                (transposed, true) => grads[1] = Some(matmul(&dy, true, &a, transposed)?),
+            }
         }
         if ctx.needed.get(2) == Some(&true) {
             grads[2] = Some(dy.sum_to(ctx.inputs[2].shape())?);

@@ -3,6 +3,8 @@
 mod kernel;
 mod mat_mul;
 mod planned;
+mod weight_gradient;
 
 pub use mat_mul::MatMul;
 pub use planned::PlannedMatMul;
+pub use weight_gradient::WeightGradient;

@@ -1,13 +1,14 @@
 //! Layer normalization over the last axis.
 
+use std::sync::Arc;
+
 use ndarray::{Array2, Axis};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, Op, Vjp, expect, mismatch};
-use crate::shader::norm::{layer_norm, layer_norm_backward, layer_norm_backward_weight};
-use crate::shader::reduce::sum;
+use crate::ops::{Array, Epilogue, NodeOp, Op, Prologue, Vjp, expect, mismatch};
+use crate::shader::norm::{layer_norm, layer_norm_backward, layer_norm_backward_sum};
 use crate::shape::{DType, Spec};
 
 /// y = (x − mean)·rstd ∘ weight + bias over the last axis, rstd = 1/√(variance + eps), with the biased
@@ -61,8 +62,12 @@ impl Op for LayerNorm {
             };
             let (x, y) = (inputs[0].rows(&tile, n), outputs[0].rows(&tile, n));
             let [mean, rstd] = [1, 2].map(|i: usize| outputs[i].rows(&tile, 1));
-            let bindings = [&x, &inputs[1], &inputs[2], &y, &mean, &rstd];
-            rec.dispatch(layer_norm::VARIANTS, &[], &params, &bindings, tile.len())?;
+            let addend = inputs.get(3).map(|addend| addend.rows(&tile, n));
+            let constants = [("ADDEND", f64::from(u8::from(addend.is_some())))];
+            // The bias is bound for what is not there, and not read.
+            let addend = addend.as_ref().unwrap_or(&inputs[2]);
+            let bindings = [&x, &inputs[1], &inputs[2], addend, &y, &mean, &rstd];
+            rec.dispatch(layer_norm::VARIANTS, &constants, &params, &bindings, tile.len())?;
         }
         Ok(())
     }
@@ -86,8 +91,57 @@ impl Op for LayerNorm {
     fn vjp(&self, ctx: &Vjp) -> Result<Vec<Option<Tensor>>> {
         let (x, weight) = (&ctx.inputs[0], &ctx.inputs[1]);
         let operands = [x, weight, &ctx.outputs[1], &ctx.outputs[2], ctx.dy()?];
-        let grads = x.graph().apply(std::sync::Arc::new(LayerNormBackward), &operands)?;
+        let grads = x.graph().apply(Arc::new(LayerNormBackward { has_addend: false }), &operands)?;
         Ok(grads.into_iter().map(Some).collect())
+    }
+
+    fn recomputable(&self) -> bool {
+        true
+    }
+
+    fn in_place(&self, output: usize) -> &[usize] {
+        if output == 0 { &[0] } else { &[] }
+    }
+
+    fn with_epilogue(&self, epilogue: Epilogue, _: usize) -> Option<Arc<NodeOp>> {
+        matches!(epilogue, Epilogue::Add).then(|| Arc::new(AddedLayerNorm(*self)) as Arc<NodeOp>)
+    }
+
+    fn prologue(&self) -> Option<Prologue> {
+        Some(Prologue::LayerNorm(*self))
+    }
+}
+
+/// y + addend of a [`LayerNorm`], and its mean and rstd: what a plan makes of a layer norm and the sum behind it. The
+/// addend, like x, is the last operand. It has no derivative of its own: a plan is made when derivatives are nodes already.
+#[derive(Debug, Clone, Copy)]
+pub struct AddedLayerNorm(pub LayerNorm);
+
+impl Op for AddedLayerNorm {
+    fn name(&self) -> &'static str {
+        "added_layer_norm"
+    }
+
+    fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        expect(self.name(), inputs, &[DType::F32; 4])?;
+        if inputs[3] != inputs[0] {
+            return Err(mismatch(self.name(), inputs, "an addend like x"));
+        }
+        self.0.infer(&inputs[..3])
+    }
+
+    fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        self.0.record(rec, inputs, outputs)
+    }
+
+    fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
+        let mut results = self.0.reference(&inputs[..3]);
+        results[0] += inputs[3];
+        results
+    }
+
+    fn vjp(&self, _: &Vjp) -> Result<Vec<Option<Tensor>>> {
+        Err(Error::invalid("an added_layer_norm has no derivative; differentiate what a plan makes it of"))
     }
 
     fn recomputable(&self) -> bool {
@@ -99,41 +153,22 @@ impl Op for LayerNorm {
     }
 }
 
-/// x, weight, mean, rstd, dy → dx, dweight, dbias.
+/// x, weight, mean, rstd, dy and, where there is one, an addend like x → dx + addend, dweight, dbias of a [`LayerNorm`].
 #[derive(Debug, Clone, Copy)]
-struct LayerNormBackward;
+pub struct LayerNormBackward {
+    /// Whether there is an addend.
+    pub has_addend: bool,
+}
+
+/// Chunks of rows that keep a GPU busy.
+const BUSY: usize = 512;
 
 impl LayerNormBackward {
-    /// dweight and dbias: sums over chunks of about √rows rows, then the sum of these.
-    fn record_weight(rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let n = inputs[0].shape().last();
-        let all = inputs[0].shape().rows();
-        let chunk = all.isqrt().max(16);
-        let tiles = rec.tiles(all, &[n])?;
-        let chunks = tiles.iter().map(|tile| tile.len().div_ceil(chunk)).sum::<usize>();
-        let partial = [0, 1].map(|_| rec.scratch(DType::F32, [chunks, n]));
-        let mut first = 0;
-        for tile in tiles {
-            let own = tile.len().div_ceil(chunk);
-            let params = layer_norm_backward_weight::Params {
-                rows: tile.len() as u32,
-                columns: n as u32,
-                chunk: chunk as u32,
-                first: first as u32,
-                chunks: own as u32,
-            };
-            let [x, dy] = [0, 4].map(|i: usize| inputs[i].rows(&tile, n));
-            let [mean, rstd] = [2, 3].map(|i: usize| inputs[i].rows(&tile, 1));
-            let bindings = [&x, &mean, &rstd, &dy, &partial[0], &partial[1]];
-            rec.dispatch(layer_norm_backward_weight::VARIANTS, &[], &params, &bindings, own * n)?;
-            first += own;
-        }
-        let params =
-            sum::Params { outer: 1, reduce: chunks as u32, inner: n as u32, chunk: chunks as u32, chunks: 1 };
-        for (partial, output) in partial.iter().zip(&outputs[1..]) {
-            rec.dispatch(sum::VARIANTS, &[], &params, &[partial, output], n)?;
-        }
-        Ok(())
+    /// Rows of a chunk: as few as keep a GPU busy, and as an invocation's passes through loops allow.
+    fn chunk(rec: &Recorder, rows: usize, n: usize) -> usize {
+        let width = rec.capabilities().row_workgroup() as usize;
+        let passes = rec.capabilities().loop_passes as usize / (3 * n.div_ceil(width) + width + 1);
+        (rows / BUSY).clamp(16, 64).min(passes.max(1))
     }
 }
 
@@ -143,24 +178,50 @@ impl Op for LayerNormBackward {
     }
 
     fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        expect(self.name(), inputs, &[DType::F32; 5])?;
+        expect(self.name(), inputs, &[DType::F32; 6][..5 + usize::from(self.has_addend)])?;
+        let rows = Spec::f32([inputs[0].shape.rows()]);
+        let like_x = inputs[4..].iter().all(|spec| *spec == inputs[0]);
+        let fits =
+            inputs[1].shape.dims() == [inputs[0].shape.last()] && inputs[2] == rows && inputs[3] == rows;
+        if inputs[0].shape.rank() == 0 || !like_x || !fits {
+            return Err(mismatch(
+                self.name(),
+                inputs,
+                "x [.., n], weight [n], mean and rstd of the rows, dy like x",
+            ));
+        }
         Ok(vec![inputs[0].clone(), inputs[1].clone(), inputs[1].clone()])
     }
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let n = inputs[0].shape().last();
-        for tile in rec.tiles(inputs[0].shape().rows(), &[n])? {
+        let (n, rows) = (inputs[0].shape().last(), inputs[0].shape().rows());
+        let chunk = Self::chunk(rec, rows, n);
+        let tiles = rec.tiles(rows, &[n])?;
+        let chunks = tiles.iter().map(|tile| tile.len().div_ceil(chunk)).sum::<usize>();
+        let sums = rec.scratch(DType::F32, [chunks, 2, n]);
+        let mut first = 0;
+        for tile in tiles {
             let params = layer_norm_backward::Params {
                 rows: tile.len() as u32,
                 columns: n as u32,
                 inverse: 1.0 / n as f32,
+                chunk: chunk as u32,
+                first: first as u32,
             };
             let [x, dy] = [0, 4].map(|i: usize| inputs[i].rows(&tile, n));
             let [mean, rstd] = [2, 3].map(|i: usize| inputs[i].rows(&tile, 1));
-            let bindings = [&x, &inputs[1], &mean, &rstd, &dy, &outputs[0].rows(&tile, n)];
-            rec.dispatch(layer_norm_backward::VARIANTS, &[], &params, &bindings, tile.len())?;
+            let addend = inputs.get(5).map(|addend| addend.rows(&tile, n));
+            let constants = [("ADDEND", f64::from(u8::from(self.has_addend)))];
+            // dy is bound for what is not there, and not read.
+            let addend = addend.as_ref().unwrap_or(&dy);
+            let bindings = [&x, &inputs[1], &mean, &rstd, &dy, addend, &outputs[0].rows(&tile, n), &sums];
+            let own = tile.len().div_ceil(chunk);
+            rec.dispatch(layer_norm_backward::VARIANTS, &constants, &params, &bindings, own)?;
+            first += own;
         }
-        Self::record_weight(rec, inputs, outputs)
+        let params = layer_norm_backward_sum::Params { chunks: chunks as u32, columns: n as u32 };
+        let bindings = [&sums, &outputs[1], &outputs[2]];
+        rec.dispatch(layer_norm_backward_sum::VARIANTS, &[], &params, &bindings, 2 * n)
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
@@ -177,7 +238,20 @@ impl Op for LayerNormBackward {
             dx.iter_mut().zip(normal.row(r)).for_each(|(g, x)| *g = rstd[[r]] * (*g - mean - x * along));
         }
         let dweight = (&dy * &normal).sum_axis(Axis(0)).into_dyn();
-        vec![shaped(dx, inputs[0]), dweight, dy.sum_axis(Axis(0)).into_dyn()]
+        let mut dx = shaped(dx, inputs[0]);
+        if let Some(addend) = inputs.get(5) {
+            dx += *addend;
+        }
+        vec![dx, dweight, dy.sum_axis(Axis(0)).into_dyn()]
+    }
+
+    fn in_place(&self, output: usize) -> &[usize] {
+        if output == 0 && self.has_addend { &[5] } else { &[] }
+    }
+
+    fn with_epilogue(&self, epilogue: Epilogue, _: usize) -> Option<Arc<NodeOp>> {
+        let is_new = matches!(epilogue, Epilogue::Add) && !self.has_addend;
+        is_new.then(|| Arc::new(Self { has_addend: true }) as Arc<NodeOp>)
     }
 }
 

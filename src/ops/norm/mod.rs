@@ -3,5 +3,5 @@
 mod layer_norm;
 mod softmax;
 
-pub use layer_norm::LayerNorm;
+pub use layer_norm::{AddedLayerNorm, LayerNorm, LayerNormBackward};
 pub use softmax::{LogSoftmax, Softmax};

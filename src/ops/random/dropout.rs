@@ -1,9 +1,13 @@
 //! Dropout.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
-use crate::ops::{Array, Epilogue, Op, Vjp, expect, mismatch};
+use crate::ops::finish::Finish;
+use crate::ops::map::Chain;
+use crate::ops::{Array, Epilogue, NodeOp, Op, Vjp, expect, mismatch};
 use crate::rng::philox;
 use crate::shader::random::dropout;
 use crate::shape::{DType, Shape, Spec};
@@ -98,6 +102,10 @@ impl Op for Dropout {
 
     fn epilogue(&self) -> Option<Epilogue> {
         Some(Epilogue::Dropout(*self))
+    }
+
+    fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>> {
+        Chain(Finish { dropout: Some(*self), ..Finish::NONE }).with_epilogue(epilogue, operands)
     }
 }
 

@@ -1,0 +1,51 @@
+// What happens to the elements of a result before they are stored: activation, dropout, scale, the mask of padded frames,
+// and the other operand, which is added or is where a slope is taken. The importer has `params` with scale, threshold,
+// stream and time, and the bindings `rng` and `lengths`.
+#import shared/activation
+#import shared/activation_derivative
+#import shared/rng
+#import shared/dropout
+
+override ACTIVATION: u32 = 0u; // values 0..=8: one more than the activation's code; 0: none
+override DROPOUT: bool = false;
+override MASKED: bool = false; // rows are frames, and those behind their utterance's length 0
+override OTHER: u32 = NO_OTHER; // values 0..=2: as follows
+override SLOPE: u32 = 0u; // values 0..=8: one more than the code of the activation whose derivative is a factor; 0: an addend
+
+const NO_OTHER: u32 = 0u;
+const BOUND_OTHER: u32 = 1u;
+const OTHER_IN_PLACE: u32 = 2u; // the result takes its place
+
+var<private> dropout_key: u32;
+
+// Mixes the key of dropout once an invocation.
+fn begin() {
+    if DROPOUT {
+        dropout_key = mix_key(vec4<u32>(rng[0], rng[1], rng[2], params.stream));
+    }
+}
+
+// Whether frame `row` of all utterances is before its utterance's length.
+fn is_in_utterance(row: u32) -> bool {
+    let utterance = row / params.time;
+    return row - utterance * params.time < lengths[utterance];
+}
+
+fn finished(y: vec4<f32>, is_kept: vec4<bool>) -> vec4<f32> {
+    var z = y;
+    if ACTIVATION > 0u {
+        z = activate(y, ACTIVATION - 1u);
+    }
+    if DROPOUT || MASKED {
+        z = select(vec4<f32>(), z, is_kept);
+    }
+    return params.scale * z;
+}
+
+// What is finished, with the other operand.
+fn joined(y: vec4<f32>, other: vec4<f32>) -> vec4<f32> {
+    if SLOPE > 0u {
+        return activation_derivative(other, SLOPE - 1u) * y;
+    }
+    return y + other;
+}
