@@ -136,7 +136,7 @@ mod tests {
             let mut sentence = Sentence::first(0.0);
             hear(&mut sentence, 0.4, 0.01, false);
             hear(&mut sentence, 0.8, 0.3, true);
-            let mut pause = 0.0;
+            let mut pause = 0.0_f64;
             while sentence.end(&rule).is_none() {
                 hear(&mut sentence, 0.04, amplitude, false);
                 pause += 0.04;
