@@ -10,12 +10,18 @@ const FRAME: usize = STRIDE * HOP;
 /// So many pauses one after the other end a sentence, however loud they are.
 const LOUD_PAUSES: f64 = 3.0;
 
+/// Of the power of a sentence's loudest frame, 30 dB less: nobody speaks in a frame without as much.
+const INAUDIBLE: f32 = 1e-3;
+
 /// When a sentence of a stream is over. A chunk ends it where the model has written a word in it and since then
 ///
 /// * nothing for `pause` seconds, which are `quiet_db` quieter than the loudest 40 ms of the sentence,
 /// * or nothing for three times as long, however loud,
 /// * or where it has lasted `longest` seconds and the chunk's last frame writes nothing,
 /// * or where it has lasted twice as long.
+///
+/// What a model writes in a frame that is 30 dB quieter than the loudest one does not count: models that have never heard
+/// silence write in it.
 ///
 /// What follows is heard as a stream of its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,9 +84,11 @@ impl Sentence {
 
     /// Takes the frames of a chunk: whether the model writes in each.
     pub fn chunk(&mut self, writes: impl IntoIterator<Item = bool>) {
+        let least = self.power.iter().copied().fold(0.0, f32::max) * INAUDIBLE;
         for writes in writes {
+            let audible = self.power.get(self.frames).is_none_or(|&power| power > least);
             self.frames += 1;
-            if writes {
+            if writes && audible {
                 self.written = Some(self.frames);
             }
         }
@@ -143,6 +151,17 @@ mod tests {
             }
             assert!((pause - least).abs() < 0.021, "{amplitude}: {pause}");
             assert_eq!(sentence.end(&rule), Some(End::Sentence));
+        }
+    }
+
+    #[test]
+    fn what_is_written_in_silence_does_not_count() {
+        let rule = Endpointing::default();
+        for (amplitude, ends) in [(0.0, true), (0.005, true), (0.02, false)] {
+            let mut sentence = Sentence::first(0.0);
+            hear(&mut sentence, 0.8, 0.3, true);
+            hear(&mut sentence, 0.6, amplitude, true);
+            assert_eq!(sentence.end(&rule).is_some(), ends, "{amplitude}");
         }
     }
 
