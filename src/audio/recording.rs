@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,8 +31,8 @@ pub enum Place {
     File(PathBuf),
     /// A stored, uncompressed member of an archive.
     Member {
-        /// The archive file.
-        archive: PathBuf,
+        /// The archive file, which its members share.
+        archive: Arc<Path>,
         /// The member's name in it.
         name: String,
         /// The member's first byte in the archive.
@@ -92,7 +93,8 @@ impl Recording {
     /// The file or archive that holds the samples; `None` for standard input and bytes in memory.
     pub fn path(&self) -> Option<&Path> {
         match &self.place {
-            Place::File(path) | Place::Member { archive: path, .. } => Some(path),
+            Place::File(path) => Some(path),
+            Place::Member { archive, .. } => Some(archive),
             Place::Stdin | Place::Memory { .. } => None,
         }
     }
@@ -144,6 +146,14 @@ impl Recording {
                 tracing::warn!("{line}");
             }
         }
+    }
+
+    /// The number of the bytes that are stored, of which this may be a part, and the bytes.
+    ///
+    /// # Errors
+    /// When they cannot be opened.
+    pub(crate) fn stored(&self) -> Result<(u64, impl Read)> {
+        decode::stored(self)
     }
 
     /// The duration in seconds, from the header where it is exact, else by decoding.

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::arguments::{Data, DataCheck, DataConvert, Global};
+use super::arguments::{Data, DataBench, DataCheck, DataConvert, DataPack, Global};
 use super::output::{note, print, print_json, table, thousands};
 use super::progress::Reporter;
+use crate::data::bench::{self, Bench, Config};
 use crate::data::check::{self, Bar, Kind, Report};
-use crate::data::{Corpus, LeftOut, convert};
+use crate::data::{Corpus, LeftOut, convert, pack};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::train::Progress;
@@ -22,6 +23,8 @@ pub(super) fn run(command: &Data, global: &Global) -> Result<()> {
     match command {
         Data::Check(command) => check(command, global),
         Data::Convert(command) => convert(command, global),
+        Data::Pack(command) => pack(command, global),
+        Data::Bench(command) => bench(command, global),
     }
 }
 
@@ -71,12 +74,8 @@ fn convert(command: &DataConvert, global: &Global) -> Result<()> {
     let converted = told("converting", corpus.utterances.len(), global, |heard| {
         convert::convert(&corpus, &command.sources, &command.out, command.strict, heard)
     })?;
-    for left in converted.left_out.iter().filter(|_| !global.quiet) {
-        note(format!("left out: {left}"));
-    }
-    for left in converted.clipped.iter().filter(|_| !global.quiet) {
-        note(format!("cut off: {left}"));
-    }
+    say("left out", &converted.left_out, global);
+    say("cut off", &converted.clipped, global);
     if command.json {
         return print_json(&converted);
     }
@@ -95,6 +94,97 @@ fn convert(command: &DataConvert, global: &Global) -> Result<()> {
         }
     }
     print(table(&rows))
+}
+
+/// Names recordings one by one.
+fn say(what: &str, list: &[LeftOut], global: &Global) {
+    for left in list.iter().filter(|_| !global.quiet) {
+        note(format!("{what}: {left}"));
+    }
+}
+
+fn pack(command: &DataPack, global: &Global) -> Result<()> {
+    global.note_without_recipe("data pack");
+    let mut corpus = Corpus::load(&command.sources)?;
+    corpus.choose_channel(command.channel);
+    let packed = told("packing", corpus.utterances.len(), global, |heard| {
+        pack::pack(&corpus, &command.out, command.shard_mb * 1_000_000, command.strict, heard)
+    })?;
+    say("left out", &packed.left_out, global);
+    say("cut off", &packed.clipped, global);
+    if command.json {
+        return print_json(&packed);
+    }
+    let mut rows = vec![
+        ["index".to_owned(), packed.index.display().to_string()],
+        ["utterances".to_owned(), thousands(packed.utterances)],
+        ["archives".to_owned(), thousands(packed.shards)],
+        ["MB".to_owned(), format!("{:.1}", packed.bytes as f64 / 1e6)],
+    ];
+    for (name, count) in [
+        ("parts of files, as FLAC", packed.parts),
+        ("left out, could not be read", packed.left_out.len()),
+        ("cut off at full scale", packed.clipped.len()),
+    ] {
+        if count > 0 {
+            rows.push([name.to_owned(), thousands(count)]);
+        }
+    }
+    print(table(&rows))
+}
+
+fn bench(command: &DataBench, global: &Global) -> Result<()> {
+    global.note_without_recipe("data bench");
+    let DataBench { minutes, threads, channel, strict, .. } = *command;
+    let bench =
+        bench::bench(&command.sources, &Config { seconds: minutes as f64 * 60.0, threads, channel, strict })?;
+    say("left out", &bench.left_out, global);
+    if command.json { print_json(&bench) } else { print(rates(&bench)) }
+}
+
+/// What is timed, a row a format.
+fn rates(bench: &Bench) -> String {
+    let memory = bench.load_bytes.map_or(String::new(), |bytes| format!(", {:.0} MB", bytes as f64 / 1e6));
+    let lines = [
+        ["utterances".to_owned(), thousands(bench.utterances)],
+        ["read the list".to_owned(), format!("{:.2} s{memory}", bench.load_seconds)],
+    ];
+    let threads = match bench.threads {
+        1 => "1 thread".to_owned(),
+        threads => format!("{threads} threads"),
+    };
+    let mut rows = vec![
+        [
+            "format",
+            "Hz",
+            "seconds",
+            "read",
+            "decode",
+            "resample",
+            "features",
+            "batch",
+            "a core",
+            threads.as_str(),
+        ]
+        .map(str::to_owned),
+    ];
+    let times = |rate: f64| thousands(rate.round() as usize);
+    for format in &bench.formats {
+        let hertz: Vec<String> = format.rates.iter().map(u32::to_string).collect();
+        rows.push([
+            format.format.clone(),
+            hertz.join(", "),
+            thousands(format.audio_seconds.round() as usize),
+            times(format.read),
+            times(format.decode),
+            format.resample.map_or("-".to_owned(), times),
+            times(format.features),
+            times(format.batch),
+            times(format.per_core),
+            times(format.in_all),
+        ]);
+    }
+    format!("{}\n\ntimes real time\n{}", table(&lines), table(&rows))
 }
 
 fn summary(report: &Report) -> String {

@@ -287,7 +287,7 @@ impl Report {
 }
 
 /// The ending of a recording's name.
-fn format(utterance: &Utterance) -> String {
+pub(super) fn format(utterance: &Utterance) -> String {
     let name = utterance.audio.stored_name();
     let file = name.rsplit('/').next().unwrap_or_default();
     file.rsplit_once('.')

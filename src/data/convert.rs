@@ -21,7 +21,7 @@ const AUDIO: &str = "audio";
 /// What says that a folder is a conversion, and of what.
 const MARK: &str = "conversion.json";
 /// Louder samples than this much over full scale are not the overshoot of a resampler.
-const OVERSHOOT: f32 = 1.1;
+pub(super) const OVERSHOOT: f32 = 1.1;
 
 /// Of what a folder is the conversion.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -232,7 +232,7 @@ fn finished(audio: &Recording, path: &Path) -> Option<usize> {
 }
 
 /// 16 kHz, mono, 16 bits; what is beyond full scale stays at it.
-fn flac(samples: &[f32]) -> Result<Vec<u8>, String> {
+pub(super) fn flac(samples: &[f32]) -> Result<Vec<u8>, String> {
     let pcm: Vec<i32> =
         samples.iter().map(|sample| (sample * 32768.0).round().clamp(-32768.0, 32767.0) as i32).collect();
     let config =

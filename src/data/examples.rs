@@ -327,6 +327,7 @@ mod tests {
         let utterance = |(i, &(speaker, seconds)): (usize, &(&str, f64))| Utterance {
             audio: Recording::file(format!("{i}.wav")),
             duration: Some(seconds),
+            measured: false,
             text: None,
             speaker: (!speaker.is_empty()).then(|| speaker.to_string()),
             label: None,

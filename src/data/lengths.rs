@@ -93,6 +93,7 @@ impl Lengths {
 
 fn length(utterance: &Utterance) -> Result<Length> {
     match utterance.duration {
+        Some(seconds) if utterance.measured => Ok(Length { seconds, own: true }),
         Some(seconds) if !tells_its_length(&utterance.audio) => Ok(Length { seconds, own: false }),
         _ => Ok(Length { seconds: utterance.audio.duration()?, own: true }),
     }
@@ -102,7 +103,8 @@ fn length(utterance: &Utterance) -> Result<Length> {
 const TELLING: [&str; 13] =
     ["wav", "wave", "bwf", "rf64", "w64", "aif", "aiff", "aifc", "au", "snd", "sph", "nist", "flac"];
 
-fn tells_its_length(audio: &Recording) -> bool {
+/// Whether the first bytes of a recording's file tell how long it is.
+pub(super) fn tells_its_length(audio: &Recording) -> bool {
     let name = audio.stored_name();
     let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
     ending.is_some_and(|ending| TELLING.contains(&ending.as_str()))

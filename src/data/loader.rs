@@ -498,13 +498,18 @@ struct Filled {
 
 /// The examples cut from each recording that gives several.
 fn windows(examples: &Examples) -> HashMap<usize, Vec<usize>> {
-    let mut windows: HashMap<usize, Vec<usize>> = HashMap::new();
-    for (index, example) in examples.list.iter().enumerate() {
-        if let [segment] = &example.segments[..] {
-            windows.entry(segment.utterance).or_default().push(index);
+    let alone = |example: &Example| match &example.segments[..] {
+        [segment] => Some(segment.utterance),
+        _ => None,
+    };
+    let (mut windows, mut first) = (HashMap::new(), 0);
+    // They follow each other.
+    for run in examples.list.chunk_by(|a, b| alone(a).is_some() && alone(a) == alone(b)) {
+        if let (Some(utterance), 2..) = (alone(&run[0]), run.len()) {
+            windows.insert(utterance, (first..first + run.len()).collect());
         }
+        first += run.len();
     }
-    windows.retain(|_, examples| examples.len() > 1);
     windows
 }
 

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::audio::{BANDS, Normalization, Padding, Stats};
-use crate::data::{BatchSize, ExampleConfig, Lengths, statistics};
+use crate::data::{BatchSize, ExampleConfig, Lengths, Segment, statistics, statistics_sample};
 
 const CLIPS: usize = 23;
 
@@ -205,7 +205,9 @@ fn statistics_normalize_the_data_and_stop_on_request() {
         Ok(())
     };
     let mut left_out = Exclusions::default();
-    let stats = statistics(&corpus, &examples, &preprocessor, true, &mut left_out, &mut progress);
+    let sample = statistics_sample(&examples);
+    assert_eq!(sample, (0..CLIPS).collect::<Vec<_>>());
+    let stats = statistics(&corpus, &examples, &sample, &preprocessor, true, &mut left_out, &mut progress);
     let stats = stats.expect("statistics");
     assert_eq!(told, [(CLIPS, CLIPS)]);
     preprocessor.normalization = Normalization::Global(stats);
@@ -218,9 +220,42 @@ fn statistics_normalize_the_data_and_stop_on_request() {
     assert!(again.mean.iter().all(|m| m.abs() < 1e-4) && again.std.iter().all(|s| (s - 1.0).abs() < 1e-4));
     let mut stop = |_, _| Err(Error::Interrupted);
     assert!(matches!(
-        statistics(&corpus, &examples, &preprocessor, true, &mut left_out, &mut stop),
+        statistics(&corpus, &examples, &sample, &preprocessor, true, &mut left_out, &mut stop),
         Err(Error::Interrupted)
     ));
+}
+
+#[test]
+fn an_hour_stands_for_more() {
+    let list = |hours: usize| Examples {
+        list: (0..hours * 360).map(|at| Example::whole(at, 160_000)).collect(),
+        ..Examples::default()
+    };
+    assert_eq!(statistics_sample(&list(1)).len(), 360);
+    // Of 1.5 hours every second, of 960 every 960th.
+    assert_eq!(statistics_sample(&Examples { list: list(3).list[..540].to_vec(), ..list(3) }).len(), 270);
+    let sample = statistics_sample(&list(960));
+    assert_eq!((sample.len(), &sample[..3]), (360, &[0, 960, 1920][..]));
+}
+
+/// Windows of a recording, among recordings of one example and of strings.
+#[test]
+fn windows_of_a_recording_are_found() {
+    let window = |utterance, start| Segment { utterance, gap: 0, start, samples: Some(10) };
+    let example = |segments: Vec<Segment>| Example { segments, samples: 10, stated: false };
+    let list = vec![
+        Example::whole(0, 10),
+        example(vec![window(1, 0)]),
+        example(vec![window(1, 10)]),
+        example(vec![window(1, 15)]),
+        Example::whole(2, 10),
+        example(vec![window(3, 0), window(4, 0)]),
+        example(vec![window(3, 10), window(4, 10)]),
+        example(vec![window(5, 0)]),
+        example(vec![window(5, 10)]),
+    ];
+    let found = windows(&Examples { list, ..Examples::default() });
+    assert_eq!(found, HashMap::from([(1, vec![1, 2, 3]), (5, vec![7, 8])]));
 }
 
 #[test]

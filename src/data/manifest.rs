@@ -14,6 +14,8 @@ pub struct Utterance {
     pub audio: Recording,
     /// Seconds, where the manifest tells; of the part, where the audio is one.
     pub duration: Option<f64>,
+    /// Whether the duration is the file's own word, which need not be read once more.
+    pub measured: bool,
     /// What is said, where the manifest tells, in the form of [`compose`](crate::text::compose).
     pub text: Option<String>,
     /// Who speaks, where the manifest tells.
@@ -27,7 +29,7 @@ pub struct Utterance {
 impl Utterance {
     /// A recording of which nothing else is known.
     pub fn new(audio: Recording, origin: String) -> Self {
-        Self { audio, duration: None, text: None, speaker: None, label: None, origin }
+        Self { audio, duration: None, measured: false, text: None, speaker: None, label: None, origin }
     }
 }
 

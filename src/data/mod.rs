@@ -5,6 +5,7 @@
 //! Examples and sampler are pure; equal inputs and seeds give equal results, so that a resumed run sees what an
 //! unbroken one would have seen. What a file turns out to lack is an [`Exclusions`].
 
+pub mod bench;
 mod cache;
 pub mod check;
 pub mod convert;
@@ -15,6 +16,7 @@ mod lengths;
 mod loader;
 mod manifest;
 mod number;
+pub mod pack;
 mod parallel;
 mod sampler;
 mod sources;
@@ -31,4 +33,4 @@ use parallel::parallel;
 pub(crate) use sampler::spread;
 pub use sampler::{BatchIndex, BatchSize, BucketConfig, Order, PlannedBatch, Sampler};
 pub(crate) use sources::is_list_name;
-pub use statistics::statistics;
+pub use statistics::{statistics, statistics_sample};

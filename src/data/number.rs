@@ -22,13 +22,20 @@ pub(super) fn number(recording: &Recording) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::audio::{Channel, Span};
 
     #[test]
     fn whatever_differs_has_another_number() {
         let file = Recording::file("a.wav");
-        let member = |start| Place::Member { archive: "a.tar".into(), name: "a.wav".into(), start, bytes: 9 };
+        let member = |start| Place::Member {
+            archive: Path::new("a.tar").into(),
+            name: "a.wav".into(),
+            start,
+            bytes: 9,
+        };
         let memory = |bytes: &[u8]| Place::Memory { name: "a.wav".into(), bytes: bytes.into() };
         let mut all = vec![
             file.clone(),

@@ -12,7 +12,17 @@ use crate::error::{Error, Result};
 
 const BLOCK: usize = 64;
 
-/// Mean and standard deviation per band over all frames of all examples, silence included.
+/// Hours of which statistics are taken at the most, so that the first batch of a large corpus is there in seconds.
+const MOST_HOURS: f64 = 1.0;
+
+/// The examples whose statistics stand for all: each, or of more than an hour every n-th, which last about an
+/// hour.
+pub fn statistics_sample(examples: &Examples) -> Vec<usize> {
+    let step = (examples.hours() / MOST_HOURS).ceil().max(1.0) as usize;
+    (0..examples.list.len()).step_by(step).collect()
+}
+
+/// Mean and standard deviation per band over all frames of the examples `sample`, silence included.
 ///
 /// `progress(done, total)` is told after every block of examples, and may stop the pass with an error. The
 /// result depends neither on the number of threads nor on their timing. What gives nothing is added to `left_out`.
@@ -22,6 +32,7 @@ const BLOCK: usize = 64;
 pub fn statistics(
     corpus: &Corpus,
     examples: &Examples,
+    sample: &[usize],
     preprocessor: &Preprocessor,
     strict: bool,
     left_out: &mut Exclusions,
@@ -29,13 +40,13 @@ pub fn statistics(
 ) -> Result<Stats> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(BLOCK);
     let mut total = Accumulator::default();
-    let (count, begun) = (examples.list.len(), Instant::now());
-    for block in (0..count).step_by(BLOCK) {
-        let end = (block + BLOCK).min(count);
-        let per_thread = (end - block).div_ceil(threads);
+    let (count, begun) = (sample.len(), Instant::now());
+    let mut end = 0;
+    for block in sample.chunks(BLOCK) {
+        end += block.len();
         let sums = std::thread::scope(|scope| {
-            let parts = (block..end).step_by(per_thread).map(|first| first..(first + per_thread).min(end));
-            let workers: Vec<_> = parts
+            let workers: Vec<_> = block
+                .chunks(block.len().div_ceil(threads))
                 .map(|part| scope.spawn(move || sums_of(corpus, examples, part, preprocessor)))
                 .collect();
             workers.into_iter().map(|worker| worker.join()).collect::<Vec<_>>()
@@ -65,7 +76,7 @@ pub fn statistics(
 fn sums_of(
     corpus: &Corpus,
     examples: &Examples,
-    part: std::ops::Range<usize>,
+    part: &[usize],
     preprocessor: &Preprocessor,
 ) -> Vec<(Accumulator, Vec<Refused>)> {
     // Windows of one recording follow each other.
@@ -88,5 +99,5 @@ fn sums_of(
         }
         (sum, heard.refused)
     };
-    part.map(&mut sum).collect()
+    part.iter().map(|&at| sum(at)).collect()
 }

@@ -12,7 +12,7 @@ use super::stop;
 use crate::audio::{Augmentation, Normalization, Padding, Preprocessor, Stats};
 use crate::data::{
     BatchSize, BucketConfig, Corpus, ExampleConfig, Examples, Exclusions, Identity, Lengths, LoaderConfig,
-    Order, statistics,
+    Order, statistics, statistics_sample,
 };
 use crate::error::{Error, Result};
 use crate::models::PreprocessorConfig;
@@ -108,14 +108,29 @@ impl Data<'_> {
                 (None, Wanted::Global) => {
                     let identity = Normalization::Global(Stats::identity());
                     let plain = Preprocessor::new(self.silence, identity, self.padding);
-                    progress.begin("statistics", examples.list.len() as u64);
+                    let sample = statistics_sample(&examples);
+                    if sample.len() < examples.list.len() {
+                        progress.message(&format!(
+                            "normalization by the statistics of {} of {} examples, spread over all",
+                            sample.len(),
+                            examples.list.len()
+                        ));
+                    }
+                    progress.begin("statistics", sample.len() as u64);
                     let (strict, mut left_out) = (self.request.strict, Exclusions::default());
-                    let stats =
-                        statistics(&corpus, &examples, &plain, strict, &mut left_out, &mut |done, _| {
+                    let stats = statistics(
+                        &corpus,
+                        &examples,
+                        &sample,
+                        &plain,
+                        strict,
+                        &mut left_out,
+                        &mut |done, _| {
                             progress.advance(done as u64);
                             stop::check()?;
                             beat()
-                        });
+                        },
+                    );
                     named.say_all(&left_out);
                     Ok(Normalization::Global(stats?))
                 }

@@ -69,6 +69,104 @@ fn data_are_converted() {
 }
 
 #[test]
+fn data_are_packed() {
+    let folder = kaldi();
+    let (source, out) = (text(folder.path()), folder.path().join("shards"));
+    let pack = |more: &[&str]| polymix(&[&["data", "pack", source, "--out", text(&out)], more].concat());
+    fails(1, &["data", "pack", source, "--out", text(&out), "--strict"], &["gone.wav"]);
+    assert!(!out.exists());
+    let output = pack(&["--shard-mb", "1", "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let packed: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!(
+        (&packed["utterances"], &packed["shards"], &packed["files"]),
+        (&2.into(), &1.into(), &2.into())
+    );
+    assert_eq!(packed["left_out"].as_array().map(Vec::len), Some(1));
+    let size = out.join("audio_0.tar").metadata().expect("an archive").len();
+    assert_eq!(packed["bytes"], size);
+    let output = polymix(&["data", "check", text(&out), "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!(
+        (&report["utterances"], &report["texts"], &report["speakers"]),
+        (&2.into(), &2.into(), &1.into())
+    );
+    assert_eq!(report["formats"]["wav"], 2);
+    // Nothing is replaced.
+    fails(1, &["data", "pack", source, "--out", text(&out)], &["holds ", "give another --out"]);
+    fails(1, &["data", "pack", source, "--out", source], &["holds ", "give another --out"]);
+    fails(1, &["data", "pack", "absent.jsonl", "--out", text(&folder.path().join("x"))], &["absent.jsonl"]);
+    assert!(!folder.path().join("x").exists());
+    fails(2, &["data", "pack", source, "--out", "x", "--shard-mb", "0"], &["--shard-mb"]);
+    std::fs::remove_dir_all(&out).expect("shards");
+    let shown = String::from_utf8_lossy(&pack(&[]).stdout).into_owned();
+    assert!(shown.contains("shards.jsonl") && shown.contains("left out, could not be read"), "{shown}");
+}
+
+/// Killed while it writes, it leaves no folder of shards, and does not stand in the way of the next.
+#[cfg(unix)]
+#[test]
+fn a_killed_pack_leaves_no_shards() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    wav(&at("a.wav"), &tone(1.0));
+    // Opening a pipe that nobody writes waits.
+    let made = std::process::Command::new("mkfifo").arg(at("b.mp3")).status().expect("mkfifo");
+    assert!(made.success());
+    let lines =
+        ["a.wav", "b.mp3"].map(|name| format!("{{\"audio_filepath\": \"{name}\", \"duration\": 1}}\n"));
+    std::fs::write(at("m.jsonl"), lines.concat()).expect("a file");
+    let (source, out) = (at("m.jsonl"), at("out").join("shards"));
+    let mut child = super::command()
+        .args(["--quiet", "data", "pack", text(&source), "--out", text(&out)])
+        .spawn()
+        .expect("the binary is built");
+    let begun = || {
+        let inside = std::fs::read_dir(at("out")).into_iter().flatten().flatten();
+        inside.flat_map(|entry| std::fs::read_dir(entry.path())).flatten().count() > 1
+    };
+    for _ in 0..1500 {
+        if begun() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(begun() && child.try_wait().expect("a child").is_none(), "it is still at work");
+    child.kill().expect("a child");
+    child.wait().expect("a child");
+    assert!(!out.exists());
+    fails(1, &["data", "check", text(&out)], &["does not exist"]);
+    std::fs::write(at("m.jsonl"), &lines[0]).expect("a file");
+    let output = polymix(&["data", "pack", text(&source), "--out", text(&out)]);
+    assert!(output.status.success(), "{output:?}");
+    let names = std::fs::read_dir(at("out")).expect("a folder").flatten().map(|entry| entry.file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["shards"], "nothing is left of the killed one");
+}
+
+#[test]
+fn data_are_timed() {
+    let folder = kaldi();
+    let source = text(folder.path());
+    let output = polymix(&["data", "bench", source, "--minutes", "1", "--threads", "2", "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let bench: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!((&bench["utterances"], &bench["threads"]), (&3.into(), &2.into()));
+    let formats = bench["formats"].as_array().expect("a list");
+    assert_eq!(
+        (formats.len(), &formats[0]["format"], &formats[0]["audio_seconds"]),
+        (1, &"wav".into(), &2.0.into())
+    );
+    for stage in ["read", "decode", "features", "batch", "per_core", "in_all"] {
+        assert!(formats[0][stage].as_f64().is_some_and(|rate| rate > 0.0), "{stage}: {bench}");
+    }
+    assert!(formats[0]["resample"].is_null() && bench["left_out"][0]["origin"].is_string());
+    let shown = String::from_utf8_lossy(&polymix(&["data", "bench", source]).stdout).into_owned();
+    assert!(shown.contains("times real time") && shown.contains("a core"), "{shown}");
+    fails(1, &["data", "bench", source, "--strict"], &["gone.wav"]);
+    fails(2, &["data", "bench", source, "--threads", "0"], &["--threads"]);
+}
+
+#[test]
 fn one_channel_of_data_can_be_chosen() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let at = |name: &str| folder.path().join(name);

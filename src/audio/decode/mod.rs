@@ -14,6 +14,7 @@ mod part;
 mod pcm;
 mod sink;
 
+use std::io::Read;
 use std::path::Path;
 
 use super::features::SAMPLE_RATE;
@@ -109,7 +110,7 @@ pub fn duration(path: impl AsRef<Path>) -> Result<f64> {
 pub(super) fn read_recording(recording: &Recording) -> Result<Audio> {
     let decode = || {
         let mut sink = Sink::new(recording.channel, recording.span);
-        decode(Part::open(&recording.place)?, &mut sink, recording.span.is_none())?;
+        decode(Part::open(&recording.place, part::WHOLE)?, &mut sink, recording.span.is_none())?;
         sink.finish()
     };
     guard(LIBRARIES, decode).map_err(|message| Error::file(recording.to_string(), message))
@@ -132,13 +133,23 @@ pub(super) fn read_pieces(recording: &Recording, give: impl FnMut(Vec<f32>) -> b
 /// As for [`duration`].
 pub(super) fn duration_of(recording: &Recording) -> Result<f64> {
     let seconds = || {
-        let seconds = whole_duration(Part::open(&recording.place)?)?;
+        let seconds = whole_duration(Part::open(&recording.place, part::HEADER)?)?;
         sink::check_length(seconds)?;
         let Some(span) = recording.span else { return Ok(seconds) };
         sink::check_span(span, seconds)?;
         Ok((seconds - span.start).min(span.seconds.unwrap_or(f64::INFINITY)))
     };
     guard(LIBRARIES, seconds).map_err(|message| Error::file(recording.to_string(), message))
+}
+
+/// The bytes of a recording as they are stored, and their number.
+///
+/// # Errors
+/// When they cannot be opened.
+pub(super) fn stored(recording: &Recording) -> Result<(u64, impl Read)> {
+    let part = Part::open(&recording.place, part::WHOLE);
+    let part = part.map_err(|message| Error::file(recording.to_string(), message))?;
+    Ok((part.length(), part))
 }
 
 /// Decodes into the sink; `whole` where all of it is wanted, so that all of it is checked.

@@ -14,6 +14,9 @@ use crate::files::not_read;
 
 /// The most bytes that a pipe may bring; its audio is held in memory.
 const MOST_PIPED: u64 = 4 << 30;
+/// Bytes that are read ahead where all of a file is decoded, and where its header is.
+pub(super) const WHOLE: usize = 64 << 10;
+pub(super) const HEADER: usize = 4 << 10;
 /// Of a pipe, this much is read before it is known to be audio.
 const BEGINNING: u64 = 64 << 10;
 
@@ -33,17 +36,17 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Opens what a recording is made of.
+    /// Opens what a recording is made of; of a file, `ahead` bytes are read at a time.
     ///
     /// # Errors
     /// The message, when it is not there or not readable.
-    pub fn open(place: &Place) -> Outcome<Self> {
+    pub fn open(place: &Place, ahead: usize) -> Outcome<Self> {
         match place {
             Place::File(path) => {
                 let file = open_file(path)?;
                 let about = file.metadata().map_err(unreadable)?;
                 if about.is_file() {
-                    return Ok(Self::new(Box::new(BufReader::with_capacity(1 << 16, file)), 0, about.len()));
+                    return Ok(Self::new(Box::new(BufReader::with_capacity(ahead, file)), 0, about.len()));
                 }
                 let bytes = read_pipe(file)?;
                 Ok(Self::memory(bytes.into()))
@@ -56,7 +59,7 @@ impl Part {
                         "is cut short: the archive ends before it does; fetch the archive again".into()
                     );
                 }
-                Ok(Self::new(Box::new(BufReader::with_capacity(1 << 16, file)), *start, *bytes))
+                Ok(Self::new(Box::new(BufReader::with_capacity(ahead, file)), *start, *bytes))
             }
             Place::Stdin => Ok(Self::memory(read_pipe(io::stdin().lock())?.into())),
             Place::Memory { bytes, .. } => Ok(Self::memory(bytes.clone())),

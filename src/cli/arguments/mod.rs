@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, value_parser};
 
 use crate::audio::Channel;
 
-pub(super) use data::{Data, DataCheck, DataConvert};
+pub(super) use data::{Data, DataBench, DataCheck, DataConvert, DataPack};
 pub(super) use decoding::{Decode, Decoder, Decoding, Lm, LmBuild, LmInfo, LmTrain, Search};
 pub(super) use hearing::{Align, AlignFormat, Embed, Encode, Format, PaddingForm, Transcribe};
 pub(super) use measuring::{Check, Demo, Devices, Profile};

@@ -5,6 +5,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::files::unreadable;
 
 /// Beginnings of compressed files, and what they are.
 const PACKED: [(&[u8], &str); 4] = [
@@ -88,6 +89,24 @@ pub(super) fn members<R: Read + Seek>(
     Ok(())
 }
 
+/// Whether a file `name` begins at byte `start` of an archive.
+///
+/// # Errors
+/// When the archive cannot be read.
+pub(super) fn begins<R: Read + Seek>(path: &Path, reader: &mut R, name: &str, start: u64) -> Result<bool> {
+    /// What a header holds of a name; more of it stands in front.
+    const HELD: usize = 99;
+    let Some(at) = start.checked_sub(BLOCK) else { return Ok(false) };
+    let mut block = [0; BLOCK as usize];
+    let read = reader.seek(SeekFrom::Start(at)).and_then(|_| reader.read_exact(&mut block));
+    match read {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
+        read => read.map_err(|error| unreadable(path, &error))?,
+    }
+    let held = tar::Header::from_byte_slice(&block).path_bytes();
+    Ok(held.len() >= HELD.min(name.len()) && name.as_bytes().starts_with(&held))
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::io::Cursor;
@@ -124,6 +143,15 @@ pub(super) mod tests {
         for (member, content) in found.iter().zip([b"one".as_slice(), &[7; 600]]) {
             let start = member.start as usize;
             assert_eq!(&bytes[start..start + member.bytes as usize], content);
+        }
+        let begins =
+            |name: &str, start| super::begins(Path::new("a.tar"), &mut Cursor::new(&bytes), name, start);
+        assert!(begins("./a.txt", found[0].start).expect("bytes"));
+        assert!(begins(&long, found[1].start).expect("bytes"));
+        for (name, start) in
+            [("./a.txt", found[1].start), ("./a.tx", 512), ("./a.txt", 0), ("./a.txt", 1 << 40)]
+        {
+            assert!(!begins(name, start).expect("bytes"), "{name} at {start}");
         }
         assert!(list(&[0; 1024]).expect("an empty archive").is_empty());
     }

@@ -80,6 +80,15 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// A truth, which is not said where it is false.
+    ///
+    /// # Errors
+    /// When the field is something else.
+    pub fn flag(&self, key: &str) -> Result<bool> {
+        self.get(key)
+            .map_or(Ok(false), |value| value.as_bool().ok_or_else(|| self.wrong(key, "true or false")))
+    }
+
     /// A number.
     ///
     /// # Errors

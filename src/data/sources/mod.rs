@@ -24,6 +24,7 @@ use web_time::Instant;
 
 use crate::audio::{Recording, is_audio_name};
 use crate::data::Utterance;
+use crate::data::pack::INDEX;
 use crate::error::{Error, Result};
 use crate::files::{about, is_file, unreadable};
 
@@ -31,7 +32,7 @@ pub(super) use found::Found;
 use lines::Lines;
 
 const KINDS: &str = "give a manifest (*.jsonl, *.csv, *.tsv, *.tar, *.parquet, of NeMo, lhotse, SpeechBrain, \
-                     Common Voice, WebDataset or Hugging Face), a Kaldi or LibriSpeech folder, or a folder of audio";
+                     Common Voice, WebDataset or Hugging Face), a Kaldi or LibriSpeech folder, a folder of shards or of audio";
 
 /// The endings of files that list recordings or hold several, behind which `.gz` may stand.
 const LISTS: [&str; 8] = ["jsonl", "json", "ndjson", "csv", "tsv", "tar", "tgz", "parquet"];
@@ -63,6 +64,7 @@ enum Format {
     CommonVoice,
     Tar,
     Parquet,
+    Shards,
     Kaldi,
     Folder,
     Audio,
@@ -98,8 +100,14 @@ impl Format {
                 });
             };
             if there.is_dir() {
-                let is_kaldi = is_file(&path.join(kaldi::RECORDINGS))?;
-                return Ok(if is_kaldi { Self::Kaldi } else { Self::Folder });
+                let has = |name: &str| is_file(&path.join(name));
+                return Ok(if has(INDEX)? {
+                    Self::Shards
+                } else if has(kaldi::RECORDINGS)? {
+                    Self::Kaldi
+                } else {
+                    Self::Folder
+                });
             }
         }
         let name = bare_name(path);
@@ -196,6 +204,10 @@ fn load_all(sources: &[Source<'_>], found: &mut Found) -> Result<()> {
                 Some(bytes) => webdataset::read(path, &mut Cursor::new(bytes), found),
             },
             Format::Parquet => parquet::read(path, source.bytes, found),
+            Format::Shards => {
+                let mut own = nemo::Shards::new([])?;
+                nemo::read(&mut Lines::open(&path.join(INDEX))?, &mut own, found)
+            }
             Format::Kaldi => {
                 let open = |path: &Path| is_file(path)?.then(|| Lines::open(path)).transpose();
                 kaldi::read(path, open, found)

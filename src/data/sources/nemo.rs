@@ -1,8 +1,10 @@
 //! NeMo: `{"audio_filepath", "duration"?, "offset"?, "channel"?, "text"?, "speaker"?, "label"?}` a line, and
-//! the same with `shard_id`, where the audio is in tar archives.
+//! the same with `shard_id`, where the audio is in tar archives. With `member_start` and `member_bytes`, as
+//! [`pack`](crate::data::pack) writes them, nothing has to be searched for in the archives.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -12,17 +14,22 @@ use super::{Found, archive, resolve};
 use crate::audio::{Channel, Place, Recording, Span};
 use crate::data::Utterance;
 use crate::error::{Error, Result};
-use crate::files::is_file;
+use crate::files::{is_file, unreadable};
 
 /// First byte and length of an archive's members.
 type Members = HashMap<String, (u64, u64)>;
+
+/// Where a manifest says that a member is: its first byte and its length.
+type Position = (u64, u64);
 
 /// The tar archives of a manifest, by their number.
 pub(super) struct Shards {
     /// Archives that were named beside the manifest.
     named: BTreeMap<u64, PathBuf>,
     /// Archives that were looked into, by their manifest's folder and their number.
-    opened: BTreeMap<(PathBuf, u64), (PathBuf, Members)>,
+    opened: BTreeMap<(PathBuf, u64), (Arc<Path>, Members)>,
+    /// Archives whose members the manifest places, and their lengths.
+    placed: BTreeMap<(PathBuf, u64), (Arc<Path>, u64)>,
     used: BTreeSet<u64>,
 }
 
@@ -46,7 +53,7 @@ impl Shards {
                 return Err(Error::file(tar, message));
             }
         }
-        Ok(Self { named, opened: BTreeMap::new(), used: BTreeSet::new() })
+        Ok(Self { named, opened: BTreeMap::new(), placed: BTreeMap::new(), used: BTreeSet::new() })
     }
 
     /// Says which archives no line has named.
@@ -83,6 +90,16 @@ impl Shards {
         Ok(None)
     }
 
+    /// The archive `number` of the manifest, which must be there.
+    fn there(&self, line: &Object<'_>, manifest: &Path, number: u64) -> Result<PathBuf> {
+        self.path(manifest, number)?.ok_or_else(|| {
+            line.error(format!(
+                "is in shard {number}, but there is no audio_{number}.tar beside the manifest; \
+                 name the archives after it"
+            ))
+        })
+    }
+
     /// Looks into the archive `number`, once.
     fn open(&mut self, line: &Object<'_>, manifest: &Path, number: u64) -> Result<()> {
         self.used.insert(number);
@@ -90,19 +107,48 @@ impl Shards {
         if self.opened.contains_key(&key) {
             return Ok(());
         }
-        let tar = self.path(manifest, number)?.ok_or_else(|| {
-            line.error(format!(
-                "is in shard {number}, but there is no audio_{number}.tar beside the manifest; \
-                 name the archives after it"
-            ))
-        })?;
+        let tar = self.there(line, manifest, number)?;
         let mut members = Members::new();
         archive::members(&tar, &mut archive::open(&tar)?, |member, _| {
             members.insert(member.name, (member.start, member.bytes));
             Ok(())
         })?;
-        self.opened.insert(key, (tar, members));
+        self.opened.insert(key, (tar.into(), members));
         Ok(())
+    }
+
+    /// Where the audio of a line is, which says so itself. The first of each archive is looked for there.
+    fn placed(
+        &mut self,
+        line: &Object<'_>,
+        manifest: &Path,
+        number: u64,
+        name: &str,
+        (start, bytes): Position,
+    ) -> Result<Place> {
+        self.used.insert(number);
+        let key = (super::folder_of(manifest).to_path_buf(), number);
+        if !self.placed.contains_key(&key) {
+            let tar = self.there(line, manifest, number)?;
+            let mut reader = archive::open(&tar)?;
+            if !archive::begins(&tar, &mut reader, name, start)? {
+                return Err(line.error(format!(
+                    "says that {name} begins at byte {start} of {}, where it does not; take the archives that belong to \
+                     this manifest",
+                    tar.display()
+                )));
+            }
+            let length = reader.get_ref().metadata().map_err(|error| unreadable(&tar, &error))?.len();
+            self.placed.insert(key.clone(), (tar.into(), length));
+        }
+        let (tar, length) = &self.placed[&key];
+        if start.checked_add(bytes).is_none_or(|end| end > *length) {
+            return Err(line.error(format!(
+                "says that {name} has {bytes} bytes from byte {start} of {} on, which ends at {length}; fetch it again",
+                tar.display()
+            )));
+        }
+        Ok(Place::Member { archive: Arc::clone(tar), name: name.to_owned(), start, bytes })
     }
 
     /// Where the audio of a line is.
@@ -118,7 +164,7 @@ impl Shards {
                     tar.display()
                 ))
             })?;
-        Ok(Place::Member { archive: tar.clone(), name: stored.clone(), start, bytes })
+        Ok(Place::Member { archive: Arc::clone(tar), name: stored.clone(), start, bytes })
     }
 }
 
@@ -156,18 +202,37 @@ fn utterance(manifest: &Path, line: usize, text: &str, shards: &mut Shards) -> R
     let path = fields.required("audio_filepath", "the audio file's path")?;
     let duration = fields.duration("duration")?;
     let span = fields.time("offset")?.map(|start| Span { start, seconds: duration });
+    let position = position(&fields)?;
     let place = match fields.get("shard_id").and_then(Value::as_u64) {
-        Some(number) => shards.find(&fields, manifest, number, path)?,
+        Some(number) => match position {
+            Some(position) => shards.placed(&fields, manifest, number, path, position)?,
+            None => shards.find(&fields, manifest, number, path)?,
+        },
         None => Place::File(resolve(manifest, path)),
     };
+    let measured = position.is_some() && span.is_none() && fields.flag("duration_measured")?;
     let audio = Recording { place, span, channel: channel(&fields)? };
     Ok(Utterance {
         duration,
+        measured,
         text: fields.string("text")?.map(crate::text::compose),
         speaker: fields.label("speaker")?,
         label: fields.label("label")?,
         ..Utterance::new(audio, format!("{}:{line}", manifest.display()))
     })
+}
+
+/// `member_start` and `member_bytes`.
+fn position(fields: &Object<'_>) -> Result<Option<Position>> {
+    let number = |key: &str| {
+        let wrong = |value: &Value| fields.error(format!("field `{key}` is {value}; give a number of bytes"));
+        fields.get(key).map(|value| value.as_u64().ok_or_else(|| wrong(value))).transpose()
+    };
+    match (number("member_start")?, number("member_bytes")?) {
+        (Some(start), Some(bytes)) => Ok(Some((start, bytes))),
+        (None, None) => Ok(None),
+        _ => Err(fields.error("has one of `member_start` and `member_bytes`; give both or none")),
+    }
 }
 
 /// `channel`: a number from 1, or "mix".

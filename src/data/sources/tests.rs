@@ -593,7 +593,7 @@ proptest! {
 
     #[test]
     fn json_values_of_any_kind_never_panic(
-        key in "audio_filepath|duration|text|speaker|offset|channel|label|shard_id|sources|start|recording|supervisions|type",
+        key in "audio_filepath|duration|text|speaker|offset|channel|label|shard_id|sources|start|recording|supervisions|type|member_start|member_bytes|duration_measured",
         value in "[0-9eE.\\-]{1,12}|null|true|\\[\\]|\\[\\{\\}\\]|\\{\\}|\"\"|\"MonoCut\"",
     ) {
         for line in [

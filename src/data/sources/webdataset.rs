@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Seek};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -69,11 +70,12 @@ pub(super) fn read<R: Read + Seek>(path: &Path, reader: &mut R, found: &mut Foun
             first.key
         ));
     }
+    let archive: Arc<Path> = path.into();
     for sample in samples {
         for member in sample.audio {
             let origin = format!("{}/{}", path.display(), member.name);
             let Member { name, start, bytes } = member;
-            let place = Place::Member { archive: path.to_path_buf(), name, start, bytes };
+            let place = Place::Member { archive: Arc::clone(&archive), name, start, bytes };
             found.add(Ok(Utterance {
                 text: sample.text.clone(),
                 speaker: sample.speaker.clone(),
