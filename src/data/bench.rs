@@ -9,6 +9,7 @@ use serde::Serialize;
 use web_time::Instant;
 
 use super::check::format;
+use super::left_out::nothing;
 use super::{
     BatchIndex, BatchSize, BucketConfig, Corpus, ExampleConfig, Examples, FeatureCache, LeftOut, Lengths,
     Loader, LoaderConfig, Order, Utterance,
@@ -146,10 +147,7 @@ pub fn bench<P: AsRef<Path>>(sources: &[P], config: &Config) -> Result<Bench> {
         bench.formats.push(rates);
     }
     if bench.formats.is_empty() {
-        let first = bench.left_out.first().map_or(String::new(), |left| format!(", for {left}"));
-        return Err(Error::invalid(format!(
-            "no recording can be read{first}; check the paths of the sources"
-        )));
+        return Err(nothing(&bench.left_out));
     }
     Ok(bench)
 }
@@ -204,7 +202,7 @@ impl Spent {
 impl Rates {
     fn take(&mut self, spent: &Spent) {
         // The clocks of some systems have coarse ticks.
-        let rate = |seconds: f64| self.audio_seconds / seconds.max(1e-6);
+        let rate = |seconds: f64| self.audio_seconds / seconds.max(1e-9);
         let all = spent.read + spent.decode + spent.resample + spent.features + spent.batch;
         let resampled = self.rates.iter().any(|&rate| rate != SAMPLE_RATE);
         (self.read, self.decode) = (rate(spent.read), rate(spent.decode));
@@ -224,7 +222,7 @@ fn in_all(corpus: Arc<Corpus>, config: LoaderConfig) -> Result<f64> {
     while let Some(batch) = loader.next() {
         seconds += batch?.audio_seconds;
     }
-    Ok(seconds / begun.elapsed().as_secs_f64().max(1e-6))
+    Ok(seconds / begun.elapsed().as_secs_f64().max(1e-9))
 }
 
 /// What `work` gives, and the seconds that it took.

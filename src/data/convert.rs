@@ -10,6 +10,7 @@ use flacenc::component::BitRepr;
 use flacenc::error::Verify;
 use serde::{Deserialize, Serialize};
 
+use super::left_out::nothing;
 use super::number::number;
 use super::{Corpus, LeftOut, Utterance, parallel};
 use crate::audio::{Recording, SAMPLE_RATE};
@@ -142,10 +143,7 @@ pub fn convert<P: AsRef<Path>>(
         }
     }
     if converted.utterances == 0 {
-        let first = converted.left_out.first().map_or(String::new(), |left| format!(", for {left}"));
-        return Err(Error::invalid(format!(
-            "no recording can be read{first}; check the paths of the sources"
-        )));
+        return Err(nothing(&converted.left_out));
     }
     write_whole(&converted.manifest, lines.as_bytes())?;
     Ok(converted)

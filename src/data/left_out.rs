@@ -45,6 +45,12 @@ impl LeftOut {
     }
 }
 
+/// That nothing can be read, and why not the first of `left_out`.
+pub(super) fn nothing(left_out: &[LeftOut]) -> Error {
+    let first = left_out.first().map_or(String::new(), |left| format!(", for {left}"));
+    Error::invalid(format!("no recording can be read{first}; check the paths of the sources"))
+}
+
 /// The recording, where it is listed, and what is wrong.
 impl std::fmt::Display for LeftOut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

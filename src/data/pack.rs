@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::convert::{OVERSHOOT, flac};
+use super::left_out::nothing;
 use super::lengths::tells_its_length;
 use super::number::number;
 use super::{Corpus, LeftOut, Utterance, parallel};
@@ -114,11 +115,11 @@ pub fn pack(
     for block in corpus.utterances.chunks(BLOCK) {
         let keys: Vec<u64> = block.iter().map(key).collect();
         let mut seen = HashSet::new();
-        let new: Vec<usize> = (0..block.len())
+        let fresh: Vec<usize> = (0..block.len())
             .filter(|&at| !members.contains_key(&keys[at]) && seen.insert(keys[at]))
             .collect();
-        let contents = parallel(new.len(), |at| content(&block[new[at]]));
-        for (at, content) in new.into_iter().zip(contents) {
+        let contents = parallel(fresh.len(), |at| content(&block[fresh[at]]));
+        for (at, content) in fresh.into_iter().zip(contents) {
             let audio = &block[at].audio;
             let member = match content {
                 Ok(content) => shards.add(audio, keys[at], content)?,
@@ -148,10 +149,7 @@ pub fn pack(
         }
     }
     if packed.utterances == 0 {
-        let first = packed.left_out.first().map_or(String::new(), |left| format!(", for {left}"));
-        return Err(Error::invalid(format!(
-            "no recording can be read{first}; check the paths of the sources"
-        )));
+        return Err(nothing(&packed.left_out));
     }
     shards.close()?;
     (packed.shards, packed.bytes) = (shards.number, shards.bytes);
@@ -525,11 +523,12 @@ mod tests {
         let gone = Utterance::new(Recording::file(at("gone.mp3")), "m.jsonl:99".to_owned());
         corpus.utterances.push(gone);
         let out = at("shards");
-        let error = pack(&corpus, &out, 30_000, true, || {}).expect_err("a file is gone").to_string();
-        assert!(error.contains("gone.mp3"), "{error}");
         let left = || std::fs::read_dir(folder.path()).expect("a folder").count();
         let before = left();
+        let error = pack(&corpus, &out, 30_000, true, || {}).expect_err("a file is gone").to_string();
+        assert!(error.contains("gone.mp3"), "{error}");
         assert!(!out.exists());
+        assert_eq!(left(), before);
         let packed = pack(&corpus, &out, 30_000, false, || {}).expect("shards");
         assert_eq!((packed.utterances, packed.left_out.len(), left()), (15, 1, before + 1));
         assert_eq!(packed.left_out[0].origin, "m.jsonl:99");
