@@ -22,7 +22,9 @@ impl Corpus {
         let line = |(number, line): (usize, &str)| {
             let mut line: Value = serde_json::from_str(line).unwrap();
             line["audio_filepath"] = text(&corpus.join(line["audio_filepath"].as_str().unwrap())).into();
-            texts.get(number).inspect(|&&text| line["text"] = text.into());
+            if let Some(&text) = texts.get(number) {
+                line["text"] = text.into();
+            }
             line.to_string()
         };
         let count = if texts.is_empty() { 12 } else { texts.len() };
