@@ -123,7 +123,7 @@ pub(super) fn read_recording(recording: &Recording) -> Result<Audio> {
 pub(super) fn read_pieces(recording: &Recording, give: impl FnMut(Vec<f32>) -> bool) -> Result<Vec<String>> {
     let decode = || {
         let mut sink = Sink::giving(recording.channel, recording.span, give);
-        decode(Part::open(&recording.place)?, &mut sink, recording.span.is_none())?;
+        decode(Part::open(&recording.place, part::WHOLE)?, &mut sink, recording.span.is_none())?;
         Ok(sink.finish()?.notes)
     };
     guard(LIBRARIES, decode).map_err(|message| Error::file(recording.to_string(), message))
