@@ -227,7 +227,7 @@ test("the microphone, with text while one speaks; one that is unplugged ends the
   await quiet(page);
 });
 
-/** Lets the page's microphone play a clip of the corpus, once, whenever it is opened. */
+/** Lets the page's microphone play a clip of the corpus, once, as soon as the page says that one may speak. */
 const speaking = (page, clip) =>
   page.evaluate(async (clip) => {
     const bytes = await (await fetch(`/corpus/flac/${clip}.flac`)).arrayBuffer();
@@ -237,7 +237,13 @@ const speaking = (page, clip) =>
       const source = new AudioBufferSourceNode(context, { buffer });
       const sink = context.createMediaStreamDestination();
       source.connect(sink);
-      setTimeout(() => source.start(), 300);
+      const note = document.querySelector("#teach-note");
+      note.textContent = "";
+      const waiting = setInterval(() => {
+        if (note.textContent !== "Speak now.") return;
+        clearInterval(waiting);
+        source.start(context.currentTime + 0.1);
+      }, 20);
       return sink.stream;
     };
   }, clip);
