@@ -304,13 +304,20 @@ export interface PolymixStream {
   cancel(): Promise<void>;
 }
 
-/** A take: audio, and what is said in it or what class it is of. */
-export interface Example extends Pick<AudioOptions, "sampleRate" | "channel"> {
+/** A take. */
+export interface Take extends Pick<AudioOptions, "sampleRate" | "channel"> {
   audio: Audio;
-  /** To `transcribe`: a word or a phrase in any language; letters that the model does not know yet are added. Nothing is `""`. */
-  text?: string;
-  /** To `classify`: the name of its class. */
-  label?: string;
+}
+
+/** A take, and what is said in it. */
+export interface TextExample extends Take {
+  /** A word or a phrase in any language; letters that the model does not know yet are added. Nothing is `""`. */
+  text: string;
+}
+
+/** A take, and what class it is of. */
+export interface LabelExample extends Take {
+  label: string;
 }
 
 export interface AdaptOptions extends CallOptions {
@@ -323,7 +330,7 @@ export interface AdaptOptions extends CallOptions {
    * The takes: at least two, of 60 s or less, of two hours in all; better some takes of every word. Some are held back, to
    * hear whether learning helps: of every text that there are several takes of, one in five, at least one.
    */
-  examples: Iterable<Example>;
+  examples: Iterable<TextExample> | Iterable<LabelExample>;
   /** Steps, of up to eight takes each; 100. */
   steps?: number | null;
   /** What learns besides the head: nothing, the last layers of the encoder, or everything; `{ last: 2 }`. The fewer, the sooner. */

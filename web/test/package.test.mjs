@@ -36,7 +36,7 @@ test("the library is small enough to be fetched", async () => {
 
 test("types are found, and hold", async () => {
   const source = `
-    import { Polymix, PolymixError, type AdaptProgress, type DecoderOptions, type Heard, type Mono, type PolymixErrorCode, type PolymixSession, type Transcript } from "polymix";
+    import { Polymix, PolymixError, type AdaptProgress, type Classified, type DecoderOptions, type Heard, type Mono, type PolymixErrorCode, type PolymixSession, type Transcript } from "polymix";
 
     export async function hear(file: File, samples: Float32Array): Promise<string> {
       const asr = await Polymix.load(new URL("https://example.com/model/"), {
@@ -64,6 +64,9 @@ test("types are found, and hold", async () => {
         await asr.use({ stored: (await Polymix.stored())[0] ?? "mine" });
         await asr.use({ files: await session.save() }, { signal });
         await Polymix.forget("mine");
+        await asr.adapt({ task: "classify", examples: [{ audio: file, label: "yes" }, { audio: file, label: "no" }] });
+        const { label, probability }: Classified = await asr.classify(file);
+        console.log(label, probability.toFixed(2));
         // @ts-expect-error Takes say what is said in them.
         await asr.adapt({ examples: [{ audio: file }] });
         // @ts-expect-error A path is no audio.
