@@ -213,8 +213,9 @@ impl StreamRecognizer {
         };
         let running = std::mem::replace(&mut self.running, self.decoder.begin());
         if end == End::Sentence {
+            // A search may find that nothing was said.
             let said = self.recognized(running);
-            self.ended.push(said);
+            self.ended.extend((!said.text.is_empty()).then_some(said));
         }
         self.sentence = std::mem::take(&mut self.sentence).next(1);
         self.before += self.frames - 1;

@@ -260,14 +260,28 @@ export type Encoded = Record<string, Tensor>;
 
 export interface TranscribeOptions extends AudioOptions, DecodingOptions {}
 
+/** When a sentence of a stream is over: the rules of `polymix transcribe --stream --endpoint`. */
+export interface Endpoint {
+  /** Milliseconds without a word that end it where they are quiet, from 40 on, 600 if not given; three times as many where they are not. */
+  pauseMs?: number | null;
+  /** Decibels from which on a pause is quiet, below the loudest 40 ms of the sentence; 12 if not given. */
+  quietDb?: number | null;
+  /** Milliseconds after which it ends at the first frame without a word, from 1000 on; 20000 if not given. */
+  longestMs?: number | null;
+}
+
 export interface StreamOptions extends CallOptions, DecodingOptions {
   /** Samples a second of what is pushed; 16000 if not given. */
   sampleRate?: number | null;
   /** Milliseconds of audio that are heard together, a multiple of 40; those of training if not given. */
   chunkMs?: number | null;
+  /** Ends sentences by themselves, each of which `onSentence` is told; without it all is one. */
+  endpoint?: boolean | Endpoint | null;
+  /** Called with each sentence that has ended, with the times of its words in the stream; needs `endpoint`. */
+  onSentence?: ((said: Heard) => void) | null;
   /** Ends the stream at any time: what it holds is given back, and later calls fail with `aborted`. */
   signal?: AbortSignal | null;
-  /** Called whenever the text, or how much of it is settled, has changed. What callbacks throw is reported as an error of the page, and the stream goes on. */
+  /** Called whenever the text, with `endpoint` of the sentence, or how much of it is settled, has changed. What callbacks throw is reported as an error of the page, and the stream goes on. */
   onPartial?: ((heard: Heard) => void) | null;
   /**
    * Called at once when something goes wrong while audio comes in: the device is lost, the microphone is unplugged or
@@ -291,14 +305,14 @@ export interface ListenOptions extends Omit<StreamOptions, "sampleRate"> {
 
 /** Audio that is still coming in. The model carries a running state, so that a second costs the same however long it goes on. */
 export interface PolymixStream {
-  /** What was heard so far. */
+  /** What was heard so far, with `endpoint` of the sentence. */
   readonly text: string;
   /**
    * Hears more samples, in pieces of any length: the text does not depend on how the audio is cut. Resolves to what was
    * heard so far where this completed a chunk, else to `null`. Need not be awaited before the next one.
    */
   push(samples: Float32Array | Float64Array | Int16Array): Promise<Heard | null>;
-  /** Ends the stream, and the microphone: what was said in all. Called again, it gives the same. */
+  /** Ends the stream, and the microphone: what was said in all, with `endpoint` since the last sentence ended. Called again, it gives the same. */
   finish(options?: CallOptions | null): Promise<Heard>;
   /** Ends the stream and forgets what was heard. */
   cancel(): Promise<void>;

@@ -260,6 +260,7 @@ export class Polymix {
   async #open(options) {
     const signal = signalOf(options);
     const callbacks = PolymixStream.callbacks(options);
+    const endpoint = PolymixStream.endpoint(options);
     const sampleRate = rateOf(options.sampleRate ?? 16000);
     const chunkMs = options.chunkMs ?? undefined;
     if (chunkMs !== undefined && typeof chunkMs !== "number") {
@@ -269,7 +270,7 @@ export class Polymix {
     const onProgress = callbackOf(options, "onProgress");
     const stream = this.#nextStream++;
     const opening = this.#retried(async (remote) => {
-      await remote.call("openStream", { stream, sampleRate, chunkMs, decoder }, { onProgress });
+      await remote.call("openStream", { stream, sampleRate, chunkMs, endpoint, decoder }, { onProgress });
       return remote;
     });
     let remote;
@@ -279,7 +280,8 @@ export class Polymix {
       opening.then((remote) => remote.call("closeStream", { stream })).catch(() => {});
       throw error;
     }
-    const opened = new PolymixStream(remote, stream, callbacks, signal, () => this.#streams.delete(opened));
+    const closed = () => this.#streams.delete(opened);
+    const opened = new PolymixStream(remote, stream, callbacks, Boolean(endpoint), signal, closed);
     this.#streams.add(opened);
     return opened;
   }

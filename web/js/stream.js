@@ -7,6 +7,8 @@ export class PolymixStream {
   #remote;
   #stream;
   #told;
+  /** Whether sentences end by themselves. */
+  #sentences;
   #text = "";
   /** Words of it that stay. */
   #settled = 0;
@@ -19,8 +21,9 @@ export class PolymixStream {
   #capture = null;
   #release;
 
-  constructor(remote, stream, told, signal, released) {
+  constructor(remote, stream, told, sentences, signal, released) {
     this.#remote = remote;
+    this.#sentences = sentences;
     this.#stream = stream;
     this.#told = told;
     const unwatch = remote.watch((error) => this.fail(error));
@@ -37,7 +40,22 @@ export class PolymixStream {
   }
 
   static callbacks(options) {
-    return Object.fromEntries(["onPartial", "onError", "onEnd"].map((name) => [name, callbackOf(options, name)]));
+    const names = ["onPartial", "onSentence", "onError", "onEnd"];
+    return Object.fromEntries(names.map((name) => [name, callbackOf(options, name)]));
+  }
+
+  /** `[pauseMs, longestMs, quietDb]` of the `endpoint` of options, or `undefined`. */
+  static endpoint({ endpoint }) {
+    if (endpoint === undefined || endpoint === null || endpoint === false) return undefined;
+    const given = endpoint === true ? {} : endpoint;
+    const wrong = (name) => badAudio(`${name} cannot be understood; give endpoint: true, or { pauseMs: 600, quietDb: 12, longestMs: 20000 }`);
+    if (typeof given !== "object" || Array.isArray(given)) throw wrong("endpoint");
+    const known = { pauseMs: 600, longestMs: 20000, quietDb: 12 };
+    for (const [name, value] of Object.entries(given)) {
+      if (!(name in known) || !(value === undefined || value === null || Number.isFinite(value))) throw wrong(`endpoint.${name}`);
+      known[name] = value ?? known[name];
+    }
+    return Float64Array.of(known.pauseMs, known.longestMs, known.quietDb);
   }
 
   get text() {
@@ -53,7 +71,8 @@ export class PolymixStream {
   }
 
   async #push(samples) {
-    const heard = await this.#call("push", { samples }, [samples.buffer]);
+    const { heard, sentences } = await this.#call("push", { samples }, [samples.buffer]);
+    this.#ended(sentences);
     if (heard && (heard.text !== this.#text || heard.settled !== this.#settled)) {
       [this.#text, this.#settled] = [heard.text, heard.settled];
       tell(this.#told.onPartial, heard);
@@ -71,10 +90,20 @@ export class PolymixStream {
     this.#over = true;
     await this.#capture?.close();
     await this.#pushed;
-    const heard = await this.#call("finish");
+    const { heard, sentences } = await this.#call("finish");
+    this.#ended(sentences);
+    if (this.#sentences && heard.text) tell(this.#told.onSentence, heard);
     this.#text = heard.text;
     this.#release();
     return heard;
+  }
+
+  /** Tells what has ended; the text is that of the next sentence from then on. */
+  #ended(sentences) {
+    for (const said of sentences) {
+      [this.#text, this.#settled] = ["", 0];
+      tell(this.#told.onSentence, said);
+    }
   }
 
   cancel() {

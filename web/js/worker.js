@@ -207,20 +207,21 @@ const calls = {
     return { ...heardOf(channels, channel), sampleRate };
   },
 
-  async openStream({ stream, sampleRate, chunkMs, decoder }, progress) {
+  async openStream({ stream, sampleRate, chunkMs, endpoint, decoder }, progress) {
     await decodeWith(decoder, progress);
-    streams.set(stream, await model.stream(sampleRate, chunkMs));
+    streams.set(stream, await model.stream(sampleRate, chunkMs, endpoint));
   },
 
   async push({ stream, samples }) {
     const heard = await opened(stream).push(samples);
-    return heard ? JSON.parse(heard) : null;
+    return { heard: heard ? JSON.parse(heard) : null, sentences: sentencesOf(stream) };
   },
 
   async finish({ stream }) {
     const heard = JSON.parse(await opened(stream).finish());
+    const sentences = sentencesOf(stream);
     await calls.closeStream({ stream });
-    return heard;
+    return { heard, sentences };
   },
 
   async closeStream({ stream }) {
@@ -245,6 +246,13 @@ function opened(stream) {
   const found = streams.get(stream);
   if (!found) throw new CodedError("bad-audio", "the stream has ended; open another");
   return found;
+}
+
+/** What has ended since this was last asked for. */
+function sentencesOf(stream) {
+  const sentences = [];
+  for (let said; (said = opened(stream).sentence()); ) sentences.push(JSON.parse(said));
+  return sentences;
 }
 
 serve(calls, () => used?.lastPanic());

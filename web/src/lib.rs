@@ -10,7 +10,9 @@ use polymix::audio::{Preprocessor, Resampler, SAMPLE_RATE, check_waveform};
 use polymix::decode::lm::LanguageModel;
 use polymix::decode::{self, Alphabet, HotWords, Settings};
 use polymix::gpu::{Gpu, Selection};
-use polymix::models::{DeviceModel, Extractor, Recognized, Recognizer, SavedModel, StreamRecognizer};
+use polymix::models::{
+    DeviceModel, Endpointing, Extractor, Recognized, Recognizer, SavedModel, StreamRecognizer,
+};
 pub use polymix_glue::last_panic;
 use polymix_glue::{
     Download, Result, bad_audio, bad_model, bad_setting, describe, failure, features, json, rate_in_hertz,
@@ -214,8 +216,13 @@ impl Model {
         features(&self.preprocessor, &samples, rate)
     }
 
-    /// A stream of audio at `rate`.
-    pub async fn stream(&self, rate: f64, chunk_ms: Option<f64>) -> Result<Stream> {
+    /// A stream of audio at `rate`. With `endpoint`, pause and longest duration in ms and decibels, sentences end.
+    pub async fn stream(
+        &self,
+        rate: f64,
+        chunk_ms: Option<f64>,
+        endpoint: Option<Vec<f64>>,
+    ) -> Result<Stream> {
         let rate = rate_in_hertz(rate)?;
         let chunk = match chunk_ms {
             None => None,
@@ -228,7 +235,11 @@ impl Model {
         let resampler = Resampler::new(rate, SAMPLE_RATE).map_err(bad_audio)?;
         let mut recognizer = StreamRecognizer::of(&self.on_device, chunk).await.map_err(bad_model)?;
         recognizer.set_decoder(self.recognizer.decoder().clone(), self.count).map_err(bad_setting)?;
-        Ok(Stream { recognizer, resampler: Some(resampler), beams: self.count > 1 })
+        if let Some(&[pause, longest, quiet_db]) = endpoint.as_deref() {
+            let rule = Endpointing { pause: 1e-3 * pause, quiet_db, longest: 1e-3 * longest };
+            recognizer.set_endpointing(Some(rule)).map_err(bad_setting)?;
+        }
+        Ok(Stream { recognizer, resampler: Some(resampler), ended: Vec::new(), beams: self.count > 1 })
     }
 }
 
@@ -238,6 +249,8 @@ pub struct Stream {
     recognizer: StreamRecognizer,
     /// `None` once the stream has ended.
     resampler: Option<Resampler>,
+    /// Sentences that have not been told.
+    ended: Vec<Recognized>,
     /// Whether more texts than one are told at the end.
     beams: bool,
 }
@@ -254,17 +267,26 @@ impl Stream {
         }
         check_waveform(&samples).map_err(bad_audio)?;
         let wave = resampler.push(&samples).map_err(bad_audio)?;
-        match self.recognizer.push(&wave).await.map_err(bad_audio)? {
+        let advanced = self.recognizer.push(&wave).await.map_err(bad_audio)?;
+        self.ended.extend(self.recognizer.sentences());
+        match advanced {
             true => recognized(self.recognizer.heard(), false).map(Some),
             false => Ok(None),
         }
     }
 
-    /// Hears the end: what was said in all as JSON.
+    /// The next sentence that has ended, as JSON.
+    pub fn sentence(&mut self) -> Result<Option<String>> {
+        let next = (!self.ended.is_empty()).then(|| self.ended.remove(0));
+        next.map(|said| recognized(said, self.beams)).transpose()
+    }
+
+    /// Hears the end: what was said in all, or since the last sentence ended, as JSON.
     pub async fn finish(&mut self) -> Result<String> {
         if let Some(resampler) = self.resampler.take() {
             let rest = resampler.finish().map_err(bad_audio)?;
             self.recognizer.push(&rest).await.map_err(bad_audio)?;
+            self.ended.extend(self.recognizer.sentences());
         }
         recognized(self.recognizer.finish().await.map_err(bad_audio)?, self.beams)
     }

@@ -109,6 +109,35 @@ test("hot words change what is heard, in a clip and in a stream", async () => {
   }
 });
 
+test("sentences of a stream end by themselves", async () => {
+  const page = await loaded();
+  const found = await page.evaluate(async () => {
+    const wave = Float32Array.from({ length: 96000 }, (_, i) => 0.3 * Math.sin(i * 0.07 * (1 + (i % 16000) / 9000)));
+    const hear = async (endpoint) => {
+      const told = [];
+      const stream = await asr.stream({ endpoint, onSentence: ({ words }) => told.push([words[0].start, words.at(-1).end]) });
+      for (let i = 0; i < wave.length; i += 5000) await stream.push(wave.slice(i, i + 5000));
+      return { told, last: (await stream.finish()).text };
+    };
+    return {
+      cut: await hear({ longestMs: 1000 }),
+      whole: await hear(null),
+      one: await hear({ pauseMs: 60000, longestMs: 600000 }),
+      wrong: await refused(asr.stream({ endpoint: { pause: 3 } })),
+      short: await refused(asr.stream({ endpoint: { longestMs: 10 } })),
+    };
+  });
+  assert.ok(found.cut.told.length >= 2, JSON.stringify(found));
+  const times = found.cut.told.flat();
+  assert.deepEqual(times, times.toSorted((a, b) => a - b));
+  assert.ok(times.at(-1) <= 6 && times.at(-1) > 4, JSON.stringify(times));
+  assert.deepEqual(found.whole.told, []);
+  assert.equal(found.one.told.length, 1);
+  assert.equal(found.one.last, found.whole.last);
+  assertRefused(found.wrong, "bad-audio", /endpoint\.pause .*pauseMs/);
+  assertRefused(found.short, "failed", /0\.04 s, 0 dB and 1 s/);
+});
+
 test("wrong options and files that are no language model are refused by name", async () => {
   const page = await loaded();
   const refusals = await page.evaluate(async () => {
