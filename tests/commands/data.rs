@@ -135,7 +135,7 @@ fn a_killed_pack_leaves_no_shards() {
     child.kill().expect("a child");
     child.wait().expect("a child");
     assert!(!out.exists());
-    fails(1, &["data", "check", text(&out)], &["does not exist"]);
+    fails(1, &["data", "bench", text(&out)], &["does not exist"]);
     std::fs::write(at("m.jsonl"), &lines[0]).expect("a file");
     let output = polymix(&["data", "pack", text(&source), "--out", text(&out)]);
     assert!(output.status.success(), "{output:?}");
