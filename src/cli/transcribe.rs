@@ -73,10 +73,16 @@ fn go_on() -> Result<()> {
 }
 
 /// What was said in a recording of `audio_seconds`, heard in `seconds`; `count` texts.
-fn transcript(heard: Recognized, count: usize, audio_seconds: f64, seconds: f64) -> Transcript {
+fn transcript(
+    recording: &Recording,
+    heard: Recognized,
+    count: usize,
+    audio_seconds: f64,
+    seconds: f64,
+) -> Transcript {
     let beams = (count > 1).then(|| beams(&heard));
     let Recognized { text, words, .. } = heard;
-    let (audio_filepath, partials) = (String::new(), Vec::new());
+    let (audio_filepath, partials) = (recording.to_string(), Vec::new());
     Transcript { audio_filepath, text, words, audio_seconds, seconds, beams, sentences: None, partials }
 }
 
@@ -115,8 +121,8 @@ fn hear_whole(
         let heard = decoded(&heard, recognizer.decoder(), count)?;
         let factor = begun.elapsed().as_secs_f64() / audios.iter().map(Audio::seconds).sum::<f64>();
         for ((at, audio), heard) in numbers.into_iter().zip(&audios).zip(heard) {
-            let mut transcript = transcript(heard, count, audio.seconds(), factor * audio.seconds());
-            transcript.audio_filepath = utterances[at].audio.to_string();
+            let (recording, seconds) = (&utterances[at].audio, audio.seconds());
+            let transcript = transcript(recording, heard, count, seconds, factor * seconds);
             sink.write(&stems[at], &transcript)?;
         }
         reporter.advance(done);
@@ -187,8 +193,7 @@ fn listen(
     let (rate, name) = (f64::from(SAMPLE_RATE), recording.to_string());
     let chunk = (recognizer.chunk_milliseconds() * 1e-3 * rate) as usize;
     let begun = Instant::now();
-    let (mut samples, mut partials) = (0, Vec::new());
-    let mut said = Said::default();
+    let (mut samples, mut partials, mut said) = (0, Vec::new(), Vec::new());
     let mut pieces = recording.pieces()?;
     let mut wave = Vec::new();
     loop {
@@ -202,7 +207,8 @@ fn listen(
             samples += part.len();
             let advanced = block_on(recognizer.push(part))?;
             for heard in recognizer.sentences() {
-                said.add(heard, &name, sink)?;
+                sink.sentence(&name, &heard)?;
+                said.push(heard);
             }
             if advanced {
                 partial(&recognizer.heard(), samples as f64 / rate, way, &mut partials);
@@ -215,42 +221,20 @@ fn listen(
     }
     let audio_seconds = samples as f64 / rate;
     check_length(samples, audio_seconds)?;
-    let last = block_on(recognizer.finish())?;
+    let mut heard = block_on(recognizer.finish())?;
     let mut sentences = None;
-    let heard = match command.endpoint.rule() {
-        None => last,
-        Some(_) => {
-            said.add(last, &name, sink)?;
-            sentences = Some(said.sentences);
-            said.whole
-        }
-    };
+    if command.endpoint.rule().is_some() {
+        sink.sentence(&name, &heard)?;
+        said.push(heard);
+        sentences = Some(said.iter().filter_map(Sentence::of).collect());
+        heard = Heard::join(said.into_iter().map(|sentence| vec![sentence]), 1);
+    }
     if way != Way::Kept {
         partials.clear();
     }
-    let transcript = transcript(heard, command.n_best, audio_seconds, begun.elapsed().as_secs_f64());
-    Ok(Transcript { audio_filepath: name, sentences, partials, ..transcript })
-}
-
-/// Sentences of a recording, and all as one.
-#[derive(Default)]
-struct Said {
-    sentences: Vec<Sentence>,
-    whole: Recognized,
-}
-
-impl Said {
-    fn add(&mut self, heard: Recognized, name: &str, sink: &Sink) -> Result<()> {
-        let Some(sentence) = Sentence::of(&heard) else { return Ok(()) };
-        sink.sentence(name, &sentence)?;
-        self.sentences.push(sentence);
-        if !self.whole.text.is_empty() {
-            self.whole.text.push(' ');
-        }
-        self.whole.text += &heard.text;
-        self.whole.words.extend(heard.words);
-        Ok(())
-    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let transcript = transcript(recording, heard, command.n_best, audio_seconds, seconds);
+    Ok(Transcript { sentences, partials, ..transcript })
 }
 
 /// Adds the text after a chunk, where the chunk changed it; in place of the one before where they are not kept.

@@ -112,9 +112,9 @@ impl<'a> Sink<'a> {
     ///
     /// # Errors
     /// When stdout cannot be written.
-    pub fn sentence(&self, name: &str, sentence: &Sentence) -> Result<()> {
-        match (self.folder, self.format) {
-            (None, Format::Txt) => print(format!("{name}\t{}", sentence.line())),
+    pub fn sentence(&self, name: &str, heard: &Recognized) -> Result<()> {
+        match (self.folder, self.format, Sentence::of(heard)) {
+            (None, Format::Txt, Some(sentence)) => print(format!("{name}\t{}", sentence.line())),
             _ => Ok(()),
         }
     }

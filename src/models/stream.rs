@@ -46,8 +46,8 @@ pub struct StreamRecognizer {
     before: usize,
     /// Encoder frames heard of the sentence; without endpointing all is one.
     frames: usize,
-    endpointing: Option<Endpointing>,
-    sentence: Sentence,
+    /// When sentences end, and what is known of the one that has not ended.
+    endpoint: Option<(Endpointing, Sentence)>,
     /// Sentences that have ended.
     ended: Vec<Recognized>,
     handover: Handover,
@@ -100,8 +100,7 @@ impl StreamRecognizer {
             samples: 0,
             before: 0,
             frames: 0,
-            endpointing: None,
-            sentence: Sentence::default(),
+            endpoint: None,
             ended: Vec::new(),
             handover: Handover::of(decoder.token_prune(), decoder.alphabet().len()),
             running: decoder.begin(),
@@ -148,7 +147,7 @@ impl StreamRecognizer {
                  least are 0.04 s, 0 dB and 1 s"
             )));
         }
-        self.endpointing = rule;
+        self.endpoint = rule.map(|rule| (rule, Sentence::default()));
         self.reset()
     }
 
@@ -171,7 +170,9 @@ impl StreamRecognizer {
         self.features = FeatureStream::new(&self.preprocessor)?;
         (self.samples, self.before, self.frames) = (0, 0, 0);
         (self.held, self.ended) = (Vec::new(), Vec::new());
-        self.sentence = Sentence::first(self.preprocessor.silence);
+        if let Some((_, sentence)) = &mut self.endpoint {
+            *sentence = Sentence::first(self.preprocessor.silence);
+        }
         self.running = self.decoder.begin();
         Ok(())
     }
@@ -193,7 +194,9 @@ impl StreamRecognizer {
             return Err(Error::invalid("the stream holds a sample that is not finite; leave it out"));
         }
         self.samples += samples.len();
-        self.sentence.hear(samples);
+        if let Some((_, sentence)) = &mut self.endpoint {
+            sentence.hear(samples);
+        }
         let features = self.features.push(samples);
         self.held.extend(features.data);
         let mut advanced = false;
@@ -208,16 +211,15 @@ impl StreamRecognizer {
     /// Gives away the sentence that the last chunk has ended, and begins another with that chunk's last frame, which the
     /// front-end would look back to.
     fn end_sentence(&mut self) -> Result<()> {
-        let Some(end) = self.endpointing.as_ref().and_then(|rule| self.sentence.end(rule)) else {
-            return Ok(());
-        };
+        let Some((rule, sentence)) = &mut self.endpoint else { return Ok(()) };
+        let Some(end) = sentence.end(rule) else { return Ok(()) };
+        *sentence = std::mem::take(sentence).next(1);
         let running = std::mem::replace(&mut self.running, self.decoder.begin());
         if end == End::Sentence {
             // A search may find that nothing was said.
             let said = self.recognized(running);
             self.ended.extend((!said.text.is_empty()).then_some(said));
         }
-        self.sentence = std::mem::take(&mut self.sentence).next(1);
         self.before += self.frames - 1;
         self.frames = 0;
         self.clear_state()
@@ -301,7 +303,9 @@ impl StreamRecognizer {
         let handed = self.handover.read(executor, &loaded).await?;
         let prune = self.decoder.token_prune();
         let emissions = handed.emissions(0..frames, self.vocabulary.len(), prune)?;
-        self.sentence.chunk(emissions.best().map(|id| !self.decoder.alphabet().is_silent(id)));
+        if let Some((_, sentence)) = &mut self.endpoint {
+            sentence.chunk(emissions.best().map(|id| !self.decoder.alphabet().is_silent(id)));
+        }
         self.running.push(&emissions);
         self.frames += frames;
         self.plans.push((key, loaded));

@@ -137,11 +137,7 @@ impl Task for Finetune {
             totals.rows += 1;
             loss_rows += usize::from(judged == Row::Whole);
         }
-        totals.loss_rows += loss_rows;
-        if loss_rows > 0 {
-            totals.loss += results.loss * loss_rows as f64;
-            totals.weight += loss_rows as f64;
-        }
+        totals.add_loss(results.loss, loss_rows);
         Ok(())
     }
 }

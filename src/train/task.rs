@@ -41,6 +41,15 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Adds a batch's loss, the mean over so many of its rows; where there are none it has no loss.
+    pub fn add_loss(&mut self, loss: f64, rows: usize) {
+        if rows > 0 {
+            self.loss_rows += rows;
+            self.loss += loss * rows as f64;
+            self.weight += rows as f64;
+        }
+    }
+
     /// Adds those of other batches.
     pub fn add(&mut self, other: Self) {
         self.loss += other.loss;

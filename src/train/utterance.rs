@@ -121,11 +121,7 @@ impl Task for Utterances {
                 totals.embeddings.push(Embedding::new(text, values));
             }
         }
-        totals.loss_rows += whole;
-        if whole > 0 {
-            totals.loss += results.loss * whole as f64;
-            totals.weight += whole as f64;
-        }
+        totals.add_loss(results.loss, whole);
         Ok(())
     }
 }

@@ -48,6 +48,14 @@ fn clips() -> tempfile::TempDir {
     folder
 }
 
+/// Saves a model that writes words and hears streams.
+fn save_stream(folder: &Path) {
+    let mut model = wordy();
+    model.config.model.causal_chunk = Some(4);
+    model.preprocessor.padding = Padding::Causal;
+    model.save(folder, Precision::F32, "").unwrap();
+}
+
 /// The document of a command that succeeds.
 fn run(arguments: &[&str]) -> Value {
     let output = polymix(&[&["--quiet"], arguments].concat());
@@ -318,10 +326,7 @@ fn words_of_a_stream_stay_once_they_are_settled() {
     }
     let folder = clips();
     let at = |name: &str| folder.path().join(name);
-    let mut model = wordy();
-    model.config.model.causal_chunk = Some(4);
-    model.preprocessor.padding = Padding::Causal;
-    model.save(&at("stream"), Precision::F32, "").unwrap();
+    save_stream(&at("stream"));
     let arguments = ["transcribe", text(&at("stream")), text(&at("a.wav")), "--json"].map(str::to_owned);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let lm = at("lm");
@@ -360,10 +365,7 @@ fn streams_give_sentence_after_sentence() {
     }
     let folder = clips();
     let at = |name: &str| folder.path().join(name);
-    let mut model = wordy();
-    model.config.model.causal_chunk = Some(4);
-    model.preprocessor.padding = Padding::Causal;
-    model.save(&at("stream"), Precision::F32, "").unwrap();
+    save_stream(&at("stream"));
     let wave: Vec<f32> =
         (0..96_000).map(|i| 0.3 * (i as f32 * 0.07 * (1.0 + (i % 16_000) as f32 / 9e3)).sin()).collect();
     wav(&at("long.wav"), &wave);
