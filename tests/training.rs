@@ -273,8 +273,8 @@ fn noise([utterances, frames]: [usize; 2], seed: u32) -> polymix::data::Batch {
     }
 }
 
-/// A step whose gradient does not fit into halves is left out and halves the scale of the loss, until one fits; that one
-/// is the step of f32, as far as halves tell.
+/// A step whose gradient does not fit into f16 is left out and halves the scale of the loss, until one fits; that one
+/// is the step of f32, to the precision of f16.
 #[test]
 fn mixed_precision_finds_its_scale() -> Result<()> {
     let Some(gpu) = gpu() else { return Ok(()) };
@@ -323,7 +323,7 @@ fn mixed_precision_finds_its_scale() -> Result<()> {
     }
     let [(norm, exact), (near_norm, near)] = &updates[..] else { unreachable!() };
     let far: f64 = exact.iter().zip(near).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>().sqrt();
-    println!("norm {norm}, of halves {near_norm}, apart by {far}");
+    println!("norm {norm}, in f16 {near_norm}, apart by {far}");
     assert!((norm - near_norm).abs() < 0.01 * norm && far < 0.01 * norm && far > 0.0);
     Ok(())
 }
@@ -441,17 +441,17 @@ fn what_is_computed_again_has_the_same_bits() {
     }
 }
 
-/// What halves leave out of the activations is little in the gradients, and nothing in the loss.
+/// Activations saved in f16 change gradients a little and the loss not at all.
 #[test]
-fn saved_halves_take_less_memory() {
+fn activations_saved_in_f16_take_less_memory() {
     let Some(gpu) = gpu() else { return };
     let shape = BatchShape { utterances: 6, frames: 256 };
     for mixer in MixerKind::ALL {
         for checkpoint in ["none", "cheap", "layer"] {
             let of = |saved| gradient_bits(&gpu, mixer, [checkpoint, saved], shape);
-            let ((whole, most), (halves, fewer)) = (of("f32"), of("f16"));
-            assert_eq!(whole[0], halves[0], "{mixer}, {checkpoint}: losses");
-            let pairs = || whole[1..].iter().flatten().zip(halves[1..].iter().flatten());
+            let ((whole, most), (in_f16, fewer)) = (of("f32"), of("f16"));
+            assert_eq!(whole[0], in_f16[0], "{mixer}, {checkpoint}: losses");
+            let pairs = || whole[1..].iter().flatten().zip(in_f16[1..].iter().flatten());
             let value = |bits: &u32| f64::from(f32::from_bits(*bits));
             let error: f64 = pairs().map(|(a, b)| (value(a) - value(b)).powi(2)).sum();
             let square: f64 = pairs().map(|(a, _)| value(a).powi(2)).sum();

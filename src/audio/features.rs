@@ -125,8 +125,8 @@ fn filter_bank() -> Vec<Band> {
     let band = |i: usize| {
         let (centre, width) = (point(i), point(i) - point(i - 1));
         let weight = |bin: usize| {
-            let slope = (bin as f64 * HIGHEST_HZ / (BINS - 1) as f64 - centre) / width;
-            (1.0 - slope.abs()).max(0.0)
+            let rise = (bin as f64 * HIGHEST_HZ / (BINS - 1) as f64 - centre) / width;
+            (1.0 - rise.abs()).max(0.0)
         };
         let first = (0..BINS).find(|&bin| weight(bin) > 0.0).unwrap_or(0);
         Band { first, weights: (first..BINS).map(weight).take_while(|&w| w > 0.0).collect() }

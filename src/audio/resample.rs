@@ -18,7 +18,7 @@ const PHASES: usize = 1024;
 const TWO_STAGES: u32 = 4;
 /// Samples that are filtered at a time, so that long waves are not copied whole.
 const BLOCK: usize = 8192;
-/// Sums of a product that are independent of each other, for the CPU's vectors.
+/// Sums of a dot product that are independent of each other, for the CPU's vectors.
 const LANES: usize = 16;
 /// Filters that are kept.
 const KEPT: usize = 16;
@@ -208,29 +208,29 @@ impl Filter {
     fn at(&self, window: &[f32], part: usize, parts: usize) -> f32 {
         let row = |position: usize| &self.rows[position * self.taps..(position + 1) * self.taps];
         if parts <= PHASES {
-            return product(row(part), window);
+            return dot(row(part), window);
         }
         let position = part as f64 * PHASES as f64 / parts as f64;
         let (below, share) = (position as usize, position.fract() as f32);
-        let (low, high) = (product(row(below), window), product(row(below + 1), window));
+        let (low, high) = (dot(row(below), window), dot(row(below + 1), window));
         low + (high - low) * share
     }
 }
 
-/// The sum of products, with the same bits on every processor: those of one lane are added up, then the lanes.
-fn product(a: &[f32], b: &[f32]) -> f32 {
+/// The dot product, with the same bits on every processor: those of one lane are added up, then the lanes.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx") {
         // SAFETY: the processor has AVX.
-        return unsafe { product_avx(a, b) };
+        return unsafe { dot_avx(a, b) };
     }
-    product_plain(a, b)
+    dot_plain(a, b)
 }
 
 /// The compiler makes one multiplication after the other of the plain form.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx")]
-fn product_avx(a: &[f32], b: &[f32]) -> f32 {
+fn dot_avx(a: &[f32], b: &[f32]) -> f32 {
     use std::arch::x86_64::{
         _mm256_add_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_setzero_ps, _mm256_storeu_ps,
     };
@@ -255,7 +255,7 @@ fn product_avx(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-fn product_plain(a: &[f32], b: &[f32]) -> f32 {
+fn dot_plain(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0f32; LANES];
     for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
         for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
@@ -394,7 +394,7 @@ mod tests {
         let (a, b) = (wave(0.7), wave(1.3));
         for length in [0, 16, 32, 272] {
             let (a, b) = (&a[..length], &b[..length]);
-            assert_eq!(product(a, b).to_bits(), product_plain(a, b).to_bits(), "{length}");
+            assert_eq!(dot(a, b).to_bits(), dot_plain(a, b).to_bits(), "{length}");
         }
     }
 

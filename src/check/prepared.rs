@@ -40,11 +40,11 @@ impl Built {
             outputs.iter().enumerate().map(|(i, tensor)| (format!("y{i}"), tensor.clone())).collect();
         let mut gradients_of_args = vec![None; case.args.len()];
         if case.differentiable > 0 {
-            let seeds = outputs.iter().take(case.differentiable).enumerate();
-            let seeds: Vec<Tensor> = seeds
-                .map(|(i, output)| input(format!("seed{i}"), output.spec().clone()))
+            let differentiable = outputs.iter().take(case.differentiable).enumerate();
+            let cotangents: Vec<Tensor> = differentiable
+                .map(|(i, output)| input(format!("cotangent{i}"), output.spec().clone()))
                 .collect::<Result<_>>()?;
-            let pairs: Vec<(&Tensor, &Tensor)> = outputs.iter().zip(&seeds).collect();
+            let pairs: Vec<(&Tensor, &Tensor)> = outputs.iter().zip(&cotangents).collect();
             gradients_of_args = gradients(&pairs, &refs)?;
             for (i, gradient) in gradients_of_args.iter().enumerate() {
                 results.extend(gradient.iter().map(|gradient| (format!("dx{i}"), gradient.clone())));
@@ -121,8 +121,9 @@ impl Prepared {
             args.map(|(i, arg)| (format!("x{i}"), arg.values.clone())).collect();
         let mut rng = Rng::new(&[5, case.args.len() as u32]);
         for (i, (_, output)) in plain.results.iter().take(case.differentiable).enumerate() {
-            let seed = Array::from_shape_simple_fn(IxDyn(output.dims()), || f64::from(rng.normal() as f32));
-            bindings.insert(format!("seed{i}"), seed);
+            let cotangent =
+                Array::from_shape_simple_fn(IxDyn(output.dims()), || f64::from(rng.normal() as f32));
+            bindings.insert(format!("cotangent{i}"), cotangent);
         }
         let refs: Vec<&Tensor> = plain.results.iter().map(|(_, tensor)| tensor).collect();
         let wanted = reference::run(&plain.graph, &mut bindings.clone(), &refs)?;
@@ -288,21 +289,21 @@ impl Prepared {
                     .collect();
                 let refs: Vec<&Array> = moved.iter().collect();
                 let outputs = self.case.op.reference(&refs);
-                let seeded = |i: usize| (&outputs[i] * &self.bindings[&format!("seed{i}")]).sum();
-                (0..differentiable).map(seeded).sum::<f64>()
+                let weighted = |i: usize| (&outputs[i] * &self.bindings[&format!("cotangent{i}")]).sum();
+                (0..differentiable).map(weighted).sum::<f64>()
             };
             let difference = (at(1.0) - at(-1.0)) / (2.0 * step);
-            let (mut product, mut scale) = (0.0, 1.0_f64);
+            let (mut derivative, mut scale) = (0.0, 1.0_f64);
             for ((label, _), wanted) in self.plain.results.iter().zip(&self.wanted) {
                 let index = label.strip_prefix("dx").and_then(|index| index.parse::<usize>().ok());
                 let Some(Some(direction)) = index.map(|index| &directions[index]) else { continue };
                 let terms = wanted * direction;
-                product += terms.sum();
+                derivative += terms.sum();
                 scale = scale.max(terms.mapv(f64::abs).sum());
             }
-            if (difference - product).abs() > 1e-6 * scale || difference.is_nan() {
+            if (difference - derivative).abs() > 1e-6 * scale || difference.is_nan() {
                 let name = self.case.op.name();
-                let message = format!("{name}: derivative {product}, central difference {difference}");
+                let message = format!("{name}: derivative {derivative}, central difference {difference}");
                 return Err(Error::invalid(message));
             }
         }

@@ -126,7 +126,7 @@ fn part(kind: &str, parameter: &Parameter) -> String {
 /// # Errors
 /// When the device fails.
 pub async fn steps(gpu: &Arc<Gpu>, compute: Compute) -> Result<Vec<StepReport>> {
-    // Errors add up over the layers; those of halves are a hundred times as large.
+    // Errors add up over the layers; those of f16 are a hundred times as large.
     let (bound, name) = match compute {
         Compute::F16 => (1e-2, "f16"),
         Compute::F32 => (1e-4, "f32"),

@@ -25,8 +25,8 @@ pub fn tiled(op: impl Op + 'static, args: &[Arg], max_binding: u64, differentiab
     let refs: Vec<&Tensor> = inputs.iter().collect();
     let mut results = graph.apply(Arc::new(op), &refs).unwrap();
     if differentiable {
-        let seed = graph.fill(results[0].shape().clone(), 1.0).unwrap().mul(&results[0]).unwrap();
-        results.extend(gradients(&[(&results[0], &seed)], &refs).unwrap().into_iter().flatten());
+        let cotangent = graph.fill(results[0].shape().clone(), 1.0).unwrap().mul(&results[0]).unwrap();
+        results.extend(gradients(&[(&results[0], &cotangent)], &refs).unwrap().into_iter().flatten());
     }
     let mut bindings: reference::Bindings = HashMap::default();
     args.iter().enumerate().for_each(|(i, arg)| drop(bindings.insert(format!("x{i}"), arg.values.clone())));

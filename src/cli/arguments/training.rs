@@ -47,7 +47,7 @@ pub(in crate::cli) struct Several {
     /// Trains on several devices at once, a thread each: such as `0,1`, or `all` of the best kind; `0,0` is one twice
     #[arg(long, value_name = "DEVICE,...|all", conflicts_with = "device")]
     pub devices: Option<String>,
-    /// The form of gradients between devices: halves take half the time and have three decimal digits
+    /// The form of gradients between devices: f16 takes half the time and has three decimal digits
     #[arg(long, value_enum, default_value_t = Exchange::F32)]
     pub exchange: Exchange,
     /// Seconds for which a device or machine may be silent before the run ends
@@ -59,7 +59,7 @@ pub(in crate::cli) struct Several {
 pub(in crate::cli) enum Exchange {
     /// As they are
     F32,
-    /// As halves, scaled so that none overflows, summed in f32
+    /// As f16, scaled so that none overflows, summed in f32
     F16,
 }
 

@@ -232,8 +232,8 @@ impl Mpi {
         values[own].copy_from_slice(sum);
     }
 
-    /// As [`Mpi::sum_own`] and [`Mpi::gather_segments`], with halves on the way.
-    fn sum_halves(&self, values: &mut [f32], kept: &mut Kept) {
+    /// As [`Mpi::sum_own`] and [`Mpi::gather_segments`], with f16 on the way.
+    fn sum_f16(&self, values: &mut [f32], kept: &mut Kept) {
         let length = values.len();
         let own = segment(length, self.rank, self.size);
         // The largest segment, behind its scale.
@@ -335,7 +335,7 @@ impl Collective for Mpi {
                 self.sum_own(values, &mut kept);
                 self.gather_segments(values);
             }
-            Wire::F16 => self.sum_halves(values, &mut kept),
+            Wire::F16 => self.sum_f16(values, &mut kept),
         }
         Ok(())
     }

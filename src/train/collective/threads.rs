@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_on_the_way_are_the_same_everywhere() {
+    fn f16_on_the_way_is_the_same_everywhere() {
         let terms = Terms { wire: Wire::F16, ..Terms::default() };
         let sums = in_threads(3, terms, |ranks| {
             let mut values: Vec<f32> = (0..100).map(|i| 1e6 * (i + ranks.rank()) as f32).collect();
