@@ -138,10 +138,10 @@ impl Golden {
                 continue;
             }
             match value.spec.dtype {
-                DType::F32 => executor.feed(&loaded, name, &f32s(name)).unwrap(),
+                DType::F32 => executor.write_input(&loaded, name, &f32s(name)).unwrap(),
                 DType::U32 => {
                     let data: Vec<u32> = self.tensor(name).iter().map(|&x| x as u32).collect();
-                    executor.feed(&loaded, name, &data).unwrap();
+                    executor.write_input(&loaded, name, &data).unwrap();
                 }
             }
         }
@@ -263,7 +263,7 @@ fn adamw_with_clipping() {
     let golden = Golden::open("adamw");
     let rule = AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-9 };
     let graph = Graph::new();
-    let gain = graph.fill([1], 1.0).unwrap();
+    let gradient_scale = graph.fill([1], 1.0).unwrap();
     let mut states = ["weight", "bias"]
         .map(|name| ["value", "first", "second"].map(|kind| golden.input(&graph, &format!("{kind}.{name}"))));
     let mut outputs = Vec::new();
@@ -271,7 +271,7 @@ fn adamw_with_clipping() {
         let gradients = ["weight", "bias"].map(|name| golden.input(&graph, &format!("slope.{step}.{name}")));
         let sums = gradients.each_ref().map(|gradient| gradient.squared_norm().unwrap());
         let sums = Tensor::concat(&[&sums[0], &sums[1]], 0).unwrap();
-        let stats = sums.clip_grad_norm(&gain, 1.5).unwrap();
+        let stats = sums.clip_grad_norm(&gradient_scale, 1.5).unwrap();
         outputs.push((format!("norm.{step}"), stats.slice(0, 0, 1).unwrap()));
         let hyper = golden.input(&graph, &format!("hyper.{step}"));
         for (state, gradient) in states.iter_mut().zip(&gradients) {

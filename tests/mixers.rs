@@ -137,10 +137,10 @@ fn logits(gpu: &Arc<Gpu>, config: &ModelConfig, waves: &[Vec<f32>], masked: bool
     let mut loaded = block_on(executor.load(plan)).unwrap();
     let frames = if masked { batch.lengths.clone() } else { vec![batch.frames as u32; rows] };
     let inputs = EncoderInputs::new(&frames, batch.frames);
-    executor.feed(&loaded, "features", &batch.features).unwrap();
-    executor.feed(&loaded, "lengths", &inputs.lengths).unwrap();
+    executor.write_input(&loaded, "features", &batch.features).unwrap();
+    executor.write_input(&loaded, "lengths", &inputs.lengths).unwrap();
     if executor.takes(&loaded, "valid") {
-        executor.feed(&loaded, "valid", &inputs.valid).unwrap();
+        executor.write_input(&loaded, "valid", &inputs.valid).unwrap();
     }
     executor.run(&mut loaded).unwrap();
     let all: Vec<f32> = block_on(executor.read(&loaded, "logits")).unwrap();

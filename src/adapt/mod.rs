@@ -24,7 +24,7 @@ use crate::gpu::Gpu;
 use crate::models::{ModelKind, SavedModel};
 use crate::rng::{Rng, stream};
 use crate::text::{normalize, score};
-use crate::train::{Schedule, StepTotals, Stepper};
+use crate::train::{Schedule, StepTotals, Trainer};
 use crate::weights::Weights;
 
 use heard::{Shape, hear, parts};
@@ -161,8 +161,8 @@ pub async fn adapt(
     let longest = learned.iter().chain(&held).map(|example| example.ids.len()).max().unwrap_or(0);
     let (head, decoder) = match (&grown.config.kind, &grown.vocabulary) {
         (ModelKind::Ctc(head), Some(vocabulary)) => {
-            let capacity = longest.next_multiple_of(8).max(8);
-            (Head::Ctc { head: head.clone(), capacity }, Some(Decoder::greedy(vocabulary)?))
+            let max_target_length = longest.next_multiple_of(8).max(8);
+            (Head::Ctc { head: head.clone(), max_target_length }, Some(Decoder::greedy(vocabulary)?))
         }
         (ModelKind::Utterance(head), _) => (Head::Classes(head.clone()), None),
         _ => return Err(Error::invalid("the model has no CTC head; give one that recognizes speech")),
@@ -171,18 +171,18 @@ pub async fn adapt(
     let (hidden, held_hidden) = hidden.split_at(learned.len());
 
     let optimizer = settings.optimizer();
-    let mut stepper = Stepper::new(Executor::new(gpu), &tail, &optimizer).await?;
-    stepper.parameters.fill(&stepper.executor, Some(&grown.weights), settings.seed)?;
+    let mut trainer = Trainer::new(Executor::new(gpu), &tail, &optimizer).await?;
+    trainer.parameters.fill(&trainer.executor, Some(&grown.weights), settings.seed)?;
     let schedule = Schedule::new(&optimizer, settings.steps);
-    let too_few = || Error::invalid("validation returned too few decisions");
-    let judge = async |stepper: &mut Stepper| -> Result<(HeldOut, Vec<String>)> {
-        stepper.prepare_validation(&tail, shape.batch()).await?;
+    let too_few = || Error::invalid("validation returned too few predictions");
+    let judge = async |trainer: &mut Trainer| -> Result<(HeldOut, Vec<String>)> {
+        trainer.prepare_validation(&tail, shape.batch()).await?;
         let mut sum = HeldOut { right: 0, takes: held.len(), errors: 0, loss: 0.0 };
         let mut texts = Vec::with_capacity(held.len());
         for (examples, heard) in held.chunks(shape.rows).zip(held_hidden.chunks(shape.rows)) {
             let rows: Vec<_> = examples.iter().zip(heard).collect();
-            let feeds = tail.feeds(shape, &rows, [settings.seed, 0, 0])?;
-            let results = stepper.validate(shape.batch(), &feeds).await?;
+            let inputs = tail.inputs(shape, &rows, [settings.seed, 0, 0])?;
+            let results = trainer.validate(shape.batch(), &inputs).await?;
             sum.loss += results.loss * rows.len() as f64 / held.len() as f64;
             for (row, (example, heard)) in rows.iter().enumerate() {
                 let (said, wrong) = match (&decoder, classes) {
@@ -208,27 +208,27 @@ pub async fn adapt(
         Ok((sum, texts))
     };
 
-    let (before, texts_before) = judge(&mut stepper).await?;
+    let (before, texts_before) = judge(&mut trainer).await?;
     watch(&Progress { step: 0, steps: settings.steps, loss: None, held_out: Some(before) })?;
     let mut best: (u64, HeldOut, Option<Weights>, Vec<String>) = (0, before, None, texts_before.clone());
-    stepper.prepare(&tail, shape.batch(), false).await?;
+    trainer.prepare(&tail, shape.batch(), false).await?;
     let mut losses = Vec::with_capacity(settings.steps as usize);
     let mut order = Order { seed: settings.seed, epoch: 0, left: Vec::new(), examples: learned.len() };
     for step in 1..=settings.steps {
         let rows: Vec<_> =
             (0..shape.rows).map(|_| order.next()).map(|at| (&learned[at], &hidden[at])).collect();
-        let feeds = tail.feeds(shape, &rows, [settings.seed, step as u32, 0])?;
-        stepper.micro_batch(shape.batch(), &feeds, false)?;
-        stepper.update(step, schedule.rates(step), 1)?;
-        let loss = stepper.totals().await?.loss;
-        stepper.set_totals(StepTotals::default())?;
+        let inputs = tail.inputs(shape, &rows, [settings.seed, step as u32, 0])?;
+        trainer.micro_batch(shape.batch(), &inputs, false)?;
+        trainer.update(step, schedule.rates(step), 1)?;
+        let loss = trainer.totals().await?.loss;
+        trainer.set_totals(StepTotals::default())?;
         losses.push(loss);
         let mut held_out = None;
         if step.is_multiple_of(settings.steps.div_ceil(10)) || step == settings.steps {
-            let (now, texts) = judge(&mut stepper).await?;
+            let (now, texts) = judge(&mut trainer).await?;
             held_out = Some(now);
             if now.better(&best.1) {
-                let values = stepper.parameters.values(&stepper.executor).await?;
+                let values = trainer.parameters.values(&trainer.executor).await?;
                 // What is not finite is heard by nobody.
                 if values.iter().all(|(_, _, values)| values.iter().all(|value| value.is_finite())) {
                     best = (step, now, Some(values), texts);
@@ -267,7 +267,7 @@ pub async fn adapt(
         new_characters: if better { new_characters } else { Vec::new() },
         heard: heard.collect(),
         left_out,
-        trainable: stepper.parameters.trainable(),
+        trainable: trainer.parameters.trainable(),
     })
 }
 

@@ -24,12 +24,12 @@ struct Built {
 }
 
 impl Built {
-    /// `copied`: the operation and its derivative get copies of what is fed, whose memory they may take.
+    /// `copied`: the operation and its derivative get copies of their inputs, whose memory they may take.
     fn new(case: &Case, copied: bool) -> Result<Self> {
         let graph = Graph::new();
         let input = |name: String, spec| {
-            let fed = graph.input(name, spec);
-            if copied { fed.copy() } else { Ok(fed) }
+            let given = graph.input(name, spec);
+            if copied { given.copy() } else { Ok(given) }
         };
         let specs = case.args.iter().enumerate();
         let inputs: Vec<Tensor> =
@@ -170,11 +170,11 @@ impl Prepared {
         self.plain.plan(|_| true, capabilities)
     }
 
-    fn feed(&self, executor: &Executor, loaded: &Loaded) -> Result<()> {
+    fn write_inputs(&self, executor: &Executor, loaded: &Loaded) -> Result<()> {
         for (key, values) in &self.bindings {
             if executor.takes(loaded, key) {
                 let arg = key.strip_prefix('x').and_then(|i| self.case.args.get(i.parse::<usize>().ok()?));
-                executor.feed(loaded, key, &bits(values, arg.map_or(DType::F32, |arg| arg.dtype)))?;
+                executor.write_input(loaded, key, &bits(values, arg.map_or(DType::F32, |arg| arg.dtype)))?;
             }
         }
         Ok(())
@@ -186,7 +186,7 @@ impl Prepared {
         let mut loaded = executor.load(plan.clone()).await?;
         let mut best: Vec<KernelTime> = Vec::new();
         for _ in 0..5 {
-            self.feed(&executor, &loaded)?;
+            self.write_inputs(&executor, &loaded)?;
             for time in executor.time(&mut loaded).await? {
                 match best.iter_mut().find(|known| known.kernel == time.kernel) {
                     Some(known) => known.milliseconds = known.milliseconds.min(time.milliseconds),
@@ -210,7 +210,7 @@ impl Prepared {
         let mut first: Vec<Vec<u32>> = Vec::new();
         for repetition in 0..2 {
             executor.poison(&loaded)?;
-            self.feed(&executor, &loaded)?;
+            self.write_inputs(&executor, &loaded)?;
             match repetition {
                 0 => executor.run(&mut loaded)?,
                 _ => outcome.times = executor.time(&mut loaded).await?,

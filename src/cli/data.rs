@@ -44,7 +44,7 @@ fn told<T>(what: &str, total: usize, global: &Global, work: impl FnOnce(&(dyn Fn
 
 fn check(command: &DataCheck, global: &Global) -> Result<()> {
     global.note_without_recipe("data check");
-    let (mut corpus, broken) = Corpus::survey(&command.sources)?;
+    let (mut corpus, broken) = Corpus::read_with_errors(&command.sources)?;
     corpus.choose_channel(command.channel);
     let report =
         told("reading", corpus.utterances.len(), global, |heard| check::check(&corpus, &broken, heard));

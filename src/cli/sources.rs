@@ -36,7 +36,7 @@ pub(super) fn gather(
     for sources in sources.chunk_by(|a, b| is_list(a) && is_list(b)) {
         let source = &sources[0];
         let found = if is_list(source) {
-            Corpus::survey(sources).map(|(corpus, wrong)| (corpus.utterances, wrong))
+            Corpus::read_with_errors(sources).map(|(corpus, wrong)| (corpus.utterances, wrong))
         } else if source.as_os_str() == "-" {
             Ok((vec![alone(Recording::stdin(), source)], Vec::new()))
         } else {

@@ -158,7 +158,7 @@ impl Heard {
     }
 }
 
-/// Hears the whole corpus, on all cores. `broken` are errors of its sources (see [`Corpus::survey`]);
+/// Hears the whole corpus, on all cores. `broken` are errors of its sources (see [`Corpus::read_with_errors`]);
 /// `heard` is called after each recording.
 pub fn check(corpus: &Corpus, broken: &[Error], heard: impl Fn() + Sync) -> Report {
     let results = parallel(corpus.utterances.len(), |at| {
@@ -369,7 +369,7 @@ mod tests {
         ];
         let manifest = file("m.jsonl");
         std::fs::write(&manifest, lines.join("\n")).expect("a file");
-        let (corpus, broken) = Corpus::survey(&[&manifest]).expect("a manifest");
+        let (corpus, broken) = Corpus::read_with_errors(&[&manifest]).expect("a manifest");
         let calls = AtomicUsize::new(0);
         let report = check(&corpus, &broken, || {
             calls.fetch_add(1, Ordering::Relaxed);

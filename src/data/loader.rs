@@ -71,7 +71,7 @@ impl LoaderConfig {
             seed,
             augmentation: None,
             strict: false,
-            // One core is left for what feeds the device; each thread holds a batch or two.
+            // One core is left for the thread that keeps the device busy; each thread holds a batch or two.
             threads: cores.saturating_sub(1).clamp(1, 64),
             prefetch: 4,
             share: Share::WHOLE,

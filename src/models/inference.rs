@@ -164,14 +164,14 @@ impl InferenceSession {
         };
         let inputs = EncoderInputs::new(&batch.lengths, batch.frames);
         let executor = &self.executor;
-        executor.feed(&loaded, "features", &batch.features)?;
+        executor.write_input(&loaded, "features", &batch.features)?;
         for (name, lengths) in [("lengths", &inputs.lengths), ("full_lengths", &inputs.full_lengths)] {
             if executor.takes(&loaded, name) {
-                executor.feed(&loaded, name, lengths)?;
+                executor.write_input(&loaded, name, lengths)?;
             }
         }
         if executor.takes(&loaded, "valid") {
-            executor.feed(&loaded, "valid", &inputs.valid)?;
+            executor.write_input(&loaded, "valid", &inputs.valid)?;
         }
         executor.run(&mut loaded)?;
         self.plans.push((shape, loaded));

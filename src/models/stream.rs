@@ -287,17 +287,17 @@ impl StreamRecognizer {
         };
         let used = (self.context() + frames * STRIDE) * bands;
         let executor = &self.executor;
-        executor.feed(&loaded, "features", &self.held[..used])?;
-        executor.feed(&loaded, "lengths", &[frames as u32])?;
-        executor.feed(&loaded, "valid", &vec![1.0_f32; frames])?;
-        executor.feed(&loaded, "inverse_frames", &[1.0 / (first + frames) as f32])?;
+        executor.write_input(&loaded, "features", &self.held[..used])?;
+        executor.write_input(&loaded, "lengths", &[frames as u32])?;
+        executor.write_input(&loaded, "valid", &vec![1.0_f32; frames])?;
+        executor.write_input(&loaded, "inverse_frames", &[1.0 / (first + frames) as f32])?;
         let context = self.config.model.kernel - 1;
         if executor.takes(&loaded, "frames_with_context") {
-            executor.feed(&loaded, "frames_with_context", &[(frames + context) as u32])?;
+            executor.write_input(&loaded, "frames_with_context", &[(frames + context) as u32])?;
         }
         if executor.takes(&loaded, "positions") {
             let positions = sinusoid_from(first, frames, self.config.model.d_model);
-            executor.feed(&loaded, "positions", &positions)?;
+            executor.write_input(&loaded, "positions", &positions)?;
         }
         executor.run(&mut loaded)?;
         let handed = self.handover.read(executor, &loaded).await?;

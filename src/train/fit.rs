@@ -6,7 +6,7 @@ use super::collective::Ranks;
 use super::objective::BatchShape;
 use super::parameters::{Kind, ParameterSet};
 use super::run::Source;
-use super::stepper::{Stepper, training_plan, update_plan, validation_plan};
+use super::trainer::{Trainer, training_plan, update_plan, validation_plan};
 use super::stop;
 use super::task::Task;
 use crate::data::{BatchSize, spread};
@@ -99,7 +99,7 @@ pub(super) fn fit(
         capabilities,
         fixed: {
             let parameters = ParameterSet::of(task, optimizer, most)?;
-            parameters.bytes(Kind::ALL.len()) + Stepper::totals_bytes(parameters.compute)
+            parameters.bytes(Kind::ALL.len()) + Trainer::totals_bytes(parameters.compute)
         },
         update: update_plan(&ParameterSet::of(task, optimizer, most)?, optimizer, capabilities)?,
         adds: ranks.share(optimizer.accumulation).len() > 1,
@@ -155,10 +155,10 @@ struct Held<'a> {
 }
 
 impl Held<'_> {
-    fn plan(&self, utterances: usize, frames: usize, more: bool) -> Result<Plan> {
+    fn plan(&self, utterances: usize, frames: usize, accumulate: bool) -> Result<Plan> {
         stop::check()?;
         let shape = BatchShape { utterances: self.copies * utterances, frames };
-        training_plan(self.task, shape, more, self.capabilities)
+        training_plan(self.task, shape, accumulate, self.capabilities)
     }
 
     /// Bytes of all that `plans` hold together.
@@ -215,8 +215,8 @@ impl Held<'_> {
         let (mut plans, mut each) = (Vec::new(), Vec::new());
         for bucket in buckets {
             let first = plans.len();
-            for more in [false, true].into_iter().take(1 + usize::from(self.adds)) {
-                plans.push(self.plan(bucket.utterances, bucket.frames, more)?);
+            for accumulate in [false, true].into_iter().take(1 + usize::from(self.adds)) {
+                plans.push(self.plan(bucket.utterances, bucket.frames, accumulate)?);
             }
             each.push(self.sum(plans[first..].iter().chain([&self.update])));
         }
@@ -237,7 +237,7 @@ fn largest(
     mut measure: impl FnMut(usize) -> Result<u64>,
 ) -> Result<usize> {
     let (mut fits, mut too_many) = ((1, one), most + 1);
-    let mut slope = one.saturating_sub(nothing).max(1);
+    let mut bytes_each = one.saturating_sub(nothing).max(1);
     for guess in 0.. {
         if fits.0 + 1 >= too_many {
             break;
@@ -245,17 +245,17 @@ fn largest(
         let (low, high) = (fits.0 + 1, too_many - 1);
         let next = match guess < GUESSES {
             // As if every further one held as much as the last ones did.
-            true => fits.0.saturating_add((bytes.saturating_sub(fits.1) / slope) as usize).clamp(low, high),
+            true => fits.0.saturating_add((bytes.saturating_sub(fits.1) / bytes_each) as usize).clamp(low, high),
             false => low.midpoint(high),
         };
-        let held = measure(next)?;
-        if held <= bytes {
-            slope = (held.saturating_sub(fits.1) / (next - fits.0) as u64).max(1);
-            fits = (next, held);
+        let needed = measure(next)?;
+        if needed <= bytes {
+            bytes_each = (needed.saturating_sub(fits.1) / (next - fits.0) as u64).max(1);
+            fits = (next, needed);
         } else {
             too_many = next;
-            if held < u64::MAX {
-                slope = (held.saturating_sub(fits.1) / (next - fits.0) as u64).max(1);
+            if needed < u64::MAX {
+                bytes_each = (needed.saturating_sub(fits.1) / (next - fits.0) as u64).max(1);
             }
         }
     }

@@ -21,7 +21,7 @@ fn clips() -> tempfile::TempDir {
     folder
 }
 
-/// A model that writes something, since its decisions change from frame to frame.
+/// A model that writes something, since its predictions change from frame to frame.
 pub(super) fn talkative() -> SavedModel {
     let mut model = model();
     let mut weights = Weights::default();

@@ -44,7 +44,7 @@ pub fn tiled(op: impl Op + 'static, args: &[Arg], max_binding: u64, differentiab
     for (i, arg) in args.iter().enumerate() {
         let bits = |&x: &f64| if arg.dtype == DType::U32 { x as u32 } else { (x as f32).to_bits() };
         let data: Vec<u32> = arg.values.iter().map(bits).collect();
-        executor.feed(&loaded, &format!("x{i}"), &data).unwrap();
+        executor.write_input(&loaded, &format!("x{i}"), &data).unwrap();
     }
     executor.run(&mut loaded).unwrap();
     for ((label, tensor), wanted) in named.iter().zip(&wanted) {

@@ -142,9 +142,9 @@ fn whole(executor: &mut Executor, config: &ModelConfig, features: &[f32], time: 
             .unwrap();
     let mut loaded = block_on(executor.load(plan)).unwrap();
     let inputs = EncoderInputs::new(&[4 * time as u32], 4 * time);
-    executor.feed(&loaded, "features", &features[..4 * time * BANDS]).unwrap();
-    executor.feed(&loaded, "lengths", &inputs.lengths).unwrap();
-    executor.feed(&loaded, "valid", &inputs.valid).unwrap();
+    executor.write_input(&loaded, "features", &features[..4 * time * BANDS]).unwrap();
+    executor.write_input(&loaded, "lengths", &inputs.lengths).unwrap();
+    executor.write_input(&loaded, "valid", &inputs.valid).unwrap();
     executor.run(&mut loaded).unwrap();
     block_on(executor.read(&loaded, "y")).unwrap()
 }
@@ -174,14 +174,14 @@ fn chunked(executor: &mut Executor, config: &ModelConfig, features: &[f32], chun
         }
         let mut loaded = block_on(executor.load(plan)).unwrap();
         let frames = &features[(4 * first - before) * BANDS..4 * (first + time) * BANDS];
-        executor.feed(&loaded, "features", frames).unwrap();
-        executor.feed(&loaded, "lengths", &[time as u32]).unwrap();
-        executor.feed(&loaded, "valid", &vec![1.0_f32; time]).unwrap();
-        executor.feed(&loaded, "inverse_frames", &[1.0 / (first + time) as f32]).unwrap();
+        executor.write_input(&loaded, "features", frames).unwrap();
+        executor.write_input(&loaded, "lengths", &[time as u32]).unwrap();
+        executor.write_input(&loaded, "valid", &vec![1.0_f32; time]).unwrap();
+        executor.write_input(&loaded, "inverse_frames", &[1.0 / (first + time) as f32]).unwrap();
         if config.kernel > 1 {
-            executor.feed(&loaded, "frames_with_context", &[(time + config.kernel - 1) as u32]).unwrap();
+            executor.write_input(&loaded, "frames_with_context", &[(time + config.kernel - 1) as u32]).unwrap();
         }
-        executor.feed(&loaded, "positions", &sinusoid_from(first, time, config.d_model)).unwrap();
+        executor.write_input(&loaded, "positions", &sinusoid_from(first, time, config.d_model)).unwrap();
         executor.run(&mut loaded).unwrap();
         output.extend(block_on(executor.read::<f32>(&loaded, "y")).unwrap());
         first += time;

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Staging;
 use crate::train::loss_scale::{LOSS_SCALE, LossScale};
 use crate::train::parameters::Kind;
-use crate::train::stepper::{LOSS_TOTALS, Stepper, UPDATE_TOTALS};
+use crate::train::trainer::{LOSS_TOTALS, Trainer, UPDATE_TOTALS};
 use crate::weights::Weights;
 
 /// Values that are exchanged at a time, at most: 32 MiB.
@@ -25,7 +25,7 @@ pub(in crate::train) struct Exchange {
     theirs: Vec<f32>,
 }
 
-impl Stepper {
+impl Trainer {
     /// Does `each` for every piece of the entry `name`, which it may change, and writes it back if it says so.
     fn pieces(
         &mut self,
