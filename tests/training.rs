@@ -22,7 +22,7 @@ use polymix::rng::Rng;
 use polymix::shape::Spec;
 use polymix::train::metrics::{self, Line, TrainLine, ValidLine};
 use polymix::train::{
-    BatchShape, InputData, Finetune, Kind, LossScale, Objective, Progress, Request, StepTotals, Trainer, Task,
+    BatchShape, Finetune, InputData, Kind, LossScale, Objective, Progress, Request, StepTotals, Task, Trainer,
 };
 
 /// The adapter under test, and the right to use the process beside others or alone.

@@ -16,7 +16,7 @@ use polymix::rng::Rng;
 use polymix::shape::Spec;
 use polymix::train::metrics::Phase;
 use polymix::train::{
-    BatchShape, InputData, Inputs, LossGraph, Measure, Objective, Rates, Results, Trainer, Task, Totals,
+    BatchShape, InputData, Inputs, LossGraph, Measure, Objective, Rates, Results, Task, Totals, Trainer,
     common_inputs,
 };
 use polymix::{Error, Result};

@@ -81,18 +81,18 @@ pub(super) fn parts(layers: Layers, all: usize, summed: bool) -> Vec<Part> {
     }
 }
 
-/// Hears every wave; `pause` is asked between them whether to go on.
+/// Hears every waveform; `pause` is asked between them whether to go on.
 pub(super) async fn hear(
     gpu: Arc<Gpu>,
     model: &SavedModel,
     parts: &[Part],
-    waves: &[&[f32]],
+    waveforms: &[&[f32]],
     pause: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Vec<Hidden>> {
     if parts.is_empty() {
         let preprocessor = model.preprocessor.preprocessor();
-        let features = waves.iter().map(|wave| {
-            let alone = preprocessor.batch(&[wave])?;
+        let features = waveforms.iter().map(|waveform| {
+            let alone = preprocessor.batch(&[waveform])?;
             let length = alone.lengths[0] as usize;
             Ok(Hidden { values: alone.features, width: BANDS, length, stride: 1 })
         });
@@ -100,10 +100,10 @@ pub(super) async fn hear(
     }
     let placed = DeviceModel::new(gpu, model)?;
     let mut prefix = Prefix::new(&placed, parts)?;
-    let mut hidden = Vec::with_capacity(waves.len());
-    for waves in waves.chunks(TOGETHER) {
+    let mut hidden = Vec::with_capacity(waveforms.len());
+    for waveforms in waveforms.chunks(TOGETHER) {
         pause()?;
-        for values in prefix.run(waves).await? {
+        for values in prefix.run(waveforms).await? {
             let length = values.len() / prefix.width() * STRIDE;
             hidden.push(Hidden { values, width: prefix.width(), length, stride: STRIDE });
         }

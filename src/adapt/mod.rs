@@ -149,11 +149,11 @@ pub async fn adapt(
     let Prepared { model: grown, new_characters, learned, held, mut left_out } =
         prepare(model, takes, settings.seed)?;
     left_out.sort_by_key(|one| one.take);
-    let waves: Vec<&[f32]> =
-        learned.iter().chain(&held).map(|example| takes[example.take].wave.as_slice()).collect();
+    let waveforms: Vec<&[f32]> =
+        learned.iter().chain(&held).map(|example| takes[example.take].waveform.as_slice()).collect();
     let classes = grown.config.kind.utterance();
     let parts = parts(settings.layers, grown.config.model.layers, classes.is_some());
-    let hidden = hear(gpu.clone(), model, &parts, &waves, &mut || {
+    let hidden = hear(gpu.clone(), model, &parts, &waveforms, &mut || {
         watch(&Progress { step: 0, steps: settings.steps, loss: None, held_out: None })
     })
     .await?;

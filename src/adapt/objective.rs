@@ -10,7 +10,9 @@ use crate::graph::{Graph, Scope, Tensor};
 use crate::models::{CtcHead, CtcModel, Encoder, Handover, SavedConfig, UtteranceHead, UtteranceModel};
 use crate::nn::{Context, Mode};
 use crate::shape::Spec;
-use crate::train::{BatchShape, InputData, Inputs, LossGraph, Objective, class_inputs, ctc_inputs, encoder_inputs};
+use crate::train::{
+    BatchShape, InputData, Inputs, LossGraph, Objective, class_inputs, ctc_inputs, encoder_inputs,
+};
 
 /// The loss of what the layers that stay have heard.
 pub(super) struct Tail {

@@ -21,7 +21,7 @@ const MOST: usize = 7200;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Take {
     /// 16 kHz, mono, in [-1, 1].
-    pub wave: Vec<f32>,
+    pub waveform: Vec<f32>,
     /// What is said.
     pub target: Target,
 }
@@ -80,15 +80,15 @@ pub(super) fn prepare(model: &SavedModel, takes: &[Take], seed: u32) -> Result<P
             takes.len()
         )));
     }
-    let seconds = takes.iter().map(|take| take.wave.len()).sum::<usize>() / SAMPLE_RATE as usize;
+    let seconds = takes.iter().map(|take| take.waveform.len()).sum::<usize>() / SAMPLE_RATE as usize;
     if seconds > MOST {
         return Err(Error::invalid(format!(
             "{seconds} s of takes are more than the {MOST} s that are learned so; give fewer, or fine-tune the model"
         )));
     }
     let (mut left_out, mut kept) = (Vec::new(), Vec::new());
-    for (take, Take { wave, .. }) in takes.iter().enumerate() {
-        match unusable(wave) {
+    for (take, Take { waveform, .. }) in takes.iter().enumerate() {
+        match unusable(waveform) {
             Some(reason) => left_out.push(LeftOut { take, reason }),
             None => kept.push(take),
         }
@@ -120,15 +120,15 @@ pub(super) fn prepare(model: &SavedModel, takes: &[Take], seed: u32) -> Result<P
     Ok(Prepared { model, new_characters, learned, held, left_out })
 }
 
-/// Why nothing can be learned of a wave.
-fn unusable(wave: &[f32]) -> Option<String> {
-    let length = wave.len() as f64 / f64::from(SAMPLE_RATE);
-    match check_length(wave.len(), length) {
+/// Why nothing can be learned of a waveform.
+fn unusable(waveform: &[f32]) -> Option<String> {
+    let length = waveform.len() as f64 / f64::from(SAMPLE_RATE);
+    match check_length(waveform.len(), length) {
         Err(error) => Some(error.to_string()),
-        Ok(()) if wave.len() > LONGEST * SAMPLE_RATE as usize => {
+        Ok(()) if waveform.len() > LONGEST * SAMPLE_RATE as usize => {
             Some(format!("lasts {length:.1} s, above {LONGEST} s; cut it"))
         }
-        Ok(()) if !wave.iter().all(|sample| sample.is_finite()) => {
+        Ok(()) if !waveform.iter().all(|sample| sample.is_finite()) => {
             Some("has samples that are no numbers; record it again".to_owned())
         }
         Ok(()) => None,
@@ -158,7 +158,8 @@ fn texts(
     for &take in kept {
         let text = takes[take].target.told();
         let ids = vocabulary.encode(text)?;
-        let (needs, frames) = (least_frames(&ids), frames_after(preprocessor.frames(takes[take].wave.len())));
+        let (needs, frames) =
+            (least_frames(&ids), frames_after(preprocessor.frames(takes[take].waveform.len())));
         if needs > frames {
             let reason = format!(
                 "its text {text:?} needs {needs} frames of 40 ms, and it has {frames}; correct the text or record it again"

@@ -62,9 +62,9 @@ pub(crate) mod golden {
         (view.shape().to_vec(), values.collect())
     }
 
-    /// The batch's waves `[rows, samples]`, from int16.
-    pub fn waves(tensors: &SafeTensors) -> Vec<Vec<f32>> {
-        let view = tensors.tensor("pcm").expect("the waves");
+    /// The batch's waveforms `[rows, samples]`, from int16.
+    pub fn waveforms(tensors: &SafeTensors) -> Vec<Vec<f32>> {
+        let view = tensors.tensor("pcm").expect("the waveforms");
         let samples = |row: &[u8]| {
             row.chunks_exact(2).map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32768.0).collect()
         };

@@ -5,7 +5,7 @@ use super::normalization::{Normalization, Stats};
 use super::preprocess::{Padding, Preprocessor, silent_samples};
 use crate::error::{Error, Result};
 
-/// Makes features from chunks of a wave, however it is cut: together they are the features that
+/// Makes features from chunks of a waveform, however it is cut: together they are the features that
 /// [`Preprocessor::features`] makes of the whole under [`Padding::Causal`].
 pub struct FeatureStream {
     log_mel: LogMel,
@@ -89,13 +89,13 @@ mod tests {
         #[test]
         fn chunks_give_the_features_of_the_whole(cuts in proptest::collection::vec(0usize..900, 1..12)) {
             let samples: usize = cuts.iter().sum();
-            let wave: Vec<f32> = (0..samples).map(|i| (i as f32 * 0.05).sin() * (i % 700) as f32 / 900.0).collect();
+            let waveform: Vec<f32> = (0..samples).map(|i| (i as f32 * 0.05).sin() * (i % 700) as f32 / 900.0).collect();
             let preprocessor = preprocessor(Padding::Causal, global());
-            let whole = preprocessor.features(&wave);
+            let whole = preprocessor.features(&waveform);
             let mut stream = FeatureStream::new(&preprocessor).expect("a stream");
             let (mut data, mut start) = (Vec::new(), 0);
             for cut in cuts {
-                data.extend(stream.push(&wave[start..start + cut]).data);
+                data.extend(stream.push(&waveform[start..start + cut]).data);
                 start += cut;
                 prop_assert!(stream.held.len() < 2 * LOOK_AHEAD + HOP);
             }

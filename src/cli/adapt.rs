@@ -158,7 +158,7 @@ fn read<'a>(corpus: &'a Corpus, command: &Adapt) -> Result<(Vec<Take>, Vec<&'a U
         match read {
             Ok(audio) => {
                 let target = if command.labels { Target::Label } else { Target::Text };
-                takes.push(Take { wave: audio.samples, target: target(texts[at].to_owned()) });
+                takes.push(Take { waveform: audio.samples, target: target(texts[at].to_owned()) });
                 used.push(utterance);
             }
             Err(error @ Error::Interrupted) => return Err(error),

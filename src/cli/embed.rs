@@ -54,8 +54,8 @@ pub(super) fn run(command: &Embed, global: &Global) -> Result<()> {
                 Err(error) => failures.add(about(&utterances[at], error))?,
             }
         }
-        let waves: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
-        for ((at, _), embedding) in audios.iter().zip(block_on(embedder.embed(&waves))?) {
+        let waveforms: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
+        for ((at, _), embedding) in audios.iter().zip(block_on(embedder.embed(&waveforms))?) {
             writer.write(&names[*at], [1, embedding.len()], &embedding)?;
             written += 1;
         }

@@ -35,15 +35,15 @@ pub(super) fn hear_corpus(
     give: &mut dyn FnMut(usize, Heard),
 ) -> Result<Listened> {
     let vocabulary = recognizer.vocabulary().clone();
-    let mut hear = |waves: &[&[f32]]| block_on(recognizer.hear(waves, &mut |_| Ok(())));
+    let mut hear = |waveforms: &[&[f32]]| block_on(recognizer.hear(waveforms, &mut |_| Ok(())));
     let judge = |at: usize, heard: &Heard| beyond(&utterances[at], &vocabulary, heard.frames());
     listen(&mut hear, &judge, utterances, strict, progress, give)
 }
 
-/// What makes something of each of several waves.
+/// What makes something of each of several waveforms.
 pub(super) type Hear<'a, T> = dyn FnMut(&[&[f32]]) -> Result<Vec<T>> + 'a;
 
-/// As [`hear_corpus`], of whatever `hear` makes of waves; `judge` says why no output says the text of one, if so.
+/// As [`hear_corpus`], of whatever `hear` makes of waveforms; `judge` says why no output says the text of one, if so.
 ///
 /// # Errors
 /// When one is left out and `strict`, or `hear` fails.
@@ -85,8 +85,8 @@ pub(super) fn listen<T>(
                 }
             }
         }
-        let waves: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
-        let heard = hear(&waves)?;
+        let waveforms: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
+        let heard = hear(&waveforms)?;
         for ((at, audio), heard) in audios.iter().zip(heard) {
             audio_seconds += audio.seconds();
             if let Some(stated) = utterances[*at].duration

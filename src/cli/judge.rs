@@ -140,7 +140,7 @@ fn classify(
     let said = corpus.texts()?;
     let device = Device::open(global)?;
     let mut classifier = Classifier::of(&DeviceModel::new(device.gpu.clone(), model)?)?;
-    let mut hear = |waves: &[&[f32]]| block_on(classifier.classify(waves));
+    let mut hear = |waveforms: &[&[f32]]| block_on(classifier.classify(waveforms));
     let (heard, time, left_out) = hear_all(command, &corpus, global, &mut hear)?;
     let heard: Vec<(usize, Classified)> =
         heard.into_iter().enumerate().filter_map(|(at, one)| Some((at, one?))).collect();
@@ -263,7 +263,7 @@ fn verify(
     }
     let device = Device::open(global)?;
     let mut embedder = Embedder::of(&DeviceModel::new(device.gpu.clone(), model)?)?;
-    let mut hear = |waves: &[&[f32]]| block_on(embedder.embed(waves));
+    let mut hear = |waveforms: &[&[f32]]| block_on(embedder.embed(waveforms));
     let (heard, time, left_out) = hear_all(command, &corpus, global, &mut hear)?;
     let said = corpus.texts()?;
     let utterances = heard.iter().flatten().count();

@@ -173,14 +173,14 @@ fn hear_all(
     reporter.begin("hearing", utterances.len() as u64);
     let layers = extractor.names().iter().filter(|name| name.starts_with("layer.")).count();
     let last = format!("layer.{}", layers - 1);
-    let mut hear = |waves: &[&[f32]]| {
+    let mut hear = |waveforms: &[&[f32]]| {
         if interrupted() {
             return Err(Error::Interrupted);
         }
         // Where padded frames change what others give, each is alone.
-        let mut all = Vec::with_capacity(waves.len());
-        for waves in waves.chunks(if alone { 1 } else { waves.len().max(1) }) {
-            all.extend(block_on(extractor.extract(waves))?);
+        let mut all = Vec::with_capacity(waveforms.len());
+        for waveforms in waveforms.chunks(if alone { 1 } else { waveforms.len().max(1) }) {
+            all.extend(block_on(extractor.extract(waveforms))?);
         }
         let of_layer =
             |one: &&Extracted| one.name != last && one.name.starts_with("layer.") || one.name == "encoder";

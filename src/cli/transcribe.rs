@@ -116,8 +116,8 @@ fn hear_whole(
         }
         go_on()?;
         let begun = Instant::now();
-        let waves: Vec<&[f32]> = audios.iter().map(|audio| audio.samples.as_slice()).collect();
-        let heard = block_on(recognizer.hear(&waves, &mut |_| go_on()))?;
+        let waveforms: Vec<&[f32]> = audios.iter().map(|audio| audio.samples.as_slice()).collect();
+        let heard = block_on(recognizer.hear(&waveforms, &mut |_| go_on()))?;
         let heard = decoded(&heard, recognizer.decoder(), count)?;
         let factor = begun.elapsed().as_secs_f64() / audios.iter().map(Audio::seconds).sum::<f64>();
         for ((at, audio), heard) in numbers.into_iter().zip(&audios).zip(heard) {
@@ -195,14 +195,14 @@ fn listen(
     let begun = Instant::now();
     let (mut samples, mut partials, mut said) = (0, Vec::new(), Vec::new());
     let mut pieces = recording.pieces()?;
-    let mut wave = Vec::new();
+    let mut waveform = Vec::new();
     loop {
         go_on()?;
         let piece = pieces.next().transpose()?;
         let ended = piece.is_none();
-        wave.extend(piece.unwrap_or_default());
-        let whole = if ended { wave.len() } else { wave.len() / chunk * chunk };
-        for part in wave[..whole].chunks(chunk) {
+        waveform.extend(piece.unwrap_or_default());
+        let whole = if ended { waveform.len() } else { waveform.len() / chunk * chunk };
+        for part in waveform[..whole].chunks(chunk) {
             go_on()?;
             samples += part.len();
             let advanced = block_on(recognizer.push(part))?;
@@ -214,7 +214,7 @@ fn listen(
                 partial(&recognizer.heard(), samples as f64 / rate, way, &mut partials);
             }
         }
-        wave.drain(..whole);
+        waveform.drain(..whole);
         if ended {
             break;
         }

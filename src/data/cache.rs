@@ -20,7 +20,7 @@ pub struct FeatureCache {
 struct Held {
     values: Vec<f32>,
     used: usize,
-    /// Where an example's features are, and how many samples its wave had.
+    /// Where an example's features are, and how many samples its waveform had.
     places: HashMap<usize, (Range<usize>, usize)>,
 }
 
@@ -32,7 +32,7 @@ impl FeatureCache {
         Self { held: Mutex::new(Held { values, used: 0, places: HashMap::new() }) }
     }
 
-    /// The features of example `key` and the samples of its wave, if they are kept.
+    /// The features of example `key` and the samples of its waveform, if they are kept.
     pub fn get(&self, key: usize) -> Option<(Features, usize)> {
         let held = self.lock();
         let (place, samples) = held.places.get(&key)?.clone();
@@ -40,7 +40,7 @@ impl FeatureCache {
         Some((Features { frames: data.len() / BANDS, data }, samples))
     }
 
-    /// Keeps the features of example `key`, of a wave of `samples`, if there is room; `false` where there is none.
+    /// Keeps the features of example `key`, of a waveform of `samples`, if there is room; `false` where there is none.
     pub fn offer(&self, key: usize, features: &Features, samples: usize) -> bool {
         let mut held = self.lock();
         let place = held.used..held.used + features.data.len();

@@ -12,11 +12,11 @@ use crate::audio::{Audio, SAMPLE_RATE, STRIDE, frame_count};
 use crate::error::Error;
 use crate::text::{least_frames, normalize};
 
-/// A wave that stays below is silent (-60 dB).
+/// A waveform that stays below is silent (-60 dB).
 const SILENT: f32 = 0.001;
 /// A sample from here on may have been cut off.
 const FULL: f32 = 0.999;
-/// So many full samples in a row are a wave that was cut off: a tone of full scale stays there for less.
+/// So many full samples in a row are a waveform that was cut off: a tone of full scale stays there for less.
 const FULL_RUN: usize = 5;
 /// Bars of the histogram.
 const BARS: usize = 40;

@@ -267,10 +267,10 @@ mod tests {
         for length in [1, 2, 15, 16, 17, 4095, 4096, 4097, 9000] {
             for pcm in [&noise, &tone, &square, &vec![0; 9000], &vec![-1; 9000]] {
                 let pcm = &pcm[..length.min(pcm.len())];
-                let wave: Vec<f32> = pcm.iter().map(|&x| x as f32 / 32768.0).collect();
-                std::fs::write(&path, flac(&wave).expect("encodes")).expect("a file");
+                let waveform: Vec<f32> = pcm.iter().map(|&x| x as f32 / 32768.0).collect();
+                std::fs::write(&path, flac(&waveform).expect("encodes")).expect("a file");
                 let read = crate::audio::read(&path).expect("a file that is whole");
-                assert!(read.samples == wave, "{length} samples");
+                assert!(read.samples == waveform, "{length} samples");
                 assert_eq!(read.source_rate, SAMPLE_RATE);
             }
         }

@@ -63,7 +63,7 @@ pub struct Examples {
     pub list: Vec<Example>,
     /// Recordings that are in no example.
     pub left_out: Exclusions,
-    /// Samples below which a wave is left out.
+    /// Samples below which a waveform is left out.
     pub(super) least: usize,
 }
 
@@ -71,7 +71,7 @@ pub struct Examples {
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     /// 16 kHz, mono.
-    pub wave: Vec<f32>,
+    pub waveform: Vec<f32>,
     /// Parts that gave nothing.
     pub refused: Vec<Refused>,
     /// Recordings that are not as long as was expected.
@@ -144,15 +144,15 @@ impl Example {
         }
     }
 
-    /// The example's wave; `read` gives the 16 kHz wave of a recording of the corpus.
+    /// The example's waveform; `read` gives the 16 kHz waveform of a recording of the corpus.
     ///
     /// Where clips are strung together, those that can be read come again in the place of one that cannot.
-    pub(super) fn wave(
+    pub(super) fn waveform(
         &self,
         corpus: &Corpus,
         read: &mut dyn FnMut(usize) -> Result<Arc<Vec<f32>>>,
     ) -> Heard {
-        let mut heard = Heard { wave: Vec::with_capacity(self.longest()), ..Heard::default() };
+        let mut heard = Heard { waveform: Vec::with_capacity(self.longest()), ..Heard::default() };
         for &Segment { utterance, gap, start, samples } in &self.segments {
             let recording = match read(utterance) {
                 Ok(recording) => recording,
@@ -161,9 +161,9 @@ impl Example {
                     continue;
                 }
             };
-            heard.wave.resize(heard.wave.len() + gap, 0.0);
+            heard.waveform.resize(heard.waveform.len() + gap, 0.0);
             let (length, end) = (recording.len(), samples.map_or(recording.len(), |samples| start + samples));
-            heard.wave.extend_from_slice(&recording[start.min(length)..end.min(length)]);
+            heard.waveform.extend_from_slice(&recording[start.min(length)..end.min(length)]);
             let expected = samples.map_or(self.samples, |samples| start + samples);
             // A recording that goes on behind a window or a stretch of it is as it should be.
             let differs = match samples {
@@ -179,10 +179,10 @@ impl Example {
                 heard.differing.push(LeftOut::new(&corpus.utterances[utterance], reason));
             }
         }
-        let good = heard.wave.len();
+        let good = heard.waveform.len();
         if self.segments.len() > 1 && good > 0 {
             for at in good..self.samples {
-                heard.wave.push(heard.wave[at - good]);
+                heard.waveform.push(heard.waveform[at - good]);
             }
         }
         heard
@@ -258,7 +258,7 @@ impl Examples {
         Ok(examples)
     }
 
-    /// Why a wave of `samples` samples, which example `at` turned out to have, is left out.
+    /// Why a waveform of `samples` samples, which example `at` turned out to have, is left out.
     pub(super) fn too_short(&self, corpus: &Corpus, at: usize, samples: usize) -> Refused {
         let utterance = self.list[at].segments.first().map_or(0, |segment| segment.utterance);
         let reason =
@@ -395,8 +395,12 @@ mod tests {
         assert_eq!(examples.list.len(), 8 + 8 + 2);
         let mut heard = vec![(0, 0); 20];
         for example in &examples.list[2..] {
-            let wave = example.wave(&corpus, &mut |i| Ok(Arc::new(vec![1.0; samples_of(clips[i].1)])));
-            assert_eq!((wave.wave.len(), wave.refused.len(), wave.differing.len()), (16_000, 0, 0));
+            let waveform =
+                example.waveform(&corpus, &mut |i| Ok(Arc::new(vec![1.0; samples_of(clips[i].1)])));
+            assert_eq!(
+                (waveform.waveform.len(), waveform.refused.len(), waveform.differing.len()),
+                (16_000, 0, 0)
+            );
             for segment in &example.segments {
                 heard[segment.utterance].0 += segment.gap;
                 heard[segment.utterance].1 += segment.samples.unwrap_or(0);
@@ -412,14 +416,14 @@ mod tests {
     #[test]
     fn the_own_length_of_a_file_counts() {
         let corpus = corpus(&[("a", 1.0)]);
-        let wave =
-            |example: &Example, length| example.wave(&corpus, &mut |_| Ok(Arc::new(vec![0.5; length])));
+        let waveform =
+            |example: &Example, length| example.waveform(&corpus, &mut |_| Ok(Arc::new(vec![0.5; length])));
         let whole = Example { stated: true, ..Example::whole(0, 16_000) };
         for (length, differing) in [(14_000, 1), (14_500, 0), (17_500, 0), (18_000, 1)] {
-            let heard = wave(&whole, length);
-            assert_eq!((heard.wave.len(), heard.differing.len()), (length, differing));
+            let heard = waveform(&whole, length);
+            assert_eq!((heard.waveform.len(), heard.differing.len()), (length, differing));
         }
-        let text = wave(&whole, 18_000).differing[0].to_string();
+        let text = waveform(&whole, 18_000).differing[0].to_string();
         for part in ["0.wav", "m.jsonl:1", "1.125 s", "1.000 s"] {
             assert!(text.contains(part), "{text}");
         }
@@ -427,8 +431,8 @@ mod tests {
         let cut = Example { segments: vec![segment], samples: 8000, stated: false };
         for (length, left, differing) in [(20_000, 8000, 0), (15_900, 7900, 0), (10_000, 2000, 1), (10, 0, 1)]
         {
-            let heard = wave(&cut, length);
-            assert_eq!((heard.wave.len(), heard.differing.len()), (left, differing));
+            let heard = waveform(&cut, length);
+            assert_eq!((heard.waveform.len(), heard.differing.len()), (left, differing));
         }
     }
 
@@ -438,17 +442,17 @@ mod tests {
         let clips = [16_000, 8000, 4000];
         let segment = |utterance| Segment { utterance, gap: 0, start: 0, samples: Some(clips[utterance]) };
         let example = Example { segments: (0..3).map(segment).collect(), samples: 28_000, stated: false };
-        let heard = example.wave(&corpus, &mut |i| match i {
+        let heard = example.waveform(&corpus, &mut |i| match i {
             0 => Err(Error::file("0.wav", "is damaged")),
             _ => Ok(Arc::new(vec![i as f32; clips[i]])),
         });
         let [bad] = &heard.refused[..] else { panic!("{:?}", heard.refused) };
         assert_eq!((bad.why, bad.left_out(&corpus).origin.as_str()), (Why::Unreadable, "m.jsonl:1"));
-        assert_eq!(heard.wave.len(), 28_000);
+        assert_eq!(heard.waveform.len(), 28_000);
         let once: Vec<f32> = [vec![1.0; 8000], vec![2.0; 4000]].concat();
-        assert!((0..28_000).all(|at| heard.wave[at] == once[at % 12_000]));
-        let none = example.wave(&corpus, &mut |_| Err(Error::file("0.wav", "is damaged")));
-        assert_eq!((none.wave.len(), none.refused.len()), (0, 3));
+        assert!((0..28_000).all(|at| heard.waveform[at] == once[at % 12_000]));
+        let none = example.waveform(&corpus, &mut |_| Err(Error::file("0.wav", "is damaged")));
+        assert_eq!((none.waveform.len(), none.refused.len()), (0, 3));
     }
 
     #[test]

@@ -385,8 +385,8 @@ mod tests {
         let mut writer = WavWriter::create(path, spec).expect("a file");
         for i in 0..frames {
             for channel in 0..channels {
-                let wave = (i as f32 * pitch * f32::from(channel + 1)).sin();
-                writer.write_sample((8000.0 * wave) as i16).expect("a sample");
+                let waveform = (i as f32 * pitch * f32::from(channel + 1)).sin();
+                writer.write_sample((8000.0 * waveform) as i16).expect("a sample");
             }
         }
         writer.finalize().expect("a file");

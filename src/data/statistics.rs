@@ -82,20 +82,20 @@ fn sums_of(
     // Windows of one recording follow each other.
     let mut last: Option<(usize, Arc<Vec<f32>>)> = None;
     let mut read = |utterance: usize| match &last {
-        Some((held, wave)) if *held == utterance => Ok(Arc::clone(wave)),
+        Some((held, waveform)) if *held == utterance => Ok(Arc::clone(waveform)),
         _ => {
-            let wave = Arc::new(corpus.utterances[utterance].audio.read()?.samples);
-            last = Some((utterance, Arc::clone(&wave)));
-            Ok(wave)
+            let waveform = Arc::new(corpus.utterances[utterance].audio.read()?.samples);
+            last = Some((utterance, Arc::clone(&waveform)));
+            Ok(waveform)
         }
     };
     let mut sum = |at: usize| {
-        let mut heard = examples.list[at].wave(corpus, &mut read);
+        let mut heard = examples.list[at].waveform(corpus, &mut read);
         let mut sum = Accumulator::default();
-        if heard.wave.len() >= examples.least {
-            sum.add(&preprocessor.energies(&heard.wave).data);
+        if heard.waveform.len() >= examples.least {
+            sum.add(&preprocessor.energies(&heard.waveform).data);
         } else if heard.refused.is_empty() {
-            heard.refused.push(examples.too_short(corpus, at, heard.wave.len()));
+            heard.refused.push(examples.too_short(corpus, at, heard.waveform.len()));
         }
         (sum, heard.refused)
     };

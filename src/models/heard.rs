@@ -1,15 +1,15 @@
-//! What a device heard of a wave, and the words that a decoder finds in it.
+//! What a device heard of a waveform, and the words that a decoder finds in it.
 
 use crate::decode::{Alphabet, Decoder, Emissions, Hypothesis, align};
 use crate::error::Result;
 use crate::text::{SECONDS_PER_FRAME, Word};
 
-/// What was said in one wave.
+/// What was said in one waveform.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Recognized {
     /// The words, with single spaces between them.
     pub text: String,
-    /// Their times, in seconds from the wave's beginning, and confidence.
+    /// Their times, in seconds from the waveform's beginning, and confidence.
     pub words: Vec<Word>,
     /// Number of words, from the first on, that stay whatever follows: of a stream, the others may still change.
     pub settled: usize,
@@ -21,10 +21,10 @@ pub struct Recognized {
     pub alternatives: Vec<Recognized>,
 }
 
-/// How encoder frames lie in a wave.
+/// How encoder frames lie in a waveform.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Timing {
-    /// Seconds of the wave before the part that the frames are of.
+    /// Seconds of the waveform before the part that the frames are of.
     pub start: f64,
     /// Seconds of frame 0 before the part's beginning: silence that was added, and the left padding to a multiple of
     /// 4 feature frames.
@@ -60,7 +60,7 @@ impl Timing {
     }
 }
 
-/// What the device handed over of one wave, part by part of long ones.
+/// What the device handed over of one waveform, part by part of long ones.
 #[derive(Debug, Clone, Default)]
 pub struct Heard {
     pub(super) parts: Vec<(Emissions, Timing)>,
@@ -73,7 +73,7 @@ impl Heard {
         Self::join(parts, count)
     }
 
-    /// Number of parts of a wave.
+    /// Number of parts of a waveform.
     pub fn parts(&self) -> usize {
         self.parts.len()
     }

@@ -20,7 +20,7 @@ use crate::text::{SECONDS_PER_FRAME, Vocabulary};
 /// A CTC model on a device that hears one stream at a time.
 ///
 /// Whatever pieces the audio comes in, chunks of encoder frames are what the device works on: the text of a
-/// stream is that of [`super::Recognizer`] on the whole wave, where the chunk is the one that the model was
+/// stream is that of [`super::Recognizer`] on the whole waveform, where the chunk is the one that the model was
 /// trained with. Each layer carries the sum of its mixer's products and the last frames of its convolution.
 ///
 /// With [`StreamRecognizer::set_endpointing`] a stream is cut into sentences, each of which is heard as a stream of its
@@ -185,7 +185,7 @@ impl StreamRecognizer {
         Ok(())
     }
 
-    /// Hears more of the wave (16 kHz, mono, in [-1, 1]); `true` where this completed a chunk.
+    /// Hears more of the waveform (16 kHz, mono, in [-1, 1]); `true` where this completed a chunk.
     ///
     /// # Errors
     /// When a sample is not finite, or the device fails.

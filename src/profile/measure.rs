@@ -12,7 +12,7 @@ use super::{Card, Cost, Link, Planned, Point, Subject, Workload, no_room, obstac
 use crate::error::{Error, Result};
 use crate::exec::{Executor, KernelTime, Loaded};
 use crate::gpu::{Capabilities, Gpu, available};
-use crate::train::{Inputs, Rates, Trainer, Task, common_inputs, write_inputs, interrupted};
+use crate::train::{Inputs, Rates, Task, Trainer, common_inputs, interrupted, write_inputs};
 
 /// Models, lengths, and how they are run.
 #[derive(Debug, Clone)]

@@ -24,7 +24,7 @@ use crate::rng::{Rng, stream};
 use crate::shape::Spec;
 use crate::text::Vocabulary;
 use crate::train::{
-    BatchShape, Finetune, Kind, LossGraph, ParameterSet, Pretrain, Trainer, Task, training_plan, update_plan,
+    BatchShape, Finetune, Kind, LossGraph, ParameterSet, Pretrain, Task, Trainer, training_plan, update_plan,
 };
 
 /// The mixers of the paper's figure.
@@ -191,7 +191,15 @@ impl Subject {
             Workload::Finetune => {
                 let (vocabulary, max_target_length) = (Vocabulary::english(), point.characters());
                 let decoder = Decoder::greedy(&vocabulary)?.into();
-                Box::new(Finetune { model, options, config: finetune, vocabulary, decoder, max_target_length, seed })
+                Box::new(Finetune {
+                    model,
+                    options,
+                    config: finetune,
+                    vocabulary,
+                    decoder,
+                    max_target_length,
+                    seed,
+                })
             }
             _ => Box::new(Pretrain { model, options, config: pretrain, seed }),
         })

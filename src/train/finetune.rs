@@ -65,7 +65,8 @@ impl Objective for Finetune {
             CtcModel::new(Encoder::new(&self.model, BANDS).frozen(self.config.freeze_encoder), self.head());
         let features = scope.input("features", Spec::f32([shape.utterances, shape.frames, BANDS]));
         let (logits, _) = model.forward(&scope, &ctx, &features)?;
-        let (loss, count) = model.loss(&scope, &ctx, &logits, self.max_target_length, self.config.zero_infinity)?;
+        let (loss, count) =
+            model.loss(&scope, &ctx, &logits, self.max_target_length, self.config.zero_infinity)?;
         let rows = shape.utterances * shape.time();
         let logits = (!training).then(|| logits.reshape([rows, self.vocabulary.len()])).transpose()?;
         Ok(LossGraph { graph, loss, count, logits, embeddings: None })

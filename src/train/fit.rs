@@ -6,9 +6,9 @@ use super::collective::Ranks;
 use super::objective::BatchShape;
 use super::parameters::{Kind, ParameterSet};
 use super::run::Source;
-use super::trainer::{Trainer, training_plan, update_plan, validation_plan};
 use super::stop;
 use super::task::Task;
+use super::trainer::{Trainer, training_plan, update_plan, validation_plan};
 use crate::data::{BatchSize, spread};
 use crate::error::{Error, Remedy, Result};
 use crate::exec::Plan;
@@ -245,7 +245,9 @@ fn largest(
         let (low, high) = (fits.0 + 1, too_many - 1);
         let next = match guess < GUESSES {
             // As if every further one held as much as the last ones did.
-            true => fits.0.saturating_add((bytes.saturating_sub(fits.1) / bytes_each) as usize).clamp(low, high),
+            true => {
+                fits.0.saturating_add((bytes.saturating_sub(fits.1) / bytes_each) as usize).clamp(low, high)
+            }
             false => low.midpoint(high),
         };
         let needed = measure(next)?;

@@ -33,11 +33,11 @@ mod schedule;
 mod setup;
 #[cfg(feature = "cli")]
 mod start;
-mod trainer;
 #[cfg(feature = "cli")]
 mod stop;
 #[cfg(feature = "cli")]
 mod task;
+mod trainer;
 #[cfg(feature = "cli")]
 mod utterance;
 #[cfg(feature = "cli")]
@@ -65,11 +65,11 @@ pub use run::{Outcome, Progress, Run};
 pub use schedule::{Rates, Schedule, ScheduleState};
 #[cfg(feature = "cli")]
 pub use setup::{Request, finetune, finetune_among, pretrain, pretrain_among};
-pub use trainer::{StepTotals, Trainer, write_inputs, training_plan, update_plan};
 #[cfg(feature = "cli")]
 pub use stop::{interrupt, interrupted, stop_flag};
 #[cfg(feature = "cli")]
 pub use task::{Embedding, Measure, Row, Task, Totals, common_inputs};
+pub use trainer::{StepTotals, Trainer, training_plan, update_plan, write_inputs};
 #[cfg(feature = "cli")]
 pub use utterance::Utterances;
 #[cfg(feature = "cli")]

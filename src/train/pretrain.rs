@@ -152,7 +152,13 @@ impl Task for Pretrain {
         )))
     }
 
-    fn update_metrics(&self, totals: &mut Totals, batch: &Batch, predictions: usize, results: &Results) -> Result<()> {
+    fn update_metrics(
+        &self,
+        totals: &mut Totals,
+        batch: &Batch,
+        predictions: usize,
+        results: &Results,
+    ) -> Result<()> {
         let rows = batch.lengths.iter().filter(|&&length| length > 0).count();
         totals.rows += rows;
         totals.loss_rows += rows;

@@ -6,8 +6,8 @@ use pollster::block_on;
 
 use super::objective::{BatchShape, InputData, Inputs, LossGraph, Objective};
 use super::schedule::Schedule;
-use super::trainer::Trainer;
 use super::stop;
+use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::exec::{Executor, PlanOptions};
 use crate::gpu::Gpu;

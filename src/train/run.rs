@@ -14,9 +14,9 @@ use super::metrics::{MetricsWriter, Phase, TrainLine, ValidLine};
 use super::named::Named;
 use super::objective::BatchShape;
 use super::schedule::Schedule;
-use super::trainer::{StepTotals, Trainer};
 use super::stop;
 use super::task::{Measure, Row, Task};
+use super::trainer::{StepTotals, Trainer};
 use super::valid::{Scored, excluded};
 use crate::audio::BANDS;
 use crate::data::{

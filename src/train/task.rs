@@ -182,7 +182,13 @@ pub trait Task: Objective + Send {
     ///
     /// # Errors
     /// When an output is not as expected.
-    fn update_metrics(&self, totals: &mut Totals, batch: &Batch, predictions: usize, results: &Results) -> Result<()>;
+    fn update_metrics(
+        &self,
+        totals: &mut Totals,
+        batch: &Batch,
+        predictions: usize,
+        results: &Results,
+    ) -> Result<()>;
 }
 
 /// The inputs that every model takes: features, lengths, validity, RNG counters.

@@ -133,12 +133,18 @@ impl Trainer {
     ///
     /// # Errors
     /// When the model cannot be built within the device's limits, or memory is out.
-    pub async fn prepare(&mut self, objective: &dyn Objective, shape: BatchShape, accumulate: bool) -> Result<()> {
+    pub async fn prepare(
+        &mut self,
+        objective: &dyn Objective,
+        shape: BatchShape,
+        accumulate: bool,
+    ) -> Result<()> {
         if !self.plans.contains_key(&(shape, accumulate)) {
             let begun = Instant::now();
             let plan = training_plan(objective, shape, accumulate, self.executor.gpu().capabilities())?;
-            let loaded =
-                self.load(plan, if accumulate { "further training" } else { "training" }, shape, begun).await?;
+            let loaded = self
+                .load(plan, if accumulate { "further training" } else { "training" }, shape, begun)
+                .await?;
             self.plans.insert((shape, accumulate), loaded);
         }
         Ok(())
@@ -186,7 +192,8 @@ impl Trainer {
     /// What the device reported.
     pub fn update(&mut self, step: u64, rates: Rates, micro_batches: usize) -> Result<()> {
         let correction = |beta: f64| (1.0 - beta.powf(step as f64)) as f32;
-        let mut inputs: Inputs = vec![("gradient_scale".into(), InputData::F32(vec![1.0 / micro_batches as f32]))];
+        let mut inputs: Inputs =
+            vec![("gradient_scale".into(), InputData::F32(vec![1.0 / micro_batches as f32]))];
         for (index, arena) in self.parameters.arenas.iter().enumerate() {
             let rate = match arena.group {
                 Group::Encoder => rates.encoder,

@@ -24,9 +24,9 @@ fn clips() -> tempfile::TempDir {
     let at = |name: &str| folder.path().join(name);
     wordy().save(&at("model"), Precision::F32, "").unwrap();
     for (name, pitch) in [("a.wav", 0.05), ("b.wav", 0.11)] {
-        let wave: Vec<f32> =
+        let waveform: Vec<f32> =
             (0..16_000).map(|i| 0.3 * (i as f32 * pitch * (1.0 + i as f32 / 9e3)).sin()).collect();
-        wav(&at(name), &wave);
+        wav(&at(name), &waveform);
     }
     let heard = run(&["transcribe", text(&at("model")), text(&at("a.wav")), text(&at("b.wav")), "--json"]);
     let texts: Vec<&str> = (0..2).map(|i| heard[i]["text"].as_str().unwrap()).collect();
@@ -366,9 +366,9 @@ fn streams_give_sentence_after_sentence() {
     let folder = clips();
     let at = |name: &str| folder.path().join(name);
     save_stream(&at("stream"));
-    let wave: Vec<f32> =
+    let waveform: Vec<f32> =
         (0..96_000).map(|i| 0.3 * (i as f32 * 0.07 * (1.0 + (i % 16_000) as f32 / 9e3)).sin()).collect();
-    wav(&at("long.wav"), &wave);
+    wav(&at("long.wav"), &waveform);
     let (model, clip) = (at("stream"), at("long.wav"));
     let stream = ["transcribe", text(&model), text(&clip), "--stream", "--endpoint", "--longest", "1"];
     let json = run(&[&stream[..], &["--json"]].concat());

@@ -16,7 +16,7 @@ use polymix::recipe::{MixerKind, OptimizerConfig, PretrainConfig, ScheduleConfig
 use polymix::shape::Spec;
 use polymix::train::metrics::Phase;
 use polymix::train::{
-    BatchShape, InputData, Inputs, LossGraph, Measure, Objective, Results, Schedule, Trainer, Task, Totals,
+    BatchShape, InputData, Inputs, LossGraph, Measure, Objective, Results, Schedule, Task, Totals, Trainer,
 };
 use polymix::weights::Weights;
 
@@ -268,7 +268,7 @@ fn gradients(model: &str, batch: &str) {
     println!("{model}.{batch} gradients: {largest_share:.1e} of the largest");
 }
 
-/// What `encode` gives: from waves to logits, on the valid frames.
+/// What `encode` gives: from waveforms to logits, on the valid frames.
 fn encoded(model: &str, batch: &str) {
     let common = format!("common_{batch}");
     let Some(saved) = imported(model, &common) else { return };
@@ -277,17 +277,17 @@ fn encoded(model: &str, batch: &str) {
     let described = json(&common).unwrap();
     let common = Values::open(&common).unwrap();
     let (dims, pcm) = common.get("pcm");
-    let waves: Vec<Vec<f32>> = (0..dims[0])
+    let waveforms: Vec<Vec<f32>> = (0..dims[0])
         .map(|row| {
             let samples = described["samples"][row].as_u64().unwrap() as usize;
             pcm[row * dims[1]..][..samples].iter().map(|&x| (x / 32768.0) as f32).collect()
         })
         .collect();
-    let waves: Vec<&[f32]> = waves.iter().map(Vec::as_slice).collect();
+    let waveforms: Vec<&[f32]> = waveforms.iter().map(Vec::as_slice).collect();
     let mut extractor = Extractor::new(gpu, saved, None).unwrap();
     let mut largest: BTreeMap<String, f64> = BTreeMap::new();
     let (_, shares) = values.get("wav_lens");
-    for (row, tensors) in block_on(extractor.extract(&waves)).unwrap().iter().enumerate() {
+    for (row, tensors) in block_on(extractor.extract(&waveforms)).unwrap().iter().enumerate() {
         assert_eq!(tensors.len(), extractor.names().len());
         for tensor in tensors {
             let (dims, wanted) = match tensor.name.as_str() {
@@ -299,7 +299,7 @@ fn encoded(model: &str, batch: &str) {
             };
             assert_eq!(tensor.width, dims[2], "{}", tensor.name);
             let valid = match tensor.name.as_str() {
-                "features" => waves[row].len() / 160 + 1,
+                "features" => waveforms[row].len() / 160 + 1,
                 _ => (shares[row] * dims[1] as f64).round() as usize,
             };
             assert_eq!(tensor.frames(), valid, "{}", tensor.name);

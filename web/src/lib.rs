@@ -16,7 +16,7 @@ use polymix::models::{
 pub use polymix_glue::last_panic;
 use polymix_glue::{
     Download, Result, bad_audio, bad_model, bad_setting, describe, failure, features, json, rate_in_hertz,
-    saved_model, wave,
+    saved_model, waveform,
 };
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -190,19 +190,19 @@ impl Model {
 
     /// What was said in a clip, as JSON.
     pub async fn transcribe(&mut self, samples: Vec<f32>, rate: f64) -> Result<String> {
-        let wave = wave(&samples, rate)?;
-        let heard = self.recognizer.recognize(&[&wave]).await.map_err(bad_audio)?;
+        let waveform = waveform(&samples, rate)?;
+        let heard = self.recognizer.recognize(&[&waveform]).await.map_err(bad_audio)?;
         recognized(heard.into_iter().next().unwrap_or_default(), self.count > 1)
     }
 
     /// `[name, width, Float32Array]` of the features, every layer's output and the logits.
     pub async fn encode(&mut self, samples: Vec<f32>, rate: f64) -> Result<Array> {
-        let wave = wave(&samples, rate)?;
+        let waveform = waveform(&samples, rate)?;
         let extractor = match &mut self.extractor {
             Some(extractor) => extractor,
             slot => slot.insert(Extractor::of(&self.on_device, None).map_err(bad_model)?),
         };
-        let extracted = extractor.extract(&[&wave]).await.map_err(bad_audio)?;
+        let extracted = extractor.extract(&[&waveform]).await.map_err(bad_audio)?;
         let tensors = Array::new();
         for tensor in extracted.into_iter().flatten() {
             let values = Float32Array::from(tensor.values.as_slice());
@@ -266,8 +266,8 @@ impl Stream {
             return Ok(None);
         }
         check_waveform(&samples).map_err(bad_audio)?;
-        let wave = resampler.push(&samples).map_err(bad_audio)?;
-        let advanced = self.recognizer.push(&wave).await.map_err(bad_audio)?;
+        let waveform = resampler.push(&samples).map_err(bad_audio)?;
+        let advanced = self.recognizer.push(&waveform).await.map_err(bad_audio)?;
         self.ended.extend(self.recognizer.sentences());
         match advanced {
             true => recognized(self.recognizer.heard(), false).map(Some),

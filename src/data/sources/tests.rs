@@ -639,12 +639,16 @@ fn read_with_errors(folder: &TempDir, name: &str, bytes: &[u8]) -> (Vec<String>,
 #[test]
 fn a_line_that_is_no_text_is_named_and_the_others_are_read() {
     let folder = TempDir::new().expect("a folder");
-    let (found, faults) = read_with_errors(&folder, "m.csv", b"wav,wrd\na.wav,one\nb.wav,\xE9t\xE9\nc.wav,two\n");
+    let (found, faults) =
+        read_with_errors(&folder, "m.csv", b"wav,wrd\na.wav,one\nb.wav,\xE9t\xE9\nc.wav,two\n");
     assert_eq!(found, ["m.csv:2", "m.csv:4"]);
     assert!(matches!(&faults[..], [one] if one.starts_with("m.csv:3: is not UTF-8")), "{faults:?}");
     // In a field of several lines it takes its row with it.
-    let (found, faults) =
-        read_with_errors(&folder, "m.csv", b"wav,wrd\na.wav,\"one\n\xE9t\xE9\nx\"\nc.wav,two\nd.wav,\"open\n");
+    let (found, faults) = read_with_errors(
+        &folder,
+        "m.csv",
+        b"wav,wrd\na.wav,\"one\n\xE9t\xE9\nx\"\nc.wav,two\nd.wav,\"open\n",
+    );
     assert_eq!(found, ["m.csv:5"]);
     assert!(
         faults[0].starts_with("m.csv:3: ") && faults[1].starts_with("m.csv:6: opens a quote"),

@@ -14,7 +14,8 @@ use polymix::models::{Classifier, DeviceModel, SavedModel};
 use polymix::weights::Precision;
 pub use polymix_glue::last_panic;
 use polymix_glue::{
-    Download, Result, bad_audio, bad_model, bad_setting, describe, failure, features, json, saved_model, wave,
+    Download, Result, bad_audio, bad_model, bad_setting, describe, failure, features, json, saved_model,
+    waveform,
 };
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -49,7 +50,7 @@ impl Learner {
     /// One more take: what is said in it, or where it is `classified`, its label.
     pub fn add(&mut self, samples: Vec<f32>, rate: f64, told: String, classified: bool) -> Result<()> {
         let target = if classified { Target::Label(told) } else { Target::Text(told) };
-        self.takes.push(Take { wave: wave(&samples, rate)?, target });
+        self.takes.push(Take { waveform: waveform(&samples, rate)?, target });
         Ok(())
     }
 
@@ -180,8 +181,8 @@ impl Classes {
             label: &'a str,
             probability: f32,
         }
-        let wave = wave(&samples, rate)?;
-        let classified = self.classifier.classify(&[&wave]).await.map_err(bad_audio)?;
+        let waveform = waveform(&samples, rate)?;
+        let classified = self.classifier.classify(&[&waveform]).await.map_err(bad_audio)?;
         let probabilities = classified.into_iter().flat_map(|one| one.probabilities);
         let labels = self.classifier.labels().iter().zip(probabilities);
         let mut classes: Vec<Class> =

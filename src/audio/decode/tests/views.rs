@@ -8,7 +8,7 @@ fn span(bytes: &[u8], start: f64, seconds: Option<f64>) -> Result<Audio> {
     Recording { span: Some(Span { start, seconds }), ..memory(bytes) }.read()
 }
 
-/// A wave that repeats nowhere.
+/// A waveform that repeats nowhere.
 fn chirp(samples: usize) -> Vec<i16> {
     (0..samples).map(|i| (9000.0 * ((i as f64).powf(1.4) * 0.01).sin()) as i16).collect()
 }
