@@ -12,8 +12,8 @@
 //! let gpu = Arc::new(pollster::block_on(Gpu::new(&Selection::default()))?);
 //! let mut recognizer = Recognizer::new(gpu, SavedModel::load(Path::new("web/model"))?)?;
 //! let speech = audio::read("my.wav")?;
-//! for heard in pollster::block_on(recognizer.recognize(&[&speech.samples]))? {
-//!     println!("{}", heard.text);
+//! for recognized in pollster::block_on(recognizer.recognize(&[&speech.samples]))? {
+//!     println!("{}", recognized.text);
 //! }
 //! # Ok(())
 //! # }

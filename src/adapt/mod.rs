@@ -1,12 +1,12 @@
 //! Learning from a few takes: the last layers of a model that is there, or all of it, on words and short phrases, or on
 //! classes.
 //!
-//! What does not learn is computed once a take. Some takes are held back and heard after every tenth of the steps; the
-//! weights that hear them best are kept, and those of before where none hear them better.
+//! What does not learn is computed once a take. Some takes are held out and evaluated after every tenth of the steps; the
+//! weights with the fewest errors on them are kept, and the old ones where none is better.
 
 mod characters;
 mod classes;
-mod heard;
+mod hidden;
 mod objective;
 mod settings;
 mod takes;
@@ -27,17 +27,17 @@ use crate::text::{normalize, score};
 use crate::train::{Schedule, StepTotals, Trainer};
 use crate::weights::Weights;
 
-use heard::{Shape, hear, parts};
+use hidden::{Shape, hidden_states, parts};
 use objective::{Head, Tail};
 pub use settings::{Layers, Settings};
 pub use takes::{LeftOut, Take, Target};
 use takes::{Prepared, prepare};
 
-/// How the held-back takes are heard.
+/// Results on the held-out takes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldOut {
-    /// Takes whose text, or label, is heard as it is.
+    /// Takes whose text, or label, is recognized.
     pub right: usize,
     /// All of them.
     pub takes: usize,
@@ -48,7 +48,7 @@ pub struct HeldOut {
 }
 
 impl HeldOut {
-    /// Whether these are heard better than `other`: fewer characters, or labels, are wrong, or as many with a lower loss.
+    /// Whether these are better than `other`: fewer characters, or labels, are wrong, or as many with a lower loss.
     fn better(&self, other: &Self) -> bool {
         self.loss.is_finite()
             && (self.errors < other.errors
@@ -66,20 +66,20 @@ pub struct Progress {
     pub steps: u64,
     /// The loss of the step's batch before its update; none before the first.
     pub loss: Option<f64>,
-    /// How the held-back takes are heard now, where that was asked.
+    /// Results on the held-out takes after this step, where they were evaluated.
     pub held_out: Option<HeldOut>,
 }
 
 /// What came of it.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The model that hears the held-back takes best: the one of before where nothing was better.
+    /// The model with the fewest errors on the held-out takes: the old one where nothing was better.
     pub model: SavedModel,
     /// Whether it is another than before.
     pub better: bool,
     /// The step whose weights it has; 0: those of before.
     pub best_step: u64,
-    /// How the held-back takes were heard before, and are heard by `model`.
+    /// Results on the held-out takes before learning, and those of `model`.
     pub before: HeldOut,
     /// See `before`.
     pub after: HeldOut,
@@ -87,8 +87,8 @@ pub struct Outcome {
     pub losses: Vec<f64>,
     /// Characters that the vocabulary has gained.
     pub new_characters: Vec<char>,
-    /// The held-back takes, and what the model of before and that of after hear.
-    pub heard: Vec<HeardTake>,
+    /// The held-out takes, with the texts of the old model and the new one.
+    pub held_out: Vec<HeldOutTake>,
     /// Takes that cannot be learned.
     pub left_out: Vec<LeftOut>,
     /// Values that learned.
@@ -101,11 +101,11 @@ impl Outcome {
         let Self { before, after, .. } = self;
         if !self.better {
             return format!(
-                "Not changed by {by}: the takes that were held back were not heard better than before."
+                "Not changed by {by}: the held-out takes were not recognized better than before."
             );
         }
         format!(
-            "Adapted by {by}: {} on {takes} takes, seed {}, step {} of {}. Of {} takes that were held back, {} were heard \
+            "Adapted by {by}: {} on {takes} takes, seed {}, step {} of {}. Of {} held-out takes, {} were recognized \
              rightly before and {} after.",
             settings.layers,
             settings.seed,
@@ -118,21 +118,21 @@ impl Outcome {
     }
 }
 
-/// A held-back take.
+/// A held-out take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HeardTake {
+pub struct HeldOutTake {
     /// Which take.
     pub take: usize,
     /// What is said, or its label.
     pub text: String,
-    /// What was heard before; of labels that are new, by a head that has not learned yet.
+    /// The text or label before learning; of labels that are new, by a head that has not learned yet.
     pub before: String,
-    /// What is heard after.
+    /// The text or label after learning.
     pub after: String,
 }
 
-/// Learns `takes`, texts or labels; a model that does not tell the labels apart yet gets a head that does. `watch` hears of every step, and ends the work where it returns an error: nothing is changed then.
+/// Learns `takes`, texts or labels; a model that does not tell the labels apart yet gets a head that does. `watch` is called for every step, and ends the work where it returns an error: nothing is changed then.
 /// Equal seeds give equal bits on equal adapters.
 ///
 /// # Errors
@@ -153,7 +153,7 @@ pub async fn adapt(
         learned.iter().chain(&held).map(|example| takes[example.take].waveform.as_slice()).collect();
     let classes = grown.config.kind.utterance();
     let parts = parts(settings.layers, grown.config.model.layers, classes.is_some());
-    let hidden = hear(gpu.clone(), model, &parts, &waveforms, &mut || {
+    let hidden = hidden_states(gpu.clone(), model, &parts, &waveforms, &mut || {
         watch(&Progress { step: 0, steps: settings.steps, loss: None, held_out: None })
     })
     .await?;
@@ -179,20 +179,20 @@ pub async fn adapt(
         trainer.prepare_validation(&tail, shape.batch()).await?;
         let mut sum = HeldOut { right: 0, takes: held.len(), errors: 0, loss: 0.0 };
         let mut texts = Vec::with_capacity(held.len());
-        for (examples, heard) in held.chunks(shape.rows).zip(held_hidden.chunks(shape.rows)) {
-            let rows: Vec<_> = examples.iter().zip(heard).collect();
+        for (examples, hidden) in held.chunks(shape.rows).zip(held_hidden.chunks(shape.rows)) {
+            let rows: Vec<_> = examples.iter().zip(hidden).collect();
             let inputs = tail.inputs(shape, &rows, [settings.seed, 0, 0])?;
             let results = trainer.validate(shape.batch(), &inputs).await?;
             sum.loss += results.loss * rows.len() as f64 / held.len() as f64;
-            for (row, (example, heard)) in rows.iter().enumerate() {
-                let (said, wrong) = match (&decoder, classes) {
+            for (row, (example, hidden)) in rows.iter().enumerate() {
+                let (text, wrong) = match (&decoder, classes) {
                     (Some(decoder), _) => {
                         let first = row * shape.batch().time();
-                        let ids = results.best().get(first..first + heard.time()).ok_or_else(too_few)?;
-                        let said = decoder.decode(&Emissions::certain(ids), 1);
-                        let said = said.first().map_or_else(String::new, |best| best.text.clone());
-                        let wrong = score(&normalize(&example.text), &said).characters.errors();
-                        (said, wrong)
+                        let ids = results.best().get(first..first + hidden.time()).ok_or_else(too_few)?;
+                        let best = decoder.decode(&Emissions::certain(ids), 1);
+                        let text = best.first().map_or_else(String::new, |best| best.text.clone());
+                        let wrong = score(&normalize(&example.text), &text).characters.errors();
+                        (text, wrong)
                     }
                     (None, head) => {
                         let class = *results.best().get(row).ok_or_else(too_few)? as usize;
@@ -202,7 +202,7 @@ pub async fn adapt(
                 };
                 sum.errors += wrong;
                 sum.right += usize::from(wrong == 0);
-                texts.push(said);
+                texts.push(text);
             }
         }
         Ok((sum, texts))
@@ -229,7 +229,7 @@ pub async fn adapt(
             held_out = Some(now);
             if now.better(&best.1) {
                 let values = trainer.parameters.values(&trainer.executor).await?;
-                // What is not finite is heard by nobody.
+                // Weights that are not finite recognize nothing.
                 if values.iter().all(|(_, _, values)| values.iter().all(|value| value.is_finite())) {
                     best = (step, now, Some(values), texts);
                 }
@@ -251,7 +251,7 @@ pub async fn adapt(
         None => model.clone(),
     };
     let texts = texts_before.into_iter().zip(texts);
-    let heard = held.iter().zip(texts).map(|(example, (before, after))| HeardTake {
+    let held_out = held.iter().zip(texts).map(|(example, (before, after))| HeldOutTake {
         take: example.take,
         text: example.text.clone(),
         before,
@@ -265,7 +265,7 @@ pub async fn adapt(
         after,
         losses,
         new_characters: if better { new_characters } else { Vec::new() },
-        heard: heard.collect(),
+        held_out: held_out.collect(),
         left_out,
         trainable: trainer.parameters.trainable(),
     })

@@ -1,7 +1,7 @@
 //! The layers that learn, with the loss: CTC, or the cross-entropy of classes.
 
 use super::Layers;
-use super::heard::{Hidden, Shape};
+use super::hidden::{Hidden, Shape};
 use super::takes::Example;
 use crate::audio::BANDS;
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::train::{
     BatchShape, InputData, Inputs, LossGraph, Objective, class_inputs, ctc_inputs, encoder_inputs,
 };
 
-/// The loss of what the layers that stay have heard.
+/// The loss of the layers that learn, on the hidden states of the others.
 pub(super) struct Tail {
     pub config: SavedConfig,
     pub head: Head,

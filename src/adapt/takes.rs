@@ -1,4 +1,4 @@
-//! Takes: which can be learned, and which are held back.
+//! Takes: which can be learned, and which are held out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ pub struct Take {
     pub target: Target,
 }
 
-/// What is to be heard of a take.
+/// The target of a take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A text; an empty one where nothing is said.
@@ -53,7 +53,7 @@ pub struct LeftOut {
     pub reason: String,
 }
 
-/// A take that is learned or held back.
+/// A take that is learned or held out.
 #[derive(Debug, Clone)]
 pub(super) struct Example {
     pub take: usize,
@@ -110,7 +110,7 @@ pub(super) fn prepare(model: &SavedModel, takes: &[Take], seed: u32) -> Result<P
     if examples.len() < 2 {
         let first = left_out.first().map(|one| format!("; take {} {}", one.take + 1, one.reason));
         return Err(Error::invalid(format!(
-            "{} of {} takes can be learned, and one is held back to see whether it helps; give at least two{}",
+            "{} of {} takes can be learned, and one is held out to see whether it helps; give at least two{}",
             examples.len(),
             takes.len(),
             first.unwrap_or_default()
@@ -172,7 +172,7 @@ fn texts(
     Ok((grown, new_characters, examples))
 }
 
-/// Of every text that there are several takes of, one in five is held back, at least one; where there is none such, one in
+/// Of every text that there are several takes of, one in five is held out, at least one; where there is none such, one in
 /// five of all.
 fn hold_back(examples: Vec<Example>, seed: u32) -> (Vec<Example>, Vec<Example>) {
     let mut texts: BTreeMap<&str, Vec<usize>> = BTreeMap::new();

@@ -70,7 +70,7 @@ struct Written {
 
 /// Writes `folder/manifest.jsonl` and `folder/audio/*.flac`, 16 kHz, mono, 16 bits, on all cores. Files that a
 /// conversion of the same sources has left there are kept, unless their source is newer; the manifest comes last.
-/// `heard` is called after each file.
+/// `done` is called after each file.
 ///
 /// # Errors
 /// When the folder holds something else, a file cannot be written, nothing can be read, or `strict` and a
@@ -80,7 +80,7 @@ pub fn convert<P: AsRef<Path>>(
     sources: &[P],
     folder: &Path,
     strict: bool,
-    heard: impl Fn() + Sync,
+    done: impl Fn() + Sync,
 ) -> Result<Converted> {
     let sources = sources.iter().map(|source| source.as_ref().display().to_string()).collect();
     claim(folder, &Mark { sources })?;
@@ -98,7 +98,7 @@ pub fn convert<P: AsRef<Path>>(
             return None;
         }
         let written = write(&corpus.utterances[at].audio, &folder.join(AUDIO).join(&names[at]));
-        heard();
+        done();
         match written {
             Ok(written) => Some(Ok(written)),
             Err(Failed::Reading(error)) if !strict => Some(Err(error)),

@@ -1,4 +1,4 @@
-//! What one row of a batch hears: a whole recording, a window of a long one, or short clips strung together.
+//! The audio of one row of a batch: a whole recording, a window of a long one, or short clips strung together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ pub struct Examples {
 
 /// What the recordings of an example gave.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct ExampleAudio {
     /// 16 kHz, mono.
     pub waveform: Vec<f32>,
     /// Parts that gave nothing.
@@ -151,19 +151,20 @@ impl Example {
         &self,
         corpus: &Corpus,
         read: &mut dyn FnMut(usize) -> Result<Arc<Vec<f32>>>,
-    ) -> Heard {
-        let mut heard = Heard { waveform: Vec::with_capacity(self.longest()), ..Heard::default() };
+    ) -> ExampleAudio {
+        let mut audio =
+            ExampleAudio { waveform: Vec::with_capacity(self.longest()), ..ExampleAudio::default() };
         for &Segment { utterance, gap, start, samples } in &self.segments {
             let recording = match read(utterance) {
                 Ok(recording) => recording,
                 Err(error) => {
-                    heard.refused.push(Refused { why: Why::Unreadable, utterance, error });
+                    audio.refused.push(Refused { why: Why::Unreadable, utterance, error });
                     continue;
                 }
             };
-            heard.waveform.resize(heard.waveform.len() + gap, 0.0);
+            audio.waveform.resize(audio.waveform.len() + gap, 0.0);
             let (length, end) = (recording.len(), samples.map_or(recording.len(), |samples| start + samples));
-            heard.waveform.extend_from_slice(&recording[start.min(length)..end.min(length)]);
+            audio.waveform.extend_from_slice(&recording[start.min(length)..end.min(length)]);
             let expected = samples.map_or(self.samples, |samples| start + samples);
             // A recording that goes on behind a window or a stretch of it is as it should be.
             let differs = match samples {
@@ -176,16 +177,16 @@ impl Example {
                     seconds_of(length),
                     seconds_of(expected)
                 );
-                heard.differing.push(LeftOut::new(&corpus.utterances[utterance], reason));
+                audio.differing.push(LeftOut::new(&corpus.utterances[utterance], reason));
             }
         }
-        let good = heard.waveform.len();
+        let good = audio.waveform.len();
         if self.segments.len() > 1 && good > 0 {
             for at in good..self.samples {
-                heard.waveform.push(heard.waveform[at - good]);
+                audio.waveform.push(audio.waveform[at - good]);
             }
         }
-        heard
+        audio
     }
 }
 
@@ -378,22 +379,22 @@ mod tests {
         let examples = build(&corpus, &config, 3).expect("examples");
         // 3.9 s of a, 4.0 s of b, the clip without a speaker and the long one.
         assert_eq!(examples.list.len(), 4 + 4 + 2);
-        let mut heard = vec![0; 20];
+        let mut audio = vec![0; 20];
         for example in &examples.list[2..] {
             assert_eq!(example.samples, 16_000);
             assert_eq!(example.segments.iter().filter_map(|s| s.samples).sum::<usize>(), 16_000);
             let speaker = |s: &Segment| s.utterance % 2;
             assert!(example.segments.iter().all(|s| speaker(s) == speaker(&example.segments[0])));
-            example.segments.iter().for_each(|s| heard[s.utterance] += s.samples.unwrap_or(0));
+            example.segments.iter().for_each(|s| audio[s.utterance] += s.samples.unwrap_or(0));
         }
-        assert!((0..20).all(|i| heard[i] >= samples_of(clips[i].1)), "{heard:?}");
+        assert!((0..20).all(|i| audio[i] >= samples_of(clips[i].1)), "{audio:?}");
         assert_eq!(examples, build(&corpus, &config, 3).expect("examples"));
         assert_ne!(examples, build(&corpus, &config, 4).expect("examples"));
         // With gaps: 7.9 s of a, 8 s of b; each clip whole, and every gap before its first sample.
         let config = ExampleConfig { string_gap_seconds: 0.4, ..config };
         let examples = build(&corpus, &config, 3).expect("examples");
         assert_eq!(examples.list.len(), 8 + 8 + 2);
-        let mut heard = vec![(0, 0); 20];
+        let mut audio = vec![(0, 0); 20];
         for example in &examples.list[2..] {
             let waveform =
                 example.waveform(&corpus, &mut |i| Ok(Arc::new(vec![1.0; samples_of(clips[i].1)])));
@@ -402,12 +403,12 @@ mod tests {
                 (16_000, 0, 0)
             );
             for segment in &example.segments {
-                heard[segment.utterance].0 += segment.gap;
-                heard[segment.utterance].1 += segment.samples.unwrap_or(0);
+                audio[segment.utterance].0 += segment.gap;
+                audio[segment.utterance].1 += segment.samples.unwrap_or(0);
                 assert!(segment.gap == 0 || segment.start == 0);
             }
         }
-        assert!((0..20).all(|i| heard[i].0 >= 6400 && heard[i].1 >= samples_of(clips[i].1)), "{heard:?}");
+        assert!((0..20).all(|i| audio[i].0 >= 6400 && audio[i].1 >= samples_of(clips[i].1)), "{audio:?}");
         let config = ExampleConfig { string_seconds: Some(60.0), ..Default::default() };
         let examples = build(&corpus, &config, 3).expect("examples");
         assert_eq!(examples.list.iter().map(|e| e.segments.len()).collect::<Vec<_>>(), [1, 11, 10]);
@@ -420,8 +421,8 @@ mod tests {
             |example: &Example, length| example.waveform(&corpus, &mut |_| Ok(Arc::new(vec![0.5; length])));
         let whole = Example { stated: true, ..Example::whole(0, 16_000) };
         for (length, differing) in [(14_000, 1), (14_500, 0), (17_500, 0), (18_000, 1)] {
-            let heard = waveform(&whole, length);
-            assert_eq!((heard.waveform.len(), heard.differing.len()), (length, differing));
+            let audio = waveform(&whole, length);
+            assert_eq!((audio.waveform.len(), audio.differing.len()), (length, differing));
         }
         let text = waveform(&whole, 18_000).differing[0].to_string();
         for part in ["0.wav", "m.jsonl:1", "1.125 s", "1.000 s"] {
@@ -431,8 +432,8 @@ mod tests {
         let cut = Example { segments: vec![segment], samples: 8000, stated: false };
         for (length, left, differing) in [(20_000, 8000, 0), (15_900, 7900, 0), (10_000, 2000, 1), (10, 0, 1)]
         {
-            let heard = waveform(&cut, length);
-            assert_eq!((heard.waveform.len(), heard.differing.len()), (left, differing));
+            let audio = waveform(&cut, length);
+            assert_eq!((audio.waveform.len(), audio.differing.len()), (left, differing));
         }
     }
 
@@ -442,15 +443,15 @@ mod tests {
         let clips = [16_000, 8000, 4000];
         let segment = |utterance| Segment { utterance, gap: 0, start: 0, samples: Some(clips[utterance]) };
         let example = Example { segments: (0..3).map(segment).collect(), samples: 28_000, stated: false };
-        let heard = example.waveform(&corpus, &mut |i| match i {
+        let audio = example.waveform(&corpus, &mut |i| match i {
             0 => Err(Error::file("0.wav", "is damaged")),
             _ => Ok(Arc::new(vec![i as f32; clips[i]])),
         });
-        let [bad] = &heard.refused[..] else { panic!("{:?}", heard.refused) };
+        let [bad] = &audio.refused[..] else { panic!("{:?}", audio.refused) };
         assert_eq!((bad.why, bad.left_out(&corpus).origin.as_str()), (Why::Unreadable, "m.jsonl:1"));
-        assert_eq!(heard.waveform.len(), 28_000);
+        assert_eq!(audio.waveform.len(), 28_000);
         let once: Vec<f32> = [vec![1.0; 8000], vec![2.0; 4000]].concat();
-        assert!((0..28_000).all(|at| heard.waveform[at] == once[at % 12_000]));
+        assert!((0..28_000).all(|at| audio.waveform[at] == once[at % 12_000]));
         let none = example.waveform(&corpus, &mut |_| Err(Error::file("0.wav", "is damaged")));
         assert_eq!((none.waveform.len(), none.refused.len()), (0, 3));
     }

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use web_time::Instant;
 
 use super::cache::FeatureCache;
-use super::examples::{Example, Examples, Heard, Refused};
+use super::examples::{Example, ExampleAudio, Examples, Refused};
 use super::left_out::{Exclusions, LeftOut, Why};
 use super::manifest::Corpus;
 use super::sampler::{BatchIndex, BucketConfig, Order, PlannedBatch, Sampler};
@@ -403,7 +403,7 @@ impl BatchMaker {
             preprocessor.place(padded, rows[0], &features)?;
             return Ok(Filled { samples: Some(samples), ..Filled::default() });
         }
-        let Heard { waveform, mut refused, differing } = self.heard(at);
+        let ExampleAudio { waveform, mut refused, differing } = self.audio(at);
         let longest = self.config.most_samples(waveform.len());
         if waveform.len() < self.examples.least {
             if refused.is_empty() {
@@ -459,7 +459,7 @@ impl BatchMaker {
 
     /// What the recordings of example `at` give. A recording that is decoded for one of its windows gives the
     /// features of the others as well, as long as they can be kept.
-    fn heard(&self, at: usize) -> Heard {
+    fn audio(&self, at: usize) -> ExampleAudio {
         let mut recording = None;
         let mut read = |utterance: usize| {
             let samples = self.corpus.utterances[utterance].audio.read()?.samples;
@@ -467,9 +467,9 @@ impl BatchMaker {
             recording = Some((utterance, Arc::clone(&samples)));
             Ok(samples)
         };
-        let heard = self.examples.list[at].waveform(&self.corpus, &mut read);
+        let audio = self.examples.list[at].waveform(&self.corpus, &mut read);
         let Some((utterance, samples)) = recording.filter(|_| self.config.features_last()) else {
-            return heard;
+            return audio;
         };
         for &other in self.windows.get(&utterance).into_iter().flatten().filter(|&&other| other != at) {
             let example = &self.examples.list[other];
@@ -483,7 +483,7 @@ impl BatchMaker {
                 self.cache.offer(other, &features, window.waveform.len());
             }
         }
-        heard
+        audio
     }
 }
 

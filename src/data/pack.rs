@@ -92,7 +92,7 @@ enum Content {
 }
 
 /// Writes `folder/shards.jsonl` and `folder/audio_<n>.tar` of about `shard_bytes` bytes. A recording that is a whole
-/// file goes in with its bytes unchanged; a part of one as FLAC, 16 kHz, mono, 16 bits. `heard` is called
+/// file goes in with its bytes unchanged; a part of one as FLAC, 16 kHz, mono, 16 bits. `done` is called
 /// after each file. The folder has its name only when it is whole.
 ///
 /// # Errors
@@ -103,7 +103,7 @@ pub fn pack(
     folder: &Path,
     shard_bytes: u64,
     strict: bool,
-    heard: impl Fn() + Sync,
+    done: impl Fn() + Sync,
 ) -> Result<Packed> {
     refuse(folder)?;
     let new = NewFolder::create(folder)?;
@@ -125,7 +125,7 @@ pub fn pack(
                 Ok(content) => shards.add(audio, keys[at], content)?,
                 Err(error) => Err(error),
             };
-            heard();
+            done();
             match member {
                 Err(error) if strict => return Err(error),
                 member => _ = members.insert(keys[at], member),
@@ -172,7 +172,7 @@ fn refuse(folder: &Path) -> Result<()> {
         .advise(Remedy::OtherFolder))
 }
 
-/// What stands for the bytes of an utterance: those of a file are there once, whatever is heard of it.
+/// What stands for the bytes of an utterance: those of a file are there once, whatever part of it is used.
 fn key(utterance: &Utterance) -> u64 {
     let audio = &utterance.audio;
     match audio.span {
@@ -197,7 +197,7 @@ fn content(utterance: &Utterance) -> Result<Content> {
 
 fn line<'a>(utterance: &'a Utterance, member: &'a Member) -> Line<'a> {
     let channel = match utterance.audio.channel {
-        // A part is written as it is heard.
+        // A part is written as it is decoded.
         Channel::Only(channel) if utterance.audio.span.is_none() => Some(channel),
         _ => None,
     };

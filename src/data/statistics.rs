@@ -90,14 +90,14 @@ fn sums_of(
         }
     };
     let mut sum = |at: usize| {
-        let mut heard = examples.list[at].waveform(corpus, &mut read);
+        let mut audio = examples.list[at].waveform(corpus, &mut read);
         let mut sum = Accumulator::default();
-        if heard.waveform.len() >= examples.least {
-            sum.add(&preprocessor.energies(&heard.waveform).data);
-        } else if heard.refused.is_empty() {
-            heard.refused.push(examples.too_short(corpus, at, heard.waveform.len()));
+        if audio.waveform.len() >= examples.least {
+            sum.add(&preprocessor.energies(&audio.waveform).data);
+        } else if audio.refused.is_empty() {
+            audio.refused.push(examples.too_short(corpus, at, audio.waveform.len()));
         }
-        (sum, heard.refused)
+        (sum, audio.refused)
     };
     part.iter().map(|&at| sum(at)).collect()
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use web_time::Instant;
 
 use super::handover::Handover;
-use super::heard::{Heard, Recognized, Timing};
 use super::inference::{Forward, InferenceSession, batch, bucket, check_waveforms};
+use super::output::{ModelOutput, Recognized, Timing};
 use super::{CtcModel, DeviceModel, Encoder, STRIDE, SavedModel, frames_after};
 use crate::audio::{HOP, Preprocessor, SAMPLE_RATE};
 use crate::decode::{Decoder, Emissions};
@@ -89,8 +89,8 @@ impl Recognizer {
         Ok(())
     }
 
-    /// From now on, [`Recognizer::hear`] tells the log-probabilities of these tokens alone, however small they are: what
-    /// [`Heard::align`] reads.
+    /// From now on, [`Recognizer::forward`] tells the log-probabilities of these tokens alone, however small they are: what
+    /// [`ModelOutput::align`] reads.
     pub fn hear_tokens(&mut self, tokens: BTreeSet<u32>) {
         if self.handover != Handover::Whole {
             self.handover = Handover::Whole;
@@ -110,7 +110,7 @@ impl Recognizer {
         self.recognize_watched(waveforms, &mut |_| Ok(())).await
     }
 
-    /// As [`Recognizer::recognize`]; `watch` hears of the samples done after every batch, and may end the work.
+    /// As [`Recognizer::recognize`]; `watch` is called with the samples done after every batch, and may end the work.
     ///
     /// # Errors
     /// As of [`Recognizer::recognize`], and what `watch` returns.
@@ -119,8 +119,8 @@ impl Recognizer {
         waveforms: &[&[f32]],
         watch: &mut (dyn FnMut(usize) -> Result<()> + Send),
     ) -> Result<Vec<Recognized>> {
-        let heard = self.hear(waveforms, watch).await?;
-        Ok(heard.iter().map(|heard| heard.decode(&self.decoder, self.count)).collect())
+        let outputs = self.forward(waveforms, watch).await?;
+        Ok(outputs.iter().map(|output| output.decode(&self.decoder, self.count)).collect())
     }
 
     /// What the device hands over of waveforms, as of [`Recognizer::recognize_watched`]: decoding, which needs no device, is
@@ -128,11 +128,11 @@ impl Recognizer {
     ///
     /// # Errors
     /// As of [`Recognizer::recognize_watched`].
-    pub async fn hear(
+    pub async fn forward(
         &mut self,
         waveforms: &[&[f32]],
         watch: &mut (dyn FnMut(usize) -> Result<()> + Send),
-    ) -> Result<Vec<Heard>> {
+    ) -> Result<Vec<ModelOutput>> {
         check_waveforms(waveforms)?;
         let mut windows = Vec::new();
         for (waveform, samples) in waveforms.iter().enumerate() {
@@ -154,11 +154,11 @@ impl Recognizer {
             }
             watch(done)?;
         }
-        let mut heard = vec![Heard::default(); waveforms.len()];
+        let mut outputs = vec![ModelOutput::default(); waveforms.len()];
         for (window, part) in windows.iter().zip(parts) {
-            heard[window.waveform].parts.extend(part);
+            outputs[window.waveform].parts.extend(part);
         }
-        Ok(heard)
+        Ok(outputs)
     }
 
     /// Indices of windows that share a batch: of similar length, within the bound on frames.

@@ -168,7 +168,7 @@ pub enum TaskKind {
     Ctc,
     /// Which of several classes an utterance is of.
     Classify,
-    /// Whether two utterances are of one class, also of one that was never heard: of one speaker.
+    /// Whether two utterances are of one class, also of one that is not in the training data: of one speaker.
     Verify,
 }
 

@@ -132,9 +132,9 @@ impl Task for Finetune {
                 Err(_) if !results.loss.is_finite() => Emissions::new(),
                 emissions => emissions?,
             };
-            let heard = self.decoder.decode(&emissions, 1);
-            let heard = heard.first().map_or("", |best| best.text.as_str());
-            totals.scores.push(score(&normalize(text), heard));
+            let best = self.decoder.decode(&emissions, 1);
+            let best = best.first().map_or("", |one| one.text.as_str());
+            totals.scores.push(score(&normalize(text), best));
             totals.rows += 1;
             loss_rows += usize::from(judged == Row::Whole);
         }

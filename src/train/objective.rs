@@ -89,7 +89,7 @@ pub trait Objective {
     fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph>;
 }
 
-/// The inputs of every encoder but what it hears: lengths and validity of rows with `lengths` valid feature frames of
+/// The inputs of every encoder beside its features: lengths and validity of rows with `lengths` valid feature frames of
 /// `frames`, and the RNG's counters (seed, step, micro-batch).
 pub fn encoder_inputs(lengths: &[u32], frames: usize, rng: [u32; 3]) -> Inputs {
     let EncoderInputs { lengths, full_lengths, valid } = EncoderInputs::new(lengths, frames);

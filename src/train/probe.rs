@@ -36,7 +36,7 @@ pub struct ProbeData {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probed {
     /// The class of each test utterance as each layer's probe has it, and behind them that of the weighted sum.
-    pub heard: Vec<Vec<usize>>,
+    pub predicted: Vec<Vec<usize>>,
     /// The weight of each layer in the sum.
     pub weights: Vec<f32>,
 }
@@ -163,12 +163,12 @@ pub fn probe(
         trainer.update(step, schedule.rates(step), 1)?;
         watch(step);
     }
-    let mut heard = vec![Vec::with_capacity(test.classes.len()); layers + 1];
+    let mut predicted = vec![Vec::with_capacity(test.classes.len()); layers + 1];
     let all: Vec<usize> = (0..test.classes.len()).collect();
     for rows in all.chunks(batch) {
         let results = block_on(trainer.validate(shape, &probes.inputs(&test, rows, batch)))?;
-        for (heard, ids) in heard.iter_mut().zip(results.best().chunks(batch)) {
-            heard.extend(ids.iter().take(rows.len()).map(|&id| id as usize));
+        for (predicted, ids) in predicted.iter_mut().zip(results.best().chunks(batch)) {
+            predicted.extend(ids.iter().take(rows.len()).map(|&id| id as usize));
         }
     }
     let values = block_on(trainer.parameters.values(&trainer.executor))?;
@@ -178,7 +178,7 @@ pub fn probe(
     if weights.len() != layers || weights.iter().any(|weight| !weight.is_finite()) {
         return Err(Error::invalid("the weights of the layers are not finite; give more data"));
     }
-    Ok(Probed { heard, weights })
+    Ok(Probed { predicted, weights })
 }
 
 /// Shifts and scales every `size`-th element so that those of `train` have mean 0 and variance 1.

@@ -443,7 +443,7 @@ impl Run<'_> {
         Ok(batches.drain(share).collect())
     }
 
-    /// What `batch` lacks, and those of its clips that teach nothing.
+    /// What `batch` lacks, and those of its clips that add nothing to the loss.
     fn lacks(
         &mut self,
         loader: &mut Loader,

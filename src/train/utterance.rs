@@ -109,13 +109,13 @@ impl Task for Utterances {
         let classes = self.classes(batch);
         let whole = classes.iter().flatten().count();
         let width = self.head.embedding.unwrap_or(0);
-        let classes_heard = results.best();
+        let predicted_classes = results.best();
         let too_few = || Error::invalid("validation returned too few predictions");
         for (row, class) in classes.iter().enumerate() {
             let Some(text) = batch.texts[row].as_ref().filter(|_| batch.lengths[row] > 0) else { continue };
-            let heard = *classes_heard.get(row).ok_or_else(too_few)?;
+            let predicted = *predicted_classes.get(row).ok_or_else(too_few)?;
             totals.rows += 1;
-            totals.right += usize::from(*class == Some(heard as usize));
+            totals.right += usize::from(*class == Some(predicted as usize));
             if width > 0 {
                 let values = results.embeddings.get(row * width..(row + 1) * width).ok_or_else(too_few)?;
                 totals.embeddings.push(Embedding::new(text, values));

@@ -89,8 +89,8 @@ fn recognizers_write_what_they_write_in_speechbrain() {
         }
         let files = [checkpoint.path("0.wav"), checkpoint.path("1.wav")];
         let transcribe = ["transcribe".to_owned(), checkpoint.path("model"), "--json".into()];
-        let heard: Value = serde_json::from_str(&succeeds(&[&transcribe[..], &files[..]].concat())).unwrap();
-        let texts = json!([heard[0]["text"], heard[1]["text"]]);
+        let found: Value = serde_json::from_str(&succeeds(&[&transcribe[..], &files[..]].concat())).unwrap();
+        let texts = json!([found[0]["text"], found[1]["text"]]);
         let words = |texts: &Value| {
             let texts = texts.as_array().unwrap().iter().map(|text| text.as_str().unwrap());
             texts.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()

@@ -11,12 +11,12 @@ use polymix::shape::Spec;
 
 use crate::{gpu, model, waveform};
 
-fn heard(recognizer: &mut StreamRecognizer, waveform: &[f32], pieces: &[usize]) -> Recognized {
+fn streamed(recognizer: &mut StreamRecognizer, waveform: &[f32], pieces: &[usize]) -> Recognized {
     let (mut rest, mut texts) = (waveform, Vec::new());
     for piece in pieces.iter().cycle() {
         let (now, later) = rest.split_at((*piece).min(rest.len()));
         block_on(recognizer.push(now)).unwrap();
-        texts.push(recognizer.heard().text);
+        texts.push(recognizer.recognized().text);
         rest = later;
         if rest.is_empty() {
             break;
@@ -34,7 +34,7 @@ fn however_it_is_cut() {
     for (seconds, pieces) in [(2.63, &[4000, 1, 777][..]), (0.31, &[100_000]), (1.0, &[3200])] {
         let waveform = waveform(seconds, 7);
         let expected = block_on(whole.recognize(&[&waveform])).unwrap().remove(0);
-        let found = heard(&mut stream, &waveform, pieces);
+        let found = streamed(&mut stream, &waveform, pieces);
         assert!(!expected.text.is_empty());
         assert_eq!(found.text, expected.text);
         for (a, b) in found.words.iter().zip(&expected.words) {
@@ -61,7 +61,7 @@ fn sentences_end_by_themselves() {
     let Some(gpu) = gpu() else { return };
     let mut stream = block_on(StreamRecognizer::new(gpu, model(Padding::Causal), None)).unwrap();
     let waveform = [waveform(2.0, 3), vec![0.0; 40_000], waveform(6.0, 4)].concat();
-    let whole = heard(&mut stream, &waveform, &[5000]);
+    let whole = streamed(&mut stream, &waveform, &[5000]);
 
     let never = Endpointing { pause: 60.0, longest: 600.0, ..Endpointing::default() };
     stream.set_endpointing(Some(never)).unwrap();
@@ -75,7 +75,7 @@ fn sentences_end_by_themselves() {
     assert!(words.windows(2).all(|pair| pair[0].start < pair[1].start), "{words:?}");
     assert!(words.iter().all(|word| word.end <= waveform.len() as f64 / 16e3), "{words:?}");
     assert!(words.last().unwrap().start > 8.5, "{words:?}");
-    // What was heard before does not matter, nor how it is cut.
+    // What came before does not matter, nor how it is cut.
     assert_eq!(sentences(&mut stream, &waveform, 777), found);
 
     for bad in [

@@ -36,9 +36,9 @@ fn long_audio_is_the_sum_of_its_parts() {
     // One second of silence, in which the long waveform is cut.
     let mut long = [part.as_slice(), &vec![0.0; 16_000], &part].concat();
     long.truncate(75 * 16_000);
-    let heard = pollster::block_on(recognizer.recognize(&[&long])).unwrap().remove(0);
-    let last = heard.words.last().expect("words");
-    assert!(heard.words.is_sorted_by(|a, b| a.start <= b.start) && last.end <= 75.0 && last.end > 60.0);
-    let start = heard.words.iter().position(|word| word.start >= 50.9).expect("a second window");
+    let found = pollster::block_on(recognizer.recognize(&[&long])).unwrap().remove(0);
+    let last = found.words.last().expect("words");
+    assert!(found.words.is_sorted_by(|a, b| a.start <= b.start) && last.end <= 75.0 && last.end > 60.0);
+    let start = found.words.iter().position(|word| word.start >= 50.9).expect("a second window");
     assert!(start > 0);
 }

@@ -369,7 +369,7 @@ pub(super) fn read(part: &mut Part, mut sink: Option<&mut Sink>) -> Outcome<f64>
     if let Some(sink) = sink
         && walk.junk > MUCH_JUNK
     {
-        sink.note(format!("{} bytes between its frames are no audio and are not heard", walk.junk));
+        sink.note(format!("{} bytes between its frames are no audio and are not read", walk.junk));
     }
     Ok(seconds)
 }

@@ -115,7 +115,7 @@ impl Mpi {
     }
 
     /// The message of `tag` from `rank`, if it is there.
-    fn heard(&self, rank: usize, tag: i32) -> Option<Vec<u8>> {
+    fn waiting_message(&self, rank: usize, tag: i32) -> Option<Vec<u8>> {
         let found = self.checked(self.world.iprobe::<u8>(rank as i32, tag));
         found.map(|status| self.received(&status))
     }
@@ -317,7 +317,7 @@ impl Collective for Mpi {
             self.wait(|| {
                 for rank in self.others() {
                     if all[rank].is_none() {
-                        all[rank] = self.heard(rank, WORD);
+                        all[rank] = self.waiting_message(rank, WORD);
                     }
                 }
                 self.others().filter(|&rank| all[rank].is_none()).collect()
@@ -372,7 +372,7 @@ impl Collective for Mpi {
             let begun = Instant::now();
             let mut waited_for: Vec<usize> = if self.rank == 0 { self.others().collect() } else { vec![0] };
             while !waited_for.is_empty() {
-                waited_for.retain(|&rank| self.heard(rank, FAILURE).is_none());
+                waited_for.retain(|&rank| self.waiting_message(rank, FAILURE).is_none());
                 let limit = match (self.rank, error.kind()) {
                     // All end for the same reason.
                     (0, Error::Interrupted | Error::Usage(_)) => GRACE,

@@ -39,7 +39,7 @@ struct Meeting {
     number: u64,
     messages: Vec<Option<Vec<u8>>>,
     /// Those of the last meeting.
-    heard: Vec<Vec<u8>>,
+    received: Vec<Vec<u8>>,
     failure: Option<Error>,
     /// Whether the failure is that someone says nothing.
     silent: bool,
@@ -90,14 +90,14 @@ impl Collective for Threads {
         meeting.messages[self.rank] = Some(message);
         let number = meeting.number;
         if meeting.messages.iter().all(Option::is_some) {
-            meeting.heard = meeting.messages.iter_mut().filter_map(Option::take).collect();
+            meeting.received = meeting.messages.iter_mut().filter_map(Option::take).collect();
             meeting.number += 1;
             self.world.changed.notify_all();
         }
         loop {
             // What all have said counts, though one may have failed since.
             if meeting.number != number {
-                return Ok(meeting.heard.clone());
+                return Ok(meeting.received.clone());
             }
             if let Some(failure) = &meeting.failure {
                 return Err(failure.clone());
@@ -346,7 +346,7 @@ mod tests {
             })?;
             assert_eq!(ranks.lead(|_| Ok(()))?, ());
             assert_eq!(ranks.lead(|_| Ok(None::<u32>))?, None);
-            ranks.same(made.clone(), "heard another")?;
+            ranks.same(made.clone(), "received another")?;
             Ok(made)
         });
         assert_eq!(made.unwrap(), "made");

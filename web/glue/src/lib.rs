@@ -98,7 +98,7 @@ pub fn waveform(samples: &[f32], rate: f64) -> Result<Vec<f32>> {
     Ok(waveform)
 }
 
-/// `[width, Float32Array]`: the log-mel energies of a clip as a model hears them, without the GPU.
+/// `[width, Float32Array]`: the log-mel energies of a clip as a model takes them, without the GPU.
 ///
 /// # Errors
 /// As of [`waveform`].

@@ -1,5 +1,5 @@
 //! What `teacher.js` calls: a model learns a few takes, as `polymix adapt` does. It has a device of its own, so that the
-//! model that hears stays as it is, whatever becomes of this one.
+//! model that recognizes stays as it is, whatever becomes of this one.
 //!
 //! And what `worker.js` calls of a model that tells classes apart: the library that writes text has none of its kernels.
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use js_sys::{Array, Function, Uint8Array};
 use polymix::Error;
-use polymix::adapt::{HeardTake, HeldOut, LeftOut, Outcome, Progress, Settings, Take, Target, adapt};
+use polymix::adapt::{HeldOut, HeldOutTake, LeftOut, Outcome, Progress, Settings, Take, Target, adapt};
 use polymix::audio::Preprocessor;
 use polymix::gpu::{Gpu, Selection};
 use polymix::models::{Classifier, DeviceModel, SavedModel};
@@ -109,14 +109,33 @@ fn report(outcome: Outcome) -> Result<String> {
         after: HeldOut,
         losses: Vec<f64>,
         new_characters: Vec<char>,
-        heard: Vec<HeardTake>,
+        heard: Vec<HeldOutTake>,
         left_out: Vec<LeftOut>,
         trainable: usize,
     }
     let Outcome {
-        better, best_step, before, after, losses, new_characters, heard, left_out, trainable, ..
+        better,
+        best_step,
+        before,
+        after,
+        losses,
+        new_characters,
+        held_out,
+        left_out,
+        trainable,
+        ..
     } = outcome;
-    json(&Report { better, best_step, before, after, losses, new_characters, heard, left_out, trainable })
+    json(&Report {
+        better,
+        best_step,
+        before,
+        after,
+        losses,
+        new_characters,
+        heard: held_out,
+        left_out,
+        trainable,
+    })
 }
 
 /// A model that tells classes apart, on the GPU.
@@ -139,7 +158,7 @@ impl Classes {
     ) -> Result<Classes> {
         let saved = saved_model(&config, &preprocessor, vocabulary.as_deref(), download)?;
         let gpu = Arc::new(Gpu::new(&Selection::default()).await.map_err(bad_model)?);
-        Self::placed(gpu, &saved)
+        Self::on_device(gpu, &saved)
     }
 
     /// Takes the model of these files in the place of the one that is there. Where it fails, all stays as it was.
@@ -151,11 +170,11 @@ impl Classes {
         download: Download,
     ) -> Result<()> {
         let saved = saved_model(&config, &preprocessor, vocabulary.as_deref(), download)?;
-        *self = Self::placed(self.gpu.clone(), &saved)?;
+        *self = Self::on_device(self.gpu.clone(), &saved)?;
         Ok(())
     }
 
-    fn placed(gpu: Arc<Gpu>, saved: &SavedModel) -> Result<Self> {
+    fn on_device(gpu: Arc<Gpu>, saved: &SavedModel) -> Result<Self> {
         let description = describe(saved)?;
         let on_device = DeviceModel::new(gpu.clone(), saved).map_err(bad_model)?;
         let classifier = Classifier::of(&on_device).map_err(bad_model)?;
@@ -192,7 +211,7 @@ impl Classes {
         json(&classes)
     }
 
-    /// `[width, Float32Array]`: the log-mel energies of a clip as the model hears them, without the GPU.
+    /// `[width, Float32Array]`: the log-mel energies of a clip as the model takes them, without the GPU.
     pub fn features(&self, samples: Vec<f32>, rate: f64) -> Result<Array> {
         features(&self.preprocessor, &samples, rate)
     }

@@ -201,7 +201,7 @@ fn payload(part: &mut Part, chunks: &Chunks, order: Order) -> Outcome<Payload> {
     pcm.limit = chunks.fact.filter(|_| adpcm);
     let held: u64 = pcm.ranges.iter().map(|&(_, length)| length).sum();
     if chunks.rest > SLACK.max(held / 100) {
-        let note = format!("{} bytes behind its samples belong to no chunk and are not heard", chunks.rest);
+        let note = format!("{} bytes behind its samples belong to no chunk and are not read", chunks.rest);
         pcm.notes.push(note);
     }
     Ok(Payload::Pcm(pcm))

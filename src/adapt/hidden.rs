@@ -1,4 +1,4 @@
-//! What the layers that stay make of every take, computed once.
+//! The hidden states of every take: the output of the frozen layers, computed once.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::gpu::Gpu;
 use crate::models::{DeviceModel, Part, Prefix, STRIDE, SavedModel};
 use crate::train::BatchShape;
 
-/// Takes that the layers that stay hear together.
+/// Takes that go through the frozen layers together.
 const TOGETHER: usize = 8;
 /// Takes of a step at the most.
 const ROWS: usize = 8;
@@ -18,7 +18,7 @@ const FRAMES: usize = 8192;
 /// Shapes are multiples of so many feature frames, so that few plans serve all.
 const MULTIPLE: usize = 64;
 
-/// What the layers that learn are given of one take.
+/// The input of the layers that learn, of one take.
 pub(super) struct Hidden {
     /// Frames, one after another.
     pub values: Vec<f32>,
@@ -81,8 +81,8 @@ pub(super) fn parts(layers: Layers, all: usize, summed: bool) -> Vec<Part> {
     }
 }
 
-/// Hears every waveform; `pause` is asked between them whether to go on.
-pub(super) async fn hear(
+/// The hidden states of every waveform; `pause` is asked between them whether to go on.
+pub(super) async fn hidden_states(
     gpu: Arc<Gpu>,
     model: &SavedModel,
     parts: &[Part],
@@ -98,8 +98,8 @@ pub(super) async fn hear(
         });
         return features.collect();
     }
-    let placed = DeviceModel::new(gpu, model)?;
-    let mut prefix = Prefix::new(&placed, parts)?;
+    let on_device = DeviceModel::new(gpu, model)?;
+    let mut prefix = Prefix::new(&on_device, parts)?;
     let mut hidden = Vec::with_capacity(waveforms.len());
     for waveforms in waveforms.chunks(TOGETHER) {
         pause()?;
