@@ -235,11 +235,11 @@ fn ctc_loss() {
     let [targets, frames, labels] =
         ["targets", "input_lengths", "target_lengths"].map(|key| golden.whole(&graph, key));
     let options = CtcLoss { blank: 0, zero_infinity: true };
-    let (losses, infinite) = logits.ctc_loss(&targets, &frames, &labels, options).unwrap();
+    let (losses, infeasible) = logits.ctc_loss(&targets, &frames, &labels, options).unwrap();
     let loss = losses.mul(&golden.input(&graph, "weights")).unwrap().sum(0, 1).unwrap();
     let outputs = [
         ("losses", &losses),
-        ("infinite", &infinite),
+        ("infinite", &infeasible),
         ("loss", &loss),
         ("gradient.logits", &gradient(&loss, &logits)),
     ];

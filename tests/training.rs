@@ -342,7 +342,7 @@ fn memory_stays_flat_over_varying_shapes() -> Result<()> {
     let mut trainer = block_on(Trainer::new(Executor::new(gpu.clone()), &task, &recipe.finetune.optimizer))?;
     trainer.parameters.fill(&trainer.executor, None, 0)?;
     let shapes = [(4, 32), (2, 64), (3, 48), (1, 96)];
-    let (mut allocated, mut held) = (0, None);
+    let (mut allocated, mut taken) = (0, None);
     for step in 1..=60_u64 {
         let (utterances, frames) = shapes[step as usize % shapes.len()];
         let batch = noise([utterances, frames], step as u32);
@@ -358,12 +358,12 @@ fn memory_stays_flat_over_varying_shapes() -> Result<()> {
             trainer.set_totals(StepTotals::default())?;
         }
         if step == 20 {
-            (allocated, held) = (trainer.executor.gpu().allocated(), resident());
+            (allocated, taken) = (trainer.executor.gpu().allocated(), resident());
         }
     }
     assert_eq!(trainer.plans(), shapes.len());
     assert_eq!(trainer.executor.gpu().allocated(), allocated, "GPU memory after every shape was seen");
-    if let (Some(before), Some(after)) = (held, resident()) {
+    if let (Some(before), Some(after)) = (taken, resident()) {
         println!("resident {before} bytes, then {after}");
         assert!(after as f64 <= 1.1 * before as f64, "resident memory grew from {before} to {after}");
     }
@@ -458,7 +458,7 @@ fn activations_saved_in_f16_take_less_memory() {
             let error = (error / square).sqrt();
             println!("{mixer}, {checkpoint}: error {error:.1e}, {fewer} bytes of {most}");
             assert!((1e-7..2e-3).contains(&error), "{mixer}, {checkpoint}: error {error:.1e}");
-            // Of two small layers that are computed again, little is saved.
+            // Of two small layers that are recomputed, little is saved.
             assert!(checkpoint == "layer" || fewer < most, "{mixer}, {checkpoint}: {fewer} bytes of {most}");
         }
     }
@@ -589,9 +589,9 @@ fn batches_that_fit_hold_what_the_plans_foretold_and_are_kept() {
         Line::Train(line) => line.gpu_bytes - before,
         Line::Valid(_) => 0,
     };
-    let held = metrics::read(folder.path().join("run/metrics.jsonl")).unwrap().iter().map(gpu_bytes).max();
-    let held = held.unwrap();
-    assert!((LIMIT * 3 / 4..=LIMIT).contains(&held), "{held} of {LIMIT}: {told:?}");
+    let taken = metrics::read(folder.path().join("run/metrics.jsonl")).unwrap().iter().map(gpu_bytes).max();
+    let taken = taken.unwrap();
+    assert!((LIMIT * 3 / 4..=LIMIT).contains(&taken), "{taken} of {LIMIT}: {told:?}");
 
     let (resumed, told) = run(true, 4 * LIMIT, 2).unwrap();
     assert_eq!(resumed.finetune.data, resolved.finetune.data);

@@ -124,8 +124,8 @@ struct Stage {
     parts: usize,
     filter: Arc<Filter>,
     /// Samples from the next window's first on, or before it.
-    held: Vec<f32>,
-    /// The next window's first sample in `held`, and how far the output is behind the window's middle, in
+    pending: Vec<f32>,
+    /// The next window's first sample in `pending`, and how far the output is behind the window's middle, in
     /// parts of a sample.
     start: usize,
     part: usize,
@@ -136,20 +136,20 @@ impl Stage {
     fn new(step: u32, parts: u32, pass: f64, stop: f64) -> Self {
         let filter = Filter::kept(parts as usize, pass, stop);
         // Before the first sample there is silence.
-        let held = vec![0.0; filter.taps / 2 - 1];
-        Self { step: step as usize, parts: parts as usize, filter, held, start: 0, part: 0 }
+        let pending = vec![0.0; filter.taps / 2 - 1];
+        Self { step: step as usize, parts: parts as usize, filter, pending, start: 0, part: 0 }
     }
 
     fn push(&mut self, samples: &[f32], waveform: &mut Vec<f32>) {
-        self.held.extend_from_slice(samples);
-        while let Some(window) = self.held.get(self.start..self.start + self.filter.taps) {
+        self.pending.extend_from_slice(samples);
+        while let Some(window) = self.pending.get(self.start..self.start + self.filter.taps) {
             waveform.push(self.filter.at(window, self.part, self.parts));
             self.part += self.step;
             self.start += self.part / self.parts;
             self.part %= self.parts;
         }
-        let done = self.start.min(self.held.len());
-        self.held.drain(..done);
+        let done = self.start.min(self.pending.len());
+        self.pending.drain(..done);
         self.start -= done;
     }
 }

@@ -28,8 +28,8 @@ pub(super) fn run(command: &Embed, global: &Global) -> Result<()> {
         return failures.finish();
     }
     let device = Device::open(global)?;
-    let placed = DeviceModel::new(device.gpu.clone(), &model)?;
-    let mut embedder = Embedder::of(&placed).map_err(|error| match error {
+    let on_device = DeviceModel::new(device.gpu.clone(), &model)?;
+    let mut embedder = Embedder::of(&on_device).map_err(|error| match error {
         Error::Invalid(message) => Error::file(&command.model, message),
         other => other,
     })?;

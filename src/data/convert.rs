@@ -166,13 +166,13 @@ fn claim(folder: &Path, mark: &Mark) -> Result<()> {
             }
         };
     }
-    let held = match about(folder)? {
+    let present = match about(folder)? {
         None => Vec::new(),
         Some(there) if there.is_dir() => entries(folder)?,
         Some(_) => return Err(Error::file(folder, "is no folder").advise(Remedy::OtherFolder)),
     };
     clean(&path)?;
-    if let Some(entry) = held.first() {
+    if let Some(entry) = present.first() {
         let name = entry.file_name().unwrap_or_default().to_string_lossy();
         let error = Error::file(folder, format!("holds {name}, which is of no conversion"));
         return Err(error.advise(Remedy::OtherFolder));

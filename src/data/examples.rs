@@ -1,4 +1,4 @@
-//! The audio of one row of a batch: a whole recording, a window of a long one, or short clips strung together.
+//! The audio of one row of a batch: a whole recording, a window of a long one, or short clips concatenated.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ pub struct ExampleConfig {
     pub max_seconds: Option<f64>,
     /// Longer recordings are cut into windows of this many seconds; the last overlaps the one before.
     pub window_seconds: Option<f64>,
-    /// Shorter recordings of one speaker are strung together, in random order, to exactly this many
+    /// Shorter recordings of one speaker are concatenated, in random order, to exactly this many
     /// seconds; those without a speaker stay alone.
     pub string_seconds: Option<f64>,
-    /// Seconds of silence between clips that are strung together.
+    /// Seconds of silence between clips that are concatenated.
     pub string_gap_seconds: f64,
 }
 
@@ -146,7 +146,7 @@ impl Example {
 
     /// The example's waveform; `read` gives the 16 kHz waveform of a recording of the corpus.
     ///
-    /// Where clips are strung together, those that can be read come again in the place of one that cannot.
+    /// Where clips are concatenated, those that can be read come again in the place of one that cannot.
     pub(super) fn waveform(
         &self,
         corpus: &Corpus,
@@ -207,7 +207,7 @@ impl Examples {
         let least = samples_of(config.min_seconds).max(HOP);
         let mut examples = Self { least: least.saturating_sub(ROUNDING), ..Self::default() };
         let mut short: BTreeMap<&str, Vec<(usize, usize)>> = BTreeMap::new();
-        let (window, string) = (config.window_seconds.map(samples_of), config.string_seconds.map(samples_of));
+        let (window, target) = (config.window_seconds.map(samples_of), config.string_seconds.map(samples_of));
         let mut candidates = Vec::new();
         for (index, (utterance, length)) in corpus.utterances.iter().zip(&lengths.list).enumerate() {
             let length = match length {
@@ -218,7 +218,7 @@ impl Examples {
                 }
             };
             let samples = samples_of(length.seconds);
-            match (&utterance.speaker, string, window) {
+            match (&utterance.speaker, target, window) {
                 (Some(speaker), Some(target), _) if samples < target => {
                     short.entry(speaker).or_default().push((index, samples));
                 }
@@ -231,7 +231,7 @@ impl Examples {
         for (speaker, mut clips) in short {
             Rng::new(&[seed, stream("string"), stream(speaker)]).shuffle(&mut clips);
             let gap = samples_of(config.string_gap_seconds);
-            candidates.extend(strings(&clips, gap, string.unwrap_or(usize::MAX)));
+            candidates.extend(concatenated(&clips, gap, target.unwrap_or(usize::MAX)));
         }
         for example in candidates {
             let (why, bound) = match config.max_seconds.filter(|&most| example.samples > samples_of(most)) {
@@ -293,7 +293,7 @@ fn windows(utterance: usize, samples: usize, window: usize) -> impl Iterator<Ite
 /// Consecutive stretches of exactly `target` samples over the clips `(utterance, samples)`, each after a
 /// gap of silence; the last stretch goes on with the first clips again. Clips that are less than `target`
 /// together make one.
-fn strings(clips: &[(usize, usize)], gap: usize, target: usize) -> Vec<Example> {
+fn concatenated(clips: &[(usize, usize)], gap: usize, target: usize) -> Vec<Example> {
     let clips: Vec<_> = clips.iter().filter(|&&(_, samples)| samples > 0).collect();
     let total: usize = clips.iter().map(|&(_, samples)| gap + samples).sum();
     let target = target.min(total);

@@ -238,7 +238,7 @@ fn an_hour_stands_for_more() {
     assert_eq!((sample.len(), &sample[..3]), (360, &[0, 960, 1920][..]));
 }
 
-/// Windows of a recording, among recordings of one example and of strings.
+/// Windows of a recording, among recordings of one example and of concatenated clips.
 #[test]
 fn windows_of_a_recording_are_found() {
     let window = |utterance, start| Segment { utterance, gap: 0, start, samples: Some(10) };

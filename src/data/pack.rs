@@ -161,12 +161,12 @@ pub fn pack(
 
 /// Refuses a folder that holds something.
 fn refuse(folder: &Path) -> Result<()> {
-    let held = match about(folder)? {
+    let present = match about(folder)? {
         None => return Ok(()),
         Some(there) if there.is_dir() => entries(folder)?,
         Some(_) => return Err(Error::file(folder, "is no folder").advise(Remedy::OtherFolder)),
     };
-    let Some(entry) = held.first() else { return Ok(()) };
+    let Some(entry) = present.first() else { return Ok(()) };
     let name = entry.file_name().unwrap_or_default().to_string_lossy();
     Err(Error::file(folder, format!("holds {name}, and shards need a folder of their own"))
         .advise(Remedy::OtherFolder))

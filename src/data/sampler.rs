@@ -257,9 +257,9 @@ fn capacities(lengths: &[usize], most: usize, cost: impl Fn(usize, usize) -> usi
     let thinned = |i: usize| ((i + 1) * lengths.len()).div_ceil(MOST_CANDIDATES.min(lengths.len())) - 1;
     for at in (0..MOST_CANDIDATES.min(lengths.len())).map(thinned) {
         let padded = padded(at);
-        let held = lengths.partition_point(|&length| length <= padded);
+        let count = lengths.partition_point(|&length| length <= padded);
         if ends.last().is_none_or(|&(last, _)| last < padded) {
-            ends.push((padded, held));
+            ends.push((padded, count));
         }
     }
     let before = |end: usize| if end == 0 { 0 } else { ends[end - 1].1 };
@@ -411,11 +411,11 @@ mod tests {
             let chosen: Vec<usize> = capacities(&lengths, 3, plain).iter().map(|&(end, _)| end).collect();
             assert_eq!(sum(&chosen), least, "{lengths:?}: {chosen:?}");
         }
-        // More lengths than are tried: the longest is held.
+        // More lengths than are tried: the longest has a bucket.
         let many: Vec<usize> = (0..5000).map(|i| 100 * i).collect();
         let chosen = capacities(&many, 4, plain);
         assert_eq!(chosen.last().map(|&(end, _)| end), Some(499_904));
-        assert_eq!(chosen.iter().map(|&(_, held)| held).sum::<usize>(), 5000);
+        assert_eq!(chosen.iter().map(|&(_, count)| count).sum::<usize>(), 5000);
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn sums_of(
     // Windows of one recording follow each other.
     let mut last: Option<(usize, Arc<Vec<f32>>)> = None;
     let mut read = |utterance: usize| match &last {
-        Some((held, waveform)) if *held == utterance => Ok(Arc::clone(waveform)),
+        Some((last_utterance, waveform)) if *last_utterance == utterance => Ok(Arc::clone(waveform)),
         _ => {
             let waveform = Arc::new(corpus.utterances[utterance].audio.read()?.samples);
             last = Some((utterance, Arc::clone(&waveform)));

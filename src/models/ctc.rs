@@ -101,8 +101,8 @@ impl CtcModel {
         let targets = scope.input("targets", Spec::u32([ctx.batch, max_target_length]));
         let target_lengths = scope.input("target_lengths", Spec::u32([ctx.batch]));
         let weights = scope.input("loss_weights", Spec::f32([ctx.batch]));
-        let (losses, infinite) =
+        let (losses, infeasible) =
             logits.ctc_loss(&targets, &ctx.lengths, &target_lengths, CtcLoss { blank: 0, zero_infinity })?;
-        Ok((losses.mul(&weights)?.sum(0, 1)?, infinite.sum(0, 1)?))
+        Ok((losses.mul(&weights)?.sum(0, 1)?, infeasible.sum(0, 1)?))
     }
 }

@@ -28,7 +28,7 @@ use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::shape::{DType, Spec};
 
-/// An f64 array of the reference executor; u32 tensors are held as exact whole numbers.
+/// An f64 array of the reference executor; u32 tensors are exact whole numbers.
 pub type Array = ndarray::ArrayD<f64>;
 
 /// The array of shape `dims` with the elements `flat`, for definitions.

@@ -90,7 +90,7 @@ impl Task for Finetune {
         let words = [self.seed, step as u32, micro, stream("layer drop")];
         let mut inputs = common_inputs(batch, self.seed, step, micro);
         inputs.extend(layer_drop_inputs(self.model.layers, self.options.layer_drop, &words));
-        // Without `zero_infinity`, who trains wants an infinite loss of a text that does not fit.
+        // Without `zero_infinity`, a text that does not fit has an infinite loss in training.
         let counts = |row: &Row| match row {
             Row::Whole => true,
             Row::Impossible { .. } => training && !self.config.zero_infinity,

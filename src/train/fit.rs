@@ -94,7 +94,7 @@ pub(super) fn fit(
     let room = Room::of(gpu, ranks, limit)?;
     let capabilities = gpu.capabilities();
     let most = ranks.all(capabilities.max_binding)?.into_iter().min().unwrap_or(u64::MAX);
-    let held = Held {
+    let memory = RunMemory {
         task,
         capabilities,
         fixed: {
@@ -111,7 +111,7 @@ pub(super) fn fit(
     // What the pool of all plans holds is more than any of them does, which is known at the end.
     let mut bytes = room.bytes;
     loop {
-        let fits = held.fits(&lengths, bytes, room.bytes)?;
+        let fits = memory.fits(&lengths, bytes, room.bytes)?;
         // The smallest device decides.
         let fits = (0..fits.len()).map(|i| ranks.all(fits[i])).collect::<Result<Vec<_>>>()?;
         let fits = fits.into_iter().map(|all| all.into_iter().min().unwrap_or(1));
@@ -129,7 +129,7 @@ pub(super) fn fit(
         if let Some(valid) = valid {
             valid.config.buckets.batch = train.like()?;
         }
-        let (all, each) = held.all(&buckets, valid.as_ref())?;
+        let (all, each) = memory.all(&buckets, valid.as_ref())?;
         let over = all.saturating_sub(room.bytes);
         let smallest = buckets.iter().all(|bucket| bucket.utterances == 1);
         if ranks.all(over > 0 && !smallest)?.contains(&true) {
@@ -142,7 +142,7 @@ pub(super) fn fit(
 }
 
 /// What batches hold on the device.
-struct Held<'a> {
+struct RunMemory<'a> {
     task: &'a dyn Task,
     capabilities: &'a Capabilities,
     /// Parameters, gradients, moments and totals.
@@ -154,7 +154,7 @@ struct Held<'a> {
     copies: usize,
 }
 
-impl Held<'_> {
+impl RunMemory<'_> {
     fn plan(&self, utterances: usize, frames: usize, accumulate: bool) -> Result<Plan> {
         stop::check()?;
         let shape = BatchShape { utterances: self.copies * utterances, frames };
@@ -244,7 +244,7 @@ fn largest(
         }
         let (low, high) = (fits.0 + 1, too_many - 1);
         let next = match guess < GUESSES {
-            // As if every further one held as much as the last ones did.
+            // Assumes that every further one takes as much as the last ones.
             true => {
                 fits.0.saturating_add((bytes.saturating_sub(fits.1) / bytes_each) as usize).clamp(low, high)
             }

@@ -18,7 +18,7 @@ pub(super) struct Walker {
     /// How often it goes through the KV block for a tile of the result.
     sweeps: usize,
     /// Operations of the definition's matmuls for a pair of frames and an element of a head, without and with relative
-    /// positions: what is made anew is not counted.
+    /// positions: recomputation is not counted.
     operations: [u64; 2],
     /// Whether it makes the gradient of the values too.
     has_values: bool,
@@ -144,7 +144,7 @@ impl Walk<'_> {
                 let frames = run.min(time - begin);
                 let pairs = (self.utterances.len() * heads * time) as u64 * frames as u64;
                 rec.share_of_flops(pairs * operations, &(first..first + count), tiles);
-                // With the weights that are made anew, and exponentials.
+                // With the recomputed weights, and exponentials.
                 rec.work(count as f64 * work(frames));
             }
         }

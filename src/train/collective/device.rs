@@ -64,7 +64,7 @@ impl Trainer {
         for index in 0..self.parameters.arenas.len() {
             self.pieces(&Kind::Gradient.arena(index), |values, _| ranks.sum(values).map(|()| true))?;
         }
-        // In full, whatever form gradients have; rank 0 goes on from what it held.
+        // In full, whatever form gradients have; rank 0 goes on from its own values.
         self.pieces(LOSS_TOTALS, |values, _| {
             let all: Vec<Vec<u32>> = ranks.all(values.iter().map(|value| value.to_bits()).collect())?;
             let add = |sum: Vec<f32>, one: &Vec<u32>| -> Vec<f32> {
