@@ -95,14 +95,14 @@ pub mod files;
 pub mod gpu;
 pub mod graph;
 pub mod models;
+#[cfg(test)]
+mod modules;
 pub mod nn;
 pub mod ops;
 #[cfg(feature = "cli")]
 pub mod profile;
 pub mod recipe;
 pub mod rng;
-#[cfg(test)]
-mod rooms;
 pub mod shader;
 pub mod shape;
 #[cfg(feature = "cli")]

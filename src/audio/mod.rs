@@ -1,6 +1,6 @@
 //! From sound to features: decoding, resampling, log-mel energies, normalization, padding, augmentation.
 //!
-//! Everything here runs on the CPU and knows no tensor. Waves are `f32` slices at 16 kHz, mono, in
+//! Everything here runs on the CPU and uses no tensors. Waveforms are `f32` slices at 16 kHz, mono, in
 //! [-1, 1]; features are row-major `[frames, 80]`. File formats and augmentation need the `cli`
 //! feature; the rest also serves the browser.
 

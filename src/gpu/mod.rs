@@ -1,4 +1,4 @@
-//! The only room that says `wgpu`: adapters, buffers, pipelines, submission, read-back, lost devices.
+//! The only module that uses `wgpu`: adapters, buffers, pipelines, submission, read-back, lost devices.
 
 mod adapter;
 mod architecture;

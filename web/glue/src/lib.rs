@@ -1,6 +1,6 @@
 //! What the two libraries of the browser share: errors as JavaScript has them, waveforms, the files of a model, the last panic.
 //!
-//! Waves come at any rate and become 16 kHz here. Every error is a JavaScript `Error` with a `code`, one of those in
+//! Waveforms come at any rate and become 16 kHz here. Every error is a JavaScript `Error` with a `code`, one of those in
 //! `polymix.d.ts`.
 
 use std::path::Path;
