@@ -1,5 +1,5 @@
-//! What plans say of models: operations and memory by the length of the audio, the published sizes, and that runs
-//! take what plans say.
+//! Predictions of plans: operations and memory by the length of the audio, the published sizes, and that runs
+//! allocate what plans predict.
 
 #![cfg(feature = "cli")]
 

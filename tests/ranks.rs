@@ -1,4 +1,4 @@
-//! Several ranks train what one does. They are threads here, which share a device, so that kernels are compiled once.
+//! Several ranks train the same model as one. They are threads here, which share a device, so that kernels are compiled once.
 
 mod adapter;
 mod outcome;

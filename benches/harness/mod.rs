@@ -1,4 +1,4 @@
-//! What the benchmarks share: work on the device, the adapter's peaks, interleaved timing, tables.
+//! Shared code of the benchmarks: work on the device, the adapter's peaks, interleaved timing, tables.
 //!
 //! Times are compared in one run: contenders take turns, and the median counts, since other processes take turns too.
 

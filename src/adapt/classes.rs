@@ -1,4 +1,4 @@
-//! Classes that a model does not tell apart yet: it gets a head for them.
+//! New classes: the model gets a new head.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
-//! Learning from a few takes: the last layers of a model that is there, or all of it, on words and short phrases, or on
+//! Fine-tuning on a few takes: the last layers of a model, or all of it, on words and short phrases, or on
 //! classes.
 //!
-//! What does not learn is computed once a take. Some takes are held out and evaluated after every tenth of the steps; the
+//! Frozen layers run once for each take. Some takes are held out and evaluated after every tenth of the steps; the
 //! weights with the fewest errors on them are kept, and the old ones where none is better.
 
 mod characters;

@@ -1,4 +1,4 @@
-//! The layers that learn, with the loss: CTC, or the cross-entropy of classes.
+//! The trainable layers, with the loss: CTC, or the cross-entropy of classes.
 
 use super::Layers;
 use super::hidden::{Hidden, Shape};

@@ -1,4 +1,4 @@
-//! What learns, how long and how fast.
+//! Settings: layers, steps, learning rates.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Takes: which can be learned, and which are held out.
+//! Takes: which can be used, and which are held out.
 
 use std::collections::{BTreeMap, BTreeSet};
 

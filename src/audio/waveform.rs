@@ -1,4 +1,4 @@
-//! Whether samples can be sound.
+//! Checks of samples.
 
 use super::features::WINDOW;
 use crate::error::{Error, Result};

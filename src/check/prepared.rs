@@ -1,4 +1,4 @@
-//! A case with what its kernels should give, and its runs.
+//! A case with the expected results of its kernels, and its runs.
 
 use std::collections::HashSet;
 use std::sync::Arc;

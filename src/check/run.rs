@@ -1,5 +1,5 @@
-//! The check of an adapter: all cases by all kernels that it may be given, which of them is to blame for what is wrong, and
-//! which is slower than the one that would take its place.
+//! The check of an adapter: all cases by all kernels that it may run, which kernel causes a wrong result, and
+//! which is slower than its replacement.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

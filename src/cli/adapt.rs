@@ -1,4 +1,4 @@
-//! `polymix adapt`: a model learns a few takes.
+//! `polymix adapt`: fine-tunes a model on a few takes.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! `polymix data`: what data hold, and the same in another form.
+//! `polymix data`: checks and conversions of data.
 
 use std::fmt::Write as _;
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! `polymix demo`: the whole story on the corpus that comes with the project.
+//! `polymix demo`: the whole workflow on the corpus that comes with the project.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Inference over a corpus: recordings are read ahead and go to the device in groups of similar length.
+//! Inference over a corpus: recordings are prefetched and batched by length.
 
 use pollster::block_on;
 

@@ -1,4 +1,4 @@
-//! `polymix evaluate` of models that judge whole utterances.
+//! `polymix evaluate` of classifiers and speaker models.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! `polymix probe`: what each layer of a model knows.
+//! `polymix probe`: linear probes of each layer of a model.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The audio of commands: sources as recordings, which threads read ahead of the device.
+//! The recordings of a command's sources, which threads prefetch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

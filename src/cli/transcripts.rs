@@ -1,4 +1,4 @@
-//! Transcripts on their way out: to stdout one after another, or to a file each.
+//! Output of transcripts: to stdout one after another, or to a file each.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Features kept for later epochs, in memory that is taken once.
+//! Features kept for later epochs, in memory that is allocated once.
 
 use std::collections::HashMap;
 use std::ops::Range;

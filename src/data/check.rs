@@ -1,4 +1,4 @@
-//! What a corpus holds, and what is wrong with it, found by reading everything once.
+//! The contents of a corpus and its defects, found by decoding everything once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,4 +1,4 @@
-//! What a figure does not include.
+//! Recordings that a figure does not include.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! What is recorded.
+//! Corpora: the utterances of all sources.
 
 use std::path::Path;
 

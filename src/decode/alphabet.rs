@@ -1,4 +1,4 @@
-//! What the tokens of a model write.
+//! The text of a model's tokens.
 
 use crate::error::{Error, Result};
 use crate::text::{BOUNDARY, Tokens, Vocabulary, compose};

@@ -1,6 +1,6 @@
 //! From log-probabilities to text: greedy, or beam search with language models and hot words.
 //!
-//! It works on the CPU, on numbers whoever computed them. Threads, files and mapping need the feature `cli`; the rest also
+//! It works on the CPU, on log-probabilities from any source. Threads, files and mapping need the feature `cli`; the rest also
 //! serves the browser.
 
 mod align;

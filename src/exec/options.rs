@@ -1,4 +1,4 @@
-//! How a plan computes, whatever the graph is.
+//! Options of plans.
 
 use serde::{Deserialize, Serialize};
 

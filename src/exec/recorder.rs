@@ -1,4 +1,4 @@
-//! Where operations put their dispatches.
+//! The recorder of dispatches.
 
 use std::ops::Range;
 

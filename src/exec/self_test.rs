@@ -1,5 +1,5 @@
-//! Whether an adapter's driver computes with cooperative matrices what it should, and fast; not compiled for browsers, which
-//! have none.
+//! Self-test of cooperative matrices: correctness and speed of an adapter's driver; not compiled for browsers, which have
+//! none.
 
 use std::sync::Arc;
 

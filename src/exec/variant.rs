@@ -1,4 +1,4 @@
-//! Which variant of a kernel a device gets.
+//! Selection of kernel variants.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! What a path names at the end of its links, and the names beside it.
+//! Resolution of links, and names beside a path.
 
 use std::ffi::OsString;
 use std::io;

@@ -1,4 +1,4 @@
-//! Files of others: opened and read, with the remedy where the system refuses.
+//! Opening and reading files, with remedies for errors of the system.
 
 use std::fs::{File, Metadata};
 use std::io;

@@ -1,4 +1,4 @@
-//! What kind of processor an adapter is, as plain data.
+//! The kind of processor of an adapter, as plain data.
 
 use serde::Serialize;
 

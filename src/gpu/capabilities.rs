@@ -1,4 +1,4 @@
-//! What a device can do, as plain data that kernels are chosen by.
+//! Limits and features of a device, as plain data for the choice of kernels.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! What was found out about an adapter's driver, for later processes.
+//! Results of self-tests of an adapter's driver, kept for later processes.
 
 use std::collections::BTreeMap;
 

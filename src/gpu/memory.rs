@@ -1,4 +1,4 @@
-//! What memory system and device can give.
+//! Free memory of system and device.
 
 use std::fs::read_to_string;
 

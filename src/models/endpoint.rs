@@ -1,4 +1,4 @@
-//! Where a sentence of a stream ends: what the model writes, and how loud it is.
+//! Endpointing: where a sentence of a stream ends, by the output of the model and the power of the audio.
 
 use super::encoder::STRIDE;
 use crate::audio::{HOP, silent_samples};

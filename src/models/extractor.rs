@@ -1,4 +1,4 @@
-//! What a model computes on its way from a waveform: features, front-end, every layer, encoder, logits.
+//! Intermediate outputs of a model: features, front-end, every layer, encoder, logits.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a device hands over of a model's logits: as much as a decoder looks at.
+//! Reading back a model's logits: as much as a decoder needs.
 
 use std::ops::Range;
 

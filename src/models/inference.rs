@@ -1,4 +1,4 @@
-//! A model on a device: its weights, which all who run it share, and the plans of the batch shapes that were seen last.
+//! A model on a device: its weights, which sessions share, and the plans of the last batch shapes.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a model computes before its last layers, which learn while the rest stays.
+//! The frozen layers of a model in front of those that are trained.
 
 use super::inference::{Forward, InferenceSession, batch, check_waveforms};
 use super::{DeviceModel, Encoder, STRIDE, frames_after};

@@ -1,4 +1,4 @@
-//! Models of whole utterances: which class one is of, and whether two are of one speaker.
+//! Models of whole utterances: classification and speaker embeddings.
 
 use std::collections::BTreeSet;
 

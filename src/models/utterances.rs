@@ -1,4 +1,4 @@
-//! Judging whole utterances with a model on a device: classes with probabilities, embeddings.
+//! Inference of models of whole utterances: classes with probabilities, embeddings.
 
 use super::inference::{Forward, InferenceSession, batch, bucket, check_waveforms};
 use super::{DeviceModel, Encoder, UtteranceHead, UtteranceModel};

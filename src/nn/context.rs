@@ -1,4 +1,4 @@
-//! What all layers of one graph share: lengths, mode, randomness.
+//! The shared inputs of all layers of a graph: lengths, mode, randomness.
 
 use super::position::sinusoid;
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! From the layers' frames to one vector an utterance.
+//! Pooling: from the layers' frames to one vector an utterance.
 
 use super::{Context, Linear};
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! Which words are taken for which.
+//! Confusions between words.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What an optimizer's step minimizes, without the data that it is of.
+//! The objective of an optimizer's step, without its data.
 
 use crate::error::{Error, Result};
 use crate::exec::PlanOptions;

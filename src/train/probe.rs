@@ -1,4 +1,4 @@
-//! Probes: what is linearly readable of each layer of a model that is not trained.
+//! Linear probes of each layer of a frozen model.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Where a run begins: anew, from a checkpoint, or from a saved model; and what these fix.
+//! The start of a run: from scratch, from a checkpoint, or from a saved model; and the keys that these fix.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

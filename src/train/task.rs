@@ -1,4 +1,4 @@
-//! What differs between the phases of training: the inputs of the loss, and what validation scores.
+//! Tasks, the differences between the phases of training: inputs of the loss, and metrics of validation.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Validation: a score, of how many utterances it is, and what it does not include.
+//! Validation: a score, its number of utterances, and what is left out.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A safetensors file that is read as it comes in.
+//! Streaming reader of safetensors files.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! `polymix evaluate`: what a rate is of, and what it is not of.
+//! `polymix evaluate`: which utterances a rate covers.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! `polymix import` of recognizers that SpeechBrain fine-tuned, beside what SpeechBrain makes of the same audio.
+//! `polymix import` of recognizers that SpeechBrain fine-tuned, compared with SpeechBrain on the same audio.
 
 use safetensors::SafeTensors;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Fine-tuning on sub-words: made of the texts, or given.
+//! Fine-tuning on sub-words: trained on the texts, or given.
 
 use serde_json::Value;
 

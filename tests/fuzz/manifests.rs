@@ -1,4 +1,4 @@
-//! What is recorded: every form of a source of data.
+//! Manifests: every format of a source of data.
 
 use std::io::Write;
 use std::path::Path;

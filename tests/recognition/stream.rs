@@ -1,4 +1,4 @@
-//! A stream gives what the whole waveform does, however it is cut.
+//! A stream gives the text of the whole waveform, however it is cut.
 
 use pollster::block_on;
 use polymix::audio::{BANDS, Padding};

@@ -1,4 +1,4 @@
-//! Where decoders put what they decode: the part and the channel that count, at 16 kHz.
+//! The sink of decoders: selects segment and channel, and resamples to 16 kHz.
 
 use super::{Audio, LONGEST_SECONDS, Outcome, RATES};
 use crate::audio::features::SAMPLE_RATE;

@@ -1,4 +1,4 @@
-//! One case of each operation as large as models have them, by which kernels are timed.
+//! One case of each operation at the sizes of models, to time kernels.
 
 use super::{
     Arg, Case, Tolerance, attention, conv, loss, mask, matmul, norm, optimizer, pom, quantizer, random, scan,

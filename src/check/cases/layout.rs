@@ -1,4 +1,4 @@
-//! Cases of what moves elements.
+//! Cases of copies and views.
 
 use super::{Arg, Case, Tolerance};
 use crate::ops::layout::{Concat, Copy, Fill, FromF16, GatherRows, Pad, Permute, ScatterRows, Slice, ToF16};

@@ -1,4 +1,4 @@
-//! Cases of what is done element by element.
+//! Cases of elementwise operations.
 
 use super::{Arg, Case, Tolerance};
 use crate::ops::finish::{Finish, Other, Role};

@@ -1,4 +1,4 @@
-//! Cases of matrix products.
+//! Cases of matmuls.
 
 use super::{Arg, Case, Tolerance};
 use crate::ops::Op;

@@ -1,4 +1,4 @@
-//! What a user types.
+//! Arguments of the command line.
 
 mod data;
 mod decoding;

@@ -1,4 +1,4 @@
-//! The members of a tar archive, found without reading what is in them.
+//! The members of a tar archive, found without reading their contents.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};

@@ -1,4 +1,4 @@
-//! What sources hold, as far as it can be read.
+//! The utterances that sources give, with errors.
 
 use crate::data::Utterance;
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! The words and texts that a search has met, each once.
+//! Interned words and texts of a search.
 
 use super::score::Scoring;
 use crate::decode::hash::FastMap;

@@ -1,4 +1,4 @@
-//! The walk over the frames, in how many dispatches.
+//! The loop over KV blocks, split into dispatches.
 
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! Sub-words: how words become the tokens of a model.
 //!
-//! A word is written with `▁` before it. What a model writes with them needs their texts alone, which `vocab.json` has; what
-//! is here is for texts that a model learns.
+//! A word is written with `▁` before it. Decoding needs the texts of the tokens alone, which `vocab.json` has; this
+//! module encodes texts for training.
 
 mod bpe;
 mod json;

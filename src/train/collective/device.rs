@@ -1,4 +1,4 @@
-//! What ranks exchange of what their devices hold.
+//! Exchange of gradients and parameters between the devices of ranks.
 
 use pollster::block_on;
 

@@ -1,4 +1,4 @@
-//! The form that gradients have between ranks.
+//! The format of gradients between ranks.
 
 use half::f16;
 

@@ -1,4 +1,4 @@
-//! What the two libraries of the browser share: errors as JavaScript has them, waveforms, the files of a model, the last panic.
+//! Shared code of the two libraries of the browser: JavaScript errors, waveforms, the files of a model, the last panic.
 //!
 //! Waveforms come at any rate and become 16 kHz here. Every error is a JavaScript `Error` with a `code`, one of those in
 //! `polymix.d.ts`.

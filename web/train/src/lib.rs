@@ -1,5 +1,5 @@
-//! What `teacher.js` calls: a model learns a few takes, as `polymix adapt` does. It has a device of its own, so that the
-//! model that recognizes stays as it is, whatever becomes of this one.
+//! What `teacher.js` calls: fine-tunes a model on a few takes, as `polymix adapt` does. It has a device of its own, so that the
+//! model in use is not affected.
 //!
 //! And what `worker.js` calls of a model that tells classes apart: the library that writes text has none of its kernels.
 

@@ -1,4 +1,4 @@
-//! What a sample looks like.
+//! Sample formats.
 
 use super::adpcm::{self, Adpcm};
 use super::{Order, Outcome};

@@ -1,4 +1,4 @@
-//! WAV and its kin: RIFF, RIFX, RF64, BW64, Sony's W64.
+//! The WAV family: RIFF, RIFX, RF64, BW64, Sony's W64.
 
 use super::adpcm::{Adpcm, COEFFICIENTS, Kind};
 use super::coding::Coding;
