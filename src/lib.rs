@@ -57,7 +57,7 @@
 //! | [`nn`] | layers: linear, norms, the Conformer's parts, one file a mixer |
 //! | [`graph`], [`ops`], [`exec`] | tensors and nodes; operations; plans and executors |
 //! | `autograd` | derivatives (feature `autograd`) |
-//! | [`gpu`], [`shader`] | adapters, buffers, pipelines; the catalogue of kernels |
+//! | [`gpu`], [`shader`] | adapters, buffers, pipelines; the catalog of kernels |
 //! | [`recipe`], [`weights`] | configuration of training; tensors in safetensors files |
 //! | `adapt` | fine-tuning on a few takes (feature `autograd`) |
 //! | `data`, `train`, `tasks`, `profile`, `files`, `cli` | corpora, training runs, scores of classes and speakers, measurements, the command (feature `cli`) |

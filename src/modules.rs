@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Tensors, graphs, operations and their execution: a library of its own, which knows nothing of speech or recipes.
+/// Tensors, graphs, operations and their execution: a library of its own, without speech or recipes.
 const ENGINE: [&str; 9] = ["error", "shape", "rng", "shader", "gpu", "graph", "ops", "exec", "autograd"];
 
 fn source() -> PathBuf {

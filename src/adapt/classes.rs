@@ -10,7 +10,7 @@ use crate::weights::Weights;
 /// The scope of every head.
 const HEAD: &str = "head.";
 
-/// The model that tells `labels` apart: itself where it knows all of them, else its encoder with a head that is drawn anew
+/// The model with the classes `labels`: itself if it has all of them, else its encoder with a head that is drawn anew
 /// for these labels alone.
 ///
 /// # Errors

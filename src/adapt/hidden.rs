@@ -42,7 +42,7 @@ impl Hidden {
     }
 }
 
-/// What a step takes, for all steps.
+/// The shape of a step, for all steps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     pub rows: usize,

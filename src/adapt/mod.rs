@@ -70,7 +70,7 @@ pub struct Progress {
     pub held_out: Option<HeldOut>,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// The model with the fewest errors on the held-out takes: the old one where nothing was better.
@@ -96,7 +96,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// What the model's card says of it; `by` tells what learned, and `takes` how many it was given.
+    /// The text for the model's card; `by` names the program, `takes` the number of takes.
     pub fn card(&self, by: &str, settings: &Settings, takes: usize) -> String {
         let Self { before, after, .. } = self;
         if !self.better {
@@ -124,7 +124,7 @@ impl Outcome {
 pub struct HeldOutTake {
     /// Which take.
     pub take: usize,
-    /// What is said, or its label.
+    /// The text, or the label.
     pub text: String,
     /// The text or label before learning; of labels that are new, by a head that has not learned yet.
     pub before: String,

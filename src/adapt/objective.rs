@@ -23,7 +23,7 @@ pub(super) struct Tail {
     pub parts: usize,
 }
 
-/// What stands on the encoder.
+/// The head.
 pub(super) enum Head {
     /// Texts, the longest of which has room in `max_target_length` tokens.
     Ctc { head: CtcHead, max_target_length: usize },

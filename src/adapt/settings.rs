@@ -12,7 +12,7 @@ use crate::recipe::{OptimizerConfig, ScheduleConfig};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layers {
-    /// What stands on the encoder.
+    /// The head.
     Head,
     /// The last layers of the encoder, so many, with its final LayerNorm.
     Last(usize),

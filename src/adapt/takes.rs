@@ -22,7 +22,7 @@ const MOST: usize = 7200;
 pub struct Take {
     /// 16 kHz, mono, in [-1, 1].
     pub waveform: Vec<f32>,
-    /// What is said.
+    /// The text.
     pub target: Target,
 }
 
@@ -31,7 +31,7 @@ pub struct Take {
 pub enum Target {
     /// A text; an empty one where nothing is said.
     Text(String),
-    /// What class it is of. All takes have one, or none has.
+    /// The class. All takes have one, or none has.
     Label(String),
 }
 

@@ -84,8 +84,8 @@ impl Augmentation {
         let speed = self.speeds.get(rng.below(self.speeds.len())).copied().unwrap_or(100);
         let mut waveform = resample(samples, SAMPLE_RATE / 100 * speed, SAMPLE_RATE)?;
         for _ in 0..between(self.bands, rng) {
-            let centre = NOTCH_MARGIN + (1.0 - 2.0 * NOTCH_MARGIN) * f64::from(rng.unit());
-            waveform = convolve(&waveform, &notch(centre, self.band_width));
+            let center = NOTCH_MARGIN + (1.0 - 2.0 * NOTCH_MARGIN) * f64::from(rng.unit());
+            waveform = convolve(&waveform, &notch(center, self.band_width));
         }
         for _ in 0..between(self.chunks, rng) {
             let length = between(self.chunk_samples, rng).min(waveform.len());
@@ -101,10 +101,10 @@ fn between([low, high]: [usize; 2], rng: &mut Rng) -> usize {
 }
 
 /// A linear-phase band-stop filter: the unit impulse minus a Blackman-windowed ideal band-pass of
-/// `centre` ± `width`, both as shares of the Nyquist frequency.
-fn notch(centre: f64, width: f64) -> Vec<f32> {
+/// `center` ± `width`, both as shares of the Nyquist frequency.
+fn notch(center: f64, width: f64) -> Vec<f32> {
     let half = (NOTCH_TAPS / 2) as i32;
-    let (low, high) = ((centre - width).max(0.0), (centre + width).min(1.0));
+    let (low, high) = ((center - width).max(0.0), (center + width).min(1.0));
     let low_pass = |cutoff: f64, n: f64| {
         if n == 0.0 { cutoff } else { (std::f64::consts::PI * cutoff * n).sin() / (std::f64::consts::PI * n) }
     };

@@ -15,7 +15,7 @@ pub const BANDS: usize = 80;
 pub const HOP: usize = 160;
 
 pub(super) const WINDOW: usize = 400;
-/// Samples of a frame at and after its centre, and as many before it.
+/// Samples of a frame at and after its center, and as many before it.
 pub(super) const LOOK_AHEAD: usize = WINDOW / 2;
 const BINS: usize = WINDOW / 2 + 1;
 const HIGHEST_HZ: f64 = 8000.0;
@@ -38,7 +38,7 @@ pub struct Features {
 
 /// The log-mel transform with its window, FFT plan and filter bank.
 ///
-/// Frames of 25 ms every 10 ms, centred on multiples of 160 samples (200 zeros are put at either end),
+/// Frames of 25 ms every 10 ms, centered on multiples of 160 samples (200 zeros are put at either end),
 /// a periodic Hamming window, the power spectrum |X|² of 201 bins, 80 triangular bands, then
 /// 10·log₁₀(max(x, 1e-10)), floored at the utterance's maximum − 80 dB.
 #[derive(Clone)]
@@ -117,15 +117,15 @@ impl LogMel {
     }
 }
 
-/// Triangles symmetric about their centre, as wide on both sides as the distance to the centre below.
+/// Triangles symmetric about their center, as wide on both sides as the distance to the center below.
 fn filter_bank() -> Vec<Band> {
     let mel_of = |hz: f64| 2595.0 * (1.0 + hz / 700.0).log10();
     let hz_of = |mel: f64| 700.0 * (10f64.powf(mel / 2595.0) - 1.0);
     let point = |i: usize| hz_of(mel_of(HIGHEST_HZ) * i as f64 / (BANDS + 1) as f64);
     let band = |i: usize| {
-        let (centre, width) = (point(i), point(i) - point(i - 1));
+        let (center, width) = (point(i), point(i) - point(i - 1));
         let weight = |bin: usize| {
-            let rise = (bin as f64 * HIGHEST_HZ / (BINS - 1) as f64 - centre) / width;
+            let rise = (bin as f64 * HIGHEST_HZ / (BINS - 1) as f64 - center) / width;
             (1.0 - rise.abs()).max(0.0)
         };
         let first = (0..BINS).find(|&bin| weight(bin) > 0.0).unwrap_or(0);

@@ -41,7 +41,7 @@ impl FeatureStream {
         Ok(Self { log_mel, stats: stats.clone(), silence, pending: vec![0.0; silence], first: 0, frames: 0 })
     }
 
-    /// The frames that `samples` complete; a frame needs 200 samples after its centre.
+    /// The frames that `samples` complete; a frame needs 200 samples after its center.
     pub fn push(&mut self, samples: &[f32]) -> Features {
         self.pending.extend_from_slice(samples);
         let received = self.first + self.pending.len();

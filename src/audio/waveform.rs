@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 /// Float files may go over 1; nothing that was sound is this much over.
 const LOUDEST: f32 = 8.0;
 
-/// What has been seen of a waveform in floats.
+/// Statistics of a waveform in floats.
 #[derive(Debug, Default)]
 pub(super) struct Levels {
     seen: u64,

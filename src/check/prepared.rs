@@ -87,12 +87,12 @@ pub struct Difference {
     pub kernel: &'static str,
 }
 
-/// What a run showed.
+/// The result of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// How far each result was off.
     pub differences: Vec<Difference>,
-    /// What is wrong with it, in words.
+    /// The fault, in words.
     pub faults: Vec<String>,
     /// The device's time by kernel, where it can tell.
     pub times: Vec<KernelTime>,
@@ -105,7 +105,7 @@ pub struct Prepared {
     copied: Built,
     bindings: reference::Bindings,
     wanted: Vec<Array>,
-    /// What has been run, by [`signature`].
+    /// Plans that have run, by [`signature`].
     done: HashSet<String>,
 }
 
@@ -311,7 +311,7 @@ impl Prepared {
     }
 }
 
-/// The plans of a case whose results nobody compares.
+/// The plans of a case whose results are not compared.
 #[cfg(test)]
 pub(super) fn plans_alone(case: &Case, capabilities: &Capabilities) -> Result<Vec<Plan>> {
     let (plain, copied) = (Built::new(case, false)?, Built::new(case, true)?);

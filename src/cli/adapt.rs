@@ -23,7 +23,7 @@ use crate::weights::Precision;
 /// Left-out takes and changed texts that the table names.
 const NAMED: usize = 20;
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     better: bool,

@@ -16,7 +16,7 @@ use crate::files::read_text;
 use crate::models::SavedModel;
 use crate::text::{Outside, Vocabulary, Word, cues, srt, textgrid, vtt};
 
-/// What `--format json` prints.
+/// The output of `--format json`.
 #[derive(Debug, Serialize)]
 struct Aligned {
     audio_filepath: String,

@@ -37,7 +37,7 @@ impl Decoding {
     /// The decoder with `base` and what was given over it.
     ///
     /// # Errors
-    /// As of [`Decoding::of_model`].
+    /// See [`Decoding::of_model`].
     pub(super) fn decoder(
         &self,
         alphabet: Alphabet,

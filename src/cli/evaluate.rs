@@ -27,7 +27,7 @@ const WORST: usize = 5;
 const CONFUSED: usize = 10;
 const MOST_CONFUSED: usize = 200;
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     #[serde(flatten)]
@@ -45,13 +45,13 @@ pub(super) struct Report {
     /// Words that were taken for others, left out or put in, the most frequent first.
     pub confusions: Vec<Confusion>,
     pub results: Vec<Transcript>,
-    /// What the rates do not include, and how many there are for which reason.
+    /// Utterances left out of the rates, and how many there are for which reason.
     pub left_out: Vec<LeftOut>,
     pub left_out_reasons: BTreeMap<Why, usize>,
     pub outside_vocabulary: OutsideVocabulary,
 }
 
-/// What the references hold that the model cannot write.
+/// Characters of the references that are not in the vocabulary.
 #[derive(Debug, Serialize)]
 pub(super) struct OutsideVocabulary {
     #[serde(flatten)]
@@ -72,7 +72,7 @@ pub(super) struct Transcript {
     greedy: Option<Score>,
 }
 
-/// What the decoder found in a recording.
+/// The hypothesis for a recording.
 struct Found {
     at: usize,
     text: String,
@@ -239,7 +239,7 @@ pub(super) fn rate(rate: Option<f64>, interval: Option<[f64; 2]>) -> String {
     }
 }
 
-/// What rates of `utterances` do not include, as lines.
+/// Utterances left out of the rates of `utterances`, as lines.
 pub(super) fn left_out(utterances: usize, left_out: &[LeftOut], reasons: &BTreeMap<Why, usize>) -> String {
     let mut text = String::new();
     if left_out.is_empty() {

@@ -15,15 +15,15 @@ const TOGETHER: usize = 600 * SAMPLE_RATE as usize;
 /// Recordings that are named, as left out or as of another length; `--json` names all that are left out.
 pub(super) const NAMED: usize = 20;
 
-/// What was processed in all.
+/// Totals of an inference.
 pub(super) struct Processed {
     pub audio_seconds: f64,
-    /// What cannot be scored, in the order of the corpus.
+    /// Utterances that cannot be scored, in the order of the corpus.
     pub left_out: Exclusions,
 }
 
 /// Gives `give` what the device hands over of each utterance that can be scored, with its number; `progress` has begun.
-/// Left out are, as in validation, recordings that cannot be read, and texts that no output of so few frames says.
+/// Left out are, as in validation, recordings that cannot be read, and texts that no alignment to so few frames exists for.
 ///
 /// # Errors
 /// When one is left out and `strict`, or the device fails.

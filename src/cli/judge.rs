@@ -35,7 +35,7 @@ struct Time {
     rtf: f64,
 }
 
-/// What `--json` prints of a classifier.
+/// The output of `--json` for a classifier.
 #[derive(Debug, Serialize)]
 struct Classes {
     task: TaskKind,
@@ -44,12 +44,12 @@ struct Classes {
     #[serde(flatten)]
     time: Time,
     results: Vec<Judged>,
-    /// What the rates do not include.
+    /// Utterances left out of the rates.
     left_out: Vec<LeftOut>,
     left_out_reasons: BTreeMap<Why, usize>,
 }
 
-/// What a recording is, and its prediction.
+/// The class of a recording, and its prediction.
 #[derive(Debug, Serialize)]
 struct Judged {
     audio_filepath: String,
@@ -58,7 +58,7 @@ struct Judged {
     probability: f32,
 }
 
-/// What `--json` prints of a verifier.
+/// The output of `--json` for a verifier.
 #[derive(Debug, Serialize)]
 struct Speakers {
     task: TaskKind,
@@ -72,7 +72,7 @@ struct Speakers {
     results: Option<Vec<Compared>>,
     /// Trials of recordings that are left out.
     left_out_trials: usize,
-    /// What the rates do not include.
+    /// Utterances left out of the rates.
     left_out: Vec<LeftOut>,
     left_out_reasons: BTreeMap<Why, usize>,
 }

@@ -26,7 +26,7 @@ const STEPS: u64 = 500;
 /// Every so many utterances of a class are held out where no test data are given.
 const HELD_OUT: usize = 5;
 
-/// What `--json` prints, and `probe.json` holds.
+/// The output of `--json`, and `probe.json`.
 #[derive(Debug, Serialize)]
 struct Report {
     target: Target,
@@ -40,7 +40,7 @@ struct Report {
     layers: Vec<Layer>,
     /// Of the weighted sum of all layers.
     sum: Accuracy,
-    /// What neither training nor test includes.
+    /// Recordings that neither training nor test includes.
     left_out: Vec<LeftOut>,
     left_out_reasons: BTreeMap<Why, usize>,
 }

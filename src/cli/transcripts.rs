@@ -30,7 +30,7 @@ pub(super) struct Transcript {
     pub partials: Vec<Partial>,
 }
 
-/// What was said from one pause to another.
+/// The text between two pauses.
 #[derive(Debug, Serialize)]
 pub(super) struct Sentence {
     /// When its first word begins, in seconds.

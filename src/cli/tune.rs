@@ -25,10 +25,10 @@ use crate::models::{ModelOutput, SavedModel};
 use crate::text::{Evaluation, Score, evaluate, score};
 use crate::train::{Progress, interrupted};
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// What was written to `decoder.json`.
+    /// The contents of `decoder.json`.
     settings: Settings,
     /// Its rates on the data, and those of greedy decoding.
     rates: Evaluation,
@@ -52,7 +52,7 @@ struct Tried {
 }
 
 impl Tried {
-    /// What is better is smaller.
+    /// Smaller is better.
     fn order(&self, other: &Self) -> std::cmp::Ordering {
         let key = |tried: &Self| [tried.wer, tried.cer].map(|rate| rate.unwrap_or(f64::INFINITY));
         let ([wer, cer], [other_wer, other_cer]) = (key(self), key(other));

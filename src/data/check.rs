@@ -21,7 +21,7 @@ const FULL_RUN: usize = 5;
 /// Bars of the histogram.
 const BARS: usize = 40;
 
-/// What is the matter with a recording that can be read.
+/// A defect of a recording that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -40,14 +40,14 @@ pub enum Kind {
     Clipped,
     /// It has no text, while others have.
     NoText,
-    /// What its decoder noticed.
+    /// Warnings of its decoder.
     Doubtful,
 }
 
 /// A recording that can be read, and what is the matter with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What is the matter.
+    /// The defect.
     pub kind: Kind,
     /// The recording's name, as in messages.
     pub audio_filepath: String,
@@ -89,7 +89,7 @@ pub struct Bar {
     pub count: usize,
 }
 
-/// What a corpus holds. All figures but `left_out` are of the recordings that could be read.
+/// The contents of a corpus. All figures but `left_out` are of the recordings that could be read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
     /// Recordings that could be read.
@@ -118,7 +118,7 @@ pub struct Report {
     pub words: usize,
     /// Characters of the texts in lower case, and how often they occur.
     pub alphabet: BTreeMap<char, usize>,
-    /// What is the matter with recordings that could be read.
+    /// Defects of recordings that could be read.
     pub findings: Vec<Finding>,
     /// Lines and recordings that could not be read, and why.
     pub left_out: Vec<LeftOut>,
@@ -224,7 +224,7 @@ impl Report {
     fn find(&mut self, good: &[(&Utterance, Facts)]) {
         let mut lines: HashMap<u64, &str> = HashMap::new();
         let mut contents: HashMap<(u64, usize), &Utterance> = HashMap::new();
-        let labelled = self.texts > 0;
+        let labeled = self.texts > 0;
         for (utterance, facts) in good {
             let name = utterance.audio.to_string();
             let mut add = |kind, reason| {
@@ -232,7 +232,7 @@ impl Report {
                 self.findings.push(Finding { kind, audio_filepath, origin, reason });
             };
             match utterance.text.as_deref().map(normalize) {
-                None if labelled => add(Kind::NoText, "has no text, while others have".to_owned()),
+                None if labeled => add(Kind::NoText, "has no text, while others have".to_owned()),
                 None => {}
                 Some(text) => {
                     // A character a token.

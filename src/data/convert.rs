@@ -30,7 +30,7 @@ struct Mark {
     sources: Vec<String>,
 }
 
-/// What was written.
+/// The files that were written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Converted {
     /// The manifest.

@@ -15,7 +15,7 @@ use crate::rng::{Rng, stream};
 /// Samples by which a length that a header gives may be off, through the rounding of another rate.
 const ROUNDING: usize = 16;
 
-/// How recordings become examples. Stringing and cutting are for unlabelled data only.
+/// How recordings become examples. Stringing and cutting are for unlabeled data only.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExampleConfig {
@@ -67,7 +67,7 @@ pub struct Examples {
     pub(super) least: usize,
 }
 
-/// What the recordings of an example gave.
+/// The audio of the recordings of an example.
 #[derive(Debug, Default)]
 pub(super) struct ExampleAudio {
     /// 16 kHz, mono.

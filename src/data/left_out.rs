@@ -13,7 +13,7 @@ pub struct LeftOut {
     pub audio_filepath: String,
     /// Where it was read: `manifest:line`, or the folder.
     pub origin: String,
-    /// What is wrong with it, in one sentence.
+    /// The reason, in one sentence.
     pub reason: String,
 }
 

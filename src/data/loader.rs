@@ -144,7 +144,7 @@ impl LoaderConfig {
     }
 }
 
-/// What a training step needs from the data.
+/// The data of a training step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// Rows B, empty ones included.
@@ -321,7 +321,7 @@ impl Drop for Loader {
     }
 }
 
-/// What the threads share.
+/// The shared state of the threads.
 struct BatchMaker {
     corpus: Arc<Corpus>,
     examples: Arc<Examples>,
@@ -457,7 +457,7 @@ impl BatchMaker {
         Refused { why: Why::TooLong, utterance, error }
     }
 
-    /// What the recordings of example `at` give. A recording that is decoded for one of its windows gives the
+    /// The audio of example `at`. A recording that is decoded for one of its windows gives the
     /// features of the others as well, as long as they can be kept.
     fn audio(&self, at: usize) -> ExampleAudio {
         let mut recording = None;
@@ -487,7 +487,7 @@ impl BatchMaker {
     }
 }
 
-/// What became of an example's rows.
+/// The result of filling an example's rows.
 #[derive(Default)]
 struct Filled {
     /// Samples of its waveform; `None` where the rows stay empty.

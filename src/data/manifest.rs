@@ -16,7 +16,7 @@ pub struct Utterance {
     pub duration: Option<f64>,
     /// Whether the duration is the file's own word, which need not be read once more.
     pub measured: bool,
-    /// What is said, where the manifest tells, in the form of [`compose`](crate::text::compose).
+    /// The text, where the manifest has it, in the form of [`compose`](crate::text::compose).
     pub text: Option<String>,
     /// Who speaks, where the manifest tells.
     pub speaker: Option<String>,
@@ -122,7 +122,7 @@ impl Corpus {
     /// When a recording has none; the message names the manifest's line.
     pub fn texts(&self) -> Result<Vec<&str>> {
         let missing = |utterance: &Utterance| {
-            let message = "has no field `text`; labelled data needs a transcript of every recording";
+            let message = "has no field `text`; labeled data needs a transcript of every recording";
             Error::file(&utterance.origin, message)
         };
         self.utterances

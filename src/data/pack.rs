@@ -29,7 +29,7 @@ const TAR_BLOCK: u64 = 512;
 /// Longer names of files are cut, so that a header holds them.
 const LONGEST_NAME: usize = 80;
 
-/// What was written.
+/// The files that were written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Packed {
     /// The index.
@@ -83,7 +83,7 @@ struct Member {
     peak: f32,
 }
 
-/// What goes into an archive.
+/// The contents of a member of an archive.
 enum Content {
     /// The file as it is; its seconds, where it tells them.
     Whole(Option<f64>),

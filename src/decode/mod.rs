@@ -41,7 +41,7 @@ pub enum Decoder {
     Beam(Box<BeamSearch>),
 }
 
-/// What a decoder reads besides its settings.
+/// The resources of a decoder besides its settings.
 #[derive(Debug, Default)]
 pub struct Resources {
     /// The language model.

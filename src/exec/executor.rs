@@ -226,7 +226,7 @@ impl Executor {
     /// Runs the plan with every dispatch timed by the device, the slowest kernel first; empty where it cannot.
     ///
     /// # Errors
-    /// As of [`Executor::run`].
+    /// See [`Executor::run`].
     pub async fn time(&self, loaded: &mut Loaded) -> Result<Vec<KernelTime>> {
         loaded.take_fed()?;
         self.bind(loaded)?;
@@ -265,7 +265,7 @@ impl Executor {
     /// Fills every slot with NaN and its fence with a sentinel.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub fn poison(&self, loaded: &Loaded) -> Result<()> {
         for (slot, &bytes) in loaded.plan.slots.iter().enumerate() {
             let buffer = &self.pool[loaded.ranks[slot]];

@@ -74,7 +74,7 @@ impl Sample {
         Ok((executor, loaded))
     }
 
-    /// What is wrong with the result, if anything.
+    /// The fault of the result, if any.
     async fn fault(&self, gpu: &Arc<Gpu>, capabilities: &Capabilities) -> Result<Option<&'static str>> {
         let [a, b] = self.factors();
         let wanted = a.dot(&b);
@@ -146,7 +146,7 @@ async fn attempt(gpu: &Arc<Gpu>, self_test: &mut MatrixSelfTest) -> Result<()> {
             return Ok(());
         }
     }
-    // Of software nobody expects speed, and nobody is given them there.
+    // Software adapters do not use them, so their speed does not matter.
     if own.class == DeviceClass::Cpu {
         return Ok(());
     }

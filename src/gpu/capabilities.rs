@@ -124,7 +124,7 @@ impl Capabilities {
         format!("{} {}", self.backend, self.adapter)
     }
 
-    /// What kind of processor it is.
+    /// The kind of processor.
     pub fn architecture(&self) -> Architecture {
         let subgroups = [self.subgroup, self.subgroup_most];
         Architecture { vendor: self.vendor, class: self.class, subgroups }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What was found out about an adapter.
+/// Findings about an adapter.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Finding {
@@ -30,7 +30,7 @@ pub struct MatrixSelfTest {
 pub struct Findings(BTreeMap<String, Finding>);
 
 impl Findings {
-    /// What is known of the adapter with this [`Gpu::identity`](super::Gpu::identity).
+    /// Findings about the adapter with this [`Gpu::identity`](super::Gpu::identity).
     pub fn of(&self, identity: &str) -> Option<&Finding> {
         self.0.get(&key(identity))
     }
@@ -45,11 +45,11 @@ impl Findings {
 }
 
 fn key(identity: &str) -> String {
-    format!("{identity} | {:016x}", catalogue())
+    format!("{identity} | {:016x}", catalog())
 }
 
 /// A number of all kernels' sources, since what was found out of others says nothing of these.
-fn catalogue() -> u64 {
+fn catalog() -> u64 {
     let sources = crate::shader::ALL.iter().flat_map(|kernel| kernel.source.bytes());
     sources.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }

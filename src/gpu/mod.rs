@@ -134,7 +134,7 @@ impl Gpu {
         Ok(self)
     }
 
-    /// What is known of the adapter's driver, for [`Selection::findings`] of a later process.
+    /// Findings about the adapter's driver, for [`Selection::findings`] of a later process.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn finding(&self) -> &Finding {
         &self.finding
@@ -146,7 +146,7 @@ impl Gpu {
         identity(&self.device.adapter_info())
     }
 
-    /// What the device can do.
+    /// The capabilities of the device.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }

@@ -18,7 +18,7 @@ pub struct BestRq {
     code_dim: usize,
 }
 
-/// What the loss reads beside features and lengths.
+/// The inputs of the loss beside features and lengths.
 #[derive(Debug, Clone)]
 pub struct MaskedBatch {
     /// Rows of [batch·time] that are masked, u32 `[max_masked]`; what is behind `count` is ignored.

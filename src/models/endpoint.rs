@@ -10,7 +10,7 @@ const FRAME: usize = STRIDE * HOP;
 /// So many pauses one after the other end a sentence, however loud they are.
 const LOUD_PAUSES: f64 = 3.0;
 
-/// Of the power of a sentence's loudest frame, 30 dB less: nobody speaks in a frame without as much.
+/// Of the power of a sentence's loudest frame, 30 dB less: no frame with less is speech.
 const INAUDIBLE: f32 = 1e-3;
 
 /// When a sentence of a stream is over. A chunk ends it where the model has written a word in it and since then
@@ -40,7 +40,7 @@ impl Default for Endpointing {
     }
 }
 
-/// What of a sentence tells whether it is over.
+/// The state of endpointing of a sentence.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sentence {
     /// Mean power of each of its encoder frames, as far as samples have come.
@@ -53,7 +53,7 @@ pub(super) struct Sentence {
     written: Option<usize>,
 }
 
-/// What a chunk has ended.
+/// The segment that a chunk has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// A sentence.

@@ -110,7 +110,7 @@ impl InferenceSession {
         self.plans.clear();
     }
 
-    /// What the last run hands over; nothing before the first.
+    /// The outputs of the last run; nothing before the first.
     ///
     /// # Errors
     /// When the device fails.

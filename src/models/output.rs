@@ -67,7 +67,7 @@ pub struct ModelOutput {
 }
 
 impl ModelOutput {
-    /// What `decoder` finds in it; `count` texts, the others as alternatives of the best one.
+    /// The hypotheses of `decoder`; `count` texts, the others as alternatives of the best one.
     pub fn decode(&self, decoder: &Decoder, count: usize) -> Recognized {
         let parts = (0..self.parts()).map(|part| self.decode_part(part, decoder, count));
         Self::join(parts, count)

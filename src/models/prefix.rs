@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Scope, Tensor};
 use crate::nn::Context;
 
-/// What of an encoder's values is kept.
+/// A value of the encoder that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// The output of the front-end.

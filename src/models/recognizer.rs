@@ -113,7 +113,7 @@ impl Recognizer {
     /// As [`Recognizer::recognize`]; `watch` is called with the samples done after every batch, and may end the work.
     ///
     /// # Errors
-    /// As of [`Recognizer::recognize`], and what `watch` returns.
+    /// See [`Recognizer::recognize`], and what `watch` returns.
     pub async fn recognize_watched(
         &mut self,
         waveforms: &[&[f32]],
@@ -127,7 +127,7 @@ impl Recognizer {
     /// left to the caller.
     ///
     /// # Errors
-    /// As of [`Recognizer::recognize_watched`].
+    /// See [`Recognizer::recognize_watched`].
     pub async fn forward(
         &mut self,
         waveforms: &[&[f32]],
@@ -184,7 +184,7 @@ impl Recognizer {
         groups
     }
 
-    /// What one batch of windows says, each with the seconds of its first frame before its beginning.
+    /// The emissions of one batch of windows, each with the seconds of its first frame before its beginning.
     async fn emit(&mut self, parts: &[&[f32]]) -> Result<Vec<(Emissions, f64)>> {
         let begun = Instant::now();
         let batch = batch(&self.preprocessor, parts)?;
@@ -216,7 +216,7 @@ impl Recognizer {
         emissions.collect()
     }
 
-    /// What finds the words.
+    /// The decoder.
     pub fn decoder(&self) -> &Arc<Decoder> {
         &self.decoder
     }

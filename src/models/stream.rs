@@ -35,7 +35,7 @@ pub struct StreamRecognizer {
     chunk: usize,
     /// By encoder frames, and whether the chunk is the stream's first.
     plans: Vec<((usize, bool), Loaded)>,
-    /// What layers carry, by name and elements.
+    /// The state of layers, by name and elements.
     state: Vec<(String, usize)>,
     features: FeatureStream,
     /// Feature frames that wait for the rest of their chunk, after the last ones of the chunk before.
@@ -164,7 +164,7 @@ impl StreamRecognizer {
     /// Forgets what was received.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub fn reset(&mut self) -> Result<()> {
         self.clear_state()?;
         self.features = FeatureStream::new(&self.preprocessor)?;
@@ -177,7 +177,7 @@ impl StreamRecognizer {
         Ok(())
     }
 
-    /// What layers carry is that of a stream's beginning.
+    /// Sets the state of layers to that of a stream's beginning.
     fn clear_state(&mut self) -> Result<()> {
         for (name, elements) in &self.state {
             self.executor.store.write(self.executor.gpu(), name, &vec![0.0_f32; *elements])?;
@@ -252,7 +252,7 @@ impl StreamRecognizer {
         Ok(said)
     }
 
-    /// What was said so far, with endpointing of the sentence that has not ended. The first [`Recognized::settled`] words stay, the others may still change.
+    /// The text so far, with endpointing of the sentence that has not ended. The first [`Recognized::settled`] words stay, the others may still change.
     pub fn recognized(&self) -> Recognized {
         let settled = self.running.settled();
         Recognized { settled, ..self.timing().recognized(self.running.hypothesis()) }

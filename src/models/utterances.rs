@@ -16,7 +16,7 @@ pub struct Classifier(Judge);
 /// A model that gives an embedding of an utterance, on a device.
 pub struct Embedder(Judge);
 
-/// What an utterance is.
+/// The class of an utterance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Classified {
     /// The number of the most probable class, the lowest on ties.

@@ -50,7 +50,7 @@ pub fn state_name(scope: &Scope, name: &str) -> String {
     format!("{STATE_PREFIX}{}", scope.join(name))
 }
 
-/// What every [`state_name`] begins with.
+/// The prefix of every [`state_name`].
 pub const STATE_PREFIX: &str = "state/";
 
 impl Context {

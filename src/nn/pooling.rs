@@ -33,7 +33,7 @@ pub struct AttentivePooling {
     pub hidden: usize,
 }
 
-/// What is added to the score of a padded frame: e^x of it is 0.
+/// Added to the score of a padded frame: e^x of it is 0.
 const MASKED: f32 = 1e9;
 /// Added to a variance before its root is taken.
 const EPS: f32 = 1e-5;

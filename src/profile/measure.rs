@@ -23,7 +23,7 @@ pub struct Sweep {
     pub seconds: Vec<f64>,
     /// Utterances in a batch.
     pub batch: usize,
-    /// What a run computes.
+    /// The workload of a run.
     pub mode: Workload,
     /// Timed runs.
     pub repeat: usize,
@@ -126,7 +126,7 @@ impl Sweep {
         Ok(report)
     }
 
-    /// What the plan takes on the card.
+    /// The cost of the plan on the card.
     fn cost(&self, planned: &Planned) -> Option<Cost> {
         let mut cost = planned.cost(self.card.as_ref()?);
         cost.ranks = self.link.and_then(|link| Some(planned.step_cost(&cost)?.on(link)));

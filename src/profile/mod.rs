@@ -36,7 +36,7 @@ pub const FIGURE: [MixerKind; 5] = [
     MixerKind::RelposMha,
 ];
 
-/// What one run computes.
+/// The workload of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Workload {
@@ -142,7 +142,7 @@ impl Point {
     }
 }
 
-/// What a run costs, as the plan tells.
+/// The cost of a run, by its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
     /// Values that training changes: those of encoder and head. Published sizes count the head to the codes, so it
@@ -168,7 +168,7 @@ pub struct Estimate {
 pub struct Planned {
     /// What is timed.
     pub plan: Plan,
-    /// What it costs.
+    /// Its cost.
     pub estimate: Estimate,
     update: Option<Plan>,
     task: Box<dyn Task>,

@@ -65,7 +65,7 @@ pub struct State {
     /// The validation data.
     #[serde(default)]
     pub valid: Option<Identity>,
-    /// What `best` is a score of.
+    /// The utterances that the score of `best` covers.
     #[serde(default)]
     pub best_of: Option<Scored>,
     /// A hash of the utterances of the last validation loss.
@@ -76,7 +76,7 @@ pub struct State {
     pub validation_due: bool,
 }
 
-/// What was summed on the CPU since the last logged step.
+/// Sums on the CPU since the last logged step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct SinceLog {
     /// Steps.

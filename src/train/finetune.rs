@@ -29,7 +29,7 @@ pub struct Finetune {
     pub config: FinetuneConfig,
     /// Tokens.
     pub vocabulary: Vocabulary,
-    /// What makes text of validation's logits.
+    /// The decoder of validation.
     pub decoder: Arc<Decoder>,
     /// Room for the longest target.
     pub max_target_length: usize,

@@ -15,7 +15,7 @@ use crate::exec::Plan;
 use crate::gpu::{Capabilities, Gpu};
 use crate::recipe::OptimizerConfig;
 
-/// Part of the free memory that batches may fill; drivers and others want some.
+/// Part of the free memory that batches may fill; drivers and other programs need some.
 const SHARE: f64 = 0.9;
 
 /// Feature frames of a second.
@@ -141,7 +141,7 @@ pub(super) fn fit(
     }
 }
 
-/// What batches hold on the device.
+/// The memory of batches on the device.
 struct RunMemory<'a> {
     task: &'a dyn Task,
     capabilities: &'a Capabilities,

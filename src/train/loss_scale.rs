@@ -13,7 +13,7 @@ use crate::shape::Spec;
 /// The device holds it and changes it; this is its copy for logs and checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LossScale {
-    /// What the loss is multiplied by; a power of 2.
+    /// The loss scale; a power of 2.
     pub scale: f32,
     /// Finite steps since it changed.
     pub finite_steps: f32,

@@ -40,7 +40,7 @@ pub struct LossGraph {
     pub graph: Graph,
     /// The loss, `[1]`.
     pub loss: Tensor,
-    /// What is counted beside it, `[1]`: correct masked frames, or targets that do not fit.
+    /// A count beside it, `[1]`: correct masked frames, or targets that do not fit.
     pub count: Tensor,
     /// The logits of which validation reads what [`Objective::handover`] says: `[frames of all rows, tokens]` where it
     /// makes text of them, else `[rows, classes]`.
@@ -49,14 +49,14 @@ pub struct LossGraph {
     pub embeddings: Option<Tensor>,
 }
 
-/// What a validation batch gave.
+/// The results of a validation batch.
 #[derive(Debug, Clone, Default)]
 pub struct Results {
     /// The loss.
     pub loss: f64,
     /// The count.
     pub count: f64,
-    /// What the device hands over of the logits.
+    /// The outputs read from the logits.
     pub handed: Option<Handed>,
     /// The embeddings, where the objective has them.
     pub embeddings: Vec<f32>,
@@ -77,7 +77,7 @@ pub trait Objective {
     /// How its plans compute.
     fn plan_options(&self) -> PlanOptions;
 
-    /// What validation reads of the logits, where it judges them.
+    /// The outputs of the logits that validation reads, if any.
     fn handover(&self) -> Option<Handover> {
         None
     }

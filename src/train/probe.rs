@@ -32,7 +32,7 @@ pub struct ProbeData {
     pub classes: Vec<usize>,
 }
 
-/// What probes have learned.
+/// The results of probes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probed {
     /// The class of each test utterance as each layer's probe has it, and behind them that of the weighted sum.

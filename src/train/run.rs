@@ -197,9 +197,9 @@ pub struct Run<'a> {
     pub vocabulary: Option<Vocabulary>,
     /// The command, for the model card.
     pub command: String,
-    /// What is left out of training.
+    /// Recordings left out of training.
     pub(super) train_named: Named,
-    /// What is left out of validation.
+    /// Recordings left out of validation.
     pub(super) valid_named: Named,
     /// How much of what the loader left out was named.
     pub(super) train_left_out: usize,

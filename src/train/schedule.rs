@@ -13,12 +13,12 @@ pub struct Rates {
     pub head: f64,
 }
 
-/// What a checkpoint keeps of a [`Schedule`]: only NewBob has a memory.
+/// The state of a [`Schedule`] in a checkpoint: only NewBob has a memory.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ScheduleState {
     /// The last finite validation loss.
     pub previous: Option<f64>,
-    /// What the peak rates are multiplied by.
+    /// The factor of the peak rates.
     pub factors: Rates,
 }
 

@@ -32,7 +32,7 @@ use crate::models::{PreprocessorConfig, UtteranceHead};
 use crate::recipe::{Duration, FinetuneConfig, ModelConfig, OptimizerConfig, PaddedFrames, Recipe, TaskKind};
 use crate::text::{Pieces, Vocabulary};
 
-/// What a user asks for.
+/// The request of a user.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The recipe, with the command line's values.
@@ -256,7 +256,7 @@ enum Outputs {
     Labels(Vec<String>),
 }
 
-/// What makes text of validation's logits.
+/// The decoder of validation.
 fn decoder(config: &FinetuneConfig, vocabulary: &Vocabulary) -> Result<Arc<Decoder>> {
     let settings = config.decoder.clone().unwrap_or_default();
     let lm = match (settings.decoder, &settings.lm) {

@@ -20,7 +20,7 @@ use crate::recipe::{
 use crate::text::{Pieces, Vocabulary, normalize};
 use crate::weights::Weights;
 
-/// What a run starts from, checked against the request.
+/// The start of a run, checked against the request.
 pub(super) struct Start {
     /// Held as long as the run goes on, by the rank that writes.
     pub _lock: Option<RunLock>,

@@ -84,7 +84,7 @@ impl Embedding {
     }
 }
 
-/// What tells which of several models is the best.
+/// The metric that chooses the best model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Measure {
     /// The validation loss.
@@ -122,14 +122,14 @@ mod bits {
     }
 }
 
-/// What a row of a batch can add to the loss and to the rates.
+/// The contribution of a row of a batch to the loss and to the rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
     /// Nothing: it is empty.
     Empty,
     /// All of it.
     Whole,
-    /// Nothing: no output of so few frames says its text.
+    /// Nothing: the text is infeasible for so few frames.
     Impossible {
         /// Frames that the text needs.
         needs: usize,
@@ -147,10 +147,10 @@ pub trait Task: Objective + Send {
     /// Which phase.
     fn phase(&self) -> Phase;
 
-    /// What tells which model is the best.
+    /// The metric that chooses the best model.
     fn measure(&self) -> Measure;
 
-    /// What stands on the encoder.
+    /// The head.
     fn kind(&self) -> ModelKind;
 
     /// All inputs of the loss for `batch` in micro-batch `micro` of `step`, and the number of
@@ -160,7 +160,7 @@ pub trait Task: Objective + Send {
     /// When a text has more tokens than there is room for.
     fn inputs(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Inputs, usize)>;
 
-    /// What each row of `batch` can add; where nothing is said of texts, all of it.
+    /// The contribution of each row of `batch`; without texts, all of it.
     fn rows(&self, batch: &Batch) -> Vec<Row> {
         batch.lengths.iter().map(|&length| if length > 0 { Row::Whole } else { Row::Empty }).collect()
     }
@@ -168,7 +168,7 @@ pub trait Task: Objective + Send {
     /// Statistics of the training data to print before the first step; `next` gives one epoch of batches.
     ///
     /// # Errors
-    /// What data or device reported.
+    /// When data cannot be read or the device fails.
     fn data_statistics(
         &self,
         executor: &mut Executor,

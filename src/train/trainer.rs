@@ -179,7 +179,7 @@ impl Trainer {
     /// Gradient of one micro-batch of a prepared shape, added to that of the step's earlier ones if `accumulate`.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub fn micro_batch(&mut self, shape: BatchShape, inputs: &Inputs, accumulate: bool) -> Result<()> {
         let loaded = self.plans.get_mut(&(shape, accumulate)).ok_or_else(|| unprepared(shape))?;
         write_inputs(&self.executor, loaded, inputs)?;
@@ -189,7 +189,7 @@ impl Trainer {
     /// Updates the parameters from the gradients of `micro_batches`, as step `step` from 1.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub fn update(&mut self, step: u64, rates: Rates, micro_batches: usize) -> Result<()> {
         let correction = |beta: f64| (1.0 - beta.powf(step as f64)) as f32;
         let mut inputs: Inputs =
@@ -211,7 +211,7 @@ impl Trainer {
     /// Loss, count and logits of a validation batch of a prepared shape.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub async fn validate(&mut self, shape: BatchShape, inputs: &Inputs) -> Result<Results> {
         let (loaded, handover) = self.validation.get_mut(&shape).ok_or_else(|| unprepared(shape))?;
         write_inputs(&self.executor, loaded, inputs)?;
@@ -246,7 +246,7 @@ impl Trainer {
     /// Sets the totals: to zero after they were logged, to those of a checkpoint on resuming.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub fn set_totals(&self, totals: StepTotals) -> Result<()> {
         let (store, gpu) = (&self.executor.store, self.executor.gpu());
         store.write(gpu, LOSS_TOTALS, &[totals.loss as f32, totals.count as f32])?;
@@ -268,7 +268,7 @@ impl Trainer {
     /// Sets the scale of the loss to that of a checkpoint.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub fn set_loss_scale(&self, LossScale { scale, finite_steps }: LossScale) -> Result<()> {
         self.executor.store.write(self.executor.gpu(), LOSS_SCALE, &[scale, finite_steps])
     }

@@ -23,7 +23,7 @@ pub struct Utterances {
     pub options: ModelOptions,
     /// The loss.
     pub config: FinetuneConfig,
-    /// What stands on the encoder, with the classes.
+    /// The head, with the classes.
     pub head: UtteranceHead,
     /// Seed of dropout.
     pub seed: u32,

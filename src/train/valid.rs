@@ -19,7 +19,7 @@ use crate::text::evaluate;
 /// So many recordings that are left out are listed beside a score.
 const LISTED: usize = 10;
 
-/// What a score is of.
+/// The utterances of a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scored {
@@ -47,7 +47,7 @@ impl Scored {
     }
 }
 
-/// What one pass over the validation data gave.
+/// The results of one pass over the validation data.
 struct Pass {
     totals: Totals,
     left_out: Exclusions,
@@ -55,15 +55,15 @@ struct Pass {
     sets: [Hash; 2],
 }
 
-/// What one batch of it gave, as ranks tell each other.
+/// The results of one batch of it, as exchanged between ranks.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Seen {
     totals: Totals,
-    /// What is in no mean.
+    /// Rows that are in no mean.
     left_out: Vec<(Why, LeftOut)>,
     /// Utterances, and whether they are in the rates and in the loss.
     rows: Vec<(usize, [bool; 2])>,
-    /// What could not be read.
+    /// Recordings that could not be read.
     unread: Vec<(Why, LeftOut)>,
     differing: Vec<LeftOut>,
 }

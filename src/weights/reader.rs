@@ -62,7 +62,7 @@ impl WeightsReader {
         Ok(())
     }
 
-    /// What was read.
+    /// The data that was read.
     ///
     /// # Errors
     /// When the file ended too early.

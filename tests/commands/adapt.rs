@@ -45,8 +45,8 @@ fn takes_make_a_model_with_the_letters_that_were_missing() {
     assert_eq!(SavedModel::load(&model).unwrap().weights, saved.weights);
 
     // The same takes as classes.
-    let labelled = fs::read_to_string(&takes).unwrap().replace("\"text\"", "\"label\"");
-    fs::write(at("labels.jsonl"), labelled).unwrap();
+    let labeled = fs::read_to_string(&takes).unwrap().replace("\"text\"", "\"label\"");
+    fs::write(at("labels.jsonl"), labeled).unwrap();
     let (labels, classes) = (at("labels.jsonl"), at("classes"));
     let arguments = ["--quiet", "adapt", text(&model), "--data", text(&labels), "--out", text(&classes)];
     let output =

@@ -92,7 +92,7 @@ fn depthwise_conv1d() {
     refuses(DepthwiseConv1d { left: 1 }, &specs(&[4, 1, 3], 1));
 }
 
-/// A causal convolution is a centred one whose later taps are 0; the one that looks ahead is its mirror image.
+/// A causal convolution is a centered one whose later taps are 0; the one that looks ahead is its mirror image.
 #[test]
 fn depthwise_conv1d_directions() {
     let (time, channels) = (9, 2);

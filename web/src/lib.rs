@@ -78,7 +78,7 @@ pub struct Decoder {
     count: usize,
 }
 
-/// What a decoder reads besides its settings.
+/// The resources of a decoder besides its settings.
 #[wasm_bindgen]
 #[derive(Default)]
 pub struct Resources(decode::Resources);

@@ -59,7 +59,7 @@ pub struct Audio {
     pub source_rate: u32,
     /// Channels of the file.
     pub channels: usize,
-    /// What is doubtful about the file, though it was read; each goes on from the file's name.
+    /// Warnings about the file, though it was read; each goes on from the file's name.
     pub notes: Vec<String>,
 }
 
@@ -191,7 +191,7 @@ fn whole_duration(mut part: Part) -> Outcome<f64> {
     Ok(sink.finish()?.seconds())
 }
 
-/// What a container holds.
+/// The contents of a container.
 fn payload(part: &mut Part, kind: Kind) -> Outcome<Payload> {
     Ok(match kind {
         Kind::Wave => pcm::wave(part)?,

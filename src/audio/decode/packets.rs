@@ -20,7 +20,7 @@ use super::part::Part;
 use super::sink::{Sink, check_length};
 use super::{FORMATS, Outcome, adts, flac, ogg};
 
-/// What decodes a track's packets.
+/// The decoder of a track's packets.
 enum Decoder {
     Library(Box<dyn AudioDecoder>),
     Opus(Box<Opus>),

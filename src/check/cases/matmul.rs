@@ -85,7 +85,7 @@ pub fn weight_gradients() -> Vec<Case> {
         forward(rounded, &gradient_args(sizes)[..2]);
         forward(WeightGradient { norm: Some(NORM), ..plain }, &gradient_args(sizes));
     }
-    // As many tiles as a large kernel wants.
+    // As many tiles as a large kernel needs.
     let sizes = [5700, 260, 132];
     forward(plain, &gradient_args(sizes)[..2]);
     forward(WeightGradient { norm: Some(NORM), ..plain }, &gradient_args(sizes));

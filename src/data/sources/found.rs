@@ -10,7 +10,7 @@ pub(in crate::data) struct Found {
     pub utterances: Vec<Utterance>,
     /// Lines and files that are wrong, where these are kept.
     pub broken: Vec<Error>,
-    /// What is left out by rule, in sentences.
+    /// Recordings that are left out by rule, in sentences.
     pub notes: Vec<String>,
     /// Bytes of audio that are kept in memory.
     #[cfg(feature = "parquet")]

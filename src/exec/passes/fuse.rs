@@ -3,7 +3,7 @@
 use super::{Draft, Pass};
 use crate::ops::Epilogue;
 
-/// Joins elementwise operations with the operation that makes their operand, as its epilogue, where nobody else reads the
+/// Joins elementwise operations with the operation that makes their operand, as its epilogue, where nothing else reads the
 /// value between them: values that derivatives need stay.
 #[derive(Debug)]
 pub(super) struct FuseEpilogues;

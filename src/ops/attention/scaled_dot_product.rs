@@ -20,7 +20,7 @@ pub enum Packing {
     ByHead,
 }
 
-/// What the scores know of positions.
+/// The position encoding of the scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Positions {
     /// Nothing.
@@ -49,7 +49,7 @@ pub struct Attention {
     pub heads: usize,
     /// How the projection is packed.
     pub packing: Packing,
-    /// What the scores know of positions.
+    /// The position encoding of the scores.
     pub positions: Positions,
     /// Factor of the scores.
     pub scale: f32,

@@ -58,7 +58,7 @@ pub(super) static DISTANCES: Walker = Walker {
     has_values: false,
 };
 
-/// What a dispatch does beside its kernel.
+/// Options of a dispatch beside its kernel.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Part {
     /// Makes the values' gradient instead of the keys'.

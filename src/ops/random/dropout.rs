@@ -34,7 +34,7 @@ impl Dropout {
         (((1.0 - f64::from(self.probability)) * 65_536.0).round() as u32).max(1)
     }
 
-    /// What is kept is multiplied by it.
+    /// Kept elements are multiplied by it.
     pub(crate) fn scale(&self) -> f32 {
         65_536.0 / self.threshold() as f32
     }

@@ -74,7 +74,7 @@ impl Pieces {
     /// As [`Pieces::parse`] of a SentencePiece model whose first token stands for the blank: ids are those of the file.
     ///
     /// # Errors
-    /// As of [`Pieces::parse`].
+    /// See [`Pieces::parse`].
     pub fn with_blank_in_place(bytes: &[u8]) -> Result<Self> {
         sentencepiece::read(bytes, true)
     }

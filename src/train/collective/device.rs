@@ -59,7 +59,7 @@ impl Trainer {
     /// Adds the gradients of all ranks, and their sums of loss and count to those of rank 0.
     ///
     /// # Errors
-    /// What the device reported; when a rank failed or is silent.
+    /// When the device fails; when a rank failed or is silent.
     pub(in crate::train) fn exchange(&mut self, ranks: &Ranks) -> Result<()> {
         for index in 0..self.parameters.arenas.len() {
             self.pieces(&Kind::Gradient.arena(index), |values, _| ranks.sum(values).map(|()| true))?;
@@ -86,7 +86,7 @@ impl Trainer {
     /// no further apart than rounding takes them.
     ///
     /// # Errors
-    /// What the device reported; when a rank failed or is silent; when a rank has left the others, with its number.
+    /// When the device fails; when a rank failed or is silent; when a rank has left the others, with its number.
     pub(in crate::train) fn spread(&mut self, ranks: &Ranks, drift: bool) -> Result<()> {
         let mut names: Vec<String> = self.parameters.frozen.iter().map(|p| p.name.clone()).collect();
         for kind in [Kind::Value, Kind::First, Kind::Second] {

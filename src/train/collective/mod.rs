@@ -140,7 +140,7 @@ impl Ranks {
         )))
     }
 
-    /// What each rank says, in their order.
+    /// An all-gather: the values of all ranks, in their order.
     ///
     /// # Errors
     /// When a rank failed or is silent.
@@ -159,7 +159,7 @@ impl Ranks {
         Ok(self.all(own)?.into_iter().any(|one| one))
     }
 
-    /// What rank 0 makes of `work`, while the others wait. `work` calls its argument now and then, by which the others
+    /// The result of `work` on rank 0, while the others wait. `work` calls its argument now and then, by which the others
     /// know that it goes on, and it that they do; a stop that any is asked for ends it.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use super::wire::{pack, unpack};
 use super::{Collective, Terms, Wire, of_rank, segment, silent};
 use crate::error::{Error, Remedy, Result};
 
-/// What a message is.
+/// The kind of a message.
 const WORD: i32 = 1;
 const FAILURE: i32 = 2;
 const PART: i32 = 3;
@@ -289,7 +289,7 @@ fn parts(mut values: &mut [f32], size: usize) -> Vec<&mut [f32]> {
     (0..size).map(each).collect()
 }
 
-/// What the process ends with.
+/// The exit code of the process.
 fn code(error: &Error) -> i32 {
     if matches!(error.kind(), Error::Usage(_)) { 2 } else { 1 }
 }

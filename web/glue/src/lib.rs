@@ -101,7 +101,7 @@ pub fn waveform(samples: &[f32], rate: f64) -> Result<Vec<f32>> {
 /// `[width, Float32Array]`: the log-mel energies of a clip as a model takes them, without the GPU.
 ///
 /// # Errors
-/// As of [`waveform`].
+/// See [`waveform`].
 pub fn features(preprocessor: &Preprocessor, samples: &[f32], rate: f64) -> Result<Array> {
     let features = preprocessor.features(&waveform(samples, rate)?);
     Ok(Array::of2(&BANDS.into(), &Float32Array::from(features.data.as_slice())))

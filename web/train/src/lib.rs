@@ -75,7 +75,7 @@ impl Learner {
     }
 }
 
-/// What came of it.
+/// The result.
 #[wasm_bindgen]
 pub struct Learned {
     report: String,

@@ -24,7 +24,7 @@ use super::sink::{Sink, check_rate};
 
 /// Bytes that are read at a time, about.
 const BLOCK: u64 = 1 << 16;
-/// What a container holds.
+/// The contents of a container.
 pub(super) enum Payload {
     Pcm(Pcm),
     /// MPEG frames, from one byte up to another.
