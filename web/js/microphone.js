@@ -14,7 +14,7 @@ class Microphone extends AudioWorkletProcessor {
 
   process([channels]) {
     if (channels.length === 0) return true;
-    const waveform = channels.length === 1 ? channels[0] : this.heardOf(channels);
+    const waveform = channels.length === 1 ? channels[0] : this.monoOf(channels);
     for (let i = 0; i < waveform.length; i++) {
       this.piece[this.filled++] = waveform[i];
       if (this.filled === PIECE) {
@@ -27,7 +27,7 @@ class Microphone extends AudioWorkletProcessor {
   }
 
   /** The mean of the channels; while they cancel each other out, the loudest. */
-  heardOf(channels) {
+  monoOf(channels) {
     const mean = new Float32Array(channels[0].length);
     for (const channel of channels) for (let i = 0; i < mean.length; i++) mean[i] += channel[i] / channels.length;
     const decay = 1 - mean.length / sampleRate;
