@@ -2,7 +2,7 @@
 //!
 //! A file `shaders/<family>/<stem>.wgsl` with `//!` lines is a kernel (`build/header.rs`); others are there to be
 //! imported. It becomes `<family>::<stem>::VARIANTS`, best first, each with its source, its storage bindings and its
-//! override constants, and `<family>::<stem>::Params`, the Rust twin of its `struct Params`. Where the comment behind a
+//! override constants, and `<family>::<stem>::Params`, the Rust form of its `struct Params`. Where the comment behind a
 //! storage binding says that it "may be" another, a variant has a form that works in place: without the one, and
 //! reading the other for it. A dispatch cannot bind the same memory twice, once to read and once to write.
 

@@ -12,8 +12,8 @@
 //! let gpu = Arc::new(pollster::block_on(Gpu::new(&Selection::default()))?);
 //! let mut recognizer = Recognizer::new(gpu, SavedModel::load(Path::new("web/model"))?)?;
 //! let speech = audio::read("my.wav")?;
-//! for heard in pollster::block_on(recognizer.recognize(&[&speech.samples]))? {
-//!     println!("{}", heard.text);
+//! for recognized in pollster::block_on(recognizer.recognize(&[&speech.samples]))? {
+//!     println!("{}", recognized.text);
 //! }
 //! # Ok(())
 //! # }
@@ -95,14 +95,14 @@ pub mod files;
 pub mod gpu;
 pub mod graph;
 pub mod models;
+#[cfg(test)]
+mod modules;
 pub mod nn;
 pub mod ops;
 #[cfg(feature = "cli")]
 pub mod profile;
 pub mod recipe;
 pub mod rng;
-#[cfg(test)]
-mod rooms;
 pub mod shader;
 pub mod shape;
 #[cfg(feature = "cli")]

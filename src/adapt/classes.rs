@@ -35,15 +35,15 @@ pub(super) fn classes<'a>(
     }
     let config = FinetuneConfig { task: TaskKind::Classify, ..FinetuneConfig::default() };
     let head = UtteranceHead::new(&config, labels.into_iter().map(str::to_owned).collect());
-    let mut taught = SavedModel { vocabulary: None, weights: Weights::default(), ..model.clone() };
-    taught.config.kind = ModelKind::Utterance(head);
-    for parameter in taught.config.parameters()? {
+    let mut adapted = SavedModel { vocabulary: None, weights: Weights::default(), ..model.clone() };
+    adapted.config.kind = ModelKind::Utterance(head);
+    for parameter in adapted.config.parameters()? {
         let values = match parameter.name.starts_with(HEAD) {
             true => parameter.init.draw(&parameter.name, &parameter.shape, seed),
             false => model.weights.values(&parameter)?.to_vec(),
         };
-        taught.weights.insert(parameter.name, parameter.shape, values)?;
+        adapted.weights.insert(parameter.name, parameter.shape, values)?;
     }
-    taught.check()?;
-    Ok(taught)
+    adapted.check()?;
+    Ok(adapted)
 }

@@ -55,7 +55,7 @@ pub struct Settings {
     pub steps: u64,
     /// Which layers learn.
     pub layers: Layers,
-    /// Seed of the order, of what is held back and of dropout.
+    /// Seed of the order, of what is held out and of dropout.
     pub seed: u32,
     /// Highest learning rate of the encoder's layers, 0.001 if not given; it rises for a tenth of the steps and falls to 0.
     pub encoder_rate: Option<f64>,

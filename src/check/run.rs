@@ -36,7 +36,7 @@ fn share(error: f64, bound: f64) -> f64 {
     if error == 0.0 { 0.0 } else { error / bound }
 }
 
-/// Checks the adapter on `cases`, and on the `large` ones where it is checked in full. `tell` hears what is under way.
+/// Checks the adapter on `cases`, and on the `large` ones where it is checked in full. `tell` is called with what is under way.
 ///
 /// # Errors
 /// When the device is lost, or a case is none of its operation's.

@@ -61,7 +61,7 @@ impl Corpus {
     ///
     /// # Errors
     /// When sources do not fit each other.
-    pub fn survey<P: AsRef<Path>>(sources: &[P]) -> Result<(Self, Vec<Error>)> {
+    pub fn read_with_errors<P: AsRef<Path>>(sources: &[P]) -> Result<(Self, Vec<Error>)> {
         Self::read(sources, Found::keeping_errors())
     }
 

@@ -1,7 +1,7 @@
 //! Corpora: manifests, training examples, length buckets, batches made in the background.
 //!
 //! One direction: [`Corpus`] (what is recorded) → [`Lengths`] (how long it is) → [`Examples`] (what one row of a
-//! batch hears) → [`Sampler`] (which rows share a batch, in which order) → [`Loader`] (the batches themselves).
+//! batch reads) → [`Sampler`] (which rows share a batch, in which order) → [`Loader`] (the batches themselves).
 //! Examples and sampler are pure; equal inputs and seeds give equal results, so that a resumed run sees what an
 //! unbroken one would have seen. What a file turns out to lack is an [`Exclusions`].
 

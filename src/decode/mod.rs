@@ -71,14 +71,14 @@ impl Running {
     }
 
     /// The best text so far, with the word that is begun.
-    pub fn heard(&self) -> Hypothesis {
+    pub fn hypothesis(&self) -> Hypothesis {
         match self {
-            Self::Greedy(path) => path.heard(),
-            Self::Beam(search) => search.heard(),
+            Self::Greedy(path) => path.hypothesis(),
+            Self::Beam(search) => search.hypothesis(),
         }
     }
 
-    /// Number of words of [`Running::heard`], from the first on, that stay whatever follows.
+    /// Number of words of [`Running::hypothesis`], from the first on, that stay whatever follows.
     pub fn settled(&self) -> usize {
         match self {
             Self::Greedy(path) => path.settled(),
@@ -89,7 +89,7 @@ impl Running {
     /// The best texts, at most `count`, the best one first; greedy decoding finds one.
     pub fn finish(self, count: usize) -> Vec<Hypothesis> {
         match self {
-            Self::Greedy(path) => vec![path.heard()],
+            Self::Greedy(path) => vec![path.hypothesis()],
             Self::Beam(search) => search.finish(count),
         }
     }

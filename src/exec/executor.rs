@@ -192,7 +192,7 @@ impl Executor {
     ///
     /// # Errors
     /// When the plan has no such input or the length differs.
-    pub fn feed<T: bytemuck::NoUninit>(&self, loaded: &Loaded, name: &str, data: &[T]) -> Result<()> {
+    pub fn write_input<T: bytemuck::NoUninit>(&self, loaded: &Loaded, name: &str, data: &[T]) -> Result<()> {
         let port = loaded.port(&loaded.plan.inputs, name)?;
         let bytes: &[u8] = bytemuck::cast_slice(data);
         if bytes.len() as u64 != port.spec.bytes() {

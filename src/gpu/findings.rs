@@ -10,18 +10,18 @@ use serde::{Deserialize, Serialize};
 pub struct Finding {
     /// Kernels that its driver computes wrongly or slowly, with what was seen.
     pub set_aside: BTreeMap<String, String>,
-    /// The trial of its cooperative matrices.
-    pub matrices: Option<MatrixTrial>,
+    /// The self-test of its cooperative matrices.
+    pub matrices: Option<MatrixSelfTest>,
 }
 
-/// How the trial of cooperative matrices went.
+/// The result of the self-test of cooperative matrices.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct MatrixTrial {
+pub struct MatrixSelfTest {
     /// Why they are not used.
     pub fault: Option<String>,
-    /// Milliseconds of a product by them.
+    /// Milliseconds of a matmul with them.
     pub milliseconds: f64,
-    /// Milliseconds of the same product by the kernel that would take their place.
+    /// Milliseconds of the same matmul with the best kernel without them.
     pub plain_milliseconds: f64,
 }
 

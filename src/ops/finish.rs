@@ -42,7 +42,7 @@ pub enum Role {
     /// It is added.
     Addend,
     /// It is where the activation's derivative is a factor.
-    Slope(ActivationKind),
+    Derivative(ActivationKind),
 }
 
 /// The operands of an operation and of its [`Finish`].
@@ -80,7 +80,7 @@ impl Finish {
             Epilogue::Scale(factor) => Some(Self { scale: self.scale * factor, ..self }),
             Epilogue::Mask => self.lengths.is_none().then_some(Self { lengths: Some(operands), ..self }),
             Epilogue::Add => Some(Self { other: other(Role::Addend), ..self }),
-            Epilogue::Slope(kind) => Some(Self { other: other(Role::Slope(kind)), ..self }),
+            Epilogue::Derivative(kind) => Some(Self { other: other(Role::Derivative(kind)), ..self }),
         }
     }
 
@@ -131,7 +131,7 @@ impl Finish {
         }
         match (self.other, parts.other) {
             (Some(Other { role: Role::Addend, .. }), Some(addend)) => result += *addend,
-            (Some(Other { role: Role::Slope(kind), .. }), Some(at)) => {
+            (Some(Other { role: Role::Derivative(kind), .. }), Some(at)) => {
                 result *= &at.mapv(|x| kind.value_and_derivative(x).1);
             }
             _ => {}
@@ -153,7 +153,7 @@ impl Finish {
     /// binds it.
     pub(super) fn constants(&self, other: Option<&Operand>, result: &Operand) -> [(&'static str, f64); 5] {
         let slope = match self.other {
-            Some(Other { role: Role::Slope(kind), .. }) => kind.code() + 1.0,
+            Some(Other { role: Role::Derivative(kind), .. }) => kind.code() + 1.0,
             _ => 0.0,
         };
         let place = match other {
@@ -166,7 +166,7 @@ impl Finish {
             ("DROPOUT", f64::from(u8::from(self.dropout.is_some()))),
             ("MASKED", f64::from(u8::from(self.lengths.is_some()))),
             ("OTHER", place),
-            ("SLOPE", slope),
+            ("DERIVATIVE", slope),
         ]
     }
 }

@@ -28,7 +28,7 @@ use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::shape::{DType, Spec};
 
-/// An f64 array of the reference executor; u32 tensors are held as exact whole numbers.
+/// An f64 array of the reference executor; u32 tensors are exact whole numbers.
 pub type Array = ndarray::ArrayD<f64>;
 
 /// The array of shape `dims` with the elements `flat`, for definitions.
@@ -97,8 +97,8 @@ pub trait Op: Debug + Send + Sync {
         false
     }
 
-    /// The operands whose memory output `output` may take, the better ones first: each element is written by who has
-    /// read it, and no dispatch reads it later. The kernel says in WGSL that the one binding "may be" the other.
+    /// The operands whose memory output `output` may take, the better ones first: the invocation that writes an
+    /// element has read it before, and no dispatch reads it later. The kernel says in WGSL that the one binding "may be" the other.
     fn in_place(&self, output: usize) -> &[usize] {
         let _ = output;
         &[]
@@ -110,8 +110,8 @@ pub trait Op: Debug + Send + Sync {
         None
     }
 
-    /// What takes its place in plans of [`Compute::F16`](crate::exec::Compute::F16).
-    fn in_halves(&self) -> Option<Arc<NodeOp>> {
+    /// The same operation with operands rounded to f16, for plans of [`Compute::F16`](crate::exec::Compute::F16); `None` where there is none.
+    fn with_f16_inputs(&self) -> Option<Arc<NodeOp>> {
         None
     }
 
@@ -174,7 +174,7 @@ pub enum Epilogue {
     /// Adds the further operand. The two may change places.
     Add,
     /// Multiplies by the derivative of an activation at the further operand.
-    Slope(map::ActivationKind),
+    Derivative(map::ActivationKind),
 }
 
 /// What is done to an operand as it is read.
@@ -203,8 +203,8 @@ pub trait Recorded: Debug + Send + Sync {
     /// As of [`Op::alias`].
     fn alias(&self, output: usize) -> Option<Alias>;
 
-    /// As of [`Op::in_halves`].
-    fn in_halves(&self) -> Option<Arc<NodeOp>>;
+    /// As of [`Op::with_f16_inputs`].
+    fn with_f16_inputs(&self) -> Option<Arc<NodeOp>>;
 
     /// As of [`Op::epilogue`].
     fn epilogue(&self) -> Option<Epilogue>;
@@ -230,8 +230,8 @@ impl<O: Op> Recorded for O {
         Op::alias(self, output)
     }
 
-    fn in_halves(&self) -> Option<Arc<NodeOp>> {
-        Op::in_halves(self)
+    fn with_f16_inputs(&self) -> Option<Arc<NodeOp>> {
+        Op::with_f16_inputs(self)
     }
 
     fn epilogue(&self) -> Option<Epilogue> {

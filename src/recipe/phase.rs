@@ -168,7 +168,7 @@ pub enum TaskKind {
     Ctc,
     /// Which of several classes an utterance is of.
     Classify,
-    /// Whether two utterances are of one class, also of one that was never heard: of one speaker.
+    /// Whether two utterances are of one class, also of one that is not in the training data: of one speaker.
     Verify,
 }
 
@@ -288,7 +288,7 @@ impl From<VocabularySource> for VocabularyForm {
     }
 }
 
-/// From clips to batches. Strings are made first, then windows are cut, then lengths are checked.
+/// From clips to batches. Short clips are concatenated first, then windows are cut, then lengths are checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
@@ -300,10 +300,10 @@ pub struct DataConfig {
     /// (pre-training only).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_seconds: Option<f64>,
-    /// Strings shorter clips of one speaker together to this many seconds (pre-training only).
+    /// Concatenates shorter clips of one speaker to this many seconds (pre-training only).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub string_seconds: Option<f64>,
-    /// Seconds of silence between clips that are strung together.
+    /// Seconds of silence between concatenated clips.
     pub string_gap_seconds: f64,
     /// Whether clips of similar length share batches, which pads least; else any do (with `batch_utterances`).
     pub group_by_length: bool,

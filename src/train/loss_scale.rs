@@ -6,7 +6,7 @@ use crate::exec::Compute;
 use crate::graph::{Graph, Tensor};
 use crate::shape::Spec;
 
-/// With operands in halves the loss is multiplied by `scale` before it is differentiated, so that small gradients do not
+/// With operands in f16 the loss is multiplied by `scale` before it is differentiated, so that small gradients do not
 /// vanish, and gradients are divided by it before the update. A step whose gradient is not finite is left out and halves
 /// the scale; a row of finite ones doubles it.
 ///

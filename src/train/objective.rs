@@ -23,7 +23,7 @@ impl BatchShape {
 
 /// Data of one input.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Feed {
+pub enum InputData {
     /// Of an f32 input.
     F32(Vec<f32>),
     /// Of a u32 input.
@@ -31,7 +31,7 @@ pub enum Feed {
 }
 
 /// Named data for a run.
-pub type Feeds = Vec<(String, Feed)>;
+pub type Inputs = Vec<(String, InputData)>;
 
 /// A loss as a graph.
 #[derive(Debug, Clone)]
@@ -89,15 +89,15 @@ pub trait Objective {
     fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph>;
 }
 
-/// The inputs of every encoder but what it hears: lengths and validity of rows with `lengths` valid feature frames of
+/// The inputs of every encoder beside its features: lengths and validity of rows with `lengths` valid feature frames of
 /// `frames`, and the RNG's counters (seed, step, micro-batch).
-pub fn encoder_feeds(lengths: &[u32], frames: usize, rng: [u32; 3]) -> Feeds {
+pub fn encoder_inputs(lengths: &[u32], frames: usize, rng: [u32; 3]) -> Inputs {
     let EncoderInputs { lengths, full_lengths, valid } = EncoderInputs::new(lengths, frames);
     vec![
-        ("valid".into(), Feed::F32(valid)),
-        ("lengths".into(), Feed::U32(lengths)),
-        ("full_lengths".into(), Feed::U32(full_lengths)),
-        ("rng".into(), Feed::U32(rng.to_vec())),
+        ("valid".into(), InputData::F32(valid)),
+        ("lengths".into(), InputData::U32(lengths)),
+        ("full_lengths".into(), InputData::U32(full_lengths)),
+        ("rng".into(), InputData::U32(rng.to_vec())),
     ]
 }
 
@@ -105,30 +105,30 @@ pub fn encoder_feeds(lengths: &[u32], frames: usize, rng: [u32; 3]) -> Feeds {
 /// of rows that have any; `None` adds nothing.
 ///
 /// # Errors
-/// When a row has more tokens than `capacity`.
-pub fn ctc_feeds(rows: &[Option<Vec<u32>>], capacity: usize) -> Result<Feeds> {
+/// When a row has more tokens than `max_target_length`.
+pub fn ctc_inputs(rows: &[Option<Vec<u32>>], max_target_length: usize) -> Result<Inputs> {
     let counted = rows.iter().flatten().count();
-    let mut targets = vec![0; rows.len() * capacity];
+    let mut targets = vec![0; rows.len() * max_target_length];
     let (mut lengths, mut weights) = (vec![0; rows.len()], vec![0.0; rows.len()]);
     for (row, ids) in rows.iter().enumerate() {
         let Some(ids) = ids else { continue };
-        if ids.len() > capacity {
-            let message = format!("a text of {} tokens passes the room for {capacity}", ids.len());
+        if ids.len() > max_target_length {
+            let message = format!("a text of {} tokens passes the room for {max_target_length}", ids.len());
             return Err(Error::invalid(message));
         }
-        targets[row * capacity..row * capacity + ids.len()].copy_from_slice(ids);
+        targets[row * max_target_length..row * max_target_length + ids.len()].copy_from_slice(ids);
         lengths[row] = ids.len() as u32;
         weights[row] = 1.0 / (counted * ids.len().max(1)) as f32;
     }
     Ok(vec![
-        ("targets".into(), Feed::U32(targets)),
-        ("target_lengths".into(), Feed::U32(lengths)),
-        ("loss_weights".into(), Feed::F32(weights)),
+        ("targets".into(), InputData::U32(targets)),
+        ("target_lengths".into(), InputData::U32(lengths)),
+        ("loss_weights".into(), InputData::F32(weights)),
     ])
 }
 
 /// The inputs of the loss of classes: the class of every row; `None` is in no loss.
-pub fn class_feeds(rows: &[Option<u32>]) -> Feeds {
+pub fn class_inputs(rows: &[Option<u32>]) -> Inputs {
     let known = rows.iter().enumerate().filter_map(|(row, class)| Some((row as u32, (*class)?)));
     let (mut selected, mut targets): (Vec<u32>, Vec<u32>) = known.unzip();
     let count = selected.len();
@@ -136,8 +136,8 @@ pub fn class_feeds(rows: &[Option<u32>]) -> Feeds {
     selected.resize(rows.len(), u32::MAX);
     targets.resize(rows.len(), 0);
     vec![
-        ("selected".into(), Feed::U32(selected)),
-        ("targets".into(), Feed::U32(targets)),
-        ("selected_count".into(), Feed::U32(vec![count as u32])),
+        ("selected".into(), InputData::U32(selected)),
+        ("targets".into(), InputData::U32(targets)),
+        ("selected_count".into(), InputData::U32(vec![count as u32])),
     ]
 }

@@ -163,9 +163,9 @@ impl Run<'_> {
                     own.rows.extend(batch.ids[row].map(|id| (id, of)));
                 }
                 // Masks differ between batches, and are the same at every validation.
-                let (feeds, decisions) = self.task.feeds(&batch, before, 0, false)?;
-                let results = block_on(self.stepper.validate(BatchShape::of(&batch), &feeds))?;
-                self.task.observe(&mut own.totals, &batch, decisions, &results)?;
+                let (inputs, predictions) = self.task.inputs(&batch, before, 0, false)?;
+                let results = block_on(self.trainer.validate(BatchShape::of(&batch), &inputs))?;
+                self.task.update_metrics(&mut own.totals, &batch, predictions, &results)?;
             }
             for seen in self.ranks.all(own)? {
                 seen.left_out.into_iter().for_each(|(why, one)| {
@@ -244,7 +244,7 @@ impl Run<'_> {
                 self.schedule.forget();
             }
             self.state.valid_set = Some(loss_set.0);
-            self.schedule.observe(line.valid_loss);
+            self.schedule.update(line.valid_loss);
         }
         let score = match measure {
             Measure::Loss => Some(line.valid_loss),

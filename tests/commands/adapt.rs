@@ -38,7 +38,7 @@ fn takes_make_a_model_with_the_letters_that_were_missing() {
     let (better, written) = (report["better"].as_bool().unwrap(), SavedModel::load(&out).unwrap());
     let card = fs::read_to_string(out.join("README.md")).unwrap();
     let ModelKind::Ctc(head) = &written.config.kind else { panic!("no head") };
-    // Drawn weights hear nothing rightly, so that a few steps lower the loss.
+    // Drawn weights recognize nothing, so that a few steps lower the loss.
     assert!(better && report["after"]["loss"].as_f64() < report["before"]["loss"].as_f64(), "{report}");
     assert_eq!((head.vocabulary, written.vocabulary.as_ref().unwrap().token(29)), (30, Some("ù")));
     assert!(card.starts_with("# A card") && card.contains("Adapted by `polymix"), "{card}");

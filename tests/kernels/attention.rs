@@ -173,9 +173,9 @@ fn eight_thousand_frames() {
         [("projection", &operands[0]), ("table", &operands[2]), ("bias", &operands[3]), ("dy", &dy)]
     {
         let data: Vec<f32> = arg.values.iter().map(|&x| x as f32).collect();
-        executor.feed(&loaded, name, &data).unwrap();
+        executor.write_input(&loaded, name, &data).unwrap();
     }
-    executor.feed(&loaded, "lengths", &[LENGTH as u32]).unwrap();
+    executor.write_input(&loaded, "lengths", &[LENGTH as u32]).unwrap();
     executor.run(&mut loaded).unwrap();
     let read = |name| pollster::block_on(executor.read::<f32>(&loaded, name)).unwrap();
     let near = |label: &str, got: &[f32], wanted: &[f64], largest: f64| {

@@ -66,7 +66,7 @@ fn conv2d_tiles() {
             executor.poison(&loaded).unwrap();
             for (name, arg) in names.iter().zip(&args) {
                 let data: Vec<f32> = arg.values.iter().map(|&x| x as f32).collect();
-                executor.feed(&loaded, name, &data).unwrap();
+                executor.write_input(&loaded, name, &data).unwrap();
             }
             executor.run(&mut loaded).unwrap();
             let read = |name| -> Vec<f32> { pollster::block_on(executor.read(&loaded, name)).unwrap() };

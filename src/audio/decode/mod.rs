@@ -92,7 +92,7 @@ fn ends_in(path: &Path, endings: &[&str]) -> bool {
 ///
 /// # Errors
 /// When the file is absent, empty, of another format, cut short, damaged, longer than 24 hours, holds no sample or
-/// what cannot be a wave, or when its channels cancel each other out.
+/// what cannot be a waveform, or when its channels cancel each other out.
 pub fn read(path: impl AsRef<Path>) -> Result<Audio> {
     Recording::file(path.as_ref()).read()
 }

@@ -70,7 +70,7 @@ pub fn times_around_the_tiles() -> Vec<Case> {
     small.chain(large).collect()
 }
 
-/// Columns that fours divide and that they do not.
+/// Head dimensions that are multiples of 4 and others.
 pub fn columns_of_a_head() -> Vec<Case> {
     [2, 3, 5, 6, 8, 16, 18, 20].into_iter().flat_map(|columns| all_positions(2, 9, columns, &[9])).collect()
 }

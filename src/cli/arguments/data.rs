@@ -9,7 +9,7 @@ use crate::audio::Channel;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Data {
-    /// Hears everything once: hours, lengths, formats, alphabet, and what is wrong with it
+    /// Reads everything once: hours, lengths, formats, alphabet, and what is wrong with it
     Check(DataCheck),
     /// Writes any data as JSON lines with 16 kHz FLAC files
     Convert(DataConvert),
@@ -24,7 +24,7 @@ pub(in crate::cli) struct DataCheck {
     /// Manifests, folders or archives
     #[arg(required = true, value_name = "SRC")]
     pub sources: Vec<PathBuf>,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Prints one JSON document
@@ -46,7 +46,7 @@ pub(in crate::cli) struct DataConvert {
     /// Folder for manifest.jsonl and audio/; what an earlier run has written there is kept
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Prints one JSON document
@@ -68,7 +68,7 @@ pub(in crate::cli) struct DataPack {
     /// Size of an archive, in MB of 1 000 000 bytes
     #[arg(long, value_name = "MB", default_value_t = 512, value_parser = value_parser!(u64).range(1..=1_000_000))]
     pub shard_mb: u64,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Prints one JSON document
@@ -90,7 +90,7 @@ pub(in crate::cli) struct DataBench {
     /// Threads that make batches; all cores but one if not given
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Prints one JSON document

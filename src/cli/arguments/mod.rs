@@ -2,7 +2,7 @@
 
 mod data;
 mod decoding;
-mod hearing;
+mod inference;
 mod measuring;
 mod models;
 mod scoring;
@@ -14,7 +14,7 @@ use crate::audio::Channel;
 
 pub(super) use data::{Data, DataBench, DataCheck, DataConvert, DataPack};
 pub(super) use decoding::{Decode, Decoder, Decoding, Lm, LmBuild, LmInfo, LmTrain, Search};
-pub(super) use hearing::{Align, AlignFormat, Embed, Encode, Format, PaddingForm, Transcribe};
+pub(super) use inference::{Align, AlignFormat, Embed, Encode, Format, PaddingForm, Transcribe};
 pub(super) use measuring::{Check, Demo, Devices, Profile};
 pub(super) use models::{Convert, Import, ImportSpeechbrain, Info, TensorType};
 pub(super) use scoring::{Evaluate, Field, Probe, Tune};
@@ -62,7 +62,7 @@ pub(super) enum Command {
     Pretrain(Pretrain),
     /// Trains a recognizer on speech with text, or a model of utterances on their classes
     Finetune(Finetune),
-    /// Teaches a model a few words or phrases, by takes of each
+    /// Adapts a model to a few words or phrases, by takes of each
     Adapt(Adapt),
     /// Scores a model: error rates of a recognizer, accuracy of a classifier, equal error rate of a verifier, with 95 % intervals
     Evaluate(Evaluate),

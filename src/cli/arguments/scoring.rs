@@ -16,7 +16,7 @@ pub(in crate::cli) struct Evaluate {
     /// Data with text, or with classes; may be repeated
     #[arg(long, required = true, value_name = "SRC")]
     pub data: Vec<PathBuf>,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Leaves characters that the model cannot write out of the references, instead of counting them as errors
@@ -45,7 +45,7 @@ pub(in crate::cli) struct Tune {
     /// Data with text that was not trained on, as that of validation; may be repeated
     #[arg(long, required = true, value_name = "SRC")]
     pub data: Vec<PathBuf>,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Weights of the language model that are tried
@@ -88,7 +88,7 @@ pub(in crate::cli) struct Probe {
     /// Folder for probe.json and probe.svg
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Prints one JSON document

@@ -25,7 +25,7 @@ pub(in crate::cli) struct Training {
     /// Goes on with other training data than the run was begun with
     #[arg(long, requires = "resume")]
     pub other_data: bool,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Makes a bad file an error
@@ -47,7 +47,7 @@ pub(in crate::cli) struct Several {
     /// Trains on several devices at once, a thread each: such as `0,1`, or `all` of the best kind; `0,0` is one twice
     #[arg(long, value_name = "DEVICE,...|all", conflicts_with = "device")]
     pub devices: Option<String>,
-    /// The form of gradients between devices: halves take half the time and have three decimal digits
+    /// The form of gradients between devices: f16 takes half the time and has three decimal digits
     #[arg(long, value_enum, default_value_t = Exchange::F32)]
     pub exchange: Exchange,
     /// Seconds for which a device or machine may be silent before the run ends
@@ -59,7 +59,7 @@ pub(in crate::cli) struct Several {
 pub(in crate::cli) enum Exchange {
     /// As they are
     F32,
-    /// As halves, scaled so that none overflows, summed in f32
+    /// As f16, scaled so that none overflows, summed in f32
     F16,
 }
 
@@ -88,13 +88,13 @@ pub(in crate::cli) struct Finetune {
 pub(in crate::cli) struct Adapt {
     /// A recognizer, or with --labels any model, or a run's best one; it stays as it is
     pub model: PathBuf,
-    /// Takes with text, several of each word or phrase; may be repeated. Some are held back to hear whether it helps
+    /// Takes with text, several of each word or phrase; may be repeated. Some are held out to measure whether it helps
     #[arg(long, required = true, value_name = "SRC")]
     pub data: Vec<PathBuf>,
     /// Learns to tell the takes' labels apart, and no texts: the new model is a classifier
     #[arg(long)]
     pub labels: bool,
-    /// Folder of the new model; it has the old weights where the takes that are held back are not heard better
+    /// Folder of the new model; it has the old weights where the held-out takes are not recognized better
     #[arg(long, value_name = "MODEL")]
     pub out: PathBuf,
     /// Optimizer steps, of up to eight takes each
@@ -109,7 +109,7 @@ pub(in crate::cli) struct Adapt {
     /// Highest learning rate of the head [default: 0.002, and 0.01 where it learns alone]
     #[arg(long, value_name = "X", value_parser = number)]
     pub head_rate: Option<f64>,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Prints one JSON document

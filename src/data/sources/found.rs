@@ -12,9 +12,9 @@ pub(in crate::data) struct Found {
     pub broken: Vec<Error>,
     /// What is left out by rule, in sentences.
     pub notes: Vec<String>,
-    /// Bytes of audio that are held in memory.
+    /// Bytes of audio that are kept in memory.
     #[cfg(feature = "parquet")]
-    pub held: u64,
+    pub kept_bytes: u64,
     keeps_errors: bool,
 }
 

@@ -144,10 +144,10 @@ impl Search {
         let scoring = self.scoring.clone();
         let tokens = scoring.alphabet.len() as u32;
         let best = best(frame).0;
-        let heard =
+        let likely =
             |&&(id, log): &&(u32, f64)| id < tokens && (log >= scoring.settings.token_prune || id == best);
         self.ids.clear();
-        self.ids.extend(frame.iter().filter(heard).map(|&(id, _)| id));
+        self.ids.extend(frame.iter().filter(likely).map(|&(id, _)| id));
         self.order.sort(&mut self.ids, best.min(tokens - 1));
         self.logs.clear();
         let log = |id: &u32| frame.binary_search_by_key(id, |&(id, _)| id).map_or(0.0, |at| frame[at].1);
@@ -229,7 +229,7 @@ impl Search {
     }
 
     /// The best text so far, with the word that is begun.
-    pub fn heard(&self) -> Hypothesis {
+    pub fn hypothesis(&self) -> Hypothesis {
         let mut hypotheses: Vec<Hypothesis> = self
             .beams
             .iter()
@@ -382,7 +382,7 @@ mod tests {
             all.push(frame);
             little.push(frame);
             little.forget();
-            assert_eq!((all.heard(), all.settled()), (little.heard(), little.settled()));
+            assert_eq!((all.hypothesis(), all.settled()), (little.hypothesis(), little.settled()));
         }
         assert!(little.texts.size() * 4 < all.texts.size(), "{} {}", little.texts.size(), all.texts.size());
         let found = all.finish(30);

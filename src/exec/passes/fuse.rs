@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn gradients_take_what_follows() {
         let gradient = |graph: &Graph, y: &Tensor, x: &Tensor| {
-            let seed = graph.input("seed", y.spec().clone());
-            let dx = crate::autograd::gradients(&[(y, &seed)], &[x]).unwrap().remove(0).unwrap();
+            let cotangent = graph.input("cotangent", y.spec().clone());
+            let dx = crate::autograd::gradients(&[(y, &cotangent)], &[x]).unwrap().remove(0).unwrap();
             kernels(graph, &[("dx", &dx)])
         };
         let graph = Graph::new();

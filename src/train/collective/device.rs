@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Staging;
 use crate::train::loss_scale::{LOSS_SCALE, LossScale};
 use crate::train::parameters::Kind;
-use crate::train::stepper::{LOSS_TOTALS, Stepper, UPDATE_TOTALS};
+use crate::train::trainer::{LOSS_TOTALS, Trainer, UPDATE_TOTALS};
 use crate::weights::Weights;
 
 /// Values that are exchanged at a time, at most: 32 MiB.
@@ -25,7 +25,7 @@ pub(in crate::train) struct Exchange {
     theirs: Vec<f32>,
 }
 
-impl Stepper {
+impl Trainer {
     /// Does `each` for every piece of the entry `name`, which it may change, and writes it back if it says so.
     fn pieces(
         &mut self,
@@ -64,7 +64,7 @@ impl Stepper {
         for index in 0..self.parameters.arenas.len() {
             self.pieces(&Kind::Gradient.arena(index), |values, _| ranks.sum(values).map(|()| true))?;
         }
-        // In full, whatever form gradients have; rank 0 goes on from what it held.
+        // In full, whatever form gradients have; rank 0 goes on from its own values.
         self.pieces(LOSS_TOTALS, |values, _| {
             let all: Vec<Vec<u32>> = ranks.all(values.iter().map(|value| value.to_bits()).collect())?;
             let add = |sum: Vec<f32>, one: &Vec<u32>| -> Vec<f32> {

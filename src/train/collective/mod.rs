@@ -170,7 +170,7 @@ impl Ranks {
     ) -> Result<T> {
         let Some(_) = &self.0 else { return work(&mut || Ok(())) };
         // Nothing as long as the work goes on. It is a list, since in JSON an option of nothing is no option.
-        let hear = |done: Option<T>| -> Result<Option<T>> {
+        let exchange = |done: Option<T>| -> Result<Option<T>> {
             let done: Vec<T> = done.into_iter().collect();
             let (mut done, stop): (Vec<Vec<T>>, Vec<bool>) =
                 self.all((done, stop::interrupted()))?.into_iter().unzip();
@@ -178,11 +178,11 @@ impl Ranks {
         };
         let made = match self.leads() {
             true => {
-                let made = work(&mut || hear(None).map(drop))?;
-                hear(Some(made))?
+                let made = work(&mut || exchange(None).map(drop))?;
+                exchange(Some(made))?
             }
             false => loop {
-                if let Some(made) = hear(None)? {
+                if let Some(made) = exchange(None)? {
                     break Some(made);
                 }
             },

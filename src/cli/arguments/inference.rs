@@ -20,7 +20,7 @@ pub(in crate::cli) struct Align {
     /// What is written
     #[arg(long, value_enum, default_value_t = AlignFormat::Json)]
     pub format: AlignFormat,
-    /// The channel to hear of a file with several
+    /// The channel to read of a file with several
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
 }
@@ -53,13 +53,13 @@ pub(in crate::cli) struct Transcribe {
     /// Writes a file a recording to this folder instead, in place of any of its name
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// The channel to hear of files with several, over a manifest's own
+    /// The channel to read of files with several, over a manifest's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Stops at the first bad file
     #[arg(long)]
     pub strict: bool,
-    /// Hears the audio chunk by chunk, as from a microphone, with a model trained for it (model.causal_chunk)
+    /// Reads the audio chunk by chunk, as from a microphone, with a model trained for it (model.causal_chunk)
     #[arg(long)]
     pub stream: bool,
     /// Milliseconds of a chunk, a multiple of 40; by default those of training
@@ -148,7 +148,7 @@ pub(in crate::cli) struct Encode {
     /// What padded frames do, if not what they did in training
     #[arg(long, value_enum, value_name = "masked|reference")]
     pub padding: Option<PaddingForm>,
-    /// The channel to hear of files with several, over a manifest's own
+    /// The channel to read of files with several, over a manifest's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Stops at the first bad file, and writes nothing then
@@ -166,7 +166,7 @@ pub(in crate::cli) struct Embed {
     /// The file to write; of each audio file `<stem>.embedding` [1, width], of length 1
     #[arg(long, value_name = "FILE.safetensors")]
     pub out: PathBuf,
-    /// The channel to hear of files with several, over a manifest's own
+    /// The channel to read of files with several, over a manifest's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Stops at the first bad file, and writes nothing then
