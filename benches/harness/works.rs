@@ -6,7 +6,7 @@ use polymix::exec::{Compute, PlanOptions};
 use polymix::gpu::DeviceClass;
 use polymix::graph::{Graph, Scope, Tensor};
 use polymix::nn::{Context, FeedForward, Mode};
-use polymix::ops::attention::{Attention, Packing, Positions};
+use polymix::ops::attention::{Attention, Positions, QkvLayout};
 use polymix::ops::map::ActivationKind;
 use polymix::ops::matmul::{MatMul, PlannedMatMul};
 use polymix::ops::optimizer::AdamW;
@@ -208,7 +208,7 @@ pub fn attention(backward: bool) -> Result<Work> {
     let projection = stored(&graph, "projection", [1, time, 3 * heads * columns]);
     let lengths = graph.input("lengths", Spec::u32([1]));
     let scale = (1.0 / (columns as f64).sqrt()) as f32;
-    let op = Attention { heads, packing: Packing::ByPart, positions: Positions::Absent, scale };
+    let op = Attention { heads, layout: QkvLayout::PartMajor, positions: Positions::Absent, scale };
     let mut outputs = vec![projection.attention(op, &lengths, &[])?];
     let name = if backward { "attention, forward and backward" } else { "attention" };
     if backward {

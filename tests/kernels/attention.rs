@@ -2,7 +2,7 @@ use polymix::autograd::gradients;
 use polymix::check::cases::attention::{self, all_positions, args, op};
 use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::Graph;
-use polymix::ops::attention::{Attention, Packing, Positions};
+use polymix::ops::attention::{Attention, Positions, QkvLayout};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
@@ -144,7 +144,7 @@ fn add(sum: &mut [f64; COLUMNS], weight: f64, x: &[f64]) {
 #[test]
 fn eight_thousand_frames() {
     let Some(gpu) = gpu() else { return };
-    let op = Attention { packing: Packing::ByPart, ..op(1, Positions::Relative) };
+    let op = Attention { layout: QkvLayout::PartMajor, ..op(1, Positions::Relative) };
     let operands = args(op, TIME, COLUMNS, &[LENGTH as u32]);
     let dy = Arg::normal(&[1, TIME, COLUMNS], 9);
     let flat = |arg: &Arg| arg.values.iter().copied().collect::<Vec<f64>>();

@@ -1,7 +1,7 @@
 //! Cases of attention.
 
 use super::{Arg, Case, Tolerance};
-use crate::ops::attention::{Attention, Packing, Positions};
+use crate::ops::attention::{Attention, Positions, QkvLayout};
 
 const POSITIONS: [Positions; 3] = [Positions::Absent, Positions::Rotary, Positions::Relative];
 
@@ -21,8 +21,8 @@ pub fn all() -> Vec<Case> {
 
 /// Attention of so many heads; both packings of the projection are used with all positions.
 pub fn op(heads: usize, positions: Positions) -> Attention {
-    let packing = if heads % 2 == 1 { Packing::ByHead } else { Packing::ByPart };
-    Attention { heads, packing, positions, scale: 0.6 }
+    let layout = if heads % 2 == 1 { QkvLayout::HeadMajor } else { QkvLayout::PartMajor };
+    Attention { heads, layout, positions, scale: 0.6 }
 }
 
 /// The operands for heads of `columns`, with `lengths` valid keys.
