@@ -9,13 +9,13 @@ use crate::audio::Channel;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Data {
-    /// Reads everything once: hours, lengths, formats, alphabet, and what is wrong with it
+    /// Reads everything once: hours, lengths, formats, alphabet, and defects
     Check(DataCheck),
     /// Writes any data as JSON lines with 16 kHz FLAC files
     Convert(DataConvert),
     /// Writes any data as tar archives, which are read in sequence, with an index of every recording's place
     Pack(DataPack),
-    /// Times how fast data are read, decoded, resampled and made features of
+    /// Times reading, decoding, resampling and feature extraction
     Bench(DataBench),
 }
 
@@ -33,7 +33,7 @@ pub(in crate::cli) struct DataCheck {
     /// Writes a histogram of the lengths
     #[arg(long, value_name = "FILE.svg")]
     pub svg: Option<PathBuf>,
-    /// Fails where something is wrong
+    /// Fails if there are defects
     #[arg(long)]
     pub strict: bool,
 }
@@ -43,7 +43,7 @@ pub(in crate::cli) struct DataConvert {
     /// Manifests, folders or archives
     #[arg(required = true, value_name = "SRC")]
     pub sources: Vec<PathBuf>,
-    /// Folder for manifest.jsonl and audio/; what an earlier run has written there is kept
+    /// Folder for manifest.jsonl and audio/; files of an earlier run are kept
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// The channel to read of files with several, over the data's own

@@ -60,7 +60,7 @@ pub(super) enum Command {
     Check(Check),
     /// Pre-trains an encoder with BEST-RQ on speech without text
     Pretrain(Pretrain),
-    /// Trains a recognizer on speech with text, or a model of utterances on their classes
+    /// Trains a recognizer on speech with text, or a classifier or speaker model
     Finetune(Finetune),
     /// Adapts a model to a few words or phrases, by takes of each
     Adapt(Adapt),
@@ -68,15 +68,15 @@ pub(super) enum Command {
     Evaluate(Evaluate),
     /// Finds the weights of a language model on data with text, and writes them beside the model
     Tune(Tune),
-    /// Writes down what is said in audio files
+    /// Transcribes audio files
     Transcribe(Transcribe),
-    /// Finds the times of words whose text is known
+    /// Aligns a known text: finds the times of its words
     Align(Align),
     /// Writes features, every layer's output and logits of audio files to a safetensors file
     Encode(Encode),
     /// Writes the embedding of each audio file to a safetensors file, by which speakers are compared
     Embed(Embed),
-    /// How well each layer of a model, and their weighted sum, tell classes
+    /// Trains linear probes on each layer of a model and their weighted sum
     Probe(Probe),
     /// Time and memory of models by the length of the audio, and time by kernel
     Profile(Profile),
@@ -84,13 +84,13 @@ pub(super) enum Command {
     Info(Info),
     /// Writes a model with its tensors in another type
     Convert(Convert),
-    /// Makes a model of another toolkit's checkpoint
+    /// Imports a checkpoint of another toolkit
     #[command(subcommand)]
     Import(Import),
-    /// Looks into data, and writes it in another form
+    /// Checks, converts, packs and times data
     #[command(subcommand)]
     Data(Data),
-    /// Writes down what log-probabilities say, whoever computed them
+    /// Decodes log-probabilities from any source
     Decode(Decode),
     /// Makes and describes language models
     #[command(subcommand)]
