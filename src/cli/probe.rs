@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::adapter::Device;
 use super::arguments::{Global, Probe};
 use super::evaluate::{left_out, nothing_heard};
-use super::inference::listen;
+use super::inference::process_corpus;
 use super::output::{note, percent, print, print_json, table, to_json};
 use super::progress::Reporter;
 use super::train::stop_on_interrupt;

@@ -149,7 +149,7 @@ fn hear_streams(
         _ => Way::Shown,
     };
     for ((done, utterance), stem) in (1..).zip(utterances).zip(&stems) {
-        match process_corpus(recognizer, &utterance.audio, command, way, sink) {
+        match transcribe_stream(recognizer, &utterance.audio, command, way, sink) {
             Ok(transcript) => sink.write(stem, &transcript)?,
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
@@ -183,7 +183,7 @@ enum Way {
 }
 
 /// Transcribes a recording chunk by chunk.
-fn process_corpus(
+fn transcribe_stream(
     recognizer: &mut StreamRecognizer,
     recording: &Recording,
     command: &Transcribe,

@@ -239,7 +239,7 @@ impl Search {
                     words.push(beam.part);
                     frames.push(beam.own);
                 }
-                self.hypothesis(beam, &words, frames)
+                self.hypothesis_of(beam, &words, frames)
             })
             .collect();
         set_confidences(&mut hypotheses, 1);
@@ -257,7 +257,7 @@ impl Search {
         common.len()
     }
 
-    fn hypothesis(&self, beam: &Beam, words: &[u32], frames: Vec<(i32, i32)>) -> Hypothesis {
+    fn hypothesis_of(&self, beam: &Beam, words: &[u32], frames: Vec<(i32, i32)>) -> Hypothesis {
         let word = |(&word, frames): (&u32, (i32, i32))| HypothesisWord {
             word: compose(&self.texts.letters(&self.scoring, word)),
             start_frame: frames.0.max(0) as usize,
@@ -292,9 +292,9 @@ impl Search {
         }
         let mut kept = Vec::new();
         self.ranks.keep(&ended, &scoring.settings, &mut kept);
-        let found = kept
-            .iter()
-            .map(|beam| self.hypothesis(beam, &self.texts.words(beam.text), self.texts.frames(beam.frames)));
+        let found = kept.iter().map(|beam| {
+            self.hypothesis_of(beam, &self.texts.words(beam.text), self.texts.frames(beam.frames))
+        });
         let mut hypotheses: Vec<Hypothesis> = found.collect();
         set_confidences(&mut hypotheses, count);
         hypotheses.truncate(count);
