@@ -1,4 +1,4 @@
-//! What naga says of a kernel's WGSL.
+//! Reflection of a kernel's WGSL by naga.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! The kernel catalogue that `build.rs` makes from `shaders/`.
+//! The kernel catalog that `build.rs` makes from `shaders/`.
 
 #![allow(clippy::all, clippy::pedantic)]
 
@@ -106,7 +106,7 @@ pub struct Need {
     pub guard: Option<(&'static str, bool)>,
 }
 
-/// What a variant asks of the device, of sizes, or of override constants.
+/// A condition of a variant on the device, on sizes, or on override constants.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Condition {
@@ -147,4 +147,4 @@ pub enum Condition {
     Class(&'static [&'static str]),
 }
 
-include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));
+include!(concat!(env!("OUT_DIR"), "/catalog.rs"));

@@ -2,12 +2,12 @@
 // deep pass through workgroup memory, two of each: while one is multiplied, the next is on its way from the device's memory.
 const TILE: u32 = 128u;
 const DEPTH: u32 = 8u;
-const QUADS: u32 = 32u; // TILE / 4
-const SLICE: u32 = 256u; // DEPTH · QUADS
+const VEC4S: u32 = 32u; // TILE / 4
+const SLICE: u32 = 256u; // DEPTH · VEC4S
 const SLICES: u32 = 512u; // 2 · SLICE
 
-var<workgroup> slices_a: array<vec4<f32>, SLICES>; // [2, DEPTH, QUADS] of 4 rows
-var<workgroup> slices_b: array<vec4<f32>, SLICES>; // [2, DEPTH, QUADS] of 4 columns
+var<workgroup> slices_a: array<vec4<f32>, SLICES>; // [2, DEPTH, VEC4S] of 4 rows
+var<workgroup> slices_b: array<vec4<f32>, SLICES>; // [2, DEPTH, VEC4S] of 4 columns
 
 // The four blocks of an invocation.
 struct Blocks {
@@ -24,32 +24,32 @@ fn along_k(thread: u32) -> vec2<u32> {
 
 // And of one whose k is outermost: the first of four columns and the k.
 fn across_k(thread: u32) -> vec2<u32> {
-    return vec2<u32>(4u * (thread % QUADS), thread / QUADS);
+    return vec2<u32>(4u * (thread % VEC4S), thread / VEC4S);
 }
 
 fn fetch_a(base: u32, top: u32, k: u32, thread: u32) -> vec4<f32> {
     if TRANSPOSE_A {
         let own = across_k(thread);
-        let at = at_quad(base, min(k + own.y, inner - 1u), min(top + own.x, params.m - 4u), params.m);
+        let at = vec4_index(base, min(k + own.y, inner - 1u), min(top + own.x, params.m - 4u), params.m);
         let x = select(vec4<f32>(), a[at], k + own.y < inner);
         note_columns(x);
         return taken(x);
     }
     let own = along_k(thread);
-    let at = at_quad(base, min(top + own.x, params.m - 1u), min(k + own.y, params.k - 4u), params.k);
+    let at = vec4_index(base, min(top + own.x, params.m - 1u), min(k + own.y, params.k - 4u), params.k);
     return select(vec4<f32>(), load_a(at), k + own.y < inner);
 }
 
 fn fetch_b(base: u32, left: u32, k: u32, thread: u32) -> vec4<f32> {
     if TRANSPOSE_B {
         let own = along_k(thread);
-        let at = at_quad(base, min(left + own.x, params.n - 1u), min(k + own.y, params.k - 4u), params.k);
+        let at = vec4_index(base, min(left + own.x, params.n - 1u), min(k + own.y, params.k - 4u), params.k);
         return select(vec4<f32>(), load_b(at), k + own.y < inner);
     }
     let own = across_k(thread);
     let row = min(k + own.y, inner - 1u);
     let column = min(left + own.x, params.n - 4u);
-    let x = normalized(b[at_quad(base, row, column, params.n)], base / params.n + row, column);
+    let x = normalized(b[vec4_index(base, row, column, params.n)], base / params.n + row, column);
     return select(vec4<f32>(), taken(x), k + own.y < inner);
 }
 
@@ -59,12 +59,12 @@ fn put_a(slice: u32, thread: u32, value: vec4<f32>) {
         return;
     }
     let own = along_k(thread);
-    let at = slice + own.y * QUADS + own.x / 4u;
+    let at = slice + own.y * VEC4S + own.x / 4u;
     let part = own.x % 4u;
     slices_a[at][part] = value.x;
-    slices_a[at + QUADS][part] = value.y;
-    slices_a[at + 2u * QUADS][part] = value.z;
-    slices_a[at + 3u * QUADS][part] = value.w;
+    slices_a[at + VEC4S][part] = value.y;
+    slices_a[at + 2u * VEC4S][part] = value.z;
+    slices_a[at + 3u * VEC4S][part] = value.w;
 }
 
 fn put_b(slice: u32, thread: u32, value: vec4<f32>) {
@@ -73,12 +73,12 @@ fn put_b(slice: u32, thread: u32, value: vec4<f32>) {
         return;
     }
     let own = along_k(thread);
-    let at = slice + own.y * QUADS + own.x / 4u;
+    let at = slice + own.y * VEC4S + own.x / 4u;
     let part = own.x % 4u;
     slices_b[at][part] = value.x;
-    slices_b[at + QUADS][part] = value.y;
-    slices_b[at + 2u * QUADS][part] = value.z;
-    slices_b[at + 3u * QUADS][part] = value.w;
+    slices_b[at + VEC4S][part] = value.y;
+    slices_b[at + 2u * VEC4S][part] = value.z;
+    slices_b[at + 3u * VEC4S][part] = value.w;
 }
 
 // sum + x·yᵀ, a column a row of C.
@@ -136,13 +136,13 @@ fn main(
             next_b = fetch_b(base_b, left, k, thread);
         }
         sum = advance(sum, slice, y, x);
-        sum = advance(sum, slice + QUADS, y, x);
-        sum = advance(sum, slice + 2u * QUADS, y, x);
-        sum = advance(sum, slice + 3u * QUADS, y, x);
-        sum = advance(sum, slice + 4u * QUADS, y, x);
-        sum = advance(sum, slice + 5u * QUADS, y, x);
-        sum = advance(sum, slice + 6u * QUADS, y, x);
-        sum = advance(sum, slice + 7u * QUADS, y, x);
+        sum = advance(sum, slice + VEC4S, y, x);
+        sum = advance(sum, slice + 2u * VEC4S, y, x);
+        sum = advance(sum, slice + 3u * VEC4S, y, x);
+        sum = advance(sum, slice + 4u * VEC4S, y, x);
+        sum = advance(sum, slice + 5u * VEC4S, y, x);
+        sum = advance(sum, slice + 6u * VEC4S, y, x);
+        sum = advance(sum, slice + 7u * VEC4S, y, x);
         if !more {
             break;
         }
@@ -159,11 +159,11 @@ fn main(
         workgroupBarrier();
         slices_a[thread] = column_sums;
         workgroupBarrier();
-        if thread >= QUADS {
+        if thread >= VEC4S {
             return;
         }
         for (var k = 1u; k < DEPTH; k++) {
-            note_columns(slices_a[k * QUADS + thread]);
+            note_columns(slices_a[k * VEC4S + thread]);
         }
         store_column_sums(batch, top + 4u * thread);
     }

@@ -100,7 +100,7 @@ pub(super) fn bits(values: &Array, dtype: DType) -> Vec<u32> {
     values.iter().map(|&x| if dtype == DType::U32 { x as u32 } else { (x as f32).to_bits() }).collect()
 }
 
-/// What adds the operation to a graph.
+/// Adds the operation to a graph.
 type Apply = dyn Fn(&Graph, &[&Tensor]) -> Result<Vec<Tensor>> + Send + Sync;
 
 /// An operation with operands: what its kernels give is compared with its definition, and where gradients arrive what its

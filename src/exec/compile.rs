@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Capabilities};
 use crate::graph::{Graph, Node, Tensor, Value, ValueId, ValueSource, roots};
 
-/// What a byte takes, in operations: machines do 16 to 25 of them in the time that memory takes for one.
+/// The cost of a byte, in operations: machines do 16 to 25 of them in the time that memory takes for one.
 const OPERATIONS_A_BYTE: f64 = 16.0;
 
 impl Plan {
@@ -42,7 +42,7 @@ struct Compiler<'a> {
     /// The store's name of each root that has one.
     names: HashMap<ValueId, String>,
     plan: Plan,
-    /// What takes memory of the plan's own, and by which number values and scratch are in it.
+    /// Values and scratch in the plan's own memory, by number.
     lifetimes: Vec<Lifetime>,
     numbers: HashMap<ValueId, usize>,
     /// The dispatches and their nodes; scratch is bound by its number in `lifetimes`.

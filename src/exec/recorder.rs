@@ -1,4 +1,4 @@
-//! Where operations put their dispatches.
+//! The recorder of dispatches.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::shape::{DType, Shape, Spec};
 /// The override constant that [`Recorder::dispatch`] sets.
 const WORKGROUP_SIZE: &str = "WORKGROUP_SIZE";
 
-/// What an operand's bytes belong to.
+/// The owner of an operand's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
     /// A value of the graph.
@@ -25,7 +25,7 @@ pub enum Memory {
 /// A tensor, or a range of its rows, as an operation binds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operand {
-    /// What the bytes belong to.
+    /// The owner of the bytes.
     pub memory: Memory,
     /// Shape and type of the whole tensor.
     pub spec: Spec,
@@ -89,7 +89,7 @@ impl<'a> Recorder<'a> {
         Self { capabilities, dispatches: Vec::new(), scratch: Vec::new(), uniforms }
     }
 
-    /// What the device can do.
+    /// The capabilities of the device.
     pub fn capabilities(&self) -> &Capabilities {
         self.capabilities
     }

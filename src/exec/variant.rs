@@ -1,4 +1,4 @@
-//! Which variant of a kernel a device gets.
+//! Selection of kernel variants.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use crate::shader::{Condition, Need, Takes, Variant, Workgroup};
 /// Values of override constants by name.
 pub type Constants<'a> = &'a [(&'static str, f64)];
 
-/// What a dispatch has to do, in units that its kernel's header shares out.
+/// The work of a dispatch, in units that its kernel's header shares out.
 #[derive(Debug, Clone, Copy)]
 pub enum Work {
     /// So many rows, elements or other units.
@@ -60,7 +60,7 @@ pub struct Choice {
     pub unmet: Vec<Unmet>,
 }
 
-/// What conditions speak of.
+/// The facts that conditions refer to.
 pub(super) struct Facts<'a> {
     pub capabilities: &'a Capabilities,
     pub constants: Constants<'a>,

@@ -2,14 +2,14 @@
 
 use super::{Draft, Pass};
 
-/// Replaces operations by those that round their operands to f16, where there are such.
+/// Rounds the operands of matmuls to f16.
 #[derive(Debug)]
 pub(super) struct MatMulF16;
 
 impl Pass for MatMulF16 {
     fn run(&self, draft: &mut Draft) {
         for node in &mut draft.nodes {
-            if let Some(op) = node.op.in_halves() {
+            if let Some(op) = node.op.with_f16_inputs() {
                 node.op = op;
             }
         }

@@ -1,10 +1,10 @@
-//! Views and copies: reshape, permute, slice, concatenate, pad, gather and scatter of rows, conversion to halves.
+//! Views and copies: reshape, permute, slice, concatenate, pad, gather and scatter of rows, conversion to f16.
 
 mod concat;
 mod copy;
-mod fill;
 #[cfg(feature = "autograd")]
-mod half;
+mod f16;
+mod fill;
 mod permute;
 mod reshape;
 mod rows;
@@ -12,9 +12,9 @@ mod slice;
 
 pub use concat::Concat;
 pub use copy::Copy;
-pub use fill::Fill;
 #[cfg(feature = "autograd")]
-pub use half::{FromHalf, ToHalf};
+pub use f16::{FromF16, ToF16};
+pub use fill::Fill;
 pub use permute::Permute;
 pub use reshape::Reshape;
 pub use rows::{GatherRows, ScatterRows};

@@ -132,7 +132,7 @@ impl Op for WeightGradient {
         Sum { first: 0, last: 1 }.record(rec, &[dy], &outputs[1..])
     }
 
-    fn in_halves(&self) -> Option<Arc<NodeOp>> {
+    fn with_f16_inputs(&self) -> Option<Arc<NodeOp>> {
         Some(Arc::new(Self { f16_inputs: true, ..*self }))
     }
 
