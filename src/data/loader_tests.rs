@@ -289,6 +289,13 @@ fn real_speech_makes_batches_of_few_shapes() {
 }
 
 #[test]
+fn a_corpus_far_larger_than_the_cache_has_none() {
+    let hour = 3600 * SAMPLE_RATE as usize;
+    let examples = Examples { list: vec![Example::whole(0, hour); 60], ..Examples::default() };
+    assert!(!config(Order::Shuffled).cache(&examples).has_room(1));
+}
+
+#[test]
 fn the_recipes_pad_little_of_what_is_strung_or_cut() {
     let Some(shared) = crate::audio::golden::shared() else { return };
     let source = shared.join("data/librispeech-251/unlabelled.jsonl");
