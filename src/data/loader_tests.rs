@@ -314,7 +314,7 @@ fn the_recipes_pad_little_of_what_is_strung_or_cut() {
             string_seconds: data.string_seconds,
             string_gap_seconds: data.string_gap_seconds,
         };
-        let examples = Examples::build(&corpus, &Lengths::stated(&corpus), &settings, 0).expect("examples");
+        let examples = build(&corpus, &settings);
         let batch = match (data.batch_utterances, data.batch_seconds) {
             (Some(BatchUtterances::Same(rows)), _) => BatchSize::Utterances(rows),
             (_, Some(BatchSeconds::Given(seconds))) => BatchSize::Seconds(seconds),
