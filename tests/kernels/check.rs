@@ -92,7 +92,11 @@ fn devices(own: &Capabilities) -> Vec<(String, Capabilities, Coverage)> {
     }
     if is_first {
         let variants = 1..=MOST_VARIANTS as u32;
-        let forced = |n| with(&format!("variant {n}"), Coverage::Families, &|c| c.alternative = n);
+        let forced = |n| {
+            with(&format!("variant {n}"), Coverage::Families, &|c| {
+                (c.class, c.alternative) = (DeviceClass::Discrete, n)
+            })
+        };
         devices.extend(variants.map(forced));
     }
     devices
