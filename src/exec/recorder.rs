@@ -1,5 +1,6 @@
 //! Where operations put their dispatches.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::dispatch::Dispatch;
@@ -61,6 +62,12 @@ impl Operand {
         self.spec.shape.elements()
     }
 
+    /// The same memory, to be bound where there is nothing: it is not read.
+    pub fn unread(&self) -> Self {
+        let spec = Spec { dtype: DType::U32, ..self.spec.clone() };
+        Self { spec, ..self.clone() }
+    }
+
     /// The elements `range` alone; its start must come from [`Recorder::tiles`].
     pub fn slice(&self, range: Range<usize>) -> Self {
         let size = self.spec.dtype.bytes() as u64;
@@ -82,11 +89,39 @@ pub struct Recorder<'a> {
     pub(super) scratch: Vec<u64>,
     /// The parameters of all dispatches of the plan so far.
     pub(super) uniforms: Vec<u8>,
+    /// Whether operands may be in f16, so that alignments are of those.
+    halves: bool,
+    /// Where it is asked for: the values that the device's kernels take in f32 alone.
+    in_f32: Option<HashSet<ValueId>>,
+}
+
+/// The bits of the operands that are in f16.
+fn halves(bindings: &[&Operand]) -> u32 {
+    let is_half = |operand: &Operand| u32::from(operand.spec.dtype == DType::F16);
+    bindings.iter().enumerate().map(|(index, operand)| is_half(operand) << index).sum()
 }
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(capabilities: &'a Capabilities, uniforms: Vec<u8>) -> Self {
-        Self { capabilities, dispatches: Vec::new(), scratch: Vec::new(), uniforms }
+        Self { capabilities, dispatches: Vec::new(), scratch: Vec::new(), uniforms, halves: false, in_f32: None }
+    }
+
+    /// This, for an operation with operands in f16.
+    pub(super) fn with_halves(self) -> Self {
+        Self { halves: true, ..self }
+    }
+
+    /// The values of f32 that the kernels which `record` dispatches take as such alone.
+    ///
+    /// # Errors
+    /// As `record`.
+    pub(super) fn values_in_f32(
+        capabilities: &'a Capabilities,
+        record: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<HashSet<ValueId>> {
+        let mut recorder = Self { in_f32: Some(HashSet::new()), ..Self::new(capabilities, Vec::new()) };
+        record(&mut recorder)?;
+        Ok(recorder.in_f32.unwrap_or_default())
     }
 
     /// What the device can do.
@@ -110,7 +145,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// The variant that [`Recorder::dispatch`] takes, for operations whose sizes depend on it. Of `params` only the members
-    /// count that the kernel's header names.
+    /// count that the kernel's header names, and of `bindings`, which may be the first ones alone, the types.
     ///
     /// # Errors
     /// When the device runs none.
@@ -119,10 +154,16 @@ impl<'a> Recorder<'a> {
         variants: &'static [&'static Variant],
         constants: Constants<'_>,
         params: &P,
+        bindings: &[&Operand],
         work: impl Into<Work>,
     ) -> Result<Choice> {
-        let params = bytemuck::bytes_of(params);
-        Facts { capabilities: self.capabilities, constants, params, work: work.into() }.choose(variants)
+        let (params, halves) = (bytemuck::bytes_of(params), halves(bindings));
+        Facts { capabilities: self.capabilities, constants, params, work: work.into(), halves }.choose(variants)
+    }
+
+    /// Bytes of the narrowest elements.
+    fn narrowest(&self) -> u32 {
+        if self.halves { 2 } else { 4 }
     }
 
     /// Ranges of `rows` such that every operand, of `widths[i]` elements of 4 bytes a row, can be bound
@@ -137,7 +178,7 @@ impl<'a> Recorder<'a> {
             return Ok(std::iter::once(0..rows).collect());
         }
         // As many rows as make an aligned start whatever the width.
-        let step = u64::from(self.capabilities.storage_alignment / 4).max(1);
+        let step = u64::from(self.capabilities.storage_alignment / self.narrowest()).max(1);
         let tile = (limit / widest) / step * step;
         if tile == 0 {
             return Err(Error::OutOfMemory(format!(
@@ -156,7 +197,7 @@ impl<'a> Recorder<'a> {
     /// When a few utterances alone pass the binding limit.
     pub fn utterances(&self, batch: usize, width: usize, most: usize) -> Result<Vec<Range<usize>>> {
         let limit = (self.capabilities.max_binding / 4) as usize;
-        let alignment = (self.capabilities.storage_alignment / 4).max(1) as usize;
+        let alignment = (self.capabilities.storage_alignment / self.narrowest()).max(1) as usize;
         let aligned = |count: &usize| (count * width).is_multiple_of(alignment);
         let step = (1..alignment).find(aligned).unwrap_or(alignment);
         let width = width * most;
@@ -199,8 +240,17 @@ impl<'a> Recorder<'a> {
         work: Work,
     ) -> Result<()> {
         let limits = self.capabilities;
-        let facts = Facts { capabilities: limits, constants, params, work };
+        let facts = Facts { capabilities: limits, constants, params, work, halves: halves(bindings) };
         let choice = facts.choose(variants)?;
+        if let Some(in_f32) = &mut self.in_f32 {
+            for (index, operand) in bindings.iter().enumerate() {
+                let takes_halves = || Facts { halves: 1 << index, ..facts }.choose(variants).is_ok();
+                match operand.memory {
+                    Memory::Value(id) if operand.spec.dtype == DType::F32 && !takes_halves() => in_f32.insert(id),
+                    _ => false,
+                };
+            }
+        }
         let groups = self.grid(facts.workgroups(&choice));
         if groups.contains(&0) {
             return Ok(());
@@ -254,6 +304,11 @@ impl<'a> Recorder<'a> {
         if let Some(memory) = of(true).find(|written| of(false).any(|read| read == *written)) {
             return refuse(format!("reads and writes {memory:?} in one dispatch"));
         }
+        let halves = halves(&bindings);
+        if halves & !kernel.in_f16() != 0 {
+            let names = kernel.names_of(halves & !kernel.in_f16()).join(", ");
+            return refuse(format!("takes {names} in f32 alone"));
+        }
         let start = self.uniforms.len() as u32;
         self.uniforms.extend(params);
         let aligned = self.uniforms.len().next_multiple_of(limits.uniform_alignment as usize);
@@ -262,6 +317,7 @@ impl<'a> Recorder<'a> {
             kernel,
             unmet: choice.unmet,
             overrides,
+            halves,
             bindings: bindings.into_iter().cloned().collect(),
             params: start,
             groups,

@@ -46,6 +46,9 @@ impl Work {
 /// What a kernel of [`Capabilities::set_aside`] lacks.
 const SET_ASIDE: &str = "a driver that computes it rightly and fast";
 
+/// What a kernel lacks that takes a binding in f32 alone.
+const IN_F32: &str = "f32 in memory";
+
 /// A kernel, and the text of a condition that did not hold for it.
 pub type Unmet = (&'static str, &'static str);
 
@@ -67,6 +70,8 @@ pub(super) struct Facts<'a> {
     /// The bytes of `Params`.
     pub params: &'a [u8],
     pub work: Work,
+    /// The bits of the storage bindings that are in f16.
+    pub halves: u32,
 }
 
 impl Facts<'_> {
@@ -83,6 +88,10 @@ impl Facts<'_> {
                 unmet.push((variant.kernel.name, SET_ASIDE));
                 continue;
             }
+            if !self.reads_halves(variant) {
+                unmet.push((variant.kernel.name, IN_F32));
+                continue;
+            }
             match variant.needs.iter().chain(variant.prefers).find(|need| !self.holds(need, variant)) {
                 Some(need) => unmet.push((variant.kernel.name, need.text)),
                 None => {
@@ -97,9 +106,14 @@ impl Facts<'_> {
     fn alternative(&self, variants: &'static [&'static Variant]) -> Option<&'static Variant> {
         let number = (self.capabilities.alternative as usize).checked_sub(1)?;
         let fits = |variant: &&&Variant| {
-            !self.is_set_aside(variant) && variant.needs.iter().all(|need| self.holds(need, variant))
+            !self.is_set_aside(variant) && self.reads_halves(variant) && variant.needs.iter().all(|need| self.holds(need, variant))
         };
         variants.iter().filter(fits).nth(number).copied()
+    }
+
+    /// Whether what is in f16 may be.
+    fn reads_halves(&self, variant: &Variant) -> bool {
+        self.halves & !variant.kernel.in_f16() == 0
     }
 
     fn is_set_aside(&self, variant: &Variant) -> bool {

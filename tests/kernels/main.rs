@@ -6,6 +6,7 @@ mod attention;
 mod check;
 mod conv;
 mod ctc;
+mod halves;
 mod layout;
 mod loss;
 mod map;

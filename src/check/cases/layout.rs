@@ -2,7 +2,7 @@
 
 use super::{Arg, Case, Tolerance};
 use crate::ops::layout::{
-    Concat, Copy, Fill, FromHalf, GatherRows, Pad, Permute, ScatterRows, Slice, ToHalf,
+    Cast, Concat, Copy, Fill, FromHalf, GatherRows, Pad, Permute, ScatterRows, Slice, ToHalf,
 };
 
 /// All of them.
@@ -129,5 +129,9 @@ pub fn copy_and_fill() -> Vec<Case> {
     }
     cases.push(Case::forward(Copy, &[Arg::normal(&[4 * 70_001], 4)], Tolerance::Exact));
     cases.extend([fill(&[4, 70_001], 3.0), fill(&[0], 3.0)]);
+    for sizes in [&[4][..], &[64, 1028], &[8, 4, 0, 260]] {
+        let args: Vec<Arg> = (5..).zip(sizes).map(|(seed, &size)| Arg::normal(&[size], seed)).collect();
+        cases.push(Case::forward(Cast, &args, Tolerance::Exact));
+    }
     cases
 }

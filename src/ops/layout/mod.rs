@@ -1,5 +1,6 @@
-//! Views and copies: reshape, permute, slice, concatenate, pad, gather and scatter of rows, conversion to halves.
+//! Views and copies: reshape, permute, slice, concatenate, pad, gather and scatter of rows, casts, conversion to halves.
 
+mod cast;
 mod concat;
 mod copy;
 mod fill;
@@ -10,6 +11,7 @@ mod reshape;
 mod rows;
 mod slice;
 
+pub use cast::Cast;
 pub use concat::Concat;
 pub use copy::Copy;
 pub use fill::Fill;
