@@ -161,9 +161,10 @@ impl<'a> Recorder<'a> {
         Facts { capabilities: self.capabilities, constants, params, work: work.into(), halves }.choose(variants)
     }
 
-    /// Bytes of the narrowest elements.
-    fn narrowest(&self) -> u32 {
-        if self.halves { 2 } else { 4 }
+    /// So many elements of any operand lie between places that can be bound.
+    pub fn alignment(&self) -> usize {
+        let narrowest = if self.halves { 2 } else { 4 };
+        (self.capabilities.storage_alignment / narrowest).max(1) as usize
     }
 
     /// Ranges of `rows` such that every operand, of `widths[i]` elements of 4 bytes a row, can be bound
@@ -178,7 +179,7 @@ impl<'a> Recorder<'a> {
             return Ok(std::iter::once(0..rows).collect());
         }
         // As many rows as make an aligned start whatever the width.
-        let step = u64::from(self.capabilities.storage_alignment / self.narrowest()).max(1);
+        let step = self.alignment() as u64;
         let tile = (limit / widest) / step * step;
         if tile == 0 {
             return Err(Error::OutOfMemory(format!(
@@ -197,7 +198,7 @@ impl<'a> Recorder<'a> {
     /// When a few utterances alone pass the binding limit.
     pub fn utterances(&self, batch: usize, width: usize, most: usize) -> Result<Vec<Range<usize>>> {
         let limit = (self.capabilities.max_binding / 4) as usize;
-        let alignment = (self.capabilities.storage_alignment / self.narrowest()).max(1) as usize;
+        let alignment = self.alignment();
         let aligned = |count: &usize| (count * width).is_multiple_of(alignment);
         let step = (1..alignment).find(aligned).unwrap_or(alignment);
         let width = width * most;

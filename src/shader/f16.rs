@@ -92,7 +92,7 @@ impl Access<'_> {
                 text += &match self.element {
                     Element::Four => format!("from_halves({place})"),
                     Element::FourWords => format!("bitcast<vec4<u32>>(from_halves({place}))"),
-                    Element::One => format!("from_word({}[({index}) >> 1u], {index})", self.name),
+                    Element::One => format!("from_word({}[u32({index}) >> 1u], u32({index}))", self.name),
                 };
                 rest = behind;
             }

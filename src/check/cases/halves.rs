@@ -1,7 +1,7 @@
 //! Cases whose tensors lie in memory as f16: one or two of each kernel that reads or writes them.
 
 use super::{Arg, Case, Tolerance, conv, map, matmul, norm, pom, random};
-use crate::ops::conv::DepthwiseConv1d;
+use crate::ops::conv::{Conv2d, DepthwiseConv1d};
 use crate::ops::finish::{Finish, Other, Role};
 use crate::ops::layout::{GatherRows, ScatterRows};
 use crate::ops::map::{Activation, ActivationKind, Affine, Glu};
@@ -71,10 +71,13 @@ fn elements() -> Vec<Case> {
 fn mixers() -> Vec<Case> {
     let z = Arg::normal(&[2, 130, 12], 2);
     let p = [Arg::normal(&[3, 33, 24], 6), pom::mask(33, &[33, 0, 7])];
+    let conv2d = |sizes| Case::new(Conv2d, &conv::conv2d_args(sizes), Tolerance::Accumulated);
     let depthwise = conv::depthwise_args([67, 12, 18], &[67, 17, 16]);
     vec![
         Case::new(PomSelect, &[z, Arg::normal(&[2, 12], 3)], Tolerance::Accumulated),
         Case::new(PomAggregate::products(2, false), &p, Tolerance::Accumulated),
+        conv2d([3, 16, 33, 1, 64]),
+        conv2d([2, 15, 20, 8, 16]),
         Case::new(DepthwiseConv1d { left: 8 }, &depthwise, Tolerance::Accumulated),
     ]
 }
