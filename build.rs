@@ -1,8 +1,8 @@
-//! Resolves, validates and reflects every kernel of `shaders/` into the catalogue of `src/shader.rs`.
+//! Resolves, validates and reflects every kernel of `shaders/` into the catalog of `src/shader.rs`.
 //!
 //! A file `shaders/<family>/<stem>.wgsl` with `//!` lines is a kernel (`build/header.rs`); others are there to be
 //! imported. It becomes `<family>::<stem>::VARIANTS`, best first, each with its source, its storage bindings and its
-//! override constants, and `<family>::<stem>::Params`, the Rust twin of its `struct Params`. Where the comment behind a
+//! override constants, and `<family>::<stem>::Params`, the Rust form of its `struct Params`. Where the comment behind a
 //! storage binding says that it "may be" another, a variant has a form that works in place: without the one, and
 //! reading the other for it. A dispatch cannot bind the same memory twice, once to read and once to write.
 
@@ -30,8 +30,8 @@ fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=src/shader/f16.rs");
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo")).join("shaders");
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo")).join("catalogue.rs");
-    match catalogue(&root).and_then(|text| fs::write(out, text).map_err(|e| vec![e.to_string()])) {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo")).join("catalog.rs");
+    match catalog(&root).and_then(|text| fs::write(out, text).map_err(|e| vec![e.to_string()])) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failures) => {
             failures.iter().for_each(|failure| println!("cargo::error={}", failure.replace('\n', " | ")));
@@ -73,7 +73,7 @@ fn kernels(root: &Path) -> Result<Vec<Kernel>, Vec<String>> {
     if failures.is_empty() { Ok(kernels) } else { Err(failures) }
 }
 
-fn catalogue(root: &Path) -> Result<String, Vec<String>> {
+fn catalog(root: &Path) -> Result<String, Vec<String>> {
     let is_browser = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "wasm32");
     let kernels = kernels(root)?;
     let names = kernels.iter().flat_map(|kernel| &kernel.variants).map(|variant| variant.name.as_str());
@@ -108,7 +108,7 @@ fn catalogue(root: &Path) -> Result<String, Vec<String>> {
     Ok(text)
 }
 
-/// The text of a kernel's module in the catalogue, and the names in it of all that can be compiled.
+/// The text of a kernel's module in the catalog, and the names in it of all that can be compiled.
 fn emit(
     root: &Path,
     kernel: &Kernel,

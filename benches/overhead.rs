@@ -1,4 +1,4 @@
-//! What the CPU does: recording and submitting a plan again, and a process from its start to its first step.
+//! CPU overhead: recording and submitting a plan again, and a process from its start to its first step.
 //!
 //! `cargo bench --bench overhead`; `POLYMIX_DEVICE` names the adapter.
 

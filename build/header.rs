@@ -1,4 +1,4 @@
-//! What the `//!` lines of a kernel declare: its variants, best first.
+//! The `//!` lines of a kernel: its variants, best first.
 //!
 //!     //! workgroup row
 //!     //! variant vec4: needs columns % 4; takes 4 an invocation

@@ -1,4 +1,4 @@
-//! What naga says of a kernel's WGSL.
+//! Reflection of a kernel's WGSL by naga.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -65,13 +65,13 @@ impl Module {
                 workgroup_bytes += size.get() * stride;
             }
         }
-        let mut halves = in_f16_too(commented);
-        halves.retain(|name| in_f16(&compacted, &[name]).is_ok());
-        if !halves.is_empty() {
-            let names: Vec<&str> = halves.iter().map(String::as_str).collect();
+        let mut f16_names = in_f16_too(commented);
+        f16_names.retain(|name| in_f16(&compacted, &[name]).is_ok());
+        if !f16_names.is_empty() {
+            let names: Vec<&str> = f16_names.iter().map(String::as_str).collect();
             parse(&in_f16(&compacted, &names)?)?;
         }
-        Ok(Self { source: compacted, storage, in_f16: halves, members, overrides, workgroup_bytes })
+        Ok(Self { source: compacted, storage, in_f16: f16_names, members, overrides, workgroup_bytes })
     }
 
     /// Whether one dispatch serves both.

@@ -58,7 +58,7 @@ fn main() -> Result<()> {
     let mut rng = Rng::new(&[1]);
     for (name, tensor) in [("x", &x), ("target", &target)] {
         let values: Vec<f32> = (0..tensor.shape().elements()).map(|_| rng.normal() as f32).collect();
-        session.feed(name, &values)?;
+        session.write_input(name, &values)?;
         bindings.insert(name.to_owned(), array(tensor, &values)?);
     }
     session.run()?;

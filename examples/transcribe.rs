@@ -29,11 +29,11 @@ fn main() -> Result<()> {
     // One call for all: recordings of similar length share a batch, long ones are cut where it is quiet. With
     // `padding = "masked"`, the default, what is recognized in a file does not depend on the others.
     let slices: Vec<&[f32]> = recordings.iter().map(|recording| recording.samples.as_slice()).collect();
-    for ((file, recording), heard) in
+    for ((file, recording), recognized) in
         files.iter().zip(&recordings).zip(block_on(recognizer.recognize(&slices))?)
     {
-        println!("{file} ({:.2} s): {}", recording.seconds(), heard.text);
-        for word in heard.words {
+        println!("{file} ({:.2} s): {}", recording.seconds(), recognized.text);
+        for word in recognized.words {
             println!("  {:6.2} to {:6.2} s  {:.2}  {}", word.start, word.end, word.confidence, word.word);
         }
     }

@@ -17,7 +17,7 @@ pub enum Error {
     File {
         /// The file, followed by `:line` where a line is known.
         path: String,
-        /// What is wrong and what to do about it.
+        /// The fault and the remedy.
         message: String,
     },
     /// A value that the caller gave is out of range or unknown.
@@ -46,12 +46,12 @@ pub enum Error {
     Advised {
         /// What is wrong.
         error: Box<Error>,
-        /// What to ask for instead.
+        /// The remedy.
         remedy: Remedy,
     },
 }
 
-/// What to ask for instead, where a message cannot name it: a program changes a field, a command has an option for it.
+/// The remedy, where a message cannot name it: a program changes a field, a command has an option for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Remedy {
@@ -109,7 +109,7 @@ impl Error {
         Self::Advised { error: Box::new(self), remedy }
     }
 
-    /// What is wrong, without the advice: the variant to match.
+    /// The fault, without the remedy: the variant to match.
     pub fn kind(&self) -> &Self {
         match self {
             Self::Advised { error, .. } => error.kind(),

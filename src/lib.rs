@@ -12,8 +12,8 @@
 //! let gpu = Arc::new(pollster::block_on(Gpu::new(&Selection::default()))?);
 //! let mut recognizer = Recognizer::new(gpu, SavedModel::load(Path::new("web/model"))?)?;
 //! let speech = audio::read("my.wav")?;
-//! for heard in pollster::block_on(recognizer.recognize(&[&speech.samples]))? {
-//!     println!("{}", heard.text);
+//! for recognized in pollster::block_on(recognizer.recognize(&[&speech.samples]))? {
+//!     println!("{}", recognized.text);
 //! }
 //! # Ok(())
 //! # }
@@ -55,13 +55,13 @@
 //! | [`models`] | encoders, BEST-RQ, CTC; MODEL folders; recognizers of files and streams, features of every layer |
 //! | [`audio`], [`text`], [`decode`] | waveforms to features; vocabularies, error rates, subtitles; beam search with language models |
 //! | [`nn`] | layers: linear, norms, the Conformer's parts, one file a mixer |
-//! | [`graph`], [`ops`], [`exec`] | tensors and nodes; operations; plans and what runs them |
+//! | [`graph`], [`ops`], [`exec`] | tensors and nodes; operations; plans and executors |
 //! | `autograd` | derivatives (feature `autograd`) |
-//! | [`gpu`], [`shader`] | adapters, buffers, pipelines; the catalogue of kernels |
-//! | [`recipe`], [`weights`] | what is trained and how; tensors in safetensors files |
-//! | `adapt` | learning from a few takes (feature `autograd`) |
+//! | [`gpu`], [`shader`] | adapters, buffers, pipelines; the catalog of kernels |
+//! | [`recipe`], [`weights`] | configuration of training; tensors in safetensors files |
+//! | `adapt` | fine-tuning on a few takes (feature `autograd`) |
 //! | `data`, `train`, `tasks`, `profile`, `files`, `cli` | corpora, training runs, scores of classes and speakers, measurements, the command (feature `cli`) |
-//! | [`shape`], [`rng`], [`error`] | what all others stand on |
+//! | [`shape`], [`rng`], [`error`] | foundations |
 //!
 //! # Features
 //!
@@ -69,7 +69,7 @@
 //! `wasm32-unknown-unknown`. `autograd`, part of `cli`, adds derivatives and the f64 definitions of the operations.
 //! `parquet` adds tables of the Hugging Face hub to the sources of data.
 //!
-//! # What may grow
+//! # Stability
 //!
 //! Enums that are expected to grow are `#[non_exhaustive]`. Structs of settings gain fields in minor versions: make them
 //! by `..Default::default()`.
@@ -95,14 +95,14 @@ pub mod files;
 pub mod gpu;
 pub mod graph;
 pub mod models;
+#[cfg(test)]
+mod modules;
 pub mod nn;
 pub mod ops;
 #[cfg(feature = "cli")]
 pub mod profile;
 pub mod recipe;
 pub mod rng;
-#[cfg(test)]
-mod rooms;
 pub mod shader;
 pub mod shape;
 #[cfg(feature = "cli")]

@@ -1,4 +1,4 @@
-//! The kernel catalogue that `build.rs` makes from `shaders/`.
+//! The kernel catalog that `build.rs` makes from `shaders/`.
 
 #![allow(clippy::all, clippy::pedantic)]
 
@@ -46,24 +46,24 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The WGSL for the case that the storage bindings whose bits `halves` has are in f16.
+    /// The WGSL with the storage bindings of the set bits in f16.
     ///
     /// # Errors
     /// When one of them cannot be.
-    pub fn source_in_f16(&self, halves: u32) -> Result<Cow<'static, str>, String> {
-        if halves == 0 {
+    pub fn source_in_f16(&self, bits: u32) -> Result<Cow<'static, str>, String> {
+        if bits == 0 {
             return Ok(Cow::Borrowed(self.source));
         }
-        f16::in_f16(self.source, &self.names_of(halves)).map(Cow::Owned)
+        f16::in_f16(self.source, &self.names_of(bits)).map(Cow::Owned)
     }
 
-    /// The names of the storage bindings whose bits `halves` has.
-    pub fn names_of(&self, halves: u32) -> Vec<&'static str> {
+    /// The names of the storage bindings of the set bits.
+    pub fn names_of(&self, bits: u32) -> Vec<&'static str> {
         let numbered = self.bindings.iter().enumerate();
-        numbered.filter(|(index, _)| halves >> index & 1 == 1).map(|(_, binding)| binding.name).collect()
+        numbered.filter(|(index, _)| bits >> index & 1 == 1).map(|(_, binding)| binding.name).collect()
     }
 
-    /// The bits of the storage bindings that may be in f16.
+    /// A bit for each storage binding, set where it may be in f16.
     pub fn in_f16(&self) -> u32 {
         let numbered = self.bindings.iter().enumerate();
         numbered.map(|(index, binding)| u32::from(binding.in_f16) << index).sum()
@@ -137,7 +137,7 @@ pub struct Need {
     pub guard: Option<(&'static str, bool)>,
 }
 
-/// What a variant asks of the device, of sizes, or of override constants.
+/// A condition of a variant on the device, on sizes, or on override constants.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Condition {
@@ -178,4 +178,4 @@ pub enum Condition {
     Class(&'static [&'static str]),
 }
 
-include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));
+include!(concat!(env!("OUT_DIR"), "/catalog.rs"));

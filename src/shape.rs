@@ -103,7 +103,7 @@ impl<const N: usize> From<[usize; N]> for Shape {
     }
 }
 
-/// What is known of a tensor before anything runs.
+/// Element type and shape of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
     /// Sizes of the axes.

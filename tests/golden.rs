@@ -71,14 +71,14 @@ impl Golden {
         Context::new(&graph.root(), batch, time, Mode::Inference, PaddedFrames::Masked)
     }
 
-    /// Checks `outputs` and, for the gradient `seed` at `of`, the gradients of x and of every parameter.
+    /// Checks `outputs` and, for the cotangent `dy` of `of`, the gradients of x and of every parameter.
     fn check_layer(&self, graph: &Graph, x: &Tensor, of: &Tensor, mut outputs: Vec<(String, Tensor)>) {
-        let seed = self.input(graph, "dy");
+        let cotangent = self.input(graph, "dy");
         let mut wrt = vec![("x".to_owned(), x.clone())];
         wrt.extend(graph.parameters().into_iter().map(|(parameter, tensor)| (parameter.name, tensor)));
         let tensors: Vec<&Tensor> = wrt.iter().map(|(_, tensor)| tensor).collect();
-        for ((name, _), slope) in wrt.iter().zip(gradients(&[(of, &seed)], &tensors).unwrap()) {
-            outputs.push((format!("gradient.{name}"), slope.unwrap()));
+        for ((name, _), gradient) in wrt.iter().zip(gradients(&[(of, &cotangent)], &tensors).unwrap()) {
+            outputs.push((format!("gradient.{name}"), gradient.unwrap()));
         }
         self.check(graph, &outputs);
     }
@@ -138,10 +138,10 @@ impl Golden {
                 continue;
             }
             match value.spec.dtype {
-                DType::F32 => executor.feed(&loaded, name, &f32s(name)).unwrap(),
+                DType::F32 => executor.write_input(&loaded, name, &f32s(name)).unwrap(),
                 DType::U32 => {
                     let data: Vec<u32> = self.tensor(name).iter().map(|&x| x as u32).collect();
-                    executor.feed(&loaded, name, &data).unwrap();
+                    executor.write_input(&loaded, name, &data).unwrap();
                 }
             }
         }
@@ -222,7 +222,7 @@ fn frontend() {
 }
 
 /// The gradient of `loss` with respect to `logits`.
-fn slope(loss: &Tensor, logits: &Tensor) -> Tensor {
+fn gradient(loss: &Tensor, logits: &Tensor) -> Tensor {
     let one = loss.graph().fill([1], 1.0).unwrap();
     gradients(&[(loss, &one)], &[logits]).unwrap().remove(0).unwrap()
 }
@@ -235,13 +235,13 @@ fn ctc_loss() {
     let [targets, frames, labels] =
         ["targets", "input_lengths", "target_lengths"].map(|key| golden.whole(&graph, key));
     let options = CtcLoss { blank: 0, zero_infinity: true };
-    let (losses, infinite) = logits.ctc_loss(&targets, &frames, &labels, options).unwrap();
+    let (losses, infeasible) = logits.ctc_loss(&targets, &frames, &labels, options).unwrap();
     let loss = losses.mul(&golden.input(&graph, "weights")).unwrap().sum(0, 1).unwrap();
     let outputs = [
         ("losses", &losses),
-        ("infinite", &infinite),
+        ("infinite", &infeasible),
         ("loss", &loss),
-        ("gradient.logits", &slope(&loss, &logits)),
+        ("gradient.logits", &gradient(&loss, &logits)),
     ];
     golden.check(&graph, &named(&outputs));
 }
@@ -253,8 +253,8 @@ fn cross_entropy() {
     let logits = golden.input(&graph, "logits");
     let [targets, count] = ["targets", "count"].map(|key| golden.whole(&graph, key));
     let (loss, correct) = logits.cross_entropy(&targets, &count).unwrap();
-    let slope = slope(&loss, &logits);
-    golden.check(&graph, &named(&[("loss", &loss), ("correct", &correct), ("gradient.logits", &slope)]));
+    let gradient = gradient(&loss, &logits);
+    golden.check(&graph, &named(&[("loss", &loss), ("correct", &correct), ("gradient.logits", &gradient)]));
 }
 
 /// Three steps; the norm of the first gradient is below the limit, those of the others are above.
@@ -263,20 +263,20 @@ fn adamw_with_clipping() {
     let golden = Golden::open("adamw");
     let rule = AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-9 };
     let graph = Graph::new();
-    let gain = graph.fill([1], 1.0).unwrap();
+    let gradient_scale = graph.fill([1], 1.0).unwrap();
     let mut states = ["weight", "bias"]
         .map(|name| ["value", "first", "second"].map(|kind| golden.input(&graph, &format!("{kind}.{name}"))));
     let mut outputs = Vec::new();
     for step in 1..=3 {
-        let slopes = ["weight", "bias"].map(|name| golden.input(&graph, &format!("slope.{step}.{name}")));
-        let sums = slopes.each_ref().map(|slope| slope.squared_norm().unwrap());
+        let gradients = ["weight", "bias"].map(|name| golden.input(&graph, &format!("slope.{step}.{name}")));
+        let sums = gradients.each_ref().map(|gradient| gradient.squared_norm().unwrap());
         let sums = Tensor::concat(&[&sums[0], &sums[1]], 0).unwrap();
-        let stats = sums.clip_grad_norm(&gain, 1.5).unwrap();
+        let stats = sums.clip_grad_norm(&gradient_scale, 1.5).unwrap();
         outputs.push((format!("norm.{step}"), stats.slice(0, 0, 1).unwrap()));
         let hyper = golden.input(&graph, &format!("hyper.{step}"));
-        for (state, slope) in states.iter_mut().zip(&slopes) {
+        for (state, gradient) in states.iter_mut().zip(&gradients) {
             let [value, first, second] = state.each_ref();
-            let new = value.adamw(rule, slope, [first, second], &stats, &hyper).unwrap();
+            let new = value.adamw(rule, gradient, [first, second], &stats, &hyper).unwrap();
             *state = [0, 1, 2].map(|i: usize| new[i].clone());
         }
     }

@@ -113,10 +113,10 @@ fn no_mixer_lets_other_rows_or_padded_frames_in() {
     }
 }
 
-/// Logits of the waves, padded together; unless `masked`, all frames are said to be valid.
-fn logits(gpu: &Arc<Gpu>, config: &ModelConfig, waves: &[Vec<f32>], masked: bool) -> Vec<Vec<f32>> {
+/// Logits of the waveforms, padded together; unless `masked`, all frames are said to be valid.
+fn logits(gpu: &Arc<Gpu>, config: &ModelConfig, waveforms: &[Vec<f32>], masked: bool) -> Vec<Vec<f32>> {
     let preprocessor = Preprocessor::new(0.0, Normalization::Sentence, AudioPadding::Masked);
-    let batch = preprocessor.batch(waves).unwrap();
+    let batch = preprocessor.batch(waveforms).unwrap();
     let (rows, time) = (batch.utterances, batch.frames / 4);
     let graph = Graph::new();
     let scope = graph.root();
@@ -137,10 +137,10 @@ fn logits(gpu: &Arc<Gpu>, config: &ModelConfig, waves: &[Vec<f32>], masked: bool
     let mut loaded = block_on(executor.load(plan)).unwrap();
     let frames = if masked { batch.lengths.clone() } else { vec![batch.frames as u32; rows] };
     let inputs = EncoderInputs::new(&frames, batch.frames);
-    executor.feed(&loaded, "features", &batch.features).unwrap();
-    executor.feed(&loaded, "lengths", &inputs.lengths).unwrap();
+    executor.write_input(&loaded, "features", &batch.features).unwrap();
+    executor.write_input(&loaded, "lengths", &inputs.lengths).unwrap();
     if executor.takes(&loaded, "valid") {
-        executor.feed(&loaded, "valid", &inputs.valid).unwrap();
+        executor.write_input(&loaded, "valid", &inputs.valid).unwrap();
     }
     executor.run(&mut loaded).unwrap();
     let all: Vec<f32> = block_on(executor.read(&loaded, "logits")).unwrap();
@@ -153,7 +153,7 @@ fn an_utterance_alone_and_in_a_batch_agree() {
     let Some(gpu) = gpu() else { return };
     let mut rng = Rng::new(&[4]);
     // 101, 188 and 55 frames: a multiple of four and others.
-    let waves: Vec<Vec<f32>> = [16_123, 30_000, 8_641]
+    let waveforms: Vec<Vec<f32>> = [16_123, 30_000, 8_641]
         .map(|samples| (0..samples).map(|_| 0.1 * rng.normal() as f32).collect())
         .into();
     let mut specs: Vec<MixerSpec> = MixerKind::ALL.map(MixerSpec::Every).into();
@@ -164,10 +164,10 @@ fn an_utterance_alone_and_in_a_batch_agree() {
             config.layers = names.len();
         }
         config.validate().unwrap();
-        let together = logits(&gpu, &config, &waves, true);
-        let unmasked = logits(&gpu, &config, &waves, false);
-        for (row, wave) in waves.iter().enumerate() {
-            let alone = &logits(&gpu, &config, std::slice::from_ref(wave), true)[0];
+        let together = logits(&gpu, &config, &waveforms, true);
+        let unmasked = logits(&gpu, &config, &waveforms, false);
+        for (row, waveform) in waveforms.iter().enumerate() {
+            let alone = &logits(&gpu, &config, std::slice::from_ref(waveform), true)[0];
             let difference = |other: &[f32]| {
                 assert_eq!(alone.len(), other.len());
                 alone.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)

@@ -91,8 +91,8 @@ fn processes_train_what_one_does() {
         trained(size, &run("several"), &set);
         assert_eq!(losses(&run("one")), losses(&run("several")), "{size} processes");
         assert_eq!(weights(&run("one")), weights(&run("several")), "{size} processes");
-        // Threads of one process and processes give the same, also with halves on the way.
-        trained(size, &run("halves"), &[&set[..], &["--exchange", "f16"]].concat());
+        // Threads of one process and processes give the same, also with f16 on the way.
+        trained(size, &run("f16"), &[&set[..], &["--exchange", "f16"]].concat());
         let recipe = run("threads").with_extension("toml");
         std::fs::write(&recipe, RECIPE).unwrap();
         let device = std::env::var("POLYMIX_DEVICE").unwrap_or("auto".to_owned());
@@ -103,8 +103,8 @@ fn processes_train_what_one_does() {
         threads.args(set).args(["--exchange", "f16", "--devices", &vec![device; size].join(",")]);
         let output = threads.output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
-        assert_eq!(weights(&run("halves")), weights(&run("threads")), "{size} processes");
-        assert!(weights(&run("halves")) != weights(&run("one")));
+        assert_eq!(weights(&run("f16")), weights(&run("threads")), "{size} processes");
+        assert!(weights(&run("f16")) != weights(&run("one")));
     }
 }
 

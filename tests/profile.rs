@@ -1,5 +1,5 @@
-//! What plans say of models: operations and memory by the length of the audio, the published sizes, and that runs
-//! take what plans say.
+//! Predictions of plans: operations and memory by the length of the audio, the published sizes, and that runs
+//! allocate what plans predict.
 
 #![cfg(feature = "cli")]
 
@@ -107,15 +107,15 @@ fn base_models_fit_in_memory() {
         let subject = Subject::base(MixerKind::Pom, &settings).unwrap();
         for capabilities in devices() {
             let planned = plan(&subject, 80.0, 6, mode, &capabilities);
-            let held = gib(planned.estimate.peak_bytes);
+            let peak = gib(planned.estimate.peak_bytes);
             let case = format!("{checkpoint}, {saved}, {mode:?}");
-            println!("{case}: {held:.3} GiB");
-            assert!(held <= most, "{case}: {held:.3} GiB\n{}", planned.plan.dump_memory());
+            println!("{case}: {peak:.3} GiB");
+            assert!(peak <= most, "{case}: {peak:.3} GiB\n{}", planned.plan.dump_memory());
         }
     }
 }
 
-/// Slots take little more than the largest sum of what is held at once; in inference, where few values of unlike sizes
+/// Slots take little more than the largest sum of live bytes; in inference, where few values of unlike sizes
 /// follow each other, up to a sixth more.
 #[test]
 fn slots_are_packed() {

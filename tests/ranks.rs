@@ -1,4 +1,4 @@
-//! Several ranks train what one does. They are threads here, which share a device, so that kernels are compiled once.
+//! Several ranks train the same model as one. They are threads here, which share a device, so that kernels are compiled once.
 
 mod adapter;
 mod outcome;
@@ -198,10 +198,10 @@ fn a_run_goes_on_with_any_number_of_ranks() {
     };
     assert_eq!(seconds(&whole.out), seconds(&broken.out), "the same audio in every step");
 
-    // Halves on the way are farther off, and still the same on all ranks, which every checkpoint checks.
-    let halves = request(&settings, folder.path().join("halves"));
-    train(2, Terms { wire: Wire::F16, ..Terms::default() }, finetune_among, &halves).unwrap();
-    let apart = self::apart(&whole.out, &halves.out);
+    // f16 on the way is farther off, and still the same on all ranks, which every checkpoint checks.
+    let in_f16 = request(&settings, folder.path().join("f16"));
+    train(2, Terms { wire: Wire::F16, ..Terms::default() }, finetune_among, &in_f16).unwrap();
+    let apart = self::apart(&whole.out, &in_f16.out);
     assert!(apart > 0.0 && apart < 0.02, "{apart}");
 
     let error = train(4, Terms::default(), finetune_among, &whole).unwrap_err();

@@ -90,9 +90,9 @@ fn every_kernel_is_written_for_every_backend() {
     let mut failures = Vec::new();
     let mut written = 0;
     let as_such = ALL.iter().map(|kernel| (*kernel, 0));
-    let in_f16 = ALL.iter().map(|kernel| (*kernel, kernel.in_f16())).filter(|(_, halves)| *halves != 0);
-    for (kernel, halves) in as_such.chain(in_f16) {
-        let module = wgsl::parse_str(&kernel.source_in_f16(halves).unwrap()).unwrap();
+    let in_f16 = ALL.iter().map(|kernel| (*kernel, kernel.in_f16())).filter(|(_, bits)| *bits != 0);
+    for (kernel, bits) in as_such.chain(in_f16) {
+        let module = wgsl::parse_str(&kernel.source_in_f16(bits).unwrap()).unwrap();
         let capabilities = Capabilities::default()
             | Capabilities::SUBGROUP
             | Capabilities::SHADER_INT64
@@ -100,8 +100,8 @@ fn every_kernel_is_written_for_every_backend() {
             | Capabilities::SHADER_FLOAT16
             | Capabilities::COOPERATIVE_MATRIX;
         let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module).unwrap();
-        // What is in f16 is so whatever the constants are.
-        let most = if halves == 0 { usize::MAX } else { 2 };
+        // Which bindings are in f16 does not depend on the constants.
+        let most = if bits == 0 { usize::MAX } else { 2 };
         for constants in variants(kernel).into_iter().take(most) {
             let (module, info) = match process_overrides(&module, &info, None, &constants) {
                 Ok(processed) => processed,

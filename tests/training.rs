@@ -22,7 +22,7 @@ use polymix::rng::Rng;
 use polymix::shape::Spec;
 use polymix::train::metrics::{self, Line, TrainLine, ValidLine};
 use polymix::train::{
-    BatchShape, Feed, Finetune, Kind, LossScale, Objective, Progress, Request, StepTotals, Stepper, Task,
+    BatchShape, Finetune, InputData, Kind, LossScale, Objective, Progress, Request, StepTotals, Task, Trainer,
 };
 
 /// The adapter under test, and the right to use the process beside others or alone.
@@ -85,7 +85,7 @@ fn task(recipe: &Recipe, seed: u32) -> Finetune {
     let (model, options, config) = (recipe.model.clone(), recipe.options, recipe.finetune.clone());
     let vocabulary = polymix::text::Vocabulary::english();
     let decoder = polymix::decode::Decoder::greedy(&vocabulary).unwrap().into();
-    Finetune { model, options, config, vocabulary, decoder, capacity: 8, seed }
+    Finetune { model, options, config, vocabulary, decoder, max_target_length: 8, seed }
 }
 
 fn corpus(name: &str) -> PathBuf {
@@ -273,8 +273,8 @@ fn noise([utterances, frames]: [usize; 2], seed: u32) -> polymix::data::Batch {
     }
 }
 
-/// A step whose gradient does not fit into halves is left out and halves the scale of the loss, until one fits; that one
-/// is the step of f32, as far as halves tell.
+/// A step whose gradient does not fit into f16 is left out and halves the scale of the loss, until one fits; that one
+/// is the step of f32, to the precision of f16.
 #[test]
 fn mixed_precision_finds_its_scale() -> Result<()> {
     let Some(gpu) = gpu() else { return Ok(()) };
@@ -285,45 +285,45 @@ fn mixed_precision_finds_its_scale() -> Result<()> {
         let recipe = recipe(&[&format!("model.compute={compute}"), "model.dropout=0.0"]);
         let task = task(&recipe, 0);
         let executor = Executor::new(gpu.clone());
-        let mut stepper = block_on(Stepper::new(executor, &task, &recipe.finetune.optimizer))?;
-        stepper.parameters.fill(&stepper.executor, None, 0)?;
-        block_on(stepper.prepare(&task, shape, false))?;
-        let read = |stepper: &Stepper| -> Result<Vec<f32>> {
-            block_on(stepper.executor.store.read(&gpu, &Kind::Gradient.arena(0)))
+        let mut trainer = block_on(Trainer::new(executor, &task, &recipe.finetune.optimizer))?;
+        trainer.parameters.fill(&trainer.executor, None, 0)?;
+        block_on(trainer.prepare(&task, shape, false))?;
+        let read = |trainer: &Trainer| -> Result<Vec<f32>> {
+            block_on(trainer.executor.store.read(&gpu, &Kind::Gradient.arena(0)))
         };
-        let values = |stepper: &Stepper| block_on(stepper.parameters.values(&stepper.executor));
-        let (feeds, _) = task.feeds(&batch, 1, 0, true)?;
+        let values = |trainer: &Trainer| block_on(trainer.parameters.values(&trainer.executor));
+        let (inputs, _) = task.inputs(&batch, 1, 0, true)?;
         let rates = polymix::train::Rates { encoder: 1e-3, head: 1e-3 };
         let mut scale = 1.0;
         if compute == "f16" {
             scale = 16_777_216.0;
-            stepper.set_loss_scale(LossScale { scale, finite_steps: 0.0 })?;
-            let before = values(&stepper)?;
+            trainer.set_loss_scale(LossScale { scale, finite_steps: 0.0 })?;
+            let before = values(&trainer)?;
             loop {
-                stepper.set_totals(StepTotals::default())?;
-                stepper.micro_batch(shape, &feeds, false)?;
-                stepper.update(1, rates, 1)?;
-                if block_on(stepper.totals())?.non_finite == 0.0 {
+                trainer.set_totals(StepTotals::default())?;
+                trainer.micro_batch(shape, &inputs, false)?;
+                trainer.update(1, rates, 1)?;
+                if block_on(trainer.totals())?.non_finite == 0.0 {
                     break;
                 }
-                assert!(values(&stepper)? == before, "a step that is left out changes nothing");
+                assert!(values(&trainer)? == before, "a step that is left out changes nothing");
                 scale /= 2.0;
-                assert_eq!(block_on(stepper.loss_scale())?, Some(LossScale { scale, finite_steps: 0.0 }));
+                assert_eq!(block_on(trainer.loss_scale())?, Some(LossScale { scale, finite_steps: 0.0 }));
             }
             assert!(scale < 16_777_216.0 && scale > 1.0, "found {scale}");
-            assert_eq!(block_on(stepper.loss_scale())?, Some(LossScale { scale, finite_steps: 1.0 }));
+            assert_eq!(block_on(trainer.loss_scale())?, Some(LossScale { scale, finite_steps: 1.0 }));
         } else {
-            assert_eq!(block_on(stepper.loss_scale())?, None);
-            stepper.micro_batch(shape, &feeds, false)?;
-            stepper.update(1, rates, 1)?;
+            assert_eq!(block_on(trainer.loss_scale())?, None);
+            trainer.micro_batch(shape, &inputs, false)?;
+            trainer.update(1, rates, 1)?;
         }
-        let norm = block_on(stepper.totals())?.grad_norm;
-        let gradient: Vec<f32> = read(&stepper)?.iter().map(|x| x / scale).collect();
+        let norm = block_on(trainer.totals())?.grad_norm;
+        let gradient: Vec<f32> = read(&trainer)?.iter().map(|x| x / scale).collect();
         updates.push((norm, gradient));
     }
     let [(norm, exact), (near_norm, near)] = &updates[..] else { unreachable!() };
     let far: f64 = exact.iter().zip(near).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>().sqrt();
-    println!("norm {norm}, of halves {near_norm}, apart by {far}");
+    println!("norm {norm}, in f16 {near_norm}, apart by {far}");
     assert!((norm - near_norm).abs() < 0.01 * norm && far < 0.01 * norm && far > 0.0);
     Ok(())
 }
@@ -339,31 +339,31 @@ fn memory_stays_flat_over_varying_shapes() -> Result<()> {
     let Some(gpu) = gpu_alone() else { return Ok(()) };
     let recipe = recipe(&[]);
     let task = task(&recipe, 0);
-    let mut stepper = block_on(Stepper::new(Executor::new(gpu.clone()), &task, &recipe.finetune.optimizer))?;
-    stepper.parameters.fill(&stepper.executor, None, 0)?;
+    let mut trainer = block_on(Trainer::new(Executor::new(gpu.clone()), &task, &recipe.finetune.optimizer))?;
+    trainer.parameters.fill(&trainer.executor, None, 0)?;
     let shapes = [(4, 32), (2, 64), (3, 48), (1, 96)];
-    let (mut allocated, mut held) = (0, None);
+    let (mut allocated, mut taken) = (0, None);
     for step in 1..=60_u64 {
         let (utterances, frames) = shapes[step as usize % shapes.len()];
         let batch = noise([utterances, frames], step as u32);
-        let (feeds, _) = task.feeds(&batch, step, 0, true)?;
+        let (inputs, _) = task.inputs(&batch, step, 0, true)?;
         let shape = BatchShape::of(&batch);
-        block_on(stepper.prepare(&task, shape, false))?;
-        stepper.micro_batch(shape, &feeds, false)?;
+        block_on(trainer.prepare(&task, shape, false))?;
+        trainer.micro_batch(shape, &inputs, false)?;
         let rates = polymix::train::Rates { encoder: 1e-3, head: 1e-3 };
-        stepper.update(step, rates, 1)?;
+        trainer.update(step, rates, 1)?;
         if step % 10 == 0 {
-            let totals = block_on(stepper.totals())?;
+            let totals = block_on(trainer.totals())?;
             assert!(totals.non_finite == 0.0 && totals.loss.is_finite());
-            stepper.set_totals(StepTotals::default())?;
+            trainer.set_totals(StepTotals::default())?;
         }
         if step == 20 {
-            (allocated, held) = (stepper.executor.gpu().allocated(), resident());
+            (allocated, taken) = (trainer.executor.gpu().allocated(), resident());
         }
     }
-    assert_eq!(stepper.plans(), shapes.len());
-    assert_eq!(stepper.executor.gpu().allocated(), allocated, "GPU memory after every shape was seen");
-    if let (Some(before), Some(after)) = (held, resident()) {
+    assert_eq!(trainer.plans(), shapes.len());
+    assert_eq!(trainer.executor.gpu().allocated(), allocated, "GPU memory after every shape was seen");
+    if let (Some(before), Some(after)) = (taken, resident()) {
         println!("resident {before} bytes, then {after}");
         assert!(after as f64 <= 1.1 * before as f64, "resident memory grew from {before} to {after}");
     }
@@ -416,9 +416,9 @@ fn gradient_bits(
         audio_seconds: 1.0,
         index: Default::default(),
     };
-    let (feeds, _) = task.feeds(&batch, 2, 1, true).unwrap();
+    let (inputs, _) = task.inputs(&batch, 2, 1, true).unwrap();
     let mut loaded = block_on(executor.load(plan)).unwrap();
-    polymix::train::feed(&executor, &loaded, &feeds).unwrap();
+    polymix::train::write_inputs(&executor, &loaded, &inputs).unwrap();
     executor.run(&mut loaded).unwrap();
     let read = |name: &String| block_on(executor.read(&loaded, name)).unwrap();
     (names.iter().map(read).collect(), bytes)
@@ -441,24 +441,24 @@ fn what_is_computed_again_has_the_same_bits() {
     }
 }
 
-/// What halves leave out of the activations is little in the gradients, and nothing in the loss.
+/// Activations saved in f16 change gradients a little and the loss not at all.
 #[test]
-fn saved_halves_take_less_memory() {
+fn activations_saved_in_f16_take_less_memory() {
     let Some(gpu) = gpu() else { return };
     let shape = BatchShape { utterances: 6, frames: 256 };
     for mixer in MixerKind::ALL {
         for checkpoint in ["none", "cheap", "layer"] {
             let of = |saved| gradient_bits(&gpu, mixer, [checkpoint, saved], shape);
-            let ((whole, most), (halves, fewer)) = (of("f32"), of("f16"));
-            assert_eq!(whole[0], halves[0], "{mixer}, {checkpoint}: losses");
-            let pairs = || whole[1..].iter().flatten().zip(halves[1..].iter().flatten());
+            let ((whole, most), (in_f16, fewer)) = (of("f32"), of("f16"));
+            assert_eq!(whole[0], in_f16[0], "{mixer}, {checkpoint}: losses");
+            let pairs = || whole[1..].iter().flatten().zip(in_f16[1..].iter().flatten());
             let value = |bits: &u32| f64::from(f32::from_bits(*bits));
             let error: f64 = pairs().map(|(a, b)| (value(a) - value(b)).powi(2)).sum();
             let square: f64 = pairs().map(|(a, _)| value(a).powi(2)).sum();
             let error = (error / square).sqrt();
             println!("{mixer}, {checkpoint}: error {error:.1e}, {fewer} bytes of {most}");
             assert!((1e-7..2e-3).contains(&error), "{mixer}, {checkpoint}: error {error:.1e}");
-            // Of two small layers that are computed again, little is saved.
+            // Of two small layers that are recomputed, little is saved.
             assert!(checkpoint == "layer" || fewer < most, "{mixer}, {checkpoint}: {fewer} bytes of {most}");
         }
     }
@@ -499,19 +499,19 @@ fn same_step(mixer: MixerKind, gpu: Option<&Arc<Gpu>>) {
         bindings
             .insert(parameter.name.clone(), Array::from_shape_vec(parameter.shape.dims(), values).unwrap());
     }
-    let mut feeds: Vec<(String, Feed)> = vec![
-        ("features".into(), Feed::F32((0..2 * 24 * BANDS).map(|_| rng.normal() as f32).collect())),
-        ("lengths".into(), Feed::U32(vec![6, 5])),
-        ("valid".into(), Feed::F32((0..12).map(|i| f32::from(u8::from(i != 11))).collect())),
-        ("rng".into(), Feed::U32(vec![5, 1, 0])),
-        ("targets".into(), Feed::U32([[3, 1, 4, 0, 0, 0, 0, 0], [5, 5, 0, 0, 0, 0, 0, 0]].concat())),
-        ("target_lengths".into(), Feed::U32(vec![3, 2])),
-        ("loss_weights".into(), Feed::F32(vec![1.0 / 6.0, 0.25])),
+    let mut inputs: Vec<(String, InputData)> = vec![
+        ("features".into(), InputData::F32((0..2 * 24 * BANDS).map(|_| rng.normal() as f32).collect())),
+        ("lengths".into(), InputData::U32(vec![6, 5])),
+        ("valid".into(), InputData::F32((0..12).map(|i| f32::from(u8::from(i != 11))).collect())),
+        ("rng".into(), InputData::U32(vec![5, 1, 0])),
+        ("targets".into(), InputData::U32([[3, 1, 4, 0, 0, 0, 0, 0], [5, 5, 0, 0, 0, 0, 0, 0]].concat())),
+        ("target_lengths".into(), InputData::U32(vec![3, 2])),
+        ("loss_weights".into(), InputData::F32(vec![1.0 / 6.0, 0.25])),
     ];
-    for (name, feed) in &feeds {
-        let values = match feed {
-            Feed::F32(values) => values.iter().map(|&x| f64::from(x)).collect(),
-            Feed::U32(values) => values.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>(),
+    for (name, input) in &inputs {
+        let values = match input {
+            InputData::F32(values) => values.iter().map(|&x| f64::from(x)).collect(),
+            InputData::U32(values) => values.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>(),
         };
         bindings.insert(name.clone(), Array::from_shape_vec(vec![values.len()], values).unwrap());
     }
@@ -532,11 +532,11 @@ fn same_step(mixer: MixerKind, gpu: Option<&Arc<Gpu>>) {
         executor.store.write(gpu, &parameter.name, &values).unwrap();
     }
     let mut loaded = block_on(executor.load(plan)).unwrap();
-    feeds.retain(|(name, _)| executor.takes(&loaded, name));
-    for (name, feed) in feeds.drain(..) {
-        match feed {
-            Feed::F32(values) => executor.feed(&loaded, &name, &values).unwrap(),
-            Feed::U32(values) => executor.feed(&loaded, &name, &values).unwrap(),
+    inputs.retain(|(name, _)| executor.takes(&loaded, name));
+    for (name, input) in inputs.drain(..) {
+        match input {
+            InputData::F32(values) => executor.write_input(&loaded, &name, &values).unwrap(),
+            InputData::U32(values) => executor.write_input(&loaded, &name, &values).unwrap(),
         }
     }
     executor.run(&mut loaded).unwrap();
@@ -589,9 +589,9 @@ fn batches_that_fit_hold_what_the_plans_foretold_and_are_kept() {
         Line::Train(line) => line.gpu_bytes - before,
         Line::Valid(_) => 0,
     };
-    let held = metrics::read(folder.path().join("run/metrics.jsonl")).unwrap().iter().map(gpu_bytes).max();
-    let held = held.unwrap();
-    assert!((LIMIT * 3 / 4..=LIMIT).contains(&held), "{held} of {LIMIT}: {told:?}");
+    let taken = metrics::read(folder.path().join("run/metrics.jsonl")).unwrap().iter().map(gpu_bytes).max();
+    let taken = taken.unwrap();
+    assert!((LIMIT * 3 / 4..=LIMIT).contains(&taken), "{taken} of {LIMIT}: {told:?}");
 
     let (resumed, told) = run(true, 4 * LIMIT, 2).unwrap();
     assert_eq!(resumed.finetune.data, resolved.finetune.data);

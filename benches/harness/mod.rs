@@ -1,4 +1,4 @@
-//! What the benchmarks share: work on the device, the adapter's peaks, interleaved timing, tables.
+//! Shared code of the benchmarks: work on the device, the adapter's peaks, interleaved timing, tables.
 //!
 //! Times are compared in one run: contenders take turns, and the median counts, since other processes take turns too.
 
@@ -18,7 +18,7 @@ use polymix::gpu::{Capabilities, Gpu, Selection};
 use polymix::graph::Tensor;
 use polymix::rng::{Rng, stream};
 use polymix::shape::{DType, Spec};
-use polymix::train::{Feeds, feed};
+use polymix::train::{Inputs, write_inputs};
 
 pub use works::Work;
 
@@ -34,7 +34,7 @@ pub fn device() -> Result<Arc<Gpu>> {
 pub struct Case {
     executor: Executor,
     loaded: Loaded,
-    feeds: Feeds,
+    inputs: Inputs,
     /// Operations of its matmuls and convolutions.
     pub flops: u64,
     /// Bytes of its operands and results, each counted once.
@@ -68,11 +68,11 @@ impl Case {
         let bytes = plan.stored.iter().map(|(_, spec)| spec.bytes()).chain(ports).sum();
         let flops = plan.flops();
         let loaded = block_on(executor.load(plan))?;
-        Ok(Self { executor, loaded, feeds: work.feeds.clone(), flops, bytes })
+        Ok(Self { executor, loaded, inputs: work.inputs.clone(), flops, bytes })
     }
 
     fn prepare(&mut self) -> Result<()> {
-        feed(&self.executor, &self.loaded, &self.feeds)?;
+        write_inputs(&self.executor, &self.loaded, &self.inputs)?;
         self.executor.gpu().flush();
         self.executor.gpu().wait()
     }

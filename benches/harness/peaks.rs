@@ -1,4 +1,4 @@
-//! What the adapter can do at most: multiply-adds in registers, copies between buffers.
+//! Peak rates of the adapter: multiply-adds in registers, copies between buffers.
 
 use std::sync::Arc;
 use std::time::Duration;

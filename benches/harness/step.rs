@@ -16,8 +16,8 @@ use polymix::rng::Rng;
 use polymix::shape::Spec;
 use polymix::train::metrics::Phase;
 use polymix::train::{
-    BatchShape, Feed, Feeds, LossGraph, Measure, Objective, Rates, Results, Stepper, Task, Totals,
-    common_feeds,
+    BatchShape, InputData, Inputs, LossGraph, Measure, Objective, Rates, Results, Task, Totals, Trainer,
+    common_inputs,
 };
 use polymix::{Error, Result};
 
@@ -67,26 +67,26 @@ impl Task for Classify {
         ModelKind::BestRq { codes: CLASSES, code_dim: 0 }
     }
 
-    fn feeds(&self, batch: &Batch, step: u64, micro: u32, _: bool) -> Result<(Feeds, usize)> {
+    fn inputs(&self, batch: &Batch, step: u64, micro: u32, _: bool) -> Result<(Inputs, usize)> {
         let rows = batch.utterances * BatchShape::of(batch).time();
         let mut rng = Rng::new(&[7]);
         let targets = (0..rows).map(|_| rng.below(CLASSES) as u32).collect();
-        let mut feeds = common_feeds(batch, 0, step, micro);
-        feeds.push(("targets".into(), Feed::U32(targets)));
-        feeds.push(("count".into(), Feed::U32(vec![rows as u32])));
-        Ok((feeds, rows))
+        let mut inputs = common_inputs(batch, 0, step, micro);
+        inputs.push(("targets".into(), InputData::U32(targets)));
+        inputs.push(("count".into(), InputData::U32(vec![rows as u32])));
+        Ok((inputs, rows))
     }
 
-    fn observe(&self, _: &mut Totals, _: &Batch, _: usize, _: &Results) -> Result<()> {
+    fn update_metrics(&self, _: &mut Totals, _: &Batch, _: usize, _: &Results) -> Result<()> {
         Err(Error::invalid("the benchmark's model is not validated"))
     }
 }
 
 /// A model on the device with a batch of noise.
 pub struct Training {
-    stepper: Stepper,
+    trainer: Trainer,
     shape: BatchShape,
-    feeds: Feeds,
+    inputs: Inputs,
     steps: u64,
     /// Operations of a step's matmuls and convolutions.
     pub flops: u64,
@@ -97,9 +97,9 @@ impl Training {
     pub fn new(gpu: &Arc<Gpu>, config: ModelConfig, shape: BatchShape) -> Result<Self> {
         let task = Classify(config);
         let optimizer = PretrainConfig::default().optimizer;
-        let mut stepper = block_on(Stepper::new(Executor::new(gpu.clone()), &task, &optimizer))?;
-        stepper.parameters.fill(&stepper.executor, None, 0)?;
-        block_on(stepper.prepare(&task, shape, false))?;
+        let mut trainer = block_on(Trainer::new(Executor::new(gpu.clone()), &task, &optimizer))?;
+        trainer.parameters.fill(&trainer.executor, None, 0)?;
+        block_on(trainer.prepare(&task, shape, false))?;
         let flops = polymix::train::training_plan(&task, shape, false, gpu.capabilities())?.flops();
         let mut rng = Rng::new(&[1]);
         let batch = Batch {
@@ -112,18 +112,18 @@ impl Training {
             audio_seconds: 0.0,
             index: BatchIndex::default(),
         };
-        let (feeds, _) = task.feeds(&batch, 1, 0, true)?;
-        Ok(Self { stepper, shape, feeds, steps: 0, flops })
+        let (inputs, _) = task.inputs(&batch, 1, 0, true)?;
+        Ok(Self { trainer, shape, inputs, steps: 0, flops })
     }
 
     /// Milliseconds of a step: forward, backward, update.
     pub fn step(&mut self) -> Result<f64> {
-        let gpu = self.stepper.executor.gpu().clone();
+        let gpu = self.trainer.executor.gpu().clone();
         gpu.wait()?;
         let begun = Instant::now();
         self.steps += 1;
-        self.stepper.micro_batch(self.shape, &self.feeds, false)?;
-        self.stepper.update(self.steps, Rates { encoder: 1e-4, head: 1e-4 }, 1)?;
+        self.trainer.micro_batch(self.shape, &self.inputs, false)?;
+        self.trainer.update(self.steps, Rates { encoder: 1e-4, head: 1e-4 }, 1)?;
         gpu.wait()?;
         Ok(1e3 * begun.elapsed().as_secs_f64())
     }

@@ -6,14 +6,14 @@ use polymix::exec::{Compute, PlanOptions};
 use polymix::gpu::DeviceClass;
 use polymix::graph::{Graph, Scope, Tensor};
 use polymix::nn::{Context, FeedForward, Mode};
-use polymix::ops::attention::{Attention, Packing, Positions};
+use polymix::ops::attention::{Attention, Positions, QkvLayout};
 use polymix::ops::map::ActivationKind;
 use polymix::ops::matmul::{MatMul, PlannedMatMul};
 use polymix::ops::optimizer::AdamW;
 use polymix::ops::pom::PomAggregate;
 use polymix::recipe::{Initialization, PaddedFrames};
 use polymix::shape::Spec;
-use polymix::train::{Feed, Feeds};
+use polymix::train::{InputData, Inputs};
 
 /// A graph, its results and its inputs.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Work {
     /// What it computes.
     pub outputs: Vec<Tensor>,
     /// Data of its inputs; what is stored is noise.
-    pub feeds: Feeds,
+    pub inputs: Inputs,
     /// How it is planned.
     pub options: PlanOptions,
 }
@@ -42,13 +42,13 @@ impl Work {
             shape,
             graph,
             outputs: outputs.to_vec(),
-            feeds: Feeds::new(),
+            inputs: Inputs::new(),
             options: PlanOptions::default(),
         }
     }
 
-    fn fed(self, feeds: Feeds) -> Self {
-        Self { feeds, ..self }
+    fn with_inputs(self, inputs: Inputs) -> Self {
+        Self { inputs, ..self }
     }
 }
 
@@ -192,11 +192,11 @@ pub fn depthwise() -> Result<Work> {
     let lengths = graph.input("lengths", Spec::u32([batch]));
     let y = x.depthwise_conv1d(&weight, &bias, &lengths, TAPS / 2)?;
     let work = Work::new("depthwise conv", format!("[{batch}, {time}, {channels}], {TAPS} taps"), &[y]);
-    Ok(work.fed(vec![full_lengths(batch, time)]))
+    Ok(work.with_inputs(vec![full_lengths(batch, time)]))
 }
 
-fn full_lengths(batch: usize, time: usize) -> (String, Feed) {
-    ("lengths".to_owned(), Feed::U32(vec![time as u32; batch]))
+fn full_lengths(batch: usize, time: usize) -> (String, InputData) {
+    ("lengths".to_owned(), InputData::U32(vec![time as u32; batch]))
 }
 
 /// Heads, frames and columns of a head.
@@ -208,14 +208,14 @@ pub fn attention(backward: bool) -> Result<Work> {
     let projection = stored(&graph, "projection", [1, time, 3 * heads * columns]);
     let lengths = graph.input("lengths", Spec::u32([1]));
     let scale = (1.0 / (columns as f64).sqrt()) as f32;
-    let op = Attention { heads, packing: Packing::ByPart, positions: Positions::Absent, scale };
+    let op = Attention { heads, layout: QkvLayout::PartMajor, positions: Positions::Absent, scale };
     let mut outputs = vec![projection.attention(op, &lengths, &[])?];
     let name = if backward { "attention, forward and backward" } else { "attention" };
     if backward {
         outputs.extend(backward_of(&outputs[0], &[&projection])?);
     }
     let work = Work::new(name, format!("{heads} heads × {time} × {columns}"), &outputs);
-    Ok(work.fed(vec![full_lengths(1, time)]))
+    Ok(work.with_inputs(vec![full_lengths(1, time)]))
 }
 
 /// The gradients of `wrt` for a stored gradient of `y`.
@@ -276,7 +276,7 @@ pub fn dropout() -> Result<Work> {
     let mode = Mode::Training { dropout: 0.1, layer_drop: 0.0 };
     let ctx = Context::new(&scope, 1, rows, mode, PaddedFrames::Masked);
     let work = Work::new("dropout", format!("[{rows}, {hidden}]"), &[ctx.dropout(&scope, "dropout", &x)?]);
-    Ok(work.fed(vec![("rng".to_owned(), Feed::U32(vec![0, 1, 0]))]))
+    Ok(work.with_inputs(vec![("rng".to_owned(), InputData::U32(vec![0, 1, 0]))]))
 }
 
 /// Parameters of an update.
@@ -291,9 +291,9 @@ pub fn adamw() -> Result<Work> {
         [("stats", 3), ("hyper", 4)].map(|(name, size)| graph.input(name, Spec::f32([size])));
     let rule = AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-9 };
     let new = value.adamw(rule, &gradient, [&first, &second], &stats, &hyper)?;
-    let feeds = [("stats", vec![1.0, 1.0, 0.0]), ("hyper", vec![1e-3, 0.01, 0.1, 0.02])];
-    let feeds = feeds.map(|(name, values)| (name.to_owned(), Feed::F32(values)));
-    Ok(Work::new("AdamW", format!("[{UPDATED}]"), &new[..1]).fed(feeds.to_vec()))
+    let inputs = [("stats", vec![1.0, 1.0, 0.0]), ("hyper", vec![1e-3, 0.01, 0.1, 0.02])];
+    let inputs = inputs.map(|(name, values)| (name.to_owned(), InputData::F32(values)));
+    Ok(Work::new("AdamW", format!("[{UPDATED}]"), &new[..1]).with_inputs(inputs.to_vec()))
 }
 
 /// Everything but the matmuls.

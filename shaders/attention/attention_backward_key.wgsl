@@ -16,16 +16,16 @@ override VALUES: bool = false;
 // The scores of 4 keys at 16 queries.
 fn scores_of_keys(lane: u32, row: u32, query: u32) -> Block {
     var s = Block();
-    for (var quad = 0u; quad < (params.head_dim + 3u) / 4u; quad++) {
-        s = product(s, four_rows(KEY, row, quad), sixteen_rows(lane, QUERY, query, quad));
+    for (var column4 = 0u; column4 < (params.head_dim + 3u) / 4u; column4++) {
+        s = multiply_add(s, four_rows(KEY, row, column4), sixteen_rows(lane, QUERY, query, column4));
         if POSITION == RELATIVE {
-            let q = sixteen_rows(lane, POSITION_QUERY, query, quad);
+            let q = sixteen_rows(lane, POSITION_QUERY, query, column4);
             let first = i32(query) - i32(row) - 3;
-            let n0 = window(DISTANCE, first, quad);
-            let n4 = window(DISTANCE, first + 4, quad);
-            let n8 = window(DISTANCE, first + 8, quad);
-            let n12 = window(DISTANCE, first + 12, quad);
-            let n16 = window(DISTANCE, first + 16, quad);
+            let n0 = window(DISTANCE, first, column4);
+            let n4 = window(DISTANCE, first + 4, column4);
+            let n8 = window(DISTANCE, first + 8, column4);
+            let n12 = window(DISTANCE, first + 12, column4);
+            let n16 = window(DISTANCE, first + 16, column4);
             s.a += other_diagonals(q.a, n0, n4);
             s.b += other_diagonals(q.b, n4, n8);
             s.c += other_diagonals(q.c, n8, n12);
@@ -60,8 +60,8 @@ fn main(
     tile = here;
     // Keys behind the utterance have one KV block without a weight.
     let stop = min(params.end, select(params.time, 1u, here.row >= here.length));
-    let quads = (params.head_dim + 3u) / 4u;
-    let outputs = (quads + 3u) / 4u * QUADS_OF_ROWS;
+    let columns4 = (params.head_dim + 3u) / 4u;
+    let outputs = (columns4 + 3u) / 4u * ROWS4;
     for (var query = params.begin; query < stop; query += KV_BLOCK) {
         for (var unit = lane; unit < UNITS; unit += WORKGROUP_SIZE) {
             let row = here.row + unit % 8u * 4u;
@@ -79,8 +79,8 @@ fn main(
             );
             if !VALUES {
                 var dw = Block();
-                for (var quad = 0u; quad < quads; quad++) {
-                    dw = product(dw, four_rows(VALUE, row, quad), sixteen_rows(lane, DY, first, quad));
+                for (var column4 = 0u; column4 < columns4; column4++) {
+                    dw = multiply_add(dw, four_rows(VALUE, row, column4), sixteen_rows(lane, DY, first, column4));
                 }
                 w = Block(
                     score_gradient(w.a, dw.a, a),
@@ -93,21 +93,21 @@ fn main(
         }
         meet();
         for (var output = lane; output < outputs; output += WORKGROUP_SIZE) {
-            let four = output % 8u;
-            let row = here.row + 4u * four;
-            let quad = output / 8u * 4u;
-            var x = vectors(times_block(lane, four, select(QUERY, DY, VALUES), query, quad));
+            let row4 = output % 8u;
+            let row = here.row + 4u * row4;
+            let column4 = output / 8u * 4u;
+            var x = vectors(times_block(lane, row4, select(QUERY, DY, VALUES), query, column4));
             for (var r = 0u; r < up_to(row, params.time); r++) {
-                for (var part = 0u; part < up_to(quad, quads); part++) {
+                for (var part = 0u; part < up_to(column4, columns4); part++) {
                     var gradient = x[4u * part + r];
                     if !VALUES {
-                        gradient = turned(gradient, row + r, quad + part, true);
+                        gradient = rotated(gradient, row + r, column4 + part, true);
                     }
-                    add(part_of(row + r, select(1u, 2u, VALUES)), quad + part, gradient, query == 0u);
+                    add(part_of(row + r, select(1u, 2u, VALUES)), column4 + part, gradient, query == 0u);
                 }
             }
-            if POSITION == RELATIVE && !VALUES && output < QUADS_OF_ROWS {
-                add_sums(row + FOUR, four, query == 0u);
+            if POSITION == RELATIVE && !VALUES && output < ROWS4 {
+                add_sums(row + FOUR, row4, query == 0u);
             }
         }
         meet();

@@ -14,21 +14,21 @@
 // result's matrices is for query j.
 fn scores_of_distances(lane: u32, distance: i32, query: u32) -> Block {
     var s = Block();
-    for (var quad = 0u; quad < (params.head_dim + 3u) / 4u; quad++) {
-        s = product(s, window(DISTANCE, distance, quad), sixteen_rows(lane, POSITION_QUERY, query, quad));
-        let q = sixteen_rows(lane, QUERY, query, quad);
-        s = delta_diagonals(s, q, KEY, i32(query) - distance - 3, quad);
+    for (var column4 = 0u; column4 < (params.head_dim + 3u) / 4u; column4++) {
+        s = multiply_add(s, window(DISTANCE, distance, column4), sixteen_rows(lane, POSITION_QUERY, query, column4));
+        let q = sixteen_rows(lane, QUERY, query, column4);
+        s = delta_diagonals(s, q, KEY, i32(query) - distance - 3, column4);
     }
     return s;
 }
 
 // s plus the products of 16 queries' rows with those of the keys that 4 distances give them.
-fn delta_diagonals(s: Block, others: Block, kind: u32, first: i32, quad: u32) -> Block {
-    let k0 = window(kind, first, quad);
-    let k4 = window(kind, first + 4, quad);
-    let k8 = window(kind, first + 8, quad);
-    let k12 = window(kind, first + 12, quad);
-    let k16 = window(kind, first + 16, quad);
+fn delta_diagonals(s: Block, others: Block, kind: u32, first: i32, column4: u32) -> Block {
+    let k0 = window(kind, first, column4);
+    let k4 = window(kind, first + 4, column4);
+    let k8 = window(kind, first + 8, column4);
+    let k12 = window(kind, first + 12, column4);
+    let k16 = window(kind, first + 16, column4);
     return Block(
         s.a + other_diagonals(others.a, k0, k4),
         s.b + other_diagonals(others.b, k4, k8),
@@ -76,8 +76,8 @@ fn main(
     let after = here.length - min(here.row, here.length);
     let all = select(min(params.time, here.length + here.row + TILE), after, params.reversed == 1u);
     let stop = min(start + params.end, all);
-    let quads = (params.head_dim + 3u) / 4u;
-    let outputs = (quads + 3u) / 4u * QUADS_OF_ROWS;
+    let columns4 = (params.head_dim + 3u) / 4u;
+    let outputs = (columns4 + 3u) / 4u * ROWS4;
     for (var query = start + params.begin; query < stop; query += KV_BLOCK) {
         let first_time = params.reversed == 0u && query == start;
         for (var unit = lane; unit < UNITS; unit += WORKGROUP_SIZE) {
@@ -95,9 +95,9 @@ fn main(
                 masked_weights(s.d, d, distance, first + 12u),
             );
             var dw = Block();
-            for (var quad = 0u; quad < quads; quad++) {
-                let gradients = sixteen_rows(lane, DY, first, quad);
-                dw = delta_diagonals(dw, gradients, VALUE, i32(first) - distance - 3, quad);
+            for (var column4 = 0u; column4 < columns4; column4++) {
+                let gradients = sixteen_rows(lane, DY, first, column4);
+                dw = delta_diagonals(dw, gradients, VALUE, i32(first) - distance - 3, column4);
             }
             let dscores = Block(
                 score_gradient(w.a, dw.a, a),
@@ -109,19 +109,19 @@ fn main(
         }
         meet();
         for (var output = lane; output < outputs; output += WORKGROUP_SIZE) {
-            let four = output % 8u;
-            let row = vec4<u32>(abs(distance_of(here.row + 4u * four) + vec4<i32>(FOUR)));
-            let quad = output / 8u * 4u;
-            var x = vectors(times_block(lane, four, POSITION_QUERY, query, quad));
+            let row4 = output % 8u;
+            let row = vec4<u32>(abs(distance_of(here.row + 4u * row4) + vec4<i32>(FOUR)));
+            let column4 = output / 8u * 4u;
+            var x = vectors(times_block(lane, row4, POSITION_QUERY, query, column4));
             let fresh = first_time && params.added == 0u;
             for (var r = 0u; r < 4u; r++) {
                 let at = ((here.utterance * params.time + row[r]) * params.heads + here.head) * params.head_dim;
-                for (var part = 0u; part < select(0u, up_to(quad, quads), row[r] < params.time); part++) {
-                    add(at, quad + part, x[4u * part + r], fresh);
+                for (var part = 0u; part < select(0u, up_to(column4, columns4), row[r] < params.time); part++) {
+                    add(at, column4 + part, x[4u * part + r], fresh);
                 }
             }
-            if output < QUADS_OF_ROWS {
-                add_sums(row, four, first_time);
+            if output < ROWS4 {
+                add_sums(row, row4, first_time);
             }
         }
         meet();

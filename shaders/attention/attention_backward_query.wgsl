@@ -29,8 +29,8 @@ fn own_score_gradient(w: mat4x4<f32>, dweight: mat4x4<f32>, delta: vec4<f32>) ->
 }
 
 // Σ_j weight_rj · p_{|row + r − j|} over four keys, four columns.
-fn times_positions(w: mat4x4<f32>, first: i32, quad: u32) -> mat4x4<f32> {
-    let met = diagonals(window(DISTANCE, first, quad), window(DISTANCE, first + 4, quad));
+fn times_positions(w: mat4x4<f32>, first: i32, column4: u32) -> mat4x4<f32> {
+    let met = diagonals(window(DISTANCE, first, column4), window(DISTANCE, first + 4, column4));
     return mat4x4<f32>(
         (w[0].x * met.a[0] + w[1].x * met.b[0]) + (w[2].x * met.c[0] + w[3].x * met.d[0]),
         (w[0].y * met.a[1] + w[1].y * met.b[1]) + (w[2].y * met.c[1] + w[3].y * met.d[1]),
@@ -53,8 +53,8 @@ fn main(
     tile = here;
     // An utterance without a frame has one KV block without a weight.
     let stop = min(params.end, max(here.length, 1u));
-    let quads = (params.head_dim + 3u) / 4u;
-    let outputs = (quads + 3u) / 4u * QUADS_OF_ROWS;
+    let columns4 = (params.head_dim + 3u) / 4u;
+    let outputs = (columns4 + 3u) / 4u * ROWS4;
     for (var key = params.begin; key < stop; key += KV_BLOCK) {
         for (var unit = lane; unit < UNITS; unit += WORKGROUP_SIZE) {
             let row = here.row + unit % 8u * 4u;
@@ -68,8 +68,8 @@ fn main(
                 masked_weights(s.d, of_rows[0], first + 12u),
             );
             var dw = Block();
-            for (var quad = 0u; quad < quads; quad++) {
-                dw = product(dw, four_rows(DY, row, quad), sixteen_rows(lane, VALUE, first, quad));
+            for (var column4 = 0u; column4 < columns4; column4++) {
+                dw = multiply_add(dw, four_rows(DY, row, column4), sixteen_rows(lane, VALUE, first, column4));
             }
             keep(unit, Block(
                 own_score_gradient(w.a, dw.a, of_rows[1]),
@@ -80,25 +80,25 @@ fn main(
         }
         meet();
         for (var output = lane; output < outputs; output += WORKGROUP_SIZE) {
-            let four = output % 8u;
-            let row = here.row + 4u * four;
-            let quad = output / 8u * 4u;
-            var x = times_block(lane, four, KEY, key, quad);
+            let row4 = output % 8u;
+            let row = here.row + 4u * row4;
+            let column4 = output / 8u * 4u;
+            var x = times_block(lane, row4, KEY, key, column4);
             if POSITION == RELATIVE {
                 for (var k = 0u; k < KV_BLOCK / 4u; k++) {
-                    let w = weights[8u * k + four];
+                    let w = weights[8u * k + row4];
                     let first = i32(key + 4u * k) - i32(row) - 3;
-                    x.a += times_positions(w, first, quad);
-                    x.b += times_positions(w, first, quad + 1u);
-                    x.c += times_positions(w, first, quad + 2u);
-                    x.d += times_positions(w, first, quad + 3u);
+                    x.a += times_positions(w, first, column4);
+                    x.b += times_positions(w, first, column4 + 1u);
+                    x.c += times_positions(w, first, column4 + 2u);
+                    x.d += times_positions(w, first, column4 + 3u);
                 }
             }
             var dq = vectors(x);
             for (var r = 0u; r < up_to(row, params.time); r++) {
-                for (var part = 0u; part < up_to(quad, quads); part++) {
-                    let gradient = params.scale * turned(dq[4u * part + r], row + r, quad + part, true);
-                    add(part_of(row + r, 0u), quad + part, gradient, key == 0u);
+                for (var part = 0u; part < up_to(column4, columns4); part++) {
+                    let gradient = params.scale * rotated(dq[4u * part + r], row + r, column4 + part, true);
+                    add(part_of(row + r, 0u), column4 + part, gradient, key == 0u);
                 }
             }
         }

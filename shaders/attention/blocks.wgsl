@@ -38,7 +38,7 @@ const ROTARY: u32 = 1u;
 const RELATIVE: u32 = 2u;
 
 const TILE: u32 = 32u;
-const QUADS_OF_ROWS: u32 = 8u; // TILE / 4
+const ROWS4: u32 = 8u; // TILE / 4
 const KV_BLOCK: u32 = 64u;
 const UNITS: u32 = 32u; // TILE / 4 · KV_BLOCK / 16
 const FOUR: vec4<u32> = vec4<u32>(0u, 1u, 2u, 3u);
@@ -68,7 +68,7 @@ struct Tile {
 
 var<private> tile: Tile;
 
-var<workgroup> weights: array<mat4x4<f32>, 128>; // [KV_BLOCK / 4, QUADS_OF_ROWS]: column j is for j of the KV block
+var<workgroup> weights: array<mat4x4<f32>, 128>; // [KV_BLOCK / 4, ROWS4]: column j is for j of the KV block
 
 fn locate(group: u32) -> Tile {
     let tiles = (params.time + TILE - 1u) / TILE;
@@ -94,78 +94,78 @@ fn part_of(frame: u32, part: u32) -> u32 {
     return row * 3u * params.heads * params.head_dim + tile.head * params.head_stride + part * params.part_stride;
 }
 
-fn qkv_quad(frame: u32, which: u32, quad: u32) -> vec4<f32> {
-    let i = places(part_of(frame, which), quad);
-    return join(qkv[i.x], qkv[i.y], qkv[i.z], qkv[i.w], quad);
+fn qkv_vec4(frame: u32, which: u32, column4: u32) -> vec4<f32> {
+    let i = places(part_of(frame, which), column4);
+    return join(qkv[i.x], qkv[i.y], qkv[i.z], qkv[i.w], column4);
 }
 
-fn position_quad(at: u32, quad: u32) -> vec4<f32> {
-    let i = places(at, quad);
-    return join(positions[i.x], positions[i.y], positions[i.z], positions[i.w], quad);
+fn position_vec4(at: u32, column4: u32) -> vec4<f32> {
+    let i = places(at, column4);
+    return join(positions[i.x], positions[i.y], positions[i.z], positions[i.w], column4);
 }
 
-fn bias_quad(which: u32, quad: u32) -> vec4<f32> {
-    let i = places((which * params.heads + tile.head) * params.head_dim, quad);
-    return join(bias[i.x], bias[i.y], bias[i.z], bias[i.w], quad);
+fn bias_vec4(which: u32, column4: u32) -> vec4<f32> {
+    let i = places((which * params.heads + tile.head) * params.head_dim, column4);
+    return join(bias[i.x], bias[i.y], bias[i.z], bias[i.w], column4);
 }
 
 // R_t x, and with `back` its inverse.
-fn turned(x: vec4<f32>, frame: u32, quad: u32, back: bool) -> vec4<f32> {
+fn rotated(x: vec4<f32>, frame: u32, column4: u32, back: bool) -> vec4<f32> {
     if POSITION != ROTARY {
         return x;
     }
-    let angle = position_quad(frame * params.head_dim, quad);
+    let angle = position_vec4(frame * params.head_dim, column4);
     let sine = select(angle.xxzz, -angle.xxzz, back);
     return x * angle.yyww + vec4<f32>(-x.y, x.x, -x.w, x.z) * sine;
 }
 
 // Four columns of a row: queries have their bias and are scaled, queries and keys are turned. Rows behind the last
 // are the last.
-fn operand(kind: u32, row: u32, quad: u32) -> vec4<f32> {
+fn operand(kind: u32, row: u32, column4: u32) -> vec4<f32> {
     let frame = min(row, params.time - 1u);
     let key = min(row, max(tile.length, 1u) - 1u);
     if kind == DY {
-        return dy_quad(frame, quad);
+        return dy_vec4(frame, column4);
     }
     if kind == DISTANCE {
-        return position_quad((frame * params.heads + tile.head) * params.head_dim, quad);
+        return position_vec4((frame * params.heads + tile.head) * params.head_dim, column4);
     }
     if kind == VALUE {
-        return qkv_quad(key, 2u, quad);
+        return qkv_vec4(key, 2u, column4);
     }
     if kind == KEY {
-        return turned(qkv_quad(key, 1u, quad), key, quad, false);
+        return rotated(qkv_vec4(key, 1u, column4), key, column4, false);
     }
-    var q = qkv_quad(frame, 0u, quad);
+    var q = qkv_vec4(frame, 0u, column4);
     if POSITION == RELATIVE {
-        q += bias_quad(kind, quad);
+        q += bias_vec4(kind, column4);
     }
-    return params.scale * turned(q, frame, quad, false);
+    return params.scale * rotated(q, frame, column4, false);
 }
 
-fn four_rows(kind: u32, row: u32, quad: u32) -> mat4x4<f32> {
+fn four_rows(kind: u32, row: u32, column4: u32) -> mat4x4<f32> {
     return mat4x4<f32>(
-        operand(kind, row, quad),
-        operand(kind, row + 1u, quad),
-        operand(kind, row + 2u, quad),
-        operand(kind, row + 3u, quad),
+        operand(kind, row, column4),
+        operand(kind, row + 1u, column4),
+        operand(kind, row + 2u, column4),
+        operand(kind, row + 3u, column4),
     );
 }
 
 // Rows from `first` on, which may be below 0; distances count without their sign.
-fn window(kind: u32, first: i32, quad: u32) -> mat4x4<f32> {
+fn window(kind: u32, first: i32, column4: u32) -> mat4x4<f32> {
     let row = first + vec4<i32>(0, 1, 2, 3);
     let i = vec4<u32>(select(max(row, vec4<i32>()), abs(row), vec4<bool>(kind == DISTANCE)));
     return mat4x4<f32>(
-        operand(kind, i.x, quad),
-        operand(kind, i.y, quad),
-        operand(kind, i.z, quad),
-        operand(kind, i.w, quad),
+        operand(kind, i.x, column4),
+        operand(kind, i.y, column4),
+        operand(kind, i.z, column4),
+        operand(kind, i.w, column4),
     );
 }
 
 // s + Σ_c rows[c] · other[c]ᵀ: column j of the result's matrices is for row j of `other`, its parts for the four rows.
-fn product(s: Block, rows: mat4x4<f32>, other: Block) -> Block {
+fn multiply_add(s: Block, rows: mat4x4<f32>, other: Block) -> Block {
     let x = transpose(rows);
     return Block(s.a + x * other.a, s.b + x * other.b, s.c + x * other.c, s.d + x * other.d);
 }
@@ -199,16 +199,16 @@ fn other_diagonals(others: mat4x4<f32>, x: mat4x4<f32>, y: mat4x4<f32>) -> mat4x
 // The scores of 4 queries at 16 keys: column j of the result's matrices is for key j, its parts for the queries.
 fn scores_of_queries(lane: u32, row: u32, key: u32) -> Block {
     var s = Block();
-    for (var quad = 0u; quad < (params.head_dim + 3u) / 4u; quad++) {
-        s = product(s, four_rows(QUERY, row, quad), sixteen_rows(lane, KEY, key, quad));
+    for (var column4 = 0u; column4 < (params.head_dim + 3u) / 4u; column4++) {
+        s = multiply_add(s, four_rows(QUERY, row, column4), sixteen_rows(lane, KEY, key, column4));
         if POSITION == RELATIVE {
-            let q = four_rows(POSITION_QUERY, row, quad);
+            let q = four_rows(POSITION_QUERY, row, column4);
             let first = i32(key) - i32(row) - 3;
-            let n0 = window(DISTANCE, first, quad);
-            let n4 = window(DISTANCE, first + 4, quad);
-            let n8 = window(DISTANCE, first + 8, quad);
-            let n12 = window(DISTANCE, first + 12, quad);
-            let n16 = window(DISTANCE, first + 16, quad);
+            let n0 = window(DISTANCE, first, column4);
+            let n4 = window(DISTANCE, first + 4, column4);
+            let n8 = window(DISTANCE, first + 8, column4);
+            let n12 = window(DISTANCE, first + 12, column4);
+            let n16 = window(DISTANCE, first + 16, column4);
             s.a += own_diagonals(q, n0, n4);
             s.b += own_diagonals(q, n4, n8);
             s.c += own_diagonals(q, n8, n12);
@@ -242,11 +242,11 @@ fn kept(unit: u32) -> Block {
 
 // Σ_j weight_rj · other_j over the KV block from `first` on, sixteen columns: a matrix for each four of them, whose
 // column r is for row r.
-fn times_block(lane: u32, four: u32, kind: u32, first: u32, quad: u32) -> Block {
+fn times_block(lane: u32, row4: u32, kind: u32, first: u32, column4: u32) -> Block {
     var x = Block();
     for (var k = 0u; k < KV_BLOCK / 4u; k++) {
-        let w = weights[8u * k + four];
-        let other = four_quads(lane, kind, first + 4u * k, quad);
+        let w = weights[8u * k + row4];
+        let other = sixteen_columns(lane, kind, first + 4u * k, column4);
         x = Block(
             x.a + w * transpose(other.a),
             x.b + w * transpose(other.b),

@@ -2,10 +2,10 @@
 var<workgroup> tops: array<vec4<f32>, UNITS>; // largest scores of a unit
 var<workgroup> sums: array<vec4<f32>, UNITS>; // sums of its weights
 // Largest scores and sums of weights before the KV block and with it, which change places after it.
-var<workgroup> highest: array<vec4<f32>, 16>; // [2, QUADS_OF_ROWS]
-var<workgroup> total: array<vec4<f32>, 16>;   // [2, QUADS_OF_ROWS]
+var<workgroup> highest: array<vec4<f32>, 16>; // [2, ROWS4]
+var<workgroup> total: array<vec4<f32>, 16>;   // [2, ROWS4]
 
-fn dy_quad(frame: u32, quad: u32) -> vec4<f32> {
+fn dy_vec4(frame: u32, column4: u32) -> vec4<f32> {
     return vec4<f32>();
 }
 
@@ -32,8 +32,8 @@ fn weigh(s: mat4x4<f32>, high: vec4<f32>) -> mat4x4<f32> {
 }
 
 // The largest scores of four four, this KV block's included.
-fn raised(before: vec4<f32>, four: u32) -> vec4<f32> {
-    return max(before, largest(mat4x4<f32>(tops[four], tops[four + 8u], tops[four + 16u], tops[four + 24u])));
+fn raised(before: vec4<f32>, row4: u32) -> vec4<f32> {
+    return max(before, largest(mat4x4<f32>(tops[row4], tops[row4 + 8u], tops[row4 + 16u], tops[row4 + 24u])));
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -49,22 +49,22 @@ fn main(
     let here = locate(index);
     tile = here;
     let first_lse = row_of_head();
-    for (var four = lane; four < QUADS_OF_ROWS; four += WORKGROUP_SIZE) {
+    for (var row4 = lane; row4 < ROWS4; row4 += WORKGROUP_SIZE) {
         // What was walked before counts as one key: its score is the logarithm of the sum, its value is y.
         var high = vec4<f32>(NEG_INF);
         if params.begin > 0u {
-            let i = first_lse + min(here.row + 4u * four + FOUR, vec4<u32>(params.time - 1u));
+            let i = first_lse + min(here.row + 4u * row4 + FOUR, vec4<u32>(params.time - 1u));
             high = vec4<f32>(lse[i.x], lse[i.y], lse[i.z], lse[i.w]);
         }
-        highest[four] = high;
-        total[four] = vec4<f32>(f32(params.begin > 0u));
+        highest[row4] = high;
+        total[row4] = vec4<f32>(f32(params.begin > 0u));
     }
     meet();
 
     // An utterance without a frame has one KV block without a weight.
     let stop = min(params.end, max(here.length, 1u));
-    let quads = (params.head_dim + 3u) / 4u;
-    let outputs = (quads + 3u) / 4u * QUADS_OF_ROWS;
+    let columns4 = (params.head_dim + 3u) / 4u;
+    let outputs = (columns4 + 3u) / 4u * ROWS4;
     var now = 0u;
     for (var key = params.begin; key < stop; key += KV_BLOCK) {
         for (var unit = lane; unit < UNITS; unit += WORKGROUP_SIZE) {
@@ -84,17 +84,17 @@ fn main(
         }
         meet();
         for (var output = lane; output < outputs; output += WORKGROUP_SIZE) {
-            let four = output % 8u;
-            let row = here.row + 4u * four;
-            let high = raised(highest[now + four], four);
-            let factor = exp(highest[now + four] - high);
-            let whole = factor * total[now + four]
-                + ((sums[four] + sums[four + 8u]) + (sums[four + 16u] + sums[four + 24u]));
+            let row4 = output % 8u;
+            let row = here.row + 4u * row4;
+            let high = raised(highest[now + row4], row4);
+            let factor = exp(highest[now + row4] - high);
+            let whole = factor * total[now + row4]
+                + ((sums[row4] + sums[row4 + 8u]) + (sums[row4 + 16u] + sums[row4 + 24u]));
             let none = whole == vec4<f32>();
             let last = key + KV_BLOCK >= stop;
-            if output < QUADS_OF_ROWS {
-                highest[8u - now + four] = high;
-                total[8u - now + four] = whole;
+            if output < ROWS4 {
+                highest[8u - now + row4] = high;
+                total[8u - now + row4] = whole;
                 if last {
                     let of_row = select(high + log(whole), vec4<f32>(), none);
                     for (var r = 0u; r < up_to(row, params.time); r++) {
@@ -103,17 +103,17 @@ fn main(
                 }
             }
             // y ← scale · (factor · y + x), without y at first.
-            let quad = output / 8u * 4u;
+            let column4 = output / 8u * 4u;
             let scale = select(vec4<f32>(1.0), select(1.0 / whole, vec4<f32>(), none), vec4<bool>(last));
-            var x = vectors(times_block(lane, four, VALUE, key, quad));
+            var x = vectors(times_block(lane, row4, VALUE, key, column4));
             for (var r = 0u; r < up_to(row, params.time); r++) {
                 let at = ((here.utterance * params.time + row + r) * params.heads + here.head) * params.head_dim;
-                for (var part = 0u; part < up_to(quad, quads); part++) {
+                for (var part = 0u; part < up_to(column4, columns4); part++) {
                     var y = x[4u * part + r];
                     if key > 0u {
-                        y += factor[r] * result_quad(at, quad + part);
+                        y += factor[r] * result_vec4(at, column4 + part);
                     }
-                    put(at, quad + part, scale[r] * y);
+                    put(at, column4 + part, scale[r] * y);
                 }
             }
         }

@@ -16,7 +16,7 @@ struct Strip {
     h: mat4x4<f32>,
 }
 
-fn dy_quad(frame: u32, quad: u32) -> vec4<f32> {
+fn dy_vec4(frame: u32, column4: u32) -> vec4<f32> {
     return vec4<f32>();
 }
 
@@ -103,16 +103,16 @@ fn weights_of(s: Strip, high: vec4<f32>) -> Strip {
 }
 
 // s and what four queries' distances from 32 keys add to their scores.
-fn add_distances(s: Strip, q: mat4x4<f32>, first: i32, quad: u32) -> Strip {
-    let n0 = window(DISTANCE, first, quad);
-    let n4 = window(DISTANCE, first + 4, quad);
-    let n8 = window(DISTANCE, first + 8, quad);
-    let n12 = window(DISTANCE, first + 12, quad);
-    let n16 = window(DISTANCE, first + 16, quad);
-    let n20 = window(DISTANCE, first + 20, quad);
-    let n24 = window(DISTANCE, first + 24, quad);
-    let n28 = window(DISTANCE, first + 28, quad);
-    let n32 = window(DISTANCE, first + 32, quad);
+fn add_distances(s: Strip, q: mat4x4<f32>, first: i32, column4: u32) -> Strip {
+    let n0 = window(DISTANCE, first, column4);
+    let n4 = window(DISTANCE, first + 4, column4);
+    let n8 = window(DISTANCE, first + 8, column4);
+    let n12 = window(DISTANCE, first + 12, column4);
+    let n16 = window(DISTANCE, first + 16, column4);
+    let n20 = window(DISTANCE, first + 20, column4);
+    let n24 = window(DISTANCE, first + 24, column4);
+    let n28 = window(DISTANCE, first + 28, column4);
+    let n32 = window(DISTANCE, first + 32, column4);
     return Strip(
         s.a + own_diagonals(q, n0, n4), s.b + own_diagonals(q, n4, n8),
         s.c + own_diagonals(q, n8, n12), s.d + own_diagonals(q, n12, n16),
@@ -122,9 +122,9 @@ fn add_distances(s: Strip, q: mat4x4<f32>, first: i32, quad: u32) -> Strip {
 }
 
 // Four keys' values, four columns: a column for each of these.
-fn values_at(key: u32, quad: u32) -> mat4x4<f32> {
+fn values_at(key: u32, column4: u32) -> mat4x4<f32> {
     let frames = min(key + FOUR, vec4<u32>(max(tile.length, 1u) - 1u));
-    let at = part_of(0u, 2u) / 4u + min(quad, params.head_dim / 4u - 1u) + frames * (3u * params.heads * params.head_dim / 4u);
+    let at = part_of(0u, 2u) / 4u + min(column4, params.head_dim / 4u - 1u) + frames * (3u * params.heads * params.head_dim / 4u);
     return transpose(mat4x4<f32>(loaded(at.x), loaded(at.y), loaded(at.z), loaded(at.w)));
 }
 
@@ -133,34 +133,34 @@ fn loaded(i: u32) -> vec4<f32> {
 }
 
 // y and the values of 32 keys by their weights, 32 columns of them.
-fn add_values(y: Strip, w: Strip, key: u32, quad: u32) -> Strip {
-    var sum = add_products(y, w.a, values_at(key, quad));
-    sum = add_products(sum, w.b, values_at(key + 4u, quad));
-    sum = add_products(sum, w.c, values_at(key + 8u, quad));
-    sum = add_products(sum, w.d, values_at(key + 12u, quad));
-    sum = add_products(sum, w.e, values_at(key + 16u, quad));
-    sum = add_products(sum, w.f, values_at(key + 20u, quad));
-    sum = add_products(sum, w.g, values_at(key + 24u, quad));
-    return add_products(sum, w.h, values_at(key + 28u, quad));
+fn add_values(y: Strip, w: Strip, key: u32, column4: u32) -> Strip {
+    var sum = add_products(y, w.a, values_at(key, column4));
+    sum = add_products(sum, w.b, values_at(key + 4u, column4));
+    sum = add_products(sum, w.c, values_at(key + 8u, column4));
+    sum = add_products(sum, w.d, values_at(key + 12u, column4));
+    sum = add_products(sum, w.e, values_at(key + 16u, column4));
+    sum = add_products(sum, w.f, values_at(key + 20u, column4));
+    sum = add_products(sum, w.g, values_at(key + 24u, column4));
+    return add_products(sum, w.h, values_at(key + 28u, column4));
 }
 
 // y ← scale · (factor · y + x) for four rows and columns, without y at first; x's columns are the result's.
-fn update(row: u32, quad: u32, x: mat4x4<f32>, factor: vec4<f32>, scale: vec4<f32>, fresh: bool) {
+fn update(row: u32, column4: u32, x: mat4x4<f32>, factor: vec4<f32>, scale: vec4<f32>, fresh: bool) {
     let rows = transpose(x);
-    update_row(row, quad, rows[0], factor.x, scale.x, fresh);
-    update_row(row + 1u, quad, rows[1], factor.y, scale.y, fresh);
-    update_row(row + 2u, quad, rows[2], factor.z, scale.z, fresh);
-    update_row(row + 3u, quad, rows[3], factor.w, scale.w, fresh);
+    update_row(row, column4, rows[0], factor.x, scale.x, fresh);
+    update_row(row + 1u, column4, rows[1], factor.y, scale.y, fresh);
+    update_row(row + 2u, column4, rows[2], factor.z, scale.z, fresh);
+    update_row(row + 3u, column4, rows[3], factor.w, scale.w, fresh);
 }
 
-fn update_row(row: u32, quad: u32, x: vec4<f32>, factor: f32, scale: f32, fresh: bool) {
+fn update_row(row: u32, column4: u32, x: vec4<f32>, factor: f32, scale: f32, fresh: bool) {
     if row < params.time {
         let at = ((tile.utterance * params.time + row) * params.heads + tile.head) * params.head_dim;
         var y = x;
         if !fresh {
-            y += factor * result_quad(at, quad);
+            y += factor * result_vec4(at, column4);
         }
-        put(at, quad, scale * y);
+        put(at, column4, scale * y);
     }
 }
 
@@ -188,15 +188,15 @@ fn main(
     for (var key = params.begin; key < stop; key += KV_BLOCK) {
         var s = Strip();
         var t = Strip();
-        for (var quad = 0u; quad < params.head_dim / 4u; quad++) {
-            let q = transpose(four_rows(QUERY, row, quad));
-            s = add_products(s, q, four_rows(KEY, key + 4u * lane, quad));
-            t = add_products(t, q, four_rows(KEY, key + STRIP + 4u * lane, quad));
+        for (var column4 = 0u; column4 < params.head_dim / 4u; column4++) {
+            let q = transpose(four_rows(QUERY, row, column4));
+            s = add_products(s, q, four_rows(KEY, key + 4u * lane, column4));
+            t = add_products(t, q, four_rows(KEY, key + STRIP + 4u * lane, column4));
             if POSITION == RELATIVE {
-                let from_positions = four_rows(POSITION_QUERY, row, quad);
+                let from_positions = four_rows(POSITION_QUERY, row, column4);
                 let first = i32(key) - i32(row) - 3;
-                s = add_distances(s, from_positions, first, quad);
-                t = add_distances(t, from_positions, first + i32(STRIP), quad);
+                s = add_distances(s, from_positions, first, column4);
+                t = add_distances(t, from_positions, first + i32(STRIP), column4);
             }
         }
         s = masked(s, key);
@@ -209,17 +209,17 @@ fn main(
         total = factor * total + (sums(s) + sums(t));
         let last = vec4<bool>(key + KV_BLOCK >= stop);
         let scale = select(vec4<f32>(1.0), select(1.0 / total, vec4<f32>(), total == vec4<f32>()), last);
-        for (var quad = 0u; quad < params.head_dim / 4u; quad += WORKGROUP_SIZE) {
-            let x = add_values(add_values(Strip(), s, key, quad + lane), t, key + STRIP, quad + lane);
+        for (var column4 = 0u; column4 < params.head_dim / 4u; column4 += WORKGROUP_SIZE) {
+            let x = add_values(add_values(Strip(), s, key, column4 + lane), t, key + STRIP, column4 + lane);
             let fresh = key == 0u;
-            update(row, quad, x.a, factor, scale, fresh);
-            update(row, quad + 1u, x.b, factor, scale, fresh);
-            update(row, quad + 2u, x.c, factor, scale, fresh);
-            update(row, quad + 3u, x.d, factor, scale, fresh);
-            update(row, quad + 4u, x.e, factor, scale, fresh);
-            update(row, quad + 5u, x.f, factor, scale, fresh);
-            update(row, quad + 6u, x.g, factor, scale, fresh);
-            update(row, quad + 7u, x.h, factor, scale, fresh);
+            update(row, column4, x.a, factor, scale, fresh);
+            update(row, column4 + 1u, x.b, factor, scale, fresh);
+            update(row, column4 + 2u, x.c, factor, scale, fresh);
+            update(row, column4 + 3u, x.d, factor, scale, fresh);
+            update(row, column4 + 4u, x.e, factor, scale, fresh);
+            update(row, column4 + 5u, x.f, factor, scale, fresh);
+            update(row, column4 + 6u, x.g, factor, scale, fresh);
+            update(row, column4 + 7u, x.h, factor, scale, fresh);
         }
     }
     let of_row = select(high + log(total), vec4<f32>(), total == vec4<f32>());

@@ -5,9 +5,9 @@
 @group(0) @binding(7) var<storage, read_write> result: array<Element>; // [batches, time, 3 · heads · head_dim], of p [batches, time, heads, head_dim]
 @group(0) @binding(8) var<storage, read_write> sums: array<f32>;       // [batch, heads, time]
 
-fn dy_quad(frame: u32, quad: u32) -> vec4<f32> {
-    let i = places(((tile.utterance * params.time + frame) * params.heads + tile.head) * params.head_dim, quad);
-    return join(dy[i.x], dy[i.y], dy[i.z], dy[i.w], quad);
+fn dy_vec4(frame: u32, column4: u32) -> vec4<f32> {
+    let i = places(((tile.utterance * params.time + frame) * params.heads + tile.head) * params.head_dim, column4);
+    return join(dy[i.x], dy[i.y], dy[i.z], dy[i.w], column4);
 }
 
 // l and dy·y of four queries.
@@ -32,19 +32,19 @@ fn score_gradient(w: mat4x4<f32>, dweight: mat4x4<f32>, of_queries: mat2x4<f32>)
 }
 
 // Adds to four columns of the result, which at first are not there.
-fn add(at: u32, quad: u32, x: vec4<f32>, fresh: bool) {
+fn add(at: u32, column4: u32, x: vec4<f32>, fresh: bool) {
     var sum = x;
     if !fresh {
-        sum += result_quad(at, quad);
+        sum += result_vec4(at, column4);
     }
-    put(at, quad, sum);
+    put(at, column4, sum);
 }
 
 // Adds four rows' sums over the KV block.
-fn add_sums(row: vec4<u32>, four: u32, fresh: bool) {
+fn add_sums(row: vec4<u32>, row4: u32, fresh: bool) {
     var sum = vec4<f32>();
     for (var k = 0u; k < KV_BLOCK / 4u; k++) {
-        sum += column_sum(weights[8u * k + four]);
+        sum += column_sum(weights[8u * k + row4]);
     }
     for (var r = 0u; r < 4u; r++) {
         if row[r] < params.time {

@@ -30,15 +30,15 @@ fn spread(x: vec4<f32>, y: vec4<f32>) -> Block {
 }
 
 // Sixteen rows, four columns.
-fn sixteen_rows(lane: u32, kind: u32, row: u32, quad: u32) -> Block {
+fn sixteen_rows(lane: u32, kind: u32, row: u32, column4: u32) -> Block {
     let own = row + 4u * (lane % 4u) + 2u * (lane / 4u);
-    return spread(operand(kind, own, quad), operand(kind, own + 1u, quad));
+    return spread(operand(kind, own, column4), operand(kind, own + 1u, column4));
 }
 
 // Four rows, sixteen columns.
-fn four_quads(lane: u32, kind: u32, row: u32, quad: u32) -> Block {
+fn sixteen_columns(lane: u32, kind: u32, row: u32, column4: u32) -> Block {
     let own = row + 2u * (lane / 4u);
-    return spread(operand(kind, own, quad + lane % 4u), operand(kind, own + 1u, quad + lane % 4u));
+    return spread(operand(kind, own, column4 + lane % 4u), operand(kind, own + 1u, column4 + lane % 4u));
 }
 #else
 // Every invocation reads what it multiplies with itself; neighbors read the same, which caches answer.
@@ -50,22 +50,22 @@ fn meet() {
 }
 
 // Sixteen rows, four columns.
-fn sixteen_rows(lane: u32, kind: u32, row: u32, quad: u32) -> Block {
+fn sixteen_rows(lane: u32, kind: u32, row: u32, column4: u32) -> Block {
     return Block(
-        four_rows(kind, row, quad),
-        four_rows(kind, row + 4u, quad),
-        four_rows(kind, row + 8u, quad),
-        four_rows(kind, row + 12u, quad),
+        four_rows(kind, row, column4),
+        four_rows(kind, row + 4u, column4),
+        four_rows(kind, row + 8u, column4),
+        four_rows(kind, row + 12u, column4),
     );
 }
 
 // Four rows, sixteen columns.
-fn four_quads(lane: u32, kind: u32, row: u32, quad: u32) -> Block {
+fn sixteen_columns(lane: u32, kind: u32, row: u32, column4: u32) -> Block {
     return Block(
-        four_rows(kind, row, quad),
-        four_rows(kind, row, quad + 1u),
-        four_rows(kind, row, quad + 2u),
-        four_rows(kind, row, quad + 3u),
+        four_rows(kind, row, column4),
+        four_rows(kind, row, column4 + 1u),
+        four_rows(kind, row, column4 + 2u),
+        four_rows(kind, row, column4 + 3u),
     );
 }
 #endif

@@ -57,9 +57,9 @@ fn source(window: vec3<i32>, i: i32, j: i32) -> i32 {
     return (row * i32(params.frequency) + column) * i32(params.cin / 4u);
 }
 
-fn put(p: u32, quad: u32, low: vec4<f32>, high: vec4<f32>) {
+fn put(p: u32, channel4: u32, low: vec4<f32>, high: vec4<f32>) {
     if p < params.rows * params.out_frequency {
-        let at = p * (params.padded / 4u) + quad;
+        let at = p * (params.padded / 4u) + channel4;
         y[at] = low;
         y[at + 1u] = high;
     }
@@ -74,7 +74,7 @@ fn main(
     let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let blocks = params.padded / 8u;
     let tile = i / blocks;
-    let quad = (i - tile * blocks) * 2u;
+    let channel4 = (i - tile * blocks) * 2u;
     let positions = params.rows * params.out_frequency;
     let p = tile * 8u;
     if p >= positions {
@@ -89,8 +89,8 @@ fn main(
     let window6 = next(window5, p + 6u < positions);
     let window7 = next(window6, p + 7u < positions);
 
-    let low = bias[quad];
-    let high = bias[quad + 1u];
+    let low = bias[channel4];
+    let high = bias[channel4 + 1u];
     var low0 = low; var high0 = high;
     var low1 = low; var high1 = high;
     var low2 = low; var high2 = high;
@@ -99,7 +99,7 @@ fn main(
     var low5 = low; var high5 = high;
     var low6 = low; var high6 = high;
     var low7 = low; var high7 = high;
-    var at = quad;
+    var at = channel4;
     let stride = params.padded / 4u;
     for (var i = 0; i < 3; i++) {
         for (var j = 0; j < 3; j++) {
@@ -148,12 +148,12 @@ fn main(
             }
         }
     }
-    put(p, quad, low0, high0);
-    put(p + 1u, quad, low1, high1);
-    put(p + 2u, quad, low2, high2);
-    put(p + 3u, quad, low3, high3);
-    put(p + 4u, quad, low4, high4);
-    put(p + 5u, quad, low5, high5);
-    put(p + 6u, quad, low6, high6);
-    put(p + 7u, quad, low7, high7);
+    put(p, channel4, low0, high0);
+    put(p + 1u, channel4, low1, high1);
+    put(p + 2u, channel4, low2, high2);
+    put(p + 3u, channel4, low3, high3);
+    put(p + 4u, channel4, low4, high4);
+    put(p + 5u, channel4, low5, high5);
+    put(p + 6u, channel4, low6, high6);
+    put(p + 7u, channel4, low7, high7);
 }

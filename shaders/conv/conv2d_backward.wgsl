@@ -40,9 +40,9 @@ fn sees(f: i32, g: i32, j: i32) -> bool {
     return g < size && f < i32(params.out_frequency) && reflect(2 * f + j - 1, size) == g;
 }
 
-fn put(row: u32, column: u32, quad: u32, low: vec4<f32>, high: vec4<f32>) {
+fn put(row: u32, column: u32, channel4: u32, low: vec4<f32>, high: vec4<f32>) {
     if column < params.frequency {
-        let at = (row * params.frequency + column) * (params.padded / 4u) + quad;
+        let at = (row * params.frequency + column) * (params.padded / 4u) + channel4;
         dx[at] = low;
         dx[at + 1u] = high;
     }
@@ -57,7 +57,7 @@ fn main(
     let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let blocks = params.padded / 8u;
     let tile = i / blocks;
-    let quad = (i - tile * blocks) * 2u;
+    let channel4 = (i - tile * blocks) * 2u;
     // Tiles of 8 columns of one parity: half of them even, half of them odd.
     let tiles = (params.out_frequency + 7u) / 8u;
     let half = tile / tiles;
@@ -85,7 +85,7 @@ fn main(
     var low5 = vec4<f32>(); var high5 = vec4<f32>();
     var low6 = vec4<f32>(); var high6 = vec4<f32>();
     var low7 = vec4<f32>(); var high7 = vec4<f32>();
-    let quads = i32(params.cout / 4u);
+    let channels4 = i32(params.cout / 4u);
     let stride = params.padded / 4u;
     for (var pair = 0; pair < taps; pair++) {
         let t = frame / 2 + (pair & 1);
@@ -107,16 +107,16 @@ fn main(
             let see7 = sees(f + 7, g + 14, j);
             let base = (top + t) * i32(params.out_frequency);
             let end = i32(params.out_frequency) - 1;
-            let y0 = (base + min(f, end)) * quads;
-            let y1 = (base + min(f + 1, end)) * quads;
-            let y2 = (base + min(f + 2, end)) * quads;
-            let y3 = (base + min(f + 3, end)) * quads;
-            let y4 = (base + min(f + 4, end)) * quads;
-            let y5 = (base + min(f + 5, end)) * quads;
-            let y6 = (base + min(f + 6, end)) * quads;
-            let y7 = (base + min(f + 7, end)) * quads;
-            var at = u32(i * 3 + j) * params.cout * stride + quad;
-            for (var c = 0; c < quads; c++) {
+            let y0 = (base + min(f, end)) * channels4;
+            let y1 = (base + min(f + 1, end)) * channels4;
+            let y2 = (base + min(f + 2, end)) * channels4;
+            let y3 = (base + min(f + 3, end)) * channels4;
+            let y4 = (base + min(f + 4, end)) * channels4;
+            let y5 = (base + min(f + 5, end)) * channels4;
+            let y6 = (base + min(f + 6, end)) * channels4;
+            let y7 = (base + min(f + 7, end)) * channels4;
+            var at = u32(i * 3 + j) * params.cout * stride + channel4;
+            for (var c = 0; c < channels4; c++) {
                 let w0 = weight[at];
                 let v0 = weight[at + 1u];
                 let w1 = weight[at + stride];
@@ -154,12 +154,12 @@ fn main(
         }
     }
     let column = u32(2 * first + parity);
-    put(local, column, quad, low0, high0);
-    put(local, column + 2u, quad, low1, high1);
-    put(local, column + 4u, quad, low2, high2);
-    put(local, column + 6u, quad, low3, high3);
-    put(local, column + 8u, quad, low4, high4);
-    put(local, column + 10u, quad, low5, high5);
-    put(local, column + 12u, quad, low6, high6);
-    put(local, column + 14u, quad, low7, high7);
+    put(local, column, channel4, low0, high0);
+    put(local, column + 2u, channel4, low1, high1);
+    put(local, column + 4u, channel4, low2, high2);
+    put(local, column + 6u, channel4, low3, high3);
+    put(local, column + 8u, channel4, low4, high4);
+    put(local, column + 10u, channel4, low5, high5);
+    put(local, column + 12u, channel4, low6, high6);
+    put(local, column + 14u, channel4, low7, high7);
 }

@@ -36,9 +36,9 @@ fn main(
 ) {
     let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let blocks = params.padded / 8u;
-    let quads = params.cin / 4u;
-    let outer = i / quads;
-    let quad = i - outer * quads;
+    let channels4 = params.cin / 4u;
+    let outer = i / channels4;
+    let channel4 = i - outer * channels4;
     let strip = outer / blocks;
     let block = outer - strip * blocks;
     let chunk = strip / 3u;
@@ -61,13 +61,13 @@ fn main(
     var low = vec4<f32>(); var high = vec4<f32>();
     let time = i32(params.time);
     let frequency = i32(params.frequency);
-    let step = i32(quads);
+    let step = i32(channels4);
     let last = min((chunk + 1u) * params.chunk, params.rows);
     for (var local = chunk * params.chunk; local < last; local++) {
         let row = params.first_row + local;
         let utterance = row / params.out_time;
         let t = reflect(2 * i32(row - utterance * params.out_time) + i32(tap) - 1, time);
-        let source = (i32(utterance) * time - i32(params.first_source) + t) * frequency * step + i32(quad);
+        let source = (i32(utterance) * time - i32(params.first_source) + t) * frequency * step + i32(channel4);
         // The column left of the first one is the mirror's.
         var x0 = x[source + step];
         var at = local * params.out_frequency * (params.padded / 4u) + block * 2u;
@@ -95,7 +95,7 @@ fn main(
     }
     let stride = params.padded / 4u;
     let start = (params.first_chunk + chunk) * (9u * params.cin + 1u);
-    let first = (start + 36u * quad + 3u * tap) * stride + block * 2u;
+    let first = (start + 36u * channel4 + 3u * tap) * stride + block * 2u;
     partial[first] = low00; partial[first + 1u] = high00;
     partial[first + 1u * stride] = low10; partial[first + 1u * stride + 1u] = high10;
     partial[first + 2u * stride] = low20; partial[first + 2u * stride + 1u] = high20;
@@ -108,7 +108,7 @@ fn main(
     partial[first + 27u * stride] = low03; partial[first + 27u * stride + 1u] = high03;
     partial[first + 28u * stride] = low13; partial[first + 28u * stride + 1u] = high13;
     partial[first + 29u * stride] = low23; partial[first + 29u * stride + 1u] = high23;
-    if quad == 0u && tap == 0u {
+    if channel4 == 0u && tap == 0u {
         let at = (start + 9u * params.cin) * stride + block * 2u;
         partial[at] = low;
         partial[at + 1u] = high;

@@ -33,22 +33,22 @@ fn main(
     let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
     let blocks = params.padded / 8u;
     let local = i / blocks;
-    let quad = (i - local * blocks) * 2u;
+    let channel4 = (i - local * blocks) * 2u;
     if local >= params.rows {
         return;
     }
     let stride = params.padded / 4u;
-    let bias_low = bias[quad];
-    let bias_high = bias[quad + 1u];
-    let low00 = weight[quad]; let high00 = weight[quad + 1u];
-    let low01 = weight[quad + stride]; let high01 = weight[quad + stride + 1u];
-    let low02 = weight[quad + 2u * stride]; let high02 = weight[quad + 2u * stride + 1u];
-    let low10 = weight[quad + 3u * stride]; let high10 = weight[quad + 3u * stride + 1u];
-    let low11 = weight[quad + 4u * stride]; let high11 = weight[quad + 4u * stride + 1u];
-    let low12 = weight[quad + 5u * stride]; let high12 = weight[quad + 5u * stride + 1u];
-    let low20 = weight[quad + 6u * stride]; let high20 = weight[quad + 6u * stride + 1u];
-    let low21 = weight[quad + 7u * stride]; let high21 = weight[quad + 7u * stride + 1u];
-    let low22 = weight[quad + 8u * stride]; let high22 = weight[quad + 8u * stride + 1u];
+    let bias_low = bias[channel4];
+    let bias_high = bias[channel4 + 1u];
+    let low00 = weight[channel4]; let high00 = weight[channel4 + 1u];
+    let low01 = weight[channel4 + stride]; let high01 = weight[channel4 + stride + 1u];
+    let low02 = weight[channel4 + 2u * stride]; let high02 = weight[channel4 + 2u * stride + 1u];
+    let low10 = weight[channel4 + 3u * stride]; let high10 = weight[channel4 + 3u * stride + 1u];
+    let low11 = weight[channel4 + 4u * stride]; let high11 = weight[channel4 + 4u * stride + 1u];
+    let low12 = weight[channel4 + 5u * stride]; let high12 = weight[channel4 + 5u * stride + 1u];
+    let low20 = weight[channel4 + 6u * stride]; let high20 = weight[channel4 + 6u * stride + 1u];
+    let low21 = weight[channel4 + 7u * stride]; let high21 = weight[channel4 + 7u * stride + 1u];
+    let low22 = weight[channel4 + 8u * stride]; let high22 = weight[channel4 + 8u * stride + 1u];
     let time = i32(params.time);
     let frequency = i32(params.frequency);
     let row = params.first_row + local;
@@ -62,7 +62,7 @@ fn main(
     var x00 = x[row0 + 1];
     var x10 = x[row1 + 1];
     var x20 = x[row2 + 1];
-    var at = local * params.out_frequency * stride + quad;
+    var at = local * params.out_frequency * stride + channel4;
     for (var f = 0; f < i32(params.out_frequency); f++) {
         let middle = 2 * f;
         let right = reflect(2 * f + 1, frequency);

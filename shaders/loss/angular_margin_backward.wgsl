@@ -33,13 +33,13 @@ fn main(
     }
     let row = (params.first + i) / params.columns;
     let column = params.first + i - row * params.columns;
-    var slope = 1.0;
+    var derivative = 1.0;
     if column == targets[row] && x[i] > -params.cosine {
         let square = square_of_sine(x[i]);
-        slope = params.cosine;
+        derivative = params.cosine;
         if square > LEAST_SQUARE {
-            slope += params.sine * x[i] / sqrt(square);
+            derivative += params.sine * x[i] / sqrt(square);
         }
     }
-    dx[i] = dy[i] * slope;
+    dx[i] = dy[i] * derivative;
 }

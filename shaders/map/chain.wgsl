@@ -1,6 +1,6 @@
 // Several operations on every element in one; one invocation takes TURNS groups of four neighbors, WORKGROUP_SIZE groups
 // apart, so that it mixes its key once for all of them.
-//   y = scale · mask(dropout(f(x))) + other, f an activation or nothing; or times the slope at other
+//   y = scale · mask(dropout(f(x))) + other, f an activation or nothing; or times the derivative at other
 //! workgroup map
 //! variant cpu: prefers cpu; takes 64 an invocation; TURNS = 16
 //! variant gpu: takes 16 an invocation; TURNS = 4

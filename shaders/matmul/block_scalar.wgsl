@@ -16,7 +16,7 @@ fn load_a(base: u32, row: u32, k: u32) -> vec4<f32> {
 }
 
 // Four rows of op(A) at one k.
-fn quad_a(base: u32, row: u32, k: u32) -> vec4<f32> {
+fn vec4_a(base: u32, row: u32, k: u32) -> vec4<f32> {
     let row_stride = select(params.k, 1u, TRANSPOSE_A);
     let k_stride = select(1u, params.m, TRANSPOSE_A);
     let first = base + min(k, inner - 1u) * k_stride;

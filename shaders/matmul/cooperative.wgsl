@@ -8,7 +8,7 @@ override WORKGROUP_SIZE: u32 = 256u; // 8 subgroups
 
 const TILE: u32 = 8u * SIZE;
 const DEPTH: u32 = 2u * SIZE;
-const QUADS: u32 = TILE * DEPTH / 4u; // of four elements in a slice
+const VEC4S: u32 = TILE * DEPTH / 4u; // of four elements in a slice
 // From row to row of a slice, in vec4s: two more than its elements, so that neighboring rows fall into different banks.
 const ALONG_K: u32 = DEPTH / 4u + 2u;
 const ACROSS_K: u32 = TILE / 4u + 2u;
@@ -20,39 +20,39 @@ var<workgroup> blocks: array<f32, BLOCKS>; // one of C for each subgroup, on its
 
 // Row and column of the first of four elements in a slice of rows of `width` elements.
 fn place(i: u32, width: u32) -> vec2<u32> {
-    let quads = width / 4u;
-    return vec2<u32>(i / quads, 4u * (i % quads));
+    let vec4s = width / 4u;
+    return vec2<u32>(i / vec4s, 4u * (i % vec4s));
 }
 
 fn fetch_a(base: u32, top: u32, k: u32, i: u32) -> vec4<f16> {
-    if i >= QUADS {
+    if i >= VEC4S {
         return vec4<f16>();
     }
     if TRANSPOSE_A {
         let own = place(i, TILE);
-        let at = at_quad(base, min(k + own.x, inner - 1u), min(top + own.y, params.m - 4u), params.m);
+        let at = vec4_index(base, min(k + own.x, inner - 1u), min(top + own.y, params.m - 4u), params.m);
         let x = select(vec4<f32>(), a[at], k + own.x < inner);
         note_columns(x);
         return vec4<f16>(x);
     }
     let own = place(i, DEPTH);
-    let at = at_quad(base, min(top + own.x, params.m - 1u), min(k + own.y, params.k - 4u), params.k);
+    let at = vec4_index(base, min(top + own.x, params.m - 1u), min(k + own.y, params.k - 4u), params.k);
     return vec4<f16>(select(vec4<f32>(), a[at], k + own.y < inner));
 }
 
 fn fetch_b(base: u32, left: u32, k: u32, i: u32) -> vec4<f16> {
-    if i >= QUADS {
+    if i >= VEC4S {
         return vec4<f16>();
     }
     if TRANSPOSE_B {
         let own = place(i, DEPTH);
-        let at = at_quad(base, min(left + own.x, params.n - 1u), min(k + own.y, params.k - 4u), params.k);
+        let at = vec4_index(base, min(left + own.x, params.n - 1u), min(k + own.y, params.k - 4u), params.k);
         return vec4<f16>(select(vec4<f32>(), b[at], k + own.y < inner));
     }
     let own = place(i, TILE);
     let row = min(k + own.x, inner - 1u);
     let column = min(left + own.y, params.n - 4u);
-    let x = normalized(b[at_quad(base, row, column, params.n)], base / params.n + row, column);
+    let x = normalized(b[vec4_index(base, row, column, params.n)], base / params.n + row, column);
     return vec4<f16>(select(vec4<f32>(), x, k + own.x < inner));
 }
 
@@ -82,7 +82,7 @@ fn slot(i: u32, across: bool) -> u32 {
 }
 
 fn put_one(i: u32, x: vec4<f16>, y: vec4<f16>) {
-    if i < QUADS {
+    if i < VEC4S {
         put_a(slot(i, TRANSPOSE_A), x);
         put_b(slot(i, !TRANSPOSE_B), y);
     }
@@ -224,16 +224,16 @@ fn main(
     store_matrix(part, top + y + SIZE, left + x + 3u * SIZE, sums.c13);
     if COLUMN_SUMS && left == 0u {
         // The invocations that fetched the same columns add up one after the other.
-        let quad = thread % (TILE / 4u);
+        let column4 = thread % (TILE / 4u);
         let turn = thread / (TILE / 4u);
         for (var i = 0u; i < WORKGROUP_SIZE / (TILE / 4u); i++) {
             if turn == i {
-                add_to_block(4u * quad, column_sums, i == 0u);
+                add_to_block(4u * column4, column_sums, i == 0u);
             }
             workgroupBarrier();
         }
         if turn == 0u {
-            let at = 4u * quad;
+            let at = 4u * column4;
             column_sums = vec4<f32>(blocks[at], blocks[at + 1u], blocks[at + 2u], blocks[at + 3u]);
             store_column_sums(batch, top + at);
         }

@@ -1,5 +1,5 @@
 // Matrix multiplication.
-//   C = scale · mask(dropout(f(alpha · op(A)·op(B) + bias))) + other, f an activation or nothing; or times the slope at other
+//   C = scale · mask(dropout(f(alpha · op(A)·op(B) + bias))) + other, f an activation or nothing; or times f's derivative at other
 // vec4 and u64 read and write four numbers at a time. `register` and `subgroup` are for CPUs, where an invocation or a
 // subgroup owns a tile of C in registers; `tiled` for GPUs, where slices of A and B pass through workgroup memory. Of
 // `tiled_vec4` there is need where C is in f16.

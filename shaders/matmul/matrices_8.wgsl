@@ -3,11 +3,11 @@ const SIZE: u32 = 8u;
 alias Left = coop_mat8x8<f16, A>;
 alias Right = coop_mat8x8<f16, B>;
 alias Sum = coop_mat8x8<f32, C>;
-const HALVES_OF_SLICE: u32 = 4u * SLICE;
+const ELEMENTS_OF_SLICE: u32 = 4u * SLICE;
 
 // A slice of each operand, as scalars, the pointers that Metal loads matrices by.
-var<workgroup> slice_a: array<f16, HALVES_OF_SLICE>;
-var<workgroup> slice_b: array<f16, HALVES_OF_SLICE>;
+var<workgroup> slice_a: array<f16, ELEMENTS_OF_SLICE>;
+var<workgroup> slice_b: array<f16, ELEMENTS_OF_SLICE>;
 
 fn put_a(at: u32, x: vec4<f16>) {
     slice_a[4u * at] = x.x;

@@ -1,5 +1,5 @@
 // Rows and 4×4 blocks of C where its innermost dimension is a multiple of 4; what lies past an edge is left out.
-#import matmul/quads
+#import matmul/vec4_index
 
 fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
     if row < params.m && column < params.n {
@@ -7,7 +7,7 @@ fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
         if HAS_BIAS {
             y += bias[column / 4u];
         }
-        let at = at_quad(batch * params.batch_stride_c, row, column, params.n);
+        let at = vec4_index(batch * params.batch_stride_c, row, column, params.n);
         var is_kept = vec4<bool>(true);
         if DROPOUT {
             is_kept = kept(params.first + at, dropout_key, params.threshold);

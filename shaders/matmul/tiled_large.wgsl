@@ -2,8 +2,8 @@
 // and B 8 deep pass through workgroup memory.
 const TILE: u32 = 128u;
 const DEPTH: u32 = 8u;
-const QUADS: u32 = 32u; // TILE / 4
-const STRIDE: u32 = 33u; // QUADS + 1: neighboring k fall into different banks
+const VEC4S: u32 = 32u; // TILE / 4
+const STRIDE: u32 = 33u; // VEC4S + 1: neighboring k fall into different banks
 const SLICE: u32 = 264u; // DEPTH · STRIDE
 
 var<workgroup> slice_a: array<vec4<f32>, SLICE>; // [DEPTH, STRIDE] of 4 rows
@@ -30,7 +30,7 @@ fn main(
 
     // Neighboring invocations read along the dimension that is contiguous in memory.
     let along_k = vec2<u32>(thread % DEPTH, thread / DEPTH);
-    let across_k = vec2<u32>(thread / QUADS, thread % QUADS);
+    let across_k = vec2<u32>(thread / VEC4S, thread % VEC4S);
     let from_a = select(along_k, across_k, TRANSPOSE_A);
     let from_b = select(across_k, along_k, TRANSPOSE_B);
     let to_a = from_a.x * STRIDE + from_a.y;
@@ -43,7 +43,7 @@ fn main(
     var c10 = mat4x4<f32>();
     var c11 = mat4x4<f32>();
     for (var k = 0u; k < tile.k; k += DEPTH) {
-        slice_a[to_a] = quad_a(base_a, top + 4u * from_a.y, k + from_a.x);
+        slice_a[to_a] = vec4_a(base_a, top + 4u * from_a.y, k + from_a.x);
         slice_b[to_b] = load_b(base_b, left + 4u * from_b.y, k + from_b.x);
         workgroupBarrier();
         for (var depth = 0u; depth < DEPTH; depth++) {

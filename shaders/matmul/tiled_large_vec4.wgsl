@@ -2,13 +2,13 @@
 // deep pass through workgroup memory, two of each: while one is multiplied, the next is on its way from the device's memory.
 const TILE: u32 = 128u;
 const DEPTH: u32 = 8u;
-const QUADS: u32 = 32u; // TILE / 4
-const STRIDE: u32 = QUADS;
-const SLICE: u32 = 256u; // DEPTH · QUADS
+const VEC4S: u32 = 32u; // TILE / 4
+const STRIDE: u32 = VEC4S;
+const SLICE: u32 = 256u; // DEPTH · VEC4S
 const SLICES: u32 = 512u; // 2 · SLICE
 
-var<workgroup> slices_a: array<vec4<f32>, SLICES>; // [2, DEPTH, QUADS] of 4 rows
-var<workgroup> slices_b: array<vec4<f32>, SLICES>; // [2, DEPTH, QUADS] of 4 columns
+var<workgroup> slices_a: array<vec4<f32>, SLICES>; // [2, DEPTH, VEC4S] of 4 rows
+var<workgroup> slices_b: array<vec4<f32>, SLICES>; // [2, DEPTH, VEC4S] of 4 columns
 
 #import matmul/slices_vec4
 
@@ -75,13 +75,13 @@ fn main(
             next_b = fetch_b(base_b, left, k, thread);
         }
         sum = advance(sum, slice, y, x);
-        sum = advance(sum, slice + QUADS, y, x);
-        sum = advance(sum, slice + 2u * QUADS, y, x);
-        sum = advance(sum, slice + 3u * QUADS, y, x);
-        sum = advance(sum, slice + 4u * QUADS, y, x);
-        sum = advance(sum, slice + 5u * QUADS, y, x);
-        sum = advance(sum, slice + 6u * QUADS, y, x);
-        sum = advance(sum, slice + 7u * QUADS, y, x);
+        sum = advance(sum, slice + VEC4S, y, x);
+        sum = advance(sum, slice + 2u * VEC4S, y, x);
+        sum = advance(sum, slice + 3u * VEC4S, y, x);
+        sum = advance(sum, slice + 4u * VEC4S, y, x);
+        sum = advance(sum, slice + 5u * VEC4S, y, x);
+        sum = advance(sum, slice + 6u * VEC4S, y, x);
+        sum = advance(sum, slice + 7u * VEC4S, y, x);
         if !more {
             break;
         }
@@ -98,11 +98,11 @@ fn main(
         workgroupBarrier();
         slices_a[thread] = column_sums;
         workgroupBarrier();
-        if thread >= QUADS {
+        if thread >= VEC4S {
             return;
         }
         for (var k = 1u; k < DEPTH; k++) {
-            note_columns(slices_a[k * QUADS + thread]);
+            note_columns(slices_a[k * VEC4S + thread]);
         }
         store_column_sums(batch, top + 4u * thread);
     }

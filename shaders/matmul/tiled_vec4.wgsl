@@ -1,8 +1,8 @@
 // As `tiled`, but four elements are read and written at once: what is in f16 lies two to a word.
 const TILE: u32 = 64u;
 const DEPTH: u32 = 16u;
-const QUADS: u32 = 16u; // TILE / 4
-const STRIDE: u32 = 17u; // QUADS + 1: neighboring k fall into different banks
+const VEC4S: u32 = 16u; // TILE / 4
+const STRIDE: u32 = 17u; // VEC4S + 1: neighboring k fall into different banks
 const SLICE: u32 = 272u; // DEPTH · STRIDE
 
 var<workgroup> slices_a: array<vec4<f32>, SLICE>; // [DEPTH, STRIDE] of 4 rows

@@ -26,13 +26,13 @@ override NORMALIZED: bool = false;
 
 const COLUMN_SUMS: bool = true;
 
-#import matmul/quads
+#import matmul/vec4_index
 
 fn begin() {}
 
 fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
     if row < params.m && column < params.n {
-        c[at_quad(batch * params.batch_stride_c, row, column, params.n)] = params.alpha * value;
+        c[vec4_index(batch * params.batch_stride_c, row, column, params.n)] = params.alpha * value;
     }
 }
 
@@ -45,7 +45,7 @@ fn note_columns(x: vec4<f32>) {
 
 fn store_column_sums(batch: u32, column: u32) {
     if column < params.m {
-        c[at_quad(batch * params.batch_stride_c, params.m, column, params.n)] = column_sums;
+        c[vec4_index(batch * params.batch_stride_c, params.m, column, params.n)] = column_sums;
     }
 }
 

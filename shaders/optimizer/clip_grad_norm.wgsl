@@ -1,5 +1,5 @@
 // The factor that gradients are multiplied by so that their norm is at most `clip`; one invocation.
-//   norm = gain·√(Σ sums),  scale = gain·min(1, clip / (norm + 1e-6)), both 0 where the norm is not finite
+//   norm = gradient_scale·√(Σ sums),  scale = gradient_scale·min(1, clip / (norm + 1e-6)), both 0 where the norm is not finite
 //! workgroup 1
 
 struct Params {
@@ -8,9 +8,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> sums: array<f32>;        // [count]
-@group(0) @binding(2) var<storage, read> gain: array<f32>;        // [1]
-@group(0) @binding(3) var<storage, read_write> stats: array<f32>; // [3]
+@group(0) @binding(1) var<storage, read> sums: array<f32>;           // [count]
+@group(0) @binding(2) var<storage, read> gradient_scale: array<f32>; // [1]
+@group(0) @binding(3) var<storage, read_write> stats: array<f32>;    // [3]
 
 const EXPONENT: u32 = 0x7f800000u;
 
@@ -27,9 +27,9 @@ fn main() {
         total += sums[i];
         finite = finite && is_finite(sums[i]);
     }
-    let norm = gain[0] * sqrt(total);
+    let norm = gradient_scale[0] * sqrt(total);
     finite = finite && is_finite(total) && is_finite(norm);
-    var scale = gain[0];
+    var scale = gradient_scale[0];
     if params.clip > 0.0 {
         scale *= min(1.0, params.clip / (norm + 1e-6));
     }

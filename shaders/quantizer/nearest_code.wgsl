@@ -24,7 +24,7 @@ struct Params {
 
 override WORKGROUP_SIZE: u32 = 64u;
 
-fn product(a: mat4x4<f32>, b: mat4x4<f32>) -> f32 {
+fn dot_16(a: mat4x4<f32>, b: mat4x4<f32>) -> f32 {
     let sums = (a[0] * b[0] + a[1] * b[1]) + (a[2] * b[2] + a[3] * b[3]);
     return (sums.x + sums.y) + (sums.z + sums.w);
 }
@@ -53,7 +53,7 @@ fn main(
     var id = vec4<u32>(first);
     for (var c = first; c < last; c++) {
         let code = codebook[c];
-        let score = vec4<f32>(product(x_0, code), product(x_1, code), product(x_2, code), product(x_3, code));
+        let score = vec4<f32>(dot_16(x_0, code), dot_16(x_1, code), dot_16(x_2, code), dot_16(x_3, code));
         let better = score > best;
         best = select(best, score, better);
         id = select(id, vec4<u32>(c), better);

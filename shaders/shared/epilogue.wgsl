@@ -1,5 +1,5 @@
 // What happens to the elements of a result before they are stored: activation, dropout, scale, the mask of padded frames,
-// and the other operand, which is added or is where a slope is taken. The importer has `params` with scale, threshold,
+// and the other operand, which is added or is where a derivative is taken. The importer has `params` with scale, threshold,
 // stream and time, and the bindings `rng` and `lengths`.
 #import shared/activation
 #import shared/activation_derivative
@@ -10,7 +10,7 @@ override ACTIVATION: u32 = 0u; // values 0..=8: one more than the activation's c
 override DROPOUT: bool = false;
 override MASKED: bool = false; // rows are frames, and those behind their utterance's length 0
 override OTHER: u32 = NO_OTHER; // values 0..=2: as follows
-override SLOPE: u32 = 0u; // values 0..=8: one more than the code of the activation whose derivative is a factor; 0: an addend
+override DERIVATIVE: u32 = 0u; // values 0..=8: one more than the code of the activation whose derivative is a factor; 0: an addend
 
 const NO_OTHER: u32 = 0u;
 const BOUND_OTHER: u32 = 1u;
@@ -44,8 +44,8 @@ fn finished(y: vec4<f32>, is_kept: vec4<bool>) -> vec4<f32> {
 
 // What is finished, with the other operand.
 fn joined(y: vec4<f32>, other: vec4<f32>) -> vec4<f32> {
-    if SLOPE > 0u {
-        return activation_derivative(other, SLOPE - 1u) * y;
+    if DERIVATIVE > 0u {
+        return activation_derivative(other, DERIVATIVE - 1u) * y;
     }
     return y + other;
 }

@@ -2,7 +2,7 @@
 const PHILOX_MULTIPLIER: u32 = 0xD256D193u;
 const PHILOX_WEYL: u32 = 0x9E3779B9u;
 
-// The upper word of a·b, from products of 16-bit halves.
+// The upper word of a·b, from products of 16-bit parts.
 fn multiply_high(a: u32, b: u32) -> u32 {
     let a_low = a & 0xFFFFu;
     let a_high = a >> 16u;

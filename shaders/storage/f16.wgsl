@@ -1,8 +1,8 @@
-// Numbers in memory as halves, two to a word: what `src/shader/f16.rs` puts between a kernel and a binding in f16.
+// f16 in memory, two values to a u32: `src/shader/f16.rs` adds this to a kernel with bindings in f16.
 
-// The bits of the nearest halves, the even ones of two, with what is beyond the largest infinite: made of whole numbers, since
-// pack2x16float rounds as the driver likes and may give anything for what is beyond.
-fn half_bits(x: vec4<f32>) -> vec4<u32> {
+// The bits of the nearest f16, ties to even; larger values are infinite. In integers, since the rounding of pack2x16float
+// depends on the driver, and so does its result for values beyond the largest f16.
+fn f16_bits(x: vec4<f32>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(x);
     let size = bits & vec4<u32>(0x7fffffffu);
     // A carry goes into the exponent.
@@ -15,16 +15,16 @@ fn half_bits(x: vec4<f32>) -> vec4<u32> {
     return sign | select(finite, other, size >= vec4<u32>(0x477ff000u));
 }
 
-fn to_halves(x: vec4<f32>) -> vec2<u32> {
-    let bits = half_bits(x);
+fn pack_f16(x: vec4<f32>) -> vec2<u32> {
+    let bits = f16_bits(x);
     return bits.xz | (bits.yw << vec2<u32>(16u));
 }
 
-fn from_halves(x: vec2<u32>) -> vec4<f32> {
+fn unpack_f16(x: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(x.x), unpack2x16float(x.y));
 }
 
-// Element i of those of which `word` has two.
-fn from_word(word: u32, i: u32) -> f32 {
+// Element i, one of the two in `word`.
+fn unpack_one(word: u32, i: u32) -> f32 {
     return unpack2x16float(word)[i & 1u];
 }

@@ -1,4 +1,4 @@
-//! Characters that a model cannot write yet: its head gains a row for each.
+//! New characters: the head gains a row for each.
 
 use crate::error::{Error, Result};
 use crate::models::{ModelKind, SavedModel};

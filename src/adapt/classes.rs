@@ -1,4 +1,4 @@
-//! Classes that a model does not tell apart yet: it gets a head for them.
+//! New classes: the model gets a new head.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::weights::Weights;
 /// The scope of every head.
 const HEAD: &str = "head.";
 
-/// The model that tells `labels` apart: itself where it knows all of them, else its encoder with a head that is drawn anew
+/// The model with the classes `labels`: itself if it has all of them, else its encoder with a head that is drawn anew
 /// for these labels alone.
 ///
 /// # Errors
@@ -35,15 +35,15 @@ pub(super) fn classes<'a>(
     }
     let config = FinetuneConfig { task: TaskKind::Classify, ..FinetuneConfig::default() };
     let head = UtteranceHead::new(&config, labels.into_iter().map(str::to_owned).collect());
-    let mut taught = SavedModel { vocabulary: None, weights: Weights::default(), ..model.clone() };
-    taught.config.kind = ModelKind::Utterance(head);
-    for parameter in taught.config.parameters()? {
+    let mut adapted = SavedModel { vocabulary: None, weights: Weights::default(), ..model.clone() };
+    adapted.config.kind = ModelKind::Utterance(head);
+    for parameter in adapted.config.parameters()? {
         let values = match parameter.name.starts_with(HEAD) {
             true => parameter.init.draw(&parameter.name, &parameter.shape, seed),
             false => model.weights.values(&parameter)?.to_vec(),
         };
-        taught.weights.insert(parameter.name, parameter.shape, values)?;
+        adapted.weights.insert(parameter.name, parameter.shape, values)?;
     }
-    taught.check()?;
-    Ok(taught)
+    adapted.check()?;
+    Ok(adapted)
 }

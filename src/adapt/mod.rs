@@ -1,12 +1,12 @@
-//! Learning from a few takes: the last layers of a model that is there, or all of it, on words and short phrases, or on
+//! Fine-tuning on a few takes: the last layers of a model, or all of it, on words and short phrases, or on
 //! classes.
 //!
-//! What does not learn is computed once a take. Some takes are held back and heard after every tenth of the steps; the
-//! weights that hear them best are kept, and those of before where none hear them better.
+//! Frozen layers run once for each take. Some takes are held out and evaluated after every tenth of the steps; the
+//! weights with the fewest errors on them are kept, and the old ones where none is better.
 
 mod characters;
 mod classes;
-mod heard;
+mod hidden;
 mod objective;
 mod settings;
 mod takes;
@@ -24,20 +24,20 @@ use crate::gpu::Gpu;
 use crate::models::{ModelKind, SavedModel};
 use crate::rng::{Rng, stream};
 use crate::text::{normalize, score};
-use crate::train::{Schedule, StepTotals, Stepper};
+use crate::train::{Schedule, StepTotals, Trainer};
 use crate::weights::Weights;
 
-use heard::{Shape, hear, parts};
+use hidden::{Shape, hidden_states, parts};
 use objective::{Head, Tail};
 pub use settings::{Layers, Settings};
 pub use takes::{LeftOut, Take, Target};
 use takes::{Prepared, prepare};
 
-/// How the held-back takes are heard.
+/// Results on the held-out takes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldOut {
-    /// Takes whose text, or label, is heard as it is.
+    /// Takes whose text, or label, is recognized.
     pub right: usize,
     /// All of them.
     pub takes: usize,
@@ -48,7 +48,7 @@ pub struct HeldOut {
 }
 
 impl HeldOut {
-    /// Whether these are heard better than `other`: fewer characters, or labels, are wrong, or as many with a lower loss.
+    /// Whether these are better than `other`: fewer characters, or labels, are wrong, or as many with a lower loss.
     fn better(&self, other: &Self) -> bool {
         self.loss.is_finite()
             && (self.errors < other.errors
@@ -66,20 +66,20 @@ pub struct Progress {
     pub steps: u64,
     /// The loss of the step's batch before its update; none before the first.
     pub loss: Option<f64>,
-    /// How the held-back takes are heard now, where that was asked.
+    /// Results on the held-out takes after this step, where they were evaluated.
     pub held_out: Option<HeldOut>,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The model that hears the held-back takes best: the one of before where nothing was better.
+    /// The model with the fewest errors on the held-out takes: the old one where nothing was better.
     pub model: SavedModel,
     /// Whether it is another than before.
     pub better: bool,
     /// The step whose weights it has; 0: those of before.
     pub best_step: u64,
-    /// How the held-back takes were heard before, and are heard by `model`.
+    /// Results on the held-out takes before learning, and those of `model`.
     pub before: HeldOut,
     /// See `before`.
     pub after: HeldOut,
@@ -87,8 +87,8 @@ pub struct Outcome {
     pub losses: Vec<f64>,
     /// Characters that the vocabulary has gained.
     pub new_characters: Vec<char>,
-    /// The held-back takes, and what the model of before and that of after hear.
-    pub heard: Vec<HeardTake>,
+    /// The held-out takes, with the texts of the old model and the new one.
+    pub held_out: Vec<HeldOutTake>,
     /// Takes that cannot be learned.
     pub left_out: Vec<LeftOut>,
     /// Values that learned.
@@ -96,16 +96,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// What the model's card says of it; `by` tells what learned, and `takes` how many it was given.
+    /// The text for the model's card; `by` names the program, `takes` the number of takes.
     pub fn card(&self, by: &str, settings: &Settings, takes: usize) -> String {
         let Self { before, after, .. } = self;
         if !self.better {
             return format!(
-                "Not changed by {by}: the takes that were held back were not heard better than before."
+                "Not changed by {by}: the held-out takes were not recognized better than before."
             );
         }
         format!(
-            "Adapted by {by}: {} on {takes} takes, seed {}, step {} of {}. Of {} takes that were held back, {} were heard \
+            "Adapted by {by}: {} on {takes} takes, seed {}, step {} of {}. Of {} held-out takes, {} were recognized \
              rightly before and {} after.",
             settings.layers,
             settings.seed,
@@ -118,21 +118,21 @@ impl Outcome {
     }
 }
 
-/// A held-back take.
+/// A held-out take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HeardTake {
+pub struct HeldOutTake {
     /// Which take.
     pub take: usize,
-    /// What is said, or its label.
+    /// The text, or the label.
     pub text: String,
-    /// What was heard before; of labels that are new, by a head that has not learned yet.
+    /// The text or label before learning; of labels that are new, by a head that has not learned yet.
     pub before: String,
-    /// What is heard after.
+    /// The text or label after learning.
     pub after: String,
 }
 
-/// Learns `takes`, texts or labels; a model that does not tell the labels apart yet gets a head that does. `watch` hears of every step, and ends the work where it returns an error: nothing is changed then.
+/// Learns `takes`, texts or labels; a model that does not tell the labels apart yet gets a head that does. `watch` is called for every step, and ends the work where it returns an error: nothing is changed then.
 /// Equal seeds give equal bits on equal adapters.
 ///
 /// # Errors
@@ -149,11 +149,11 @@ pub async fn adapt(
     let Prepared { model: grown, new_characters, learned, held, mut left_out } =
         prepare(model, takes, settings.seed)?;
     left_out.sort_by_key(|one| one.take);
-    let waves: Vec<&[f32]> =
-        learned.iter().chain(&held).map(|example| takes[example.take].wave.as_slice()).collect();
+    let waveforms: Vec<&[f32]> =
+        learned.iter().chain(&held).map(|example| takes[example.take].waveform.as_slice()).collect();
     let classes = grown.config.kind.utterance();
     let parts = parts(settings.layers, grown.config.model.layers, classes.is_some());
-    let hidden = hear(gpu.clone(), model, &parts, &waves, &mut || {
+    let hidden = hidden_states(gpu.clone(), model, &parts, &waveforms, &mut || {
         watch(&Progress { step: 0, steps: settings.steps, loss: None, held_out: None })
     })
     .await?;
@@ -161,8 +161,8 @@ pub async fn adapt(
     let longest = learned.iter().chain(&held).map(|example| example.ids.len()).max().unwrap_or(0);
     let (head, decoder) = match (&grown.config.kind, &grown.vocabulary) {
         (ModelKind::Ctc(head), Some(vocabulary)) => {
-            let capacity = longest.next_multiple_of(8).max(8);
-            (Head::Ctc { head: head.clone(), capacity }, Some(Decoder::greedy(vocabulary)?))
+            let max_target_length = longest.next_multiple_of(8).max(8);
+            (Head::Ctc { head: head.clone(), max_target_length }, Some(Decoder::greedy(vocabulary)?))
         }
         (ModelKind::Utterance(head), _) => (Head::Classes(head.clone()), None),
         _ => return Err(Error::invalid("the model has no CTC head; give one that recognizes speech")),
@@ -171,28 +171,28 @@ pub async fn adapt(
     let (hidden, held_hidden) = hidden.split_at(learned.len());
 
     let optimizer = settings.optimizer();
-    let mut stepper = Stepper::new(Executor::new(gpu), &tail, &optimizer).await?;
-    stepper.parameters.fill(&stepper.executor, Some(&grown.weights), settings.seed)?;
+    let mut trainer = Trainer::new(Executor::new(gpu), &tail, &optimizer).await?;
+    trainer.parameters.fill(&trainer.executor, Some(&grown.weights), settings.seed)?;
     let schedule = Schedule::new(&optimizer, settings.steps);
-    let too_few = || Error::invalid("validation returned too few decisions");
-    let judge = async |stepper: &mut Stepper| -> Result<(HeldOut, Vec<String>)> {
-        stepper.prepare_validation(&tail, shape.batch()).await?;
+    let too_few = || Error::invalid("validation returned too few predictions");
+    let judge = async |trainer: &mut Trainer| -> Result<(HeldOut, Vec<String>)> {
+        trainer.prepare_validation(&tail, shape.batch()).await?;
         let mut sum = HeldOut { right: 0, takes: held.len(), errors: 0, loss: 0.0 };
         let mut texts = Vec::with_capacity(held.len());
-        for (examples, heard) in held.chunks(shape.rows).zip(held_hidden.chunks(shape.rows)) {
-            let rows: Vec<_> = examples.iter().zip(heard).collect();
-            let feeds = tail.feeds(shape, &rows, [settings.seed, 0, 0])?;
-            let results = stepper.validate(shape.batch(), &feeds).await?;
+        for (examples, hidden) in held.chunks(shape.rows).zip(held_hidden.chunks(shape.rows)) {
+            let rows: Vec<_> = examples.iter().zip(hidden).collect();
+            let inputs = tail.inputs(shape, &rows, [settings.seed, 0, 0])?;
+            let results = trainer.validate(shape.batch(), &inputs).await?;
             sum.loss += results.loss * rows.len() as f64 / held.len() as f64;
-            for (row, (example, heard)) in rows.iter().enumerate() {
-                let (said, wrong) = match (&decoder, classes) {
+            for (row, (example, hidden)) in rows.iter().enumerate() {
+                let (text, wrong) = match (&decoder, classes) {
                     (Some(decoder), _) => {
                         let first = row * shape.batch().time();
-                        let ids = results.best().get(first..first + heard.time()).ok_or_else(too_few)?;
-                        let said = decoder.decode(&Emissions::certain(ids), 1);
-                        let said = said.first().map_or_else(String::new, |best| best.text.clone());
-                        let wrong = score(&normalize(&example.text), &said).characters.errors();
-                        (said, wrong)
+                        let ids = results.best().get(first..first + hidden.time()).ok_or_else(too_few)?;
+                        let best = decoder.decode(&Emissions::certain(ids), 1);
+                        let text = best.first().map_or_else(String::new, |best| best.text.clone());
+                        let wrong = score(&normalize(&example.text), &text).characters.errors();
+                        (text, wrong)
                     }
                     (None, head) => {
                         let class = *results.best().get(row).ok_or_else(too_few)? as usize;
@@ -202,34 +202,34 @@ pub async fn adapt(
                 };
                 sum.errors += wrong;
                 sum.right += usize::from(wrong == 0);
-                texts.push(said);
+                texts.push(text);
             }
         }
         Ok((sum, texts))
     };
 
-    let (before, texts_before) = judge(&mut stepper).await?;
+    let (before, texts_before) = judge(&mut trainer).await?;
     watch(&Progress { step: 0, steps: settings.steps, loss: None, held_out: Some(before) })?;
     let mut best: (u64, HeldOut, Option<Weights>, Vec<String>) = (0, before, None, texts_before.clone());
-    stepper.prepare(&tail, shape.batch(), false).await?;
+    trainer.prepare(&tail, shape.batch(), false).await?;
     let mut losses = Vec::with_capacity(settings.steps as usize);
     let mut order = Order { seed: settings.seed, epoch: 0, left: Vec::new(), examples: learned.len() };
     for step in 1..=settings.steps {
         let rows: Vec<_> =
             (0..shape.rows).map(|_| order.next()).map(|at| (&learned[at], &hidden[at])).collect();
-        let feeds = tail.feeds(shape, &rows, [settings.seed, step as u32, 0])?;
-        stepper.micro_batch(shape.batch(), &feeds, false)?;
-        stepper.update(step, schedule.rates(step), 1)?;
-        let loss = stepper.totals().await?.loss;
-        stepper.set_totals(StepTotals::default())?;
+        let inputs = tail.inputs(shape, &rows, [settings.seed, step as u32, 0])?;
+        trainer.micro_batch(shape.batch(), &inputs, false)?;
+        trainer.update(step, schedule.rates(step), 1)?;
+        let loss = trainer.totals().await?.loss;
+        trainer.set_totals(StepTotals::default())?;
         losses.push(loss);
         let mut held_out = None;
         if step.is_multiple_of(settings.steps.div_ceil(10)) || step == settings.steps {
-            let (now, texts) = judge(&mut stepper).await?;
+            let (now, texts) = judge(&mut trainer).await?;
             held_out = Some(now);
             if now.better(&best.1) {
-                let values = stepper.parameters.values(&stepper.executor).await?;
-                // What is not finite is heard by nobody.
+                let values = trainer.parameters.values(&trainer.executor).await?;
+                // Weights that are not finite recognize nothing.
                 if values.iter().all(|(_, _, values)| values.iter().all(|value| value.is_finite())) {
                     best = (step, now, Some(values), texts);
                 }
@@ -251,7 +251,7 @@ pub async fn adapt(
         None => model.clone(),
     };
     let texts = texts_before.into_iter().zip(texts);
-    let heard = held.iter().zip(texts).map(|(example, (before, after))| HeardTake {
+    let held_out = held.iter().zip(texts).map(|(example, (before, after))| HeldOutTake {
         take: example.take,
         text: example.text.clone(),
         before,
@@ -265,9 +265,9 @@ pub async fn adapt(
         after,
         losses,
         new_characters: if better { new_characters } else { Vec::new() },
-        heard: heard.collect(),
+        held_out: held_out.collect(),
         left_out,
-        trainable: stepper.parameters.trainable(),
+        trainable: trainer.parameters.trainable(),
     })
 }
 

@@ -1,7 +1,7 @@
-//! The layers that learn, with the loss: CTC, or the cross-entropy of classes.
+//! The trainable layers, with the loss: CTC, or the cross-entropy of classes.
 
 use super::Layers;
-use super::heard::{Hidden, Shape};
+use super::hidden::{Hidden, Shape};
 use super::takes::Example;
 use crate::audio::BANDS;
 use crate::error::Result;
@@ -10,9 +10,11 @@ use crate::graph::{Graph, Scope, Tensor};
 use crate::models::{CtcHead, CtcModel, Encoder, Handover, SavedConfig, UtteranceHead, UtteranceModel};
 use crate::nn::{Context, Mode};
 use crate::shape::Spec;
-use crate::train::{BatchShape, Feed, Feeds, LossGraph, Objective, class_feeds, ctc_feeds, encoder_feeds};
+use crate::train::{
+    BatchShape, InputData, Inputs, LossGraph, Objective, class_inputs, ctc_inputs, encoder_inputs,
+};
 
-/// The loss of what the layers that stay have heard.
+/// The loss of the layers that learn, on the hidden states of the others.
 pub(super) struct Tail {
     pub config: SavedConfig,
     pub head: Head,
@@ -21,10 +23,10 @@ pub(super) struct Tail {
     pub parts: usize,
 }
 
-/// What stands on the encoder.
+/// The head.
 pub(super) enum Head {
-    /// Texts, the longest of which has room in `capacity` tokens.
-    Ctc { head: CtcHead, capacity: usize },
+    /// Texts, the longest of which has room in `max_target_length` tokens.
+    Ctc { head: CtcHead, max_target_length: usize },
     /// Classes.
     Classes(UtteranceHead),
 }
@@ -50,11 +52,11 @@ impl Objective for Tail {
         let encoder = Encoder::new(&self.config.model, self.config.bands);
         let outputs = self.outputs(&scope, &ctx, &encoder, shape)?;
         match &self.head {
-            Head::Ctc { head, capacity } => {
+            Head::Ctc { head, max_target_length } => {
                 let model = CtcModel::new(encoder, head.clone());
                 // The last is what the final LayerNorm gives.
                 let logits = model.logits(&scope, &ctx, &outputs[outputs.len() - 1])?;
-                let (loss, count) = model.loss(&scope, &ctx, &logits, *capacity, true)?;
+                let (loss, count) = model.loss(&scope, &ctx, &logits, *max_target_length, true)?;
                 let logits =
                     (!training).then(|| logits.reshape([rows * time, head.vocabulary])).transpose()?;
                 Ok(LossGraph { graph, loss, count, logits, embeddings: None })
@@ -102,11 +104,11 @@ impl Tail {
         Ok(given)
     }
 
-    /// What a batch of these takes is fed; rows that are not there are empty.
+    /// The inputs of a batch of these takes; rows that are not there are empty.
     ///
     /// # Errors
     /// When a text has more tokens than there is room for.
-    pub fn feeds(&self, shape: Shape, rows: &[(&Example, &Hidden)], rng: [u32; 3]) -> Result<Feeds> {
+    pub fn inputs(&self, shape: Shape, rows: &[(&Example, &Hidden)], rng: [u32; 3]) -> Result<Inputs> {
         let Shape { rows: all, frames } = shape;
         let mut lengths = vec![0; all];
         let row = match rows.first() {
@@ -118,21 +120,21 @@ impl Tail {
             values[at * row..at * row + hidden.values.len()].copy_from_slice(&hidden.values);
             lengths[at] = hidden.length as u32;
         }
-        let mut feeds = encoder_feeds(&lengths, frames, rng);
-        feeds.push(("hidden".into(), Feed::F32(values)));
+        let mut inputs = encoder_inputs(&lengths, frames, rng);
+        inputs.push(("hidden".into(), InputData::F32(values)));
         match &self.head {
-            Head::Ctc { capacity, .. } => {
+            Head::Ctc { max_target_length, .. } => {
                 let mut targets: Vec<_> = rows.iter().map(|(example, _)| Some(example.ids.clone())).collect();
                 targets.resize(all, None);
-                feeds.extend(ctc_feeds(&targets, *capacity)?);
+                inputs.extend(ctc_inputs(&targets, *max_target_length)?);
             }
             Head::Classes(_) => {
                 let mut classes: Vec<_> =
                     rows.iter().map(|(example, _)| example.ids.first().copied()).collect();
                 classes.resize(all, None);
-                feeds.extend(class_feeds(&classes));
+                inputs.extend(class_inputs(&classes));
             }
         }
-        Ok(feeds)
+        Ok(inputs)
     }
 }

@@ -1,4 +1,4 @@
-//! What learns, how long and how fast.
+//! Settings: layers, steps, learning rates.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use crate::recipe::{OptimizerConfig, ScheduleConfig};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layers {
-    /// What stands on the encoder.
+    /// The head.
     Head,
     /// The last layers of the encoder, so many, with its final LayerNorm.
     Last(usize),
@@ -55,7 +55,7 @@ pub struct Settings {
     pub steps: u64,
     /// Which layers learn.
     pub layers: Layers,
-    /// Seed of the order, of what is held back and of dropout.
+    /// Seed of the order, of what is held out and of dropout.
     pub seed: u32,
     /// Highest learning rate of the encoder's layers, 0.001 if not given; it rises for a tenth of the steps and falls to 0.
     pub encoder_rate: Option<f64>,

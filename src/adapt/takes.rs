@@ -1,4 +1,4 @@
-//! Takes: which can be learned, and which are held back.
+//! Takes: which can be used, and which are held out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,17 +21,17 @@ const MOST: usize = 7200;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Take {
     /// 16 kHz, mono, in [-1, 1].
-    pub wave: Vec<f32>,
-    /// What is said.
+    pub waveform: Vec<f32>,
+    /// The text.
     pub target: Target,
 }
 
-/// What is to be heard of a take.
+/// The target of a take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A text; an empty one where nothing is said.
     Text(String),
-    /// What class it is of. All takes have one, or none has.
+    /// The class. All takes have one, or none has.
     Label(String),
 }
 
@@ -53,7 +53,7 @@ pub struct LeftOut {
     pub reason: String,
 }
 
-/// A take that is learned or held back.
+/// A take that is learned or held out.
 #[derive(Debug, Clone)]
 pub(super) struct Example {
     pub take: usize,
@@ -80,15 +80,15 @@ pub(super) fn prepare(model: &SavedModel, takes: &[Take], seed: u32) -> Result<P
             takes.len()
         )));
     }
-    let seconds = takes.iter().map(|take| take.wave.len()).sum::<usize>() / SAMPLE_RATE as usize;
+    let seconds = takes.iter().map(|take| take.waveform.len()).sum::<usize>() / SAMPLE_RATE as usize;
     if seconds > MOST {
         return Err(Error::invalid(format!(
             "{seconds} s of takes are more than the {MOST} s that are learned so; give fewer, or fine-tune the model"
         )));
     }
     let (mut left_out, mut kept) = (Vec::new(), Vec::new());
-    for (take, Take { wave, .. }) in takes.iter().enumerate() {
-        match unusable(wave) {
+    for (take, Take { waveform, .. }) in takes.iter().enumerate() {
+        match unusable(waveform) {
             Some(reason) => left_out.push(LeftOut { take, reason }),
             None => kept.push(take),
         }
@@ -110,7 +110,7 @@ pub(super) fn prepare(model: &SavedModel, takes: &[Take], seed: u32) -> Result<P
     if examples.len() < 2 {
         let first = left_out.first().map(|one| format!("; take {} {}", one.take + 1, one.reason));
         return Err(Error::invalid(format!(
-            "{} of {} takes can be learned, and one is held back to see whether it helps; give at least two{}",
+            "{} of {} takes can be learned, and one is held out to see whether it helps; give at least two{}",
             examples.len(),
             takes.len(),
             first.unwrap_or_default()
@@ -120,15 +120,15 @@ pub(super) fn prepare(model: &SavedModel, takes: &[Take], seed: u32) -> Result<P
     Ok(Prepared { model, new_characters, learned, held, left_out })
 }
 
-/// Why nothing can be learned of a wave.
-fn unusable(wave: &[f32]) -> Option<String> {
-    let length = wave.len() as f64 / f64::from(SAMPLE_RATE);
-    match check_length(wave.len(), length) {
+/// Why nothing can be learned of a waveform.
+fn unusable(waveform: &[f32]) -> Option<String> {
+    let length = waveform.len() as f64 / f64::from(SAMPLE_RATE);
+    match check_length(waveform.len(), length) {
         Err(error) => Some(error.to_string()),
-        Ok(()) if wave.len() > LONGEST * SAMPLE_RATE as usize => {
+        Ok(()) if waveform.len() > LONGEST * SAMPLE_RATE as usize => {
             Some(format!("lasts {length:.1} s, above {LONGEST} s; cut it"))
         }
-        Ok(()) if !wave.iter().all(|sample| sample.is_finite()) => {
+        Ok(()) if !waveform.iter().all(|sample| sample.is_finite()) => {
             Some("has samples that are no numbers; record it again".to_owned())
         }
         Ok(()) => None,
@@ -158,7 +158,8 @@ fn texts(
     for &take in kept {
         let text = takes[take].target.told();
         let ids = vocabulary.encode(text)?;
-        let (needs, frames) = (least_frames(&ids), frames_after(preprocessor.frames(takes[take].wave.len())));
+        let (needs, frames) =
+            (least_frames(&ids), frames_after(preprocessor.frames(takes[take].waveform.len())));
         if needs > frames {
             let reason = format!(
                 "its text {text:?} needs {needs} frames of 40 ms, and it has {frames}; correct the text or record it again"
@@ -171,7 +172,7 @@ fn texts(
     Ok((grown, new_characters, examples))
 }
 
-/// Of every text that there are several takes of, one in five is held back, at least one; where there is none such, one in
+/// Of every text that there are several takes of, one in five is held out, at least one; where there is none such, one in
 /// five of all.
 fn hold_back(examples: Vec<Example>, seed: u32) -> (Vec<Example>, Vec<Example>) {
     let mut texts: BTreeMap<&str, Vec<usize>> = BTreeMap::new();

@@ -42,9 +42,9 @@ fn takes(low: &str, high: &str) -> Vec<Take> {
     let tone = |number: usize| {
         let hertz = [300.0, 2000.0][number % 2] * (1.0 + 0.01 * number as f32);
         let samples = 4000 + 200 * number;
-        let wave = (0..samples).map(|at| 0.3 * (TAU * hertz * at as f32 / SAMPLE_RATE as f32).sin());
+        let waveform = (0..samples).map(|at| 0.3 * (TAU * hertz * at as f32 / SAMPLE_RATE as f32).sin());
         let text = [low, high][number % 2].to_owned();
-        Take { wave: wave.collect(), target: Target::Text(text) }
+        Take { waveform: waveform.collect(), target: Target::Text(text) }
     };
     (0..8).map(tone).collect()
 }
@@ -65,10 +65,10 @@ fn learn(gpu: &Arc<Gpu>, model: &SavedModel, takes: &[Take], settings: Settings)
     block_on(adapt(gpu.clone(), model, takes, &settings, &mut |_| Ok(())))
 }
 
-/// What a model hears of a take.
-fn hear_alone(gpu: &Arc<Gpu>, model: &SavedModel, wave: &[f32]) -> String {
+/// The text that a model recognizes in a take.
+fn recognize_alone(gpu: &Arc<Gpu>, model: &SavedModel, waveform: &[f32]) -> String {
     let mut recognizer = Recognizer::new(gpu.clone(), model.clone()).unwrap();
-    block_on(recognizer.recognize(&[wave])).unwrap().remove(0).text
+    block_on(recognizer.recognize(&[waveform])).unwrap().remove(0).text
 }
 
 #[test]
@@ -89,9 +89,9 @@ fn two_tones_are_learned_with_the_same_bits_twice_and_a_letter_that_is_new() {
     assert!(outcome.better && outcome.best_step > 0);
     assert_eq!((outcome.before.right, outcome.before.takes), (0, 2));
     assert_eq!((outcome.after.right, outcome.after.errors), (2, 0));
-    // What the recognizer hears of the held-back takes is what learning said it would.
-    for one in &outcome.heard {
-        assert_eq!(hear_alone(&gpu, &outcome.model, &takes[one.take].wave), one.after);
+    // The recognizer gives the held-out takes the texts that learning reported.
+    for one in &outcome.held_out {
+        assert_eq!(recognize_alone(&gpu, &outcome.model, &takes[one.take].waveform), one.after);
         assert_eq!(one.after, one.text);
     }
     // Layers that did not learn are as they were.
@@ -133,15 +133,15 @@ fn what_does_not_help_leaves_the_model_as_it_was_and_a_stop_ends_it() {
         encoder_rate: Some(0.01),
         seed: 3,
     };
-    let taught = learn(&gpu, &model, &takes, settings).unwrap();
-    assert!(taught.better);
-    // The takes that are held back stay as they are, and in all others the tones are exchanged.
-    let held: Vec<usize> = taught.heard.iter().map(|one| one.take).collect();
+    let adapted = learn(&gpu, &model, &takes, settings).unwrap();
+    assert!(adapted.better);
+    // The takes that are held out stay as they are, and in all others the tones are exchanged.
+    let held: Vec<usize> = adapted.held_out.iter().map(|one| one.take).collect();
     let learned: Vec<usize> = (0..takes.len()).filter(|at| !held.contains(at)).collect();
-    let waves: Vec<Vec<f32>> = takes.iter().map(|take| take.wave.clone()).collect();
+    let waveforms: Vec<Vec<f32>> = takes.iter().map(|take| take.waveform.clone()).collect();
     for &at in &learned {
         let other = learned.iter().find(|&&other| other % 2 != at % 2).unwrap();
-        takes[at].wave.clone_from(&waves[*other]);
+        takes[at].waveform.clone_from(&waveforms[*other]);
     }
     let mut stopped = 0;
     let end = block_on(adapt(gpu.clone(), &model, &takes, &settings, &mut |progress| {
@@ -149,10 +149,10 @@ fn what_does_not_help_leaves_the_model_as_it_was_and_a_stop_ends_it() {
         if progress.step == 2 { Err(Error::Interrupted) } else { Ok(()) }
     }));
     assert!(matches!(end, Err(Error::Interrupted)) && stopped == 2);
-    let worse = learn(&gpu, &taught.model, &takes, settings).unwrap();
+    let worse = learn(&gpu, &adapted.model, &takes, settings).unwrap();
     assert_eq!((worse.better, worse.best_step, worse.after), (false, 0, worse.before));
     assert_eq!(worse.after.right, 2);
-    assert_eq!(worse.model.weights, taught.model.weights);
+    assert_eq!(worse.model.weights, adapted.model.weights);
 }
 
 #[test]
@@ -176,11 +176,11 @@ fn labels_are_told_apart_by_a_head_of_their_own() {
             (&["high".to_owned(), "low".to_owned()][..], None)
         );
         outcome.model.check().unwrap();
-        // What the classifier makes of the held-back takes is what learning said it would.
-        let placed = DeviceModel::new(gpu.clone(), &outcome.model).unwrap();
-        let mut classifier = Classifier::of(&placed).unwrap();
-        for one in &outcome.heard {
-            let classified = block_on(classifier.classify(&[&takes[one.take].wave])).unwrap();
+        // What the classifier makes of the held out takes is what learning said it would.
+        let on_device = DeviceModel::new(gpu.clone(), &outcome.model).unwrap();
+        let mut classifier = Classifier::of(&on_device).unwrap();
+        for one in &outcome.held_out {
+            let classified = block_on(classifier.classify(&[&takes[one.take].waveform])).unwrap();
             assert_eq!(classifier.labels()[classified[0].class], one.after, "{layers}");
         }
         // A head that knows the labels learns on.
@@ -202,9 +202,9 @@ fn labels_are_told_apart_by_a_head_of_their_own() {
 fn what_cannot_be_learned_is_named() {
     let Some(gpu) = device() else { return };
     let (model, mut takes) = (model(), takes("a", "b"));
-    takes[0].wave.truncate(100);
+    takes[0].waveform.truncate(100);
     takes[1].target = Target::Text("ab".repeat(40));
-    takes[2].wave[7] = f32::NAN;
+    takes[2].waveform[7] = f32::NAN;
     let settings = Settings { steps: 1, layers: Layers::Head, ..Settings::default() };
     let outcome = learn(&gpu, &model, &takes, settings).unwrap();
     let named: Vec<usize> = outcome.left_out.iter().map(|one| one.take).collect();

@@ -1,4 +1,4 @@
-//! Augmentation of the wave: speed, notched frequency bands, zeroed chunks.
+//! Augmentation of the waveform: speed, notched frequency bands, zeroed chunks.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ const NOTCH_MARGIN: f64 = 0.05;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augmentation {
-    /// Speeds to choose from, in percent; 105 makes the wave shorter and its pitch higher.
+    /// Speeds to choose from, in percent; 105 makes the waveform shorter and its pitch higher.
     pub speeds: Vec<u32>,
     /// How many frequency bands are notched out.
     pub bands: [usize; 2],
@@ -76,23 +76,23 @@ impl Augmentation {
         (samples as f64 * 100.0 / f64::from(slowest)).ceil() as usize
     }
 
-    /// An augmented copy of a 16 kHz wave; equal generators give equal copies.
+    /// An augmented copy of a 16 kHz waveform; equal generators give equal copies.
     ///
     /// # Errors
     /// When a speed is 0.
     pub fn apply(&self, samples: &[f32], rng: &mut Rng) -> Result<Vec<f32>> {
         let speed = self.speeds.get(rng.below(self.speeds.len())).copied().unwrap_or(100);
-        let mut wave = resample(samples, SAMPLE_RATE / 100 * speed, SAMPLE_RATE)?;
+        let mut waveform = resample(samples, SAMPLE_RATE / 100 * speed, SAMPLE_RATE)?;
         for _ in 0..between(self.bands, rng) {
-            let centre = NOTCH_MARGIN + (1.0 - 2.0 * NOTCH_MARGIN) * f64::from(rng.unit());
-            wave = convolve(&wave, &notch(centre, self.band_width));
+            let center = NOTCH_MARGIN + (1.0 - 2.0 * NOTCH_MARGIN) * f64::from(rng.unit());
+            waveform = convolve(&waveform, &notch(center, self.band_width));
         }
         for _ in 0..between(self.chunks, rng) {
-            let length = between(self.chunk_samples, rng).min(wave.len());
-            let start = rng.below(wave.len() - length + 1);
-            wave[start..start + length].fill(0.0);
+            let length = between(self.chunk_samples, rng).min(waveform.len());
+            let start = rng.below(waveform.len() - length + 1);
+            waveform[start..start + length].fill(0.0);
         }
-        Ok(wave)
+        Ok(waveform)
     }
 }
 
@@ -101,10 +101,10 @@ fn between([low, high]: [usize; 2], rng: &mut Rng) -> usize {
 }
 
 /// A linear-phase band-stop filter: the unit impulse minus a Blackman-windowed ideal band-pass of
-/// `centre` ± `width`, both as shares of the Nyquist frequency.
-fn notch(centre: f64, width: f64) -> Vec<f32> {
+/// `center` ± `width`, both as shares of the Nyquist frequency.
+fn notch(center: f64, width: f64) -> Vec<f32> {
     let half = (NOTCH_TAPS / 2) as i32;
-    let (low, high) = ((centre - width).max(0.0), (centre + width).min(1.0));
+    let (low, high) = ((center - width).max(0.0), (center + width).min(1.0));
     let low_pass = |cutoff: f64, n: f64| {
         if n == 0.0 { cutoff } else { (std::f64::consts::PI * cutoff * n).sin() / (std::f64::consts::PI * n) }
     };
@@ -119,10 +119,10 @@ fn notch(centre: f64, width: f64) -> Vec<f32> {
 }
 
 /// Convolution with a symmetric filter of odd length, output as long as the input, without delay.
-fn convolve(wave: &[f32], filter: &[f32]) -> Vec<f32> {
+fn convolve(waveform: &[f32], filter: &[f32]) -> Vec<f32> {
     let half = filter.len() / 2;
-    let mut padded = vec![0.0; wave.len() + 2 * half];
-    padded[half..half + wave.len()].copy_from_slice(wave);
+    let mut padded = vec![0.0; waveform.len() + 2 * half];
+    padded[half..half + waveform.len()].copy_from_slice(waveform);
     padded.windows(filter.len()).map(|window| window.iter().zip(filter).map(|(x, w)| x * w).sum()).collect()
 }
 
@@ -134,8 +134,8 @@ mod tests {
         (0..samples).map(|i| (std::f64::consts::PI * share * i as f64).sin() as f32).collect()
     }
 
-    fn power(wave: &[f32]) -> f32 {
-        wave[200..wave.len() - 200].iter().map(|x| x * x).sum::<f32>() / (wave.len() - 400) as f32
+    fn power(waveform: &[f32]) -> f32 {
+        waveform[200..waveform.len() - 200].iter().map(|x| x * x).sum::<f32>() / (waveform.len() - 400) as f32
     }
 
     #[test]
@@ -150,17 +150,17 @@ mod tests {
 
     #[test]
     fn speed_changes_the_length_and_equal_seeds_give_equal_copies() {
-        let wave = sine(0.1, 16_000);
+        let waveform = sine(0.1, 16_000);
         let plain =
             |speed| Augmentation { speeds: vec![speed], bands: [0, 0], chunks: [0, 0], ..Default::default() };
         for (speed, length) in [(95, 16_842), (100, 16_000), (105, 15_238)] {
-            let copy = plain(speed).apply(&wave, &mut Rng::new(&[1])).expect("a copy");
+            let copy = plain(speed).apply(&waveform, &mut Rng::new(&[1])).expect("a copy");
             assert_eq!(copy.len(), length);
-            assert!(copy.len() <= plain(speed).longest(wave.len()));
+            assert!(copy.len() <= plain(speed).longest(waveform.len()));
         }
-        assert_eq!(plain(100).apply(&wave, &mut Rng::new(&[1])).expect("a copy"), wave);
+        assert_eq!(plain(100).apply(&waveform, &mut Rng::new(&[1])).expect("a copy"), waveform);
         let full = Augmentation::default();
-        let copy = |seed| full.apply(&wave, &mut Rng::new(&[seed])).expect("a copy");
+        let copy = |seed| full.apply(&waveform, &mut Rng::new(&[seed])).expect("a copy");
         assert_eq!(copy(7), copy(7));
         assert_ne!(copy(7), copy(8));
     }

@@ -7,7 +7,7 @@ use rustfft::algorithm::butterflies::{Butterfly5, Butterfly16};
 use rustfft::algorithm::{GoodThomasAlgorithmSmall, MixedRadixSmall};
 use rustfft::{Fft, FftDirection, num_complex::Complex64};
 
-/// Sample rate of every wave, in Hz.
+/// Sample rate of every waveform, in Hz.
 pub const SAMPLE_RATE: u32 = 16_000;
 /// Mel bands of a frame.
 pub const BANDS: usize = 80;
@@ -15,14 +15,14 @@ pub const BANDS: usize = 80;
 pub const HOP: usize = 160;
 
 pub(super) const WINDOW: usize = 400;
-/// Samples of a frame at and after its centre, and as many before it.
+/// Samples of a frame at and after its center, and as many before it.
 pub(super) const LOOK_AHEAD: usize = WINDOW / 2;
 const BINS: usize = WINDOW / 2 + 1;
 const HIGHEST_HZ: f64 = 8000.0;
 const SMALLEST_POWER: f64 = 1e-10;
 const RANGE_DB: f64 = 80.0;
 
-/// Frames of a wave of `samples` samples: ⌊samples / 160⌋ + 1.
+/// Frames of a waveform of `samples` samples: ⌊samples / 160⌋ + 1.
 pub fn frame_count(samples: usize) -> usize {
     samples / HOP + 1
 }
@@ -38,7 +38,7 @@ pub struct Features {
 
 /// The log-mel transform with its window, FFT plan and filter bank.
 ///
-/// Frames of 25 ms every 10 ms, centred on multiples of 160 samples (200 zeros are put at either end),
+/// Frames of 25 ms every 10 ms, centered on multiples of 160 samples (200 zeros are put at either end),
 /// a periodic Hamming window, the power spectrum |X|² of 201 bins, 80 triangular bands, then
 /// 10·log₁₀(max(x, 1e-10)), floored at the utterance's maximum − 80 dB.
 #[derive(Clone)]
@@ -79,7 +79,7 @@ impl LogMel {
         }
     }
 
-    /// The energies in dB of a 16 kHz wave, `[⌊samples / 160⌋ + 1, 80]`.
+    /// The energies in dB of a 16 kHz waveform, `[⌊samples / 160⌋ + 1, 80]`.
     pub fn compute(&self, samples: &[f32]) -> Features {
         let frames = frame_count(samples.len());
         let decibels = self.decibels(samples, 0, 0..frames);
@@ -117,16 +117,16 @@ impl LogMel {
     }
 }
 
-/// Triangles symmetric about their centre, as wide on both sides as the distance to the centre below.
+/// Triangles symmetric about their center, as wide on both sides as the distance to the center below.
 fn filter_bank() -> Vec<Band> {
     let mel_of = |hz: f64| 2595.0 * (1.0 + hz / 700.0).log10();
     let hz_of = |mel: f64| 700.0 * (10f64.powf(mel / 2595.0) - 1.0);
     let point = |i: usize| hz_of(mel_of(HIGHEST_HZ) * i as f64 / (BANDS + 1) as f64);
     let band = |i: usize| {
-        let (centre, width) = (point(i), point(i) - point(i - 1));
+        let (center, width) = (point(i), point(i) - point(i - 1));
         let weight = |bin: usize| {
-            let slope = (bin as f64 * HIGHEST_HZ / (BINS - 1) as f64 - centre) / width;
-            (1.0 - slope.abs()).max(0.0)
+            let rise = (bin as f64 * HIGHEST_HZ / (BINS - 1) as f64 - center) / width;
+            (1.0 - rise.abs()).max(0.0)
         };
         let first = (0..BINS).find(|&bin| weight(bin) > 0.0).unwrap_or(0);
         Band { first, weights: (first..BINS).map(weight).take_while(|&w| w > 0.0).collect() }
@@ -146,8 +146,10 @@ mod tests {
             let Some(bytes) = golden::bytes(name) else { return };
             let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
             let (shape, expected) = golden::f32s(&tensors, "fbank");
-            for (wave, expected) in golden::waves(&tensors).iter().zip(expected.chunks(shape[1] * BANDS)) {
-                let features = LogMel::new().compute(wave);
+            for (waveform, expected) in
+                golden::waveforms(&tensors).iter().zip(expected.chunks(shape[1] * BANDS))
+            {
+                let features = LogMel::new().compute(waveform);
                 assert_eq!(features.frames, shape[1]);
                 let error =
                     features.data.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -183,9 +185,9 @@ mod tests {
     #[test]
     fn a_tone_is_loudest_in_its_own_band_and_nothing_lies_below_the_range() {
         let phase = |i: usize| 500.0 * std::f64::consts::TAU * i as f64 / 16_000.0;
-        let mut wave: Vec<f32> = (0..16_000).map(|i| phase(i).sin() as f32).collect();
-        wave.resize(20_000, 0.0);
-        let features = LogMel::new().compute(&wave);
+        let mut waveform: Vec<f32> = (0..16_000).map(|i| phase(i).sin() as f32).collect();
+        waveform.resize(20_000, 0.0);
+        let features = LogMel::new().compute(&waveform);
         let frame = &features.data[50 * BANDS..51 * BANDS];
         let loudest = (0..BANDS).max_by(|&a, &b| frame[a].total_cmp(&frame[b])).expect("80 bands");
         // 500 Hz is 607.4 mel; the bands are 2840.0 / 81 mel apart.

@@ -1,6 +1,6 @@
 //! From sound to features: decoding, resampling, log-mel energies, normalization, padding, augmentation.
 //!
-//! Everything here runs on the CPU and knows no tensor. Waves are `f32` slices at 16 kHz, mono, in
+//! Everything here runs on the CPU and uses no tensors. Waveforms are `f32` slices at 16 kHz, mono, in
 //! [-1, 1]; features are row-major `[frames, 80]`. File formats and augmentation need the `cli`
 //! feature; the rest also serves the browser.
 
@@ -62,9 +62,9 @@ pub(crate) mod golden {
         (view.shape().to_vec(), values.collect())
     }
 
-    /// The batch's waves `[rows, samples]`, from int16.
-    pub fn waves(tensors: &SafeTensors) -> Vec<Vec<f32>> {
-        let view = tensors.tensor("pcm").expect("the waves");
+    /// The batch's waveforms `[rows, samples]`, from int16.
+    pub fn waveforms(tensors: &SafeTensors) -> Vec<Vec<f32>> {
+        let view = tensors.tensor("pcm").expect("the waveforms");
         let samples = |row: &[u8]| {
             row.chunks_exact(2).map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32768.0).collect()
         };

@@ -1,4 +1,4 @@
-//! From a wave to the encoder's input: silence, energies, normalization, padding.
+//! From a waveform to the encoder's input: silence, energies, normalization, padding.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ pub enum Padding {
     /// As `Masked`, but nothing depends on later audio, so that chunks of a stream give what the whole does:
     /// energies have no floor that follows from the utterance's maximum, and zeros stand on the right only.
     Causal,
-    /// The reference's pre-training and `encode`: waves padded with silence to the batch's longest,
+    /// The reference's pre-training and `encode`: waveforms padded with silence to the batch's longest,
     /// energies over all of it, then zeros on the left to a multiple of 4 of the batch's frames.
     ReferencePretrain,
     /// The reference's fine-tuning: as in its pre-training, without zeros on the left.
@@ -48,7 +48,7 @@ pub struct PaddedBatch {
     pub starts: Vec<u32>,
 }
 
-/// Everything between a wave and the encoder, with its settings.
+/// Everything between a waveform and the encoder, with its settings.
 #[derive(Clone)]
 pub struct Preprocessor {
     /// Silence added at both ends, in seconds.
@@ -60,7 +60,7 @@ pub struct Preprocessor {
     log_mel: LogMel,
 }
 
-/// The wave with `seconds` of silence added at both ends.
+/// The waveform with `seconds` of silence added at both ends.
 pub fn pad_silence(samples: &[f32], seconds: f64) -> Vec<f32> {
     let silence = silent_samples(seconds);
     let mut padded = vec![0.0; samples.len() + 2 * silence];
@@ -82,17 +82,17 @@ impl Preprocessor {
         Self { silence, normalization, padding, log_mel: LogMel::new() }
     }
 
-    /// Frames of a wave of `samples` samples once silence is added, before any padding.
+    /// Frames of a waveform of `samples` samples once silence is added, before any padding.
     pub fn frames(&self, samples: usize) -> usize {
         frame_count(samples + 2 * silent_samples(self.silence))
     }
 
-    /// The most samples that a wave of `frames` frames can have before silence is added.
+    /// The most samples that a waveform of `frames` frames can have before silence is added.
     pub fn samples(&self, frames: usize) -> usize {
         (frames * HOP).saturating_sub(1 + 2 * silent_samples(self.silence))
     }
 
-    /// The energies in dB of a wave, silence added.
+    /// The energies in dB of a waveform, silence added.
     pub fn energies(&self, samples: &[f32]) -> Features {
         let padded = pad_silence(samples, self.silence);
         match self.padding {
@@ -106,7 +106,7 @@ impl Preprocessor {
         if self.padding == Padding::Causal { 0 } else { left_pad(frames) }
     }
 
-    /// The normalized features of a wave alone, `[frames, 80]`, before any padding of frames.
+    /// The normalized features of a waveform alone, `[frames, 80]`, before any padding of frames.
     pub fn features(&self, samples: &[f32]) -> Features {
         let mut features = self.energies(samples);
         let valid = features.frames;
@@ -114,25 +114,25 @@ impl Preprocessor {
         features
     }
 
-    /// The smallest batch that holds the waves.
+    /// The smallest batch that holds the waveforms.
     ///
     /// # Errors
-    /// When there is no wave.
-    pub fn batch<W: AsRef<[f32]>>(&self, waves: &[W]) -> Result<PaddedBatch> {
-        let longest = waves.iter().map(|wave| self.frames(wave.as_ref().len())).max();
+    /// When there is no waveform.
+    pub fn batch<W: AsRef<[f32]>>(&self, waveforms: &[W]) -> Result<PaddedBatch> {
+        let longest = waveforms.iter().map(|waveform| self.frames(waveform.as_ref().len())).max();
         let longest = longest.ok_or_else(|| Error::invalid("a batch needs at least one utterance"))?;
         let frames = match self.padding {
             Padding::ReferenceFinetune => longest,
             Padding::Causal | Padding::Masked | Padding::ReferencePretrain => longest + left_pad(longest),
         };
-        let mut batch = PaddedBatch::empty(waves.len(), frames);
-        let samples = waves.iter().map(|wave| wave.as_ref().len()).max().unwrap_or(0);
-        for (row, wave) in waves.iter().enumerate() {
+        let mut batch = PaddedBatch::empty(waveforms.len(), frames);
+        let samples = waveforms.iter().map(|waveform| waveform.as_ref().len()).max().unwrap_or(0);
+        for (row, waveform) in waveforms.iter().enumerate() {
             match self.padding {
                 padding if padding.by_own_length() => {
-                    self.place(&mut batch, row, &self.features(wave.as_ref()))?
+                    self.place(&mut batch, row, &self.features(waveform.as_ref()))?
                 }
-                _ => self.place_reference(&mut batch, row, wave.as_ref(), samples)?,
+                _ => self.place_reference(&mut batch, row, waveform.as_ref(), samples)?,
             }
         }
         Ok(batch)
@@ -156,12 +156,12 @@ impl Preprocessor {
         &self,
         batch: &mut PaddedBatch,
         row: usize,
-        wave: &[f32],
+        waveform: &[f32],
         longest: usize,
     ) -> Result<()> {
-        let mut padded = pad_silence(wave, self.silence);
+        let mut padded = pad_silence(waveform, self.silence);
         let valid = padded.len();
-        padded.resize(longest.max(wave.len()) + 2 * silent_samples(self.silence), 0.0);
+        padded.resize(longest.max(waveform.len()) + 2 * silent_samples(self.silence), 0.0);
         let mut features = self.log_mel.compute(&padded);
         let share = valid as f64 / padded.len().max(1) as f64;
         let valid_frames = (share * features.frames as f64).round() as usize;
@@ -228,9 +228,9 @@ mod tests {
     fn masked_rows_do_not_depend_on_their_batch() {
         for normalization in [preprocessor(Padding::Masked).normalization, Normalization::Sentence] {
             let preprocessor = Preprocessor::new(0.1, normalization, Padding::Masked);
-            let waves = [tone(5000), tone(9000)];
-            let together = preprocessor.batch(&waves).expect("a batch");
-            let alone = preprocessor.batch(&waves[..1]).expect("a batch");
+            let waveforms = [tone(5000), tone(9000)];
+            let together = preprocessor.batch(&waveforms).expect("a batch");
+            let alone = preprocessor.batch(&waveforms[..1]).expect("a batch");
             assert_eq!((alone.frames, together.frames, &together.lengths[..]), (52, 80, &[52, 80][..]));
             assert_eq!(alone.features, together.features[..52 * BANDS]);
             assert!(together.features[52 * BANDS..80 * BANDS].iter().all(|&x| x == 0.0));
@@ -245,12 +245,12 @@ mod tests {
             mean: golden::f32s(&tensors, "normalize.glob_mean").1,
             std: golden::f32s(&tensors, "normalize.glob_std").1,
         };
-        let waves = golden::waves(&tensors);
-        let waves: Vec<&[f32]> =
-            waves.iter().zip([32_720, 37_600, 42_960]).map(|(wave, n)| &wave[..n]).collect();
+        let waveforms = golden::waveforms(&tensors);
+        let waveforms: Vec<&[f32]> =
+            waveforms.iter().zip([32_720, 37_600, 42_960]).map(|(waveform, n)| &waveform[..n]).collect();
         let mut preprocessor =
             Preprocessor::new(0.0, Normalization::Global(stats), Padding::ReferencePretrain);
-        let batch = preprocessor.batch(&waves).expect("a batch");
+        let batch = preprocessor.batch(&waveforms).expect("a batch");
         let (shape, expected) = golden::f32s(&tensors, "norm");
         assert_eq!((batch.utterances, batch.frames), (3, 272));
         // 0.7616 and 0.8752 of 68 encoder frames.
@@ -263,7 +263,7 @@ mod tests {
             assert!(error < 1e-4, "{error}");
         }
         preprocessor.padding = Padding::ReferenceFinetune;
-        let batch = preprocessor.batch(&waves).expect("a batch");
+        let batch = preprocessor.batch(&waveforms).expect("a batch");
         assert_eq!((batch.frames, &batch.lengths[..]), (269, &[208, 240, 269][..]));
     }
 

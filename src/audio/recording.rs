@@ -44,7 +44,7 @@ pub enum Place {
     Stdin,
     /// Bytes in memory: a column of a table.
     Memory {
-        /// What to call it in messages.
+        /// Its name in messages.
         name: String,
         /// The encoded bytes.
         bytes: Arc<[u8]>,
@@ -165,7 +165,7 @@ impl Recording {
     }
 }
 
-/// Pieces that wait for who takes them.
+/// Pieces that wait for their reader.
 const PIECES: usize = 8;
 
 /// A recording piece by piece: [`Recording::pieces`].

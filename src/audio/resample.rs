@@ -12,29 +12,29 @@ const STOP: f64 = 1.075;
 /// Attenuation of the stop band that the filter's window is made for, in dB.
 const ATTENUATION: f64 = 97.0;
 /// Positions between two samples that a filter is computed for; finer ones lie on lines between these, which
-/// is wrong by (π / 1024)² / 8 of the wave, −118 dB.
+/// is wrong by (π / 1024)² / 8 of the amplitude, −118 dB.
 const PHASES: usize = 1024;
 /// From this ratio on, a short filter first takes the rate down by a whole number.
 const TWO_STAGES: u32 = 4;
-/// Samples that are filtered at a time, so that long waves are not copied whole.
+/// Samples that are filtered at a time, so that long waveforms are not copied whole.
 const BLOCK: usize = 8192;
-/// Sums of a product that are independent of each other, for the CPU's vectors.
+/// Sums of a dot product that are independent of each other, for the CPU's vectors.
 const LANES: usize = 16;
 /// Filters that are kept.
 const KEPT: usize = 16;
 
-/// The wave at rate `to` instead of `from` (both in Hz): round(n · to / from) samples, delay removed.
+/// The waveform at rate `to` instead of `from` (both in Hz): round(n · to / from) samples, delay removed.
 ///
 /// # Errors
 /// When a rate is 0.
 pub fn resample(samples: &[f32], from: u32, to: u32) -> Result<Vec<f32>> {
     let mut resampler = Resampler::new(from, to)?;
-    let mut wave = resampler.push(samples)?;
-    wave.extend(resampler.finish()?);
-    Ok(wave)
+    let mut waveform = resampler.push(samples)?;
+    waveform.extend(resampler.finish()?);
+    Ok(waveform)
 }
 
-/// Changes the rate of a wave that comes in pieces, however it is cut.
+/// Changes the rate of a waveform that comes in pieces, however it is cut.
 pub struct Resampler {
     from: u32,
     to: u32,
@@ -80,9 +80,9 @@ impl Resampler {
     /// None that the caller can cause.
     pub fn push(&mut self, samples: &[f32]) -> Result<Vec<f32>> {
         self.received += samples.len() as u64;
-        let wave = self.filter(samples);
-        self.given += wave.len() as u64;
-        Ok(wave)
+        let waveform = self.filter(samples);
+        self.given += waveform.len() as u64;
+        Ok(waveform)
     }
 
     /// The last samples; nothing comes after them.
@@ -92,40 +92,40 @@ impl Resampler {
     pub fn finish(mut self) -> Result<Vec<f32>> {
         let length = (self.received as f64 * f64::from(self.to) / f64::from(self.from)).round() as u64;
         let wanted = length.saturating_sub(self.given) as usize;
-        let mut wave = Vec::with_capacity(wanted);
-        while wave.len() < wanted {
-            wave.extend(self.filter(&[0.0; BLOCK]));
+        let mut waveform = Vec::with_capacity(wanted);
+        while waveform.len() < wanted {
+            waveform.extend(self.filter(&[0.0; BLOCK]));
         }
-        wave.truncate(wanted);
-        Ok(wave)
+        waveform.truncate(wanted);
+        Ok(waveform)
     }
 
     fn filter(&mut self, samples: &[f32]) -> Vec<f32> {
         let [first, rest @ ..] = &mut self.stages[..] else { return samples.to_vec() };
         let expected = samples.len() as f64 * f64::from(self.to) / f64::from(self.from);
-        let mut wave = Vec::with_capacity(expected as usize + 1);
+        let mut waveform = Vec::with_capacity(expected as usize + 1);
         let mut between = Vec::new();
         for block in samples.chunks(BLOCK) {
             let Some(second) = rest.first_mut() else {
-                first.push(block, &mut wave);
+                first.push(block, &mut waveform);
                 continue;
             };
             between.clear();
             first.push(block, &mut between);
-            second.push(&between, &mut wave);
+            second.push(&between, &mut waveform);
         }
-        wave
+        waveform
     }
 }
 
-/// One filter at work: output j is the wave at j · step / parts samples.
+/// One filter at work: output j is the waveform at j · step / parts samples.
 struct Stage {
     step: usize,
     parts: usize,
     filter: Arc<Filter>,
     /// Samples from the next window's first on, or before it.
-    held: Vec<f32>,
-    /// The next window's first sample in `held`, and how far the output is behind the window's middle, in
+    pending: Vec<f32>,
+    /// The next window's first sample in `pending`, and how far the output is behind the window's middle, in
     /// parts of a sample.
     start: usize,
     part: usize,
@@ -136,20 +136,20 @@ impl Stage {
     fn new(step: u32, parts: u32, pass: f64, stop: f64) -> Self {
         let filter = Filter::kept(parts as usize, pass, stop);
         // Before the first sample there is silence.
-        let held = vec![0.0; filter.taps / 2 - 1];
-        Self { step: step as usize, parts: parts as usize, filter, held, start: 0, part: 0 }
+        let pending = vec![0.0; filter.taps / 2 - 1];
+        Self { step: step as usize, parts: parts as usize, filter, pending, start: 0, part: 0 }
     }
 
-    fn push(&mut self, samples: &[f32], wave: &mut Vec<f32>) {
-        self.held.extend_from_slice(samples);
-        while let Some(window) = self.held.get(self.start..self.start + self.filter.taps) {
-            wave.push(self.filter.at(window, self.part, self.parts));
+    fn push(&mut self, samples: &[f32], waveform: &mut Vec<f32>) {
+        self.pending.extend_from_slice(samples);
+        while let Some(window) = self.pending.get(self.start..self.start + self.filter.taps) {
+            waveform.push(self.filter.at(window, self.part, self.parts));
             self.part += self.step;
             self.start += self.part / self.parts;
             self.part %= self.parts;
         }
-        let done = self.start.min(self.held.len());
-        self.held.drain(..done);
+        let done = self.start.min(self.pending.len());
+        self.pending.drain(..done);
         self.start -= done;
     }
 }
@@ -208,29 +208,29 @@ impl Filter {
     fn at(&self, window: &[f32], part: usize, parts: usize) -> f32 {
         let row = |position: usize| &self.rows[position * self.taps..(position + 1) * self.taps];
         if parts <= PHASES {
-            return product(row(part), window);
+            return dot(row(part), window);
         }
         let position = part as f64 * PHASES as f64 / parts as f64;
         let (below, share) = (position as usize, position.fract() as f32);
-        let (low, high) = (product(row(below), window), product(row(below + 1), window));
+        let (low, high) = (dot(row(below), window), dot(row(below + 1), window));
         low + (high - low) * share
     }
 }
 
-/// The sum of products, with the same bits on every processor: those of one lane are added up, then the lanes.
-fn product(a: &[f32], b: &[f32]) -> f32 {
+/// The dot product, with the same bits on every processor: those of one lane are added up, then the lanes.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx") {
         // SAFETY: the processor has AVX.
-        return unsafe { product_avx(a, b) };
+        return unsafe { dot_avx(a, b) };
     }
-    product_plain(a, b)
+    dot_plain(a, b)
 }
 
 /// The compiler makes one multiplication after the other of the plain form.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx")]
-fn product_avx(a: &[f32], b: &[f32]) -> f32 {
+fn dot_avx(a: &[f32], b: &[f32]) -> f32 {
     use std::arch::x86_64::{
         _mm256_add_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_setzero_ps, _mm256_storeu_ps,
     };
@@ -255,7 +255,7 @@ fn product_avx(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-fn product_plain(a: &[f32], b: &[f32]) -> f32 {
+fn dot_plain(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0f32; LANES];
     for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
         for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
@@ -308,7 +308,7 @@ mod tests {
 
     /// Gain of a tone of `hertz`, and everything else that the output has, in dB of the tone.
     fn response(from: u32, to: u32, hertz: f64) -> (f64, f64) {
-        let output = resample(&tone(from, hertz, (from / 20) as usize), from, to).expect("a wave");
+        let output = resample(&tone(from, hertz, (from / 20) as usize), from, to).expect("a waveform");
         let kept = &output[output.len() / 4..output.len() * 3 / 4];
         // Least squares of sine and cosine: over a part of a period they are not orthogonal.
         let angle = |i: usize| (i as f64 * hertz / f64::from(to) * TAU).sin_cos();
@@ -363,9 +363,9 @@ mod tests {
     #[test]
     fn a_sine_keeps_its_phase_and_length() {
         for from in RATES {
-            let wave = tone(from, 500.0, from as usize / 4 + 7);
-            let output = resample(&wave, from, 16_000).expect("a wave");
-            let length = (wave.len() as f64 * 16_000.0 / f64::from(from)).round() as usize;
+            let waveform = tone(from, 500.0, from as usize / 4 + 7);
+            let output = resample(&waveform, from, 16_000).expect("a waveform");
+            let length = (waveform.len() as f64 * 16_000.0 / f64::from(from)).round() as usize;
             assert_eq!(output.len(), length, "{from}");
             let expected = tone(16_000, 500.0, length);
             let error = (400..length - 400).map(|i| (output[i] - expected[i]).abs()).fold(0.0, f32::max);
@@ -376,12 +376,12 @@ mod tests {
     #[test]
     fn pieces_of_any_size_are_the_same_wave() {
         for from in [8000, 16_000, 44_100, 47_999, 192_000] {
-            let wave: Vec<f32> = (0..20_001).map(|i| ((i * i) as f32 * 1e-4).sin()).collect();
-            let whole = resample(&wave, from, 16_000).expect("a wave");
+            let waveform: Vec<f32> = (0..20_001).map(|i| ((i * i) as f32 * 1e-4).sin()).collect();
+            let whole = resample(&waveform, from, 16_000).expect("a waveform");
             for size in [1, 333, 1026, 9000] {
                 let mut resampler = Resampler::new(from, 16_000).expect("rates");
                 let mut pieces: Vec<f32> =
-                    wave.chunks(size).flat_map(|piece| resampler.push(piece).expect("a piece")).collect();
+                    waveform.chunks(size).flat_map(|piece| resampler.push(piece).expect("a piece")).collect();
                 pieces.extend(resampler.finish().expect("the end"));
                 assert!(pieces == whole, "{from} Hz, {size}");
             }
@@ -390,18 +390,18 @@ mod tests {
 
     #[test]
     fn products_have_the_same_bits_on_every_processor() {
-        let wave = |scale: f32| -> Vec<f32> { (0..272).map(|i| (i as f32 * scale).sin()).collect() };
-        let (a, b) = (wave(0.7), wave(1.3));
+        let waveform = |scale: f32| -> Vec<f32> { (0..272).map(|i| (i as f32 * scale).sin()).collect() };
+        let (a, b) = (waveform(0.7), waveform(1.3));
         for length in [0, 16, 32, 272] {
             let (a, b) = (&a[..length], &b[..length]);
-            assert_eq!(product(a, b).to_bits(), product_plain(a, b).to_bits(), "{length}");
+            assert_eq!(dot(a, b).to_bits(), dot_plain(a, b).to_bits(), "{length}");
         }
     }
 
     #[test]
     fn edges() {
         assert_eq!(resample(&[], 8000, 16_000).expect("nothing"), Vec::<f32>::new());
-        assert_eq!(resample(&[0.5], 8000, 16_000).expect("a wave").len(), 2);
+        assert_eq!(resample(&[0.5], 8000, 16_000).expect("a waveform").len(), 2);
         assert_eq!(resample(&[0.25, 0.5], 16_000, 16_000).expect("the same"), [0.25, 0.5]);
         assert!(resample(&[0.5], 0, 16_000).is_err());
         assert_eq!(resample(&[0.5; 767_999], 767_999, 16_000).expect("an odd rate").len(), 16_000);

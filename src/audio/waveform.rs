@@ -1,4 +1,4 @@
-//! Whether samples can be sound.
+//! Checks of samples.
 
 use super::features::WINDOW;
 use crate::error::{Error, Result};
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 /// Float files may go over 1; nothing that was sound is this much over.
 const LOUDEST: f32 = 8.0;
 
-/// What has been seen of a wave in floats.
+/// Statistics of a waveform in floats.
 #[derive(Debug, Default)]
 pub(super) struct Levels {
     seen: u64,
@@ -31,7 +31,7 @@ impl Levels {
         if odd {
             let at = samples.iter().position(|x| !x.is_finite()).unwrap_or(0);
             return Err(format!(
-                "has {} as sample {}, which is not a number of a wave; save the audio again",
+                "has {} as sample {}, which is not a number of a waveform; save the audio again",
                 samples[at],
                 self.seen + (at / channels.max(1)) as u64
             ));
@@ -45,7 +45,7 @@ impl Levels {
     }
 
     /// # Errors
-    /// The message, when the samples are no wave in [-1, 1].
+    /// The message, when the samples are no waveform in [-1, 1].
     pub fn check(&self) -> Result<(), String> {
         if self.peak <= LOUDEST && (self.peak <= 1.0 || self.fractions) {
             return Ok(());
@@ -54,17 +54,17 @@ impl Levels {
         let integers = [("16-bit", 32_768f32), ("24-bit", 8_388_608.0), ("32-bit", 2_147_483_648.0)];
         match integers.iter().find(|(_, full)| peak <= 2.0 * full) {
             Some((depth, full)) => Err(format!(
-                "has float samples up to {peak}, the range of {depth} integers, where a wave lies in [-1, 1]; \
+                "has float samples up to {peak}, the range of {depth} integers, where a waveform lies in [-1, 1]; \
                  divide them by {full} and save the audio again"
             )),
             None => Err(format!(
-                "has a sample of {peak:e}, which no sound has (a wave lies in [-1, 1]); save the audio again"
+                "has a sample of {peak:e}, which no sound has (a waveform lies in [-1, 1]); save the audio again"
             )),
         }
     }
 }
 
-/// Whether the samples are a wave: some, finite, nominally in [-1, 1]. Slight overs are legal.
+/// Whether the samples are a waveform: some, finite, nominally in [-1, 1]. Slight overs are legal.
 ///
 /// # Errors
 /// When there is no sample, one is not a finite number, or they are far outside of [-1, 1], as those of
@@ -80,7 +80,7 @@ pub fn check_waveform(samples: &[f32]) -> Result<()> {
         .map_err(|message| Error::invalid(format!("the audio {message}")))
 }
 
-/// Checks that a wave at 16 kHz holds the window (25 ms) of one frame; `seconds` is its length at its own rate.
+/// Checks that a waveform at 16 kHz holds the window (25 ms) of one frame; `seconds` is its length at its own rate.
 ///
 /// # Errors
 /// [`Error::Invalid`] with what it holds.
@@ -99,13 +99,13 @@ mod tests {
     use super::*;
 
     fn message(samples: &[f32]) -> String {
-        check_waveform(samples).expect_err("no wave").to_string()
+        check_waveform(samples).expect_err("no waveform").to_string()
     }
 
     #[test]
     fn waves_pass_and_others_are_named() {
-        for wave in [&[0.0f32][..], &[1.0, -1.0, 0.0], &[0.1, 3.5, -7.9], &[0.0; 40]] {
-            assert!(check_waveform(wave).is_ok(), "{wave:?}");
+        for waveform in [&[0.0f32][..], &[1.0, -1.0, 0.0], &[0.1, 3.5, -7.9], &[0.0; 40]] {
+            assert!(check_waveform(waveform).is_ok(), "{waveform:?}");
         }
         assert!(message(&[]).contains("no samples"));
         assert!(message(&[0.1, f32::NAN]).contains("NaN as sample 1"));

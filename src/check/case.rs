@@ -20,9 +20,9 @@ pub enum Tolerance {
     Elementwise,
     /// Sums and products: 2e-5 of the tensor's largest magnitude or of 1, whichever is larger.
     Accumulated,
-    /// Sums and products of what lies in memory as f16, and stored so: half of 2⁻¹⁰ for the rounding and what
-    /// [`Self::Accumulated`] allows, of the tensor's largest magnitude or of 1, whichever is larger.
-    Halves,
+    /// Results stored in f16: 2⁻¹¹ for the rounding and the bound of [`Self::Accumulated`], of the tensor's largest
+    /// magnitude or of 1, whichever is larger.
+    F16,
 }
 
 impl Tolerance {
@@ -32,7 +32,7 @@ impl Tolerance {
             Self::Exact => 0.0,
             Self::Elementwise => 4e-6,
             Self::Accumulated => 2e-5,
-            Self::Halves => 1.0 / 2048.0 + 2e-5,
+            Self::F16 => 1.0 / 2048.0 + 2e-5,
         }
     }
 
@@ -45,7 +45,7 @@ impl Tolerance {
         let error = match self {
             Self::Exact => (got - wanted).abs(),
             Self::Elementwise => (got - wanted).abs() / wanted.abs().max(1.0),
-            Self::Accumulated | Self::Halves => (got - wanted).abs() / largest.max(1.0),
+            Self::Accumulated | Self::F16 => (got - wanted).abs() / largest.max(1.0),
         };
         if error.is_nan() { f64::INFINITY } else { error }
     }
@@ -109,7 +109,7 @@ pub(super) fn bits(values: &Array, dtype: DType) -> Vec<u32> {
     values.iter().map(|&x| if dtype == DType::U32 { x as u32 } else { (x as f32).to_bits() }).collect()
 }
 
-/// What adds the operation to a graph.
+/// Adds the operation to a graph.
 type Apply = dyn Fn(&Graph, &[&Tensor]) -> Result<Vec<Tensor>> + Send + Sync;
 
 /// An operation with operands: what its kernels give is compared with its definition, and where gradients arrive what its
@@ -124,7 +124,7 @@ pub struct Case {
     pub tolerance: Tolerance,
     /// So many of its outputs, the first ones, get a gradient.
     pub differentiable: usize,
-    /// Whether its operands, its results and what arrives there lie in memory as f16, where kernels can.
+    /// Whether its operands, its results and their gradients are stored in f16, where kernels can.
     pub in_f16: bool,
     apply: Arc<Apply>,
 }
@@ -153,7 +153,7 @@ impl Case {
     pub fn in_f16(mut self) -> Self {
         let floats = self.args.iter_mut().filter(|arg| arg.dtype == DType::F32);
         floats.for_each(|arg| arg.values.mapv_inplace(nearest_f16));
-        Self { tolerance: Tolerance::Halves, in_f16: true, ..self }
+        Self { tolerance: Tolerance::F16, in_f16: true, ..self }
     }
 
     /// The operation's results in `graph`.

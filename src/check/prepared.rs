@@ -1,4 +1,4 @@
-//! A case with what its kernels should give, and its runs.
+//! A case with the expected results of its kernels, and its runs.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,18 +25,18 @@ struct Built {
 }
 
 impl Built {
-    /// `copied`: the operation and its derivative get copies of what is fed, whose memory they may take. What is fed and what is
-    /// read is f32, copies may be f16.
+    /// `copied`: the operation and its derivative get copies of their inputs, whose memory they may take. Inputs and results are
+    /// f32, copies may be f16.
     fn new(case: &Case, copied: bool) -> Result<Self> {
         let graph = Graph::new();
         let copied = copied || case.in_f16;
         let read = |tensor: &Tensor| {
-            let is_half = case.in_f16 && tensor.dtype() == DType::F32;
-            if is_half { tensor.copy() } else { Ok(tensor.clone()) }
+            let is_f16 = case.in_f16 && tensor.dtype() == DType::F32;
+            if is_f16 { tensor.copy() } else { Ok(tensor.clone()) }
         };
         let input = |name: String, spec| {
-            let fed = graph.input(name, spec);
-            if copied { fed.copy() } else { Ok(fed) }
+            let given = graph.input(name, spec);
+            if copied { given.copy() } else { Ok(given) }
         };
         let specs = case.args.iter().enumerate();
         let inputs: Vec<Tensor> =
@@ -49,11 +49,11 @@ impl Built {
         }
         let mut gradients_of_args = vec![None; case.args.len()];
         if case.differentiable > 0 {
-            let seeds = outputs.iter().take(case.differentiable).enumerate();
-            let seeds: Vec<Tensor> = seeds
-                .map(|(i, output)| input(format!("seed{i}"), output.spec().clone()))
+            let differentiable = outputs.iter().take(case.differentiable).enumerate();
+            let cotangents: Vec<Tensor> = differentiable
+                .map(|(i, output)| input(format!("cotangent{i}"), output.spec().clone()))
                 .collect::<Result<_>>()?;
-            let pairs: Vec<(&Tensor, &Tensor)> = outputs.iter().zip(&seeds).collect();
+            let pairs: Vec<(&Tensor, &Tensor)> = outputs.iter().zip(&cotangents).collect();
             gradients_of_args = gradients(&pairs, &refs)?;
             for (i, gradient) in gradients_of_args.iter().enumerate() {
                 if let Some(gradient) = gradient {
@@ -99,12 +99,12 @@ pub struct Difference {
     pub kernel: &'static str,
 }
 
-/// What a run showed.
+/// The result of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// How far each result was off.
     pub differences: Vec<Difference>,
-    /// What is wrong with it, in words.
+    /// The fault, in words.
     pub faults: Vec<String>,
     /// The device's time by kernel, where it can tell.
     pub times: Vec<KernelTime>,
@@ -117,7 +117,7 @@ pub struct Prepared {
     copied: Built,
     bindings: reference::Bindings,
     wanted: Vec<Array>,
-    /// What has been run, by [`signature`].
+    /// Plans that have run, by [`signature`].
     done: HashSet<String>,
 }
 
@@ -134,11 +134,11 @@ impl Prepared {
         let mut rng = Rng::new(&[5, case.args.len() as u32]);
         for (i, (_, output)) in plain.results.iter().take(case.differentiable).enumerate() {
             let mut one = || f64::from(rng.normal() as f32);
-            let mut seed = Array::from_shape_simple_fn(IxDyn(output.dims()), &mut one);
+            let mut cotangent = Array::from_shape_simple_fn(IxDyn(output.dims()), &mut one);
             if case.in_f16 {
-                seed.mapv_inplace(nearest_f16);
+                cotangent.mapv_inplace(nearest_f16);
             }
-            bindings.insert(format!("seed{i}"), seed);
+            bindings.insert(format!("cotangent{i}"), cotangent);
         }
         let refs: Vec<&Tensor> = plain.results.iter().map(|(_, tensor)| tensor).collect();
         let wanted = reference::run(&plain.graph, &mut bindings.clone(), &refs)?;
@@ -185,11 +185,11 @@ impl Prepared {
         self.plain.plan(|_| true, capabilities)
     }
 
-    fn feed(&self, executor: &Executor, loaded: &Loaded) -> Result<()> {
+    fn write_inputs(&self, executor: &Executor, loaded: &Loaded) -> Result<()> {
         for (key, values) in &self.bindings {
             if executor.takes(loaded, key) {
                 let arg = key.strip_prefix('x').and_then(|i| self.case.args.get(i.parse::<usize>().ok()?));
-                executor.feed(loaded, key, &bits(values, arg.map_or(DType::F32, |arg| arg.dtype)))?;
+                executor.write_input(loaded, key, &bits(values, arg.map_or(DType::F32, |arg| arg.dtype)))?;
             }
         }
         Ok(())
@@ -201,7 +201,7 @@ impl Prepared {
         let mut loaded = executor.load(plan.clone()).await?;
         let mut best: Vec<KernelTime> = Vec::new();
         for _ in 0..5 {
-            self.feed(&executor, &loaded)?;
+            self.write_inputs(&executor, &loaded)?;
             for time in executor.time(&mut loaded).await? {
                 match best.iter_mut().find(|known| known.kernel == time.kernel) {
                     Some(known) => known.milliseconds = known.milliseconds.min(time.milliseconds),
@@ -225,7 +225,7 @@ impl Prepared {
         let mut first: Vec<Vec<u32>> = Vec::new();
         for repetition in 0..2 {
             executor.poison(&loaded)?;
-            self.feed(&executor, &loaded)?;
+            self.write_inputs(&executor, &loaded)?;
             match repetition {
                 0 => executor.run(&mut loaded)?,
                 _ => outcome.times = executor.time(&mut loaded).await?,
@@ -304,21 +304,21 @@ impl Prepared {
                     .collect();
                 let refs: Vec<&Array> = moved.iter().collect();
                 let outputs = self.case.op.reference(&refs);
-                let seeded = |i: usize| (&outputs[i] * &self.bindings[&format!("seed{i}")]).sum();
-                (0..differentiable).map(seeded).sum::<f64>()
+                let weighted = |i: usize| (&outputs[i] * &self.bindings[&format!("cotangent{i}")]).sum();
+                (0..differentiable).map(weighted).sum::<f64>()
             };
             let difference = (at(1.0) - at(-1.0)) / (2.0 * step);
-            let (mut product, mut scale) = (0.0, 1.0_f64);
+            let (mut derivative, mut scale) = (0.0, 1.0_f64);
             for ((label, _), wanted) in self.plain.results.iter().zip(&self.wanted) {
                 let index = label.strip_prefix("dx").and_then(|index| index.parse::<usize>().ok());
                 let Some(Some(direction)) = index.map(|index| &directions[index]) else { continue };
                 let terms = wanted * direction;
-                product += terms.sum();
+                derivative += terms.sum();
                 scale = scale.max(terms.mapv(f64::abs).sum());
             }
-            if (difference - product).abs() > 1e-6 * scale || difference.is_nan() {
+            if (difference - derivative).abs() > 1e-6 * scale || difference.is_nan() {
                 let name = self.case.op.name();
-                let message = format!("{name}: derivative {product}, central difference {difference}");
+                let message = format!("{name}: derivative {derivative}, central difference {difference}");
                 return Err(Error::invalid(message));
             }
         }
@@ -326,7 +326,7 @@ impl Prepared {
     }
 }
 
-/// The plans of a case whose results nobody compares.
+/// The plans of a case whose results are not compared.
 #[cfg(test)]
 pub(super) fn plans_alone(case: &Case, capabilities: &Capabilities) -> Result<Vec<Plan>> {
     let (plain, copied) = (Built::new(case, false)?, Built::new(case, true)?);

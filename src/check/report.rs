@@ -1,4 +1,4 @@
-//! What a check found out.
+//! The report of a check.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct KernelReport {
     pub runs: usize,
     /// The error of these runs that came closest to what is allowed, or passed it farthest.
     pub worst_error: f64,
-    /// What is allowed there.
+    /// The error that is allowed there.
     pub bound: f64,
     /// Milliseconds of the run that bound most; nothing where the adapter cannot tell.
     pub milliseconds: Option<f64>,
@@ -35,15 +35,15 @@ pub struct StepReport {
     pub compute: String,
     /// Number of the step, from 1.
     pub step: usize,
-    /// What was compared: the loss, a gradient, a parameter.
+    /// The compared value: the loss, a gradient, a parameter.
     pub value: String,
     /// The largest error of all values of the step, of the largest magnitude of its tensor.
     pub worst_error: f64,
-    /// What is allowed.
+    /// The error that is allowed.
     pub bound: f64,
 }
 
-/// What was not done, and why.
+/// A part that was skipped, and why.
 #[derive(Debug, Clone, Serialize)]
 pub struct Left {
     /// The operation or kernel.
@@ -59,11 +59,11 @@ pub struct Report {
     pub kernels: Vec<KernelReport>,
     /// Training steps.
     pub steps: Vec<StepReport>,
-    /// What is wrong, in words.
+    /// The fault, in words.
     pub wrong: Vec<String>,
     /// Kernels that are wrong, or slower than what takes their place, with the reason.
     pub set_aside: BTreeMap<String, String>,
-    /// What was not done.
+    /// The part that was skipped.
     pub left: Vec<Left>,
     /// Cases that ran, of so many.
     pub cases: [usize; 2],

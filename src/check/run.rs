@@ -1,5 +1,5 @@
-//! The check of an adapter: all cases by all kernels that it may be given, which of them is to blame for what is wrong, and
-//! which is slower than the one that would take its place.
+//! The check of an adapter: all cases by all kernels that it may run, which kernel causes a wrong result, and
+//! which is slower than its replacement.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ fn share(error: f64, bound: f64) -> f64 {
     if error == 0.0 { 0.0 } else { error / bound }
 }
 
-/// Checks the adapter on `cases`, and on the `large` ones where it is checked in full. `tell` hears what is under way.
+/// Checks the adapter on `cases`, and on the `large` ones where it is checked in full. `tell` is called with what is under way.
 ///
 /// # Errors
 /// When the device is lost, or a case is none of its operation's.

@@ -81,9 +81,9 @@ impl Step {
         let [grads, first, second] = ["gradient", "first", "second"].map(of);
         let norms =
             grads.iter().map(|gradient| gradient.apply(SquaredNorm, &[])).collect::<Result<Vec<_>>>()?;
-        let gain = update.input("gain", Spec::f32([1]));
+        let gradient_scale = update.input("gradient_scale", Spec::f32([1]));
         let stats = Tensor::concat(&norms.iter().collect::<Vec<_>>(), 0)?
-            .apply(ClipGradNorm { clip: 5.0 }, &[&gain])?;
+            .apply(ClipGradNorm { clip: 5.0 }, &[&gradient_scale])?;
         let hyper = update.input("hyper", Spec::f32([4]));
         for (index, (parameter, tensor)) in parameters.iter().enumerate() {
             let value = stored(parameter.name.clone(), tensor);
@@ -100,19 +100,19 @@ impl Step {
             ("targets", of(&[3, 1, 4, 0, 5, 5, 0, 0])),
             ("target_lengths", of(&[3, 2])),
             ("loss_weights", Arg::f32(&[UTTERANCES], |i| [1.0 / 6.0, 0.25][i])),
-            ("gain", Arg::f32(&[1], |_| 1.0)),
+            ("gradient_scale", Arg::f32(&[1], |_| 1.0)),
         ];
         Ok(Self { graph, update, parameters, outputs, inputs })
     }
 
-    /// What is fed for step `step` from 1.
-    fn feeds(&self, step: usize) -> Vec<(&'static str, Arg)> {
+    /// The inputs of step `step` from 1.
+    fn inputs(&self, step: usize) -> Vec<(&'static str, Arg)> {
         let correction = |beta: f64| 1.0 - beta.powi(step as i32);
         let hyper = [1e-3, 0.01, correction(RULE.beta1), correction(RULE.beta2)];
-        let mut feeds = self.inputs.clone();
-        feeds.push(("rng", Arg::u32(&[3], |i| [5, step as u32, 0][i])));
-        feeds.push(("hyper", Arg::f32(&[4], |i| hyper[i])));
-        feeds
+        let mut inputs = self.inputs.clone();
+        inputs.push(("rng", Arg::u32(&[3], |i| [5, step as u32, 0][i])));
+        inputs.push(("hyper", Arg::f32(&[4], |i| hyper[i])));
+        inputs
     }
 }
 
@@ -126,7 +126,7 @@ fn part(kind: &str, parameter: &Parameter) -> String {
 /// # Errors
 /// When the device fails.
 pub async fn steps(gpu: &Arc<Gpu>, compute: Compute) -> Result<Vec<StepReport>> {
-    // Errors add up over the layers; those of halves are a hundred times as large.
+    // Errors add up over the layers; those of f16 are a hundred times as large.
     let (bound, name) = match compute {
         Compute::F16 => (1e-2, "f16"),
         Compute::F32 => (1e-4, "f32"),
@@ -157,21 +157,21 @@ pub async fn steps(gpu: &Arc<Gpu>, compute: Compute) -> Result<Vec<StepReport>> 
 
     let mut reports = Vec::new();
     for number in 1..=2 {
-        let feeds = step.feeds(number);
-        for (name, arg) in &feeds {
+        let inputs = step.inputs(number);
+        for (name, arg) in &inputs {
             bindings.insert((*name).to_owned(), arg.values.clone());
         }
         let refs: Vec<&Tensor> = step.outputs.iter().collect();
         let wanted = reference::run(&step.graph, &mut bindings, &refs)?;
         reference::run(&step.update, &mut bindings, &[])?;
-        feed(&executor, &backward, &feeds)?;
+        write_inputs(&executor, &backward, &inputs)?;
         executor.run(&mut backward)?;
         let mut got = Vec::new();
         for name in &names {
             got.push(executor.read::<f32>(&backward, name).await?);
         }
-        // The plans share memory: what the one is fed, the other may write over.
-        feed(&executor, &update, &feeds)?;
+        // The plans share memory: the inputs of one may be overwritten by the other.
+        write_inputs(&executor, &update, &inputs)?;
         executor.run(&mut update)?;
         let mut report = |value: &str, worst_error| {
             let (compute, value) = (name.to_owned(), value.to_owned());
@@ -189,9 +189,9 @@ pub async fn steps(gpu: &Arc<Gpu>, compute: Compute) -> Result<Vec<StepReport>> 
     Ok(reports)
 }
 
-fn feed(executor: &Executor, loaded: &Loaded, feeds: &[(&'static str, Arg)]) -> Result<()> {
-    let mut taken = feeds.iter().filter(|(name, _)| executor.takes(loaded, name));
-    taken.try_for_each(|(name, arg)| executor.feed(loaded, name, &arg.bits()))
+fn write_inputs(executor: &Executor, loaded: &Loaded, inputs: &[(&'static str, Arg)]) -> Result<()> {
+    let mut taken = inputs.iter().filter(|(name, _)| executor.takes(loaded, name));
+    taken.try_for_each(|(name, arg)| executor.write_input(loaded, name, &arg.bits()))
 }
 
 /// The largest error of tensors. One that is 0 but for rounding is judged by the others' size.

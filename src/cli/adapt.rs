@@ -1,4 +1,4 @@
-//! `polymix adapt`: a model learns a few takes.
+//! `polymix adapt`: fine-tunes a model on a few takes.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ use crate::weights::Precision;
 /// Left-out takes and changed texts that the table names.
 const NAMED: usize = 20;
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     better: bool,
@@ -34,7 +34,7 @@ struct Report<'a> {
     losses: &'a [f64],
     new_characters: &'a [char],
     utterances: usize,
-    held_out: Vec<Heard<'a>>,
+    held_out: Vec<HeldOutTake<'a>>,
     left_out: &'a [LeftOut],
 }
 
@@ -47,7 +47,7 @@ struct Rates {
 }
 
 #[derive(Debug, Serialize)]
-struct Heard<'a> {
+struct HeldOutTake<'a> {
     audio_filepath: String,
     text: &'a str,
     before: &'a str,
@@ -97,7 +97,7 @@ pub(super) fn run(command: &Adapt, global: &Global) -> Result<()> {
         if let Some(HeldOut { right, takes, errors, loss }) = progress.held_out {
             let batch = progress.loss.map_or(String::new(), |loss| format!("  loss {loss:.4}"));
             reporter.message(&format!(
-                "step {}/{}{batch}  held back: {right} of {takes} right, {errors} {wrong}, loss {loss:.4}",
+                "step {}/{}{batch}  held out: {right} of {takes} right, {errors} {wrong}, loss {loss:.4}",
                 progress.step, progress.steps
             ));
         }
@@ -125,7 +125,7 @@ pub(super) fn run(command: &Adapt, global: &Global) -> Result<()> {
         decoder.save(&command.out)?;
     }
     if command.json {
-        let heard = outcome.heard.iter().map(|one| Heard {
+        let held_out = outcome.held_out.iter().map(|one| HeldOutTake {
             audio_filepath: used[one.take].audio.to_string(),
             text: &one.text,
             before: &one.before,
@@ -140,7 +140,7 @@ pub(super) fn run(command: &Adapt, global: &Global) -> Result<()> {
             losses: &outcome.losses,
             new_characters: &outcome.new_characters,
             utterances: takes.len() - outcome.left_out.len(),
-            held_out: heard.collect(),
+            held_out: held_out.collect(),
             left_out: &left_out,
         });
     }
@@ -158,7 +158,7 @@ fn read<'a>(corpus: &'a Corpus, command: &Adapt) -> Result<(Vec<Take>, Vec<&'a U
         match read {
             Ok(audio) => {
                 let target = if command.labels { Target::Label } else { Target::Text };
-                takes.push(Take { wave: audio.samples, target: target(texts[at].to_owned()) });
+                takes.push(Take { waveform: audio.samples, target: target(texts[at].to_owned()) });
                 used.push(utterance);
             }
             Err(error @ Error::Interrupted) => return Err(error),
@@ -180,17 +180,20 @@ fn summary(command: &Adapt, outcome: &Outcome, used: &[&Utterance], left_out: &[
         [name.to_owned(), format!("{right} of {takes}"), errors.to_string(), format!("{loss:.4}")]
     };
     let wrong = if command.labels { "wrong labels" } else { "wrong characters" };
-    let head = ["held-back takes", "right", wrong, "loss"].map(str::to_owned);
+    let head = ["held-out takes", "right", wrong, "loss"].map(str::to_owned);
     let mut text = table(&[head, rates("before", outcome.before), rates("after", outcome.after)]);
     text.push('\n');
     if !outcome.new_characters.is_empty() {
         let characters: Vec<String> = outcome.new_characters.iter().map(|c| format!("{c:?}")).collect();
         let _ = writeln!(text, "new characters: {}", characters.join(", "));
     }
-    for one in outcome.heard.iter().filter(|one| one.text != one.after).take(NAMED) {
+    for one in outcome.held_out.iter().filter(|one| one.text != one.after).take(NAMED) {
         let name = &used[one.take].audio;
-        let _ =
-            writeln!(text, "{name}: {:?} is heard as {:?}, before as {:?}", one.text, one.after, one.before);
+        let _ = writeln!(
+            text,
+            "{name}: {:?} is recognized as {:?}, before as {:?}",
+            one.text, one.after, one.before
+        );
     }
     if !left_out.is_empty() {
         let _ = writeln!(text, "left out: {} takes, the first {}", left_out.len(), left_out[0]);
@@ -202,7 +205,7 @@ fn summary(command: &Adapt, outcome: &Outcome, used: &[&Utterance], left_out: &[
             "{} values learned; the model of step {} is {model}",
             outcome.trainable, outcome.best_step
         ),
-        false => writeln!(text, "nothing was heard better than before: {model} has the old weights"),
+        false => writeln!(text, "nothing was recognized better than before: {model} has the old weights"),
     };
     text
 }

@@ -17,7 +17,7 @@ pub(super) struct Device {
     pub gpu: Arc<Gpu>,
     cache: Option<PathBuf>,
     cached: Vec<u8>,
-    /// What is known of the adapter's driver.
+    /// Findings about the adapter's driver.
     finding: Finding,
     kept: Option<Finding>,
 }
@@ -106,7 +106,7 @@ impl Drop for Device {
 /// The file in the cache's folder with what is known of adapters' drivers.
 const FINDINGS: &str = "adapters.json";
 
-/// What is known of adapters' drivers; nothing where the file is none.
+/// Findings about adapters' drivers; nothing where the file is none.
 pub(super) fn findings() -> Findings {
     let text = cache_folder().and_then(|folder| std::fs::read(folder.join(FINDINGS)).ok());
     text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()

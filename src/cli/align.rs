@@ -16,7 +16,7 @@ use crate::files::read_text;
 use crate::models::SavedModel;
 use crate::text::{Outside, Vocabulary, Word, cues, srt, textgrid, vtt};
 
-/// What `--format json` prints.
+/// The output of `--format json`.
 #[derive(Debug, Serialize)]
 struct Aligned {
     audio_filepath: String,
@@ -67,9 +67,9 @@ pub(super) fn run(command: &Align, global: &Global) -> Result<()> {
     let alphabet = Alphabet::of(&vocabulary)?;
     let tokens = ids.iter().flatten().copied().chain(alphabet.space()).chain([Vocabulary::BLANK]);
     recognizer.hear_tokens(tokens.collect());
-    let heard = block_on(recognizer.hear(&[&audio.samples], &mut |_| Ok(())))?;
-    let heard = heard.into_iter().next().unwrap_or_default();
-    let (words, score) = heard.align(&alphabet, &words, &ids).map_err(|error| about(utterance, error))?;
+    let output = block_on(recognizer.forward(&[&audio.samples], &mut |_| Ok(())))?;
+    let output = output.into_iter().next().unwrap_or_default();
+    let (words, score) = output.align(&alphabet, &words, &ids).map_err(|error| about(utterance, error))?;
     match command.format {
         AlignFormat::Json => print_json(&Aligned {
             audio_filepath: utterance.audio.to_string(),

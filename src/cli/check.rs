@@ -17,7 +17,7 @@ use crate::files::write_whole;
 use crate::gpu::Capabilities;
 use crate::train::Progress;
 
-/// What `--report` writes.
+/// The file of `--report`.
 #[derive(Serialize)]
 struct Document<'a> {
     polymix: &'static str,

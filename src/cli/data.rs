@@ -1,4 +1,4 @@
-//! `polymix data`: what data hold, and the same in another form.
+//! `polymix data`: checks and conversions of data.
 
 use std::fmt::Write as _;
 use std::sync::Mutex;
@@ -44,10 +44,10 @@ fn told<T>(what: &str, total: usize, global: &Global, work: impl FnOnce(&(dyn Fn
 
 fn check(command: &DataCheck, global: &Global) -> Result<()> {
     global.note_without_recipe("data check");
-    let (mut corpus, broken) = Corpus::survey(&command.sources)?;
+    let (mut corpus, broken) = Corpus::read_with_errors(&command.sources)?;
     corpus.choose_channel(command.channel);
     let report =
-        told("reading", corpus.utterances.len(), global, |heard| check::check(&corpus, &broken, heard));
+        told("reading", corpus.utterances.len(), global, |done| check::check(&corpus, &broken, done));
     if let Some(path) = &command.svg {
         let svg = histogram(&report.histogram)
             .map_err(|error| Error::file(path, format!("the histogram cannot be drawn: {error}")))?;
@@ -71,8 +71,8 @@ fn convert(command: &DataConvert, global: &Global) -> Result<()> {
     global.note_without_recipe("data convert");
     let mut corpus = Corpus::load(&command.sources)?;
     corpus.choose_channel(command.channel);
-    let converted = told("converting", corpus.utterances.len(), global, |heard| {
-        convert::convert(&corpus, &command.sources, &command.out, command.strict, heard)
+    let converted = told("converting", corpus.utterances.len(), global, |done| {
+        convert::convert(&corpus, &command.sources, &command.out, command.strict, done)
     })?;
     say("left out", &converted.left_out, global);
     say("cut off", &converted.clipped, global);
@@ -107,8 +107,8 @@ fn pack(command: &DataPack, global: &Global) -> Result<()> {
     global.note_without_recipe("data pack");
     let mut corpus = Corpus::load(&command.sources)?;
     corpus.choose_channel(command.channel);
-    let packed = told("packing", corpus.utterances.len(), global, |heard| {
-        pack::pack(&corpus, &command.out, command.shard_mb * 1_000_000, command.strict, heard)
+    let packed = told("packing", corpus.utterances.len(), global, |done| {
+        pack::pack(&corpus, &command.out, command.shard_mb * 1_000_000, command.strict, done)
     })?;
     say("left out", &packed.left_out, global);
     say("cut off", &packed.clipped, global);

@@ -37,7 +37,7 @@ impl Decoding {
     /// The decoder with `base` and what was given over it.
     ///
     /// # Errors
-    /// As of [`Decoding::of_model`].
+    /// See [`Decoding::of_model`].
     pub(super) fn decoder(
         &self,
         alphabet: Alphabet,
@@ -167,13 +167,13 @@ pub(super) fn within<T>(path: &Path, result: Result<T>) -> Result<T> {
     result.map_err(|error| Error::file(path, error.to_string()))
 }
 
-/// Does `work` on all cores while `feed` gives items; what that returned, and the results in the order of the items.
+/// Does `work` on all cores while `produce` gives items; what that returned, and the results in the order of the items.
 ///
 /// # Errors
-/// Those of `feed`.
+/// Those of `produce`.
 pub(super) fn beside<T: Send, R: Send, F>(
     work: impl Fn(T) -> R + Sync,
-    feed: impl FnOnce(&mut dyn FnMut(T)) -> Result<F>,
+    produce: impl FnOnce(&mut dyn FnMut(T)) -> Result<F>,
 ) -> Result<(F, Vec<R>)> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (sender, receiver) = sync_channel::<(usize, T)>(WAITING * cores);
@@ -188,23 +188,23 @@ pub(super) fn beside<T: Send, R: Send, F>(
             done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
         }
     };
-    let fed = std::thread::scope(|scope| {
+    let produced = std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(run);
         }
         let mut count = 0;
-        let fed = feed(&mut |item| {
+        let produced = produce(&mut |item| {
             // The threads take items until the sender is gone.
             let _ = sender.send((count, item));
             count += 1;
         });
         drop(sender);
-        fed
+        produced
     })?;
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|&(index, _)| index);
     let results = done.into_iter().map(|(_, result)| result.unwrap_or_else(|panic| resume_unwind(panic)));
-    Ok((fed, results.collect()))
+    Ok((produced, results.collect()))
 }
 
 #[cfg(test)]
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn results_are_in_the_order_of_the_items() {
-        let (fed, results) = beside(
+        let (produced, results) = beside(
             |x: u64| {
                 std::thread::sleep(std::time::Duration::from_millis(x % 3));
                 x * x
@@ -224,7 +224,7 @@ mod tests {
             },
         )
         .unwrap();
-        assert_eq!((fed, results), ("all", (0..50).map(|x| x * x).collect()));
+        assert_eq!((produced, results), ("all", (0..50).map(|x| x * x).collect()));
         let failed = beside(
             |x: u64| x,
             |give| {

@@ -1,4 +1,4 @@
-//! `polymix demo`: the whole story on the corpus that comes with the project.
+//! `polymix demo`: the whole workflow on the corpus that comes with the project.
 
 use std::path::{Path, PathBuf};
 
@@ -87,8 +87,8 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
         memory_limit: None,
     };
 
-    let [labelled, all] = [&["train"][..], &["train", "unlabelled"]].map(|names| clips(names, &source));
-    let (labelled, all, clips_of_test) = (labelled?, all?, test.utterances.len());
+    let [labeled, all] = [&["train"][..], &["train", "unlabelled"]].map(|names| clips(names, &source));
+    let (labeled, all, clips_of_test) = (labeled?, all?, test.utterances.len());
     let steps = recipe.finetune.steps.unwrap_or_default();
     reporter.message(&format!(
         "A small model learns to write spoken digits on {}: some minutes on a CPU, seconds on a GPU. It ends with the \
@@ -103,13 +103,13 @@ pub(super) fn run(command: &Demo, global: &Global) -> Result<()> {
     let request_pretrain = request(&pretrain, &["train", "unlabelled"], None);
     let learned = train::pretrain(device.gpu.clone(), &request_pretrain, &mut reporter)?;
     reporter.message(&format!(
-        "2/4 a model from scratch learns to write the words of {labelled} clips, in {steps} steps. Watch the WER, the \
+        "2/4 a model from scratch learns to write the words of {labeled} clips, in {steps} steps. Watch the WER, the \
          share of wrong words: it stays near 1 as long as the model writes nothing."
     ));
     let from_scratch =
         train::finetune(device.gpu.clone(), &request(&scratch, &["train"], None), &mut reporter)?;
     reporter.message(&format!(
-        "3/4 the pre-trained model learns the same, from the same {labelled} clips in {steps} steps. Watch the WER fall \
+        "3/4 the pre-trained model learns the same, from the same {labeled} clips in {steps} steps. Watch the WER fall \
          sooner: this is what speech without text is good for."
     ));
     let request_pretrained = request(&pretrained, &["train"], Some(&learned.best));

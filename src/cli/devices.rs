@@ -26,7 +26,7 @@ pub(super) fn run(command: &Devices, global: &Global) -> Result<()> {
     for report in &mut reports {
         if let Some(finding) = known.of(&report.identity) {
             report.capabilities.set_aside = finding.set_aside.keys().cloned().collect();
-            if finding.matrices.as_ref().is_some_and(|trial| trial.fault.is_some()) {
+            if finding.matrices.as_ref().is_some_and(|test| test.fault.is_some()) {
                 report.capabilities.cooperative = None;
             }
         }
@@ -52,7 +52,7 @@ pub(super) fn run(command: &Devices, global: &Global) -> Result<()> {
     let mut notes = String::new();
     for report in &reports {
         let Some(finding) = known.of(&report.identity) else { continue };
-        let matrices = finding.matrices.as_ref().and_then(|trial| trial.fault.as_ref());
+        let matrices = finding.matrices.as_ref().and_then(|test| test.fault.as_ref());
         let matrices = matrices.map(|fault| ("cooperative matrices".to_owned(), fault.clone()));
         for (kernel, reason) in matrices.into_iter().chain(finding.set_aside.clone()) {
             let _ = writeln!(notes, "{} leaves aside {kernel}: {reason}", report.index);

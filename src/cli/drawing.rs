@@ -1,4 +1,4 @@
-//! Figures that are no curves over an axis: grids of values, and curves of detection.
+//! Figures: grids of values, and detection error trade-off curves.
 
 use std::fmt::Write as _;
 

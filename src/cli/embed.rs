@@ -28,8 +28,8 @@ pub(super) fn run(command: &Embed, global: &Global) -> Result<()> {
         return failures.finish();
     }
     let device = Device::open(global)?;
-    let placed = DeviceModel::new(device.gpu.clone(), &model)?;
-    let mut embedder = Embedder::of(&placed).map_err(|error| match error {
+    let on_device = DeviceModel::new(device.gpu.clone(), &model)?;
+    let mut embedder = Embedder::of(&on_device).map_err(|error| match error {
         Error::Invalid(message) => Error::file(&command.model, message),
         other => other,
     })?;
@@ -54,8 +54,8 @@ pub(super) fn run(command: &Embed, global: &Global) -> Result<()> {
                 Err(error) => failures.add(about(&utterances[at], error))?,
             }
         }
-        let waves: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
-        for ((at, _), embedding) in audios.iter().zip(block_on(embedder.embed(&waves))?) {
+        let waveforms: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
+        for ((at, _), embedding) in audios.iter().zip(block_on(embedder.embed(&waveforms))?) {
             writer.write(&names[*at], [1, embedding.len()], &embedding)?;
             written += 1;
         }

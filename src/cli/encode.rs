@@ -54,8 +54,8 @@ pub(super) fn run(command: &Encode, global: &Global) -> Result<()> {
                 Err(error) => failures.add(about(&utterances[at], error))?,
             }
         }
-        let waves: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
-        for ((at, _), tensors) in audios.iter().zip(block_on(extractor.extract(&waves))?) {
+        let waveforms: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
+        for ((at, _), tensors) in audios.iter().zip(block_on(extractor.extract(&waveforms))?) {
             for tensor in tensors {
                 let shape = [tensor.frames(), tensor.width];
                 writer.write(&format!("{}.{}", stems[*at], tensor.name), shape, &tensor.values)?;

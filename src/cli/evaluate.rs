@@ -10,14 +10,14 @@ use web_time::Instant;
 use super::adapter::Device;
 use super::arguments::{Evaluate, Global};
 use super::decoding::beside;
-use super::hearing::{Listened, NAMED, hear_corpus};
+use super::inference::{NAMED, Processed, recognize_corpus};
 use super::judge;
 use super::output::{percent, print, print_json, table, thousands};
 use super::progress::Reporter;
 use crate::data::{Corpus, Exclusions, LeftOut, Why, counted};
 use crate::decode::{Decoder, Kind};
 use crate::error::{Error, Result};
-use crate::models::{Heard, Recognizer, SavedModel};
+use crate::models::{ModelOutput, Recognizer, SavedModel};
 use crate::text::{Confusion, Confusions, Evaluation, Outside, Score, evaluate, score};
 use crate::train::Progress;
 
@@ -27,7 +27,7 @@ const WORST: usize = 5;
 const CONFUSED: usize = 10;
 const MOST_CONFUSED: usize = 200;
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     #[serde(flatten)]
@@ -42,16 +42,16 @@ pub(super) struct Report {
     /// The rates of greedy decoding, beside those of another decoder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub greedy: Option<Evaluation>,
-    /// Words that were taken for others, left out (nothing heard) or put in (nothing said), the most frequent first.
+    /// Words that were taken for others, left out or put in, the most frequent first.
     pub confusions: Vec<Confusion>,
     pub results: Vec<Transcript>,
-    /// What the rates do not include, and how many there are for which reason.
+    /// Utterances left out of the rates, and how many there are for which reason.
     pub left_out: Vec<LeftOut>,
     pub left_out_reasons: BTreeMap<Why, usize>,
     pub outside_vocabulary: OutsideVocabulary,
 }
 
-/// What the references hold that the model cannot write.
+/// Characters of the references that are not in the vocabulary.
 #[derive(Debug, Serialize)]
 pub(super) struct OutsideVocabulary {
     #[serde(flatten)]
@@ -60,7 +60,7 @@ pub(super) struct OutsideVocabulary {
     pub ignored: bool,
 }
 
-/// What was said and what was heard.
+/// The text and the hypothesis.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Transcript {
     pub audio_filepath: String,
@@ -72,7 +72,7 @@ pub(super) struct Transcript {
     greedy: Option<Score>,
 }
 
-/// What the decoder found in a recording.
+/// The hypothesis for a recording.
 struct Found {
     at: usize,
     text: String,
@@ -143,34 +143,36 @@ pub(super) fn score_corpus(
         Kind::Greedy => None,
         Kind::Beam => Some(Decoder::greedy(recognizer.vocabulary())?),
     };
-    let decode = |(at, heard): (usize, Heard)| {
+    let decode = |(at, output): (usize, ModelOutput)| {
         let begun = Instant::now();
-        let text = heard.decode(&decoder, 1).text;
+        let text = output.decode(&decoder, 1).text;
         let seconds = begun.elapsed().as_secs_f64();
-        Found { at, text, greedy: greedy.as_ref().map(|greedy| heard.decode(greedy, 1).text), seconds }
+        Found { at, text, greedy: greedy.as_ref().map(|greedy| output.decode(greedy, 1).text), seconds }
     };
     progress.begin("evaluating", texts.len() as u64);
     // What the device hands over is decoded on all cores, while it works on the next.
-    let hear = |give: &mut dyn FnMut((usize, Heard))| {
-        hear_corpus(recognizer, utterances, scoring.strict, progress, &mut |at, heard| give((at, heard)))
+    let recognize = |give: &mut dyn FnMut((usize, ModelOutput))| {
+        recognize_corpus(recognizer, utterances, scoring.strict, progress, &mut |at, output| {
+            give((at, output))
+        })
     };
-    let (Listened { audio_seconds, left_out }, found) = beside(decode, hear)?;
+    let (Processed { audio_seconds, left_out }, found) = beside(decode, recognize)?;
     let seconds = begun.elapsed().as_secs_f64();
     let decoding_seconds: f64 = found.iter().map(|found| found.seconds).sum();
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    let mut heard: Vec<Option<Found>> = texts.iter().map(|_| None).collect();
+    let mut found_at: Vec<Option<Found>> = texts.iter().map(|_| None).collect();
     for one in found {
         let at = one.at;
-        heard[at] = Some(one);
+        found_at[at] = Some(one);
     }
 
-    let scored = || heard.iter().zip(&texts).filter(|(hypothesis, _)| hypothesis.is_some());
+    let scored = || found_at.iter().zip(&texts).filter(|(hypothesis, _)| hypothesis.is_some());
     let outside = Outside::of(recognizer.vocabulary(), scored().map(|(_, text)| text));
     if outside.utterances > 0 {
         tracing::warn!("{}", outside_sentence(&outside, scored().count(), scoring.ignore_outside));
     }
     let mut confusions = Confusions::default();
-    let results: Vec<Transcript> = heard
+    let results: Vec<Transcript> = found_at
         .into_iter()
         .zip(&texts)
         .zip(utterances)
@@ -237,7 +239,7 @@ pub(super) fn rate(rate: Option<f64>, interval: Option<[f64; 2]>) -> String {
     }
 }
 
-/// What rates of `utterances` do not include, as lines.
+/// Utterances left out of the rates of `utterances`, as lines.
 pub(super) fn left_out(utterances: usize, left_out: &[LeftOut], reasons: &BTreeMap<Why, usize>) -> String {
     let mut text = String::new();
     if left_out.is_empty() {
@@ -293,12 +295,14 @@ fn summary(report: &Report) -> String {
     text.push_str(&left_out(rates.utterances, &report.left_out, &report.left_out_reasons));
     if !report.confusions.is_empty() {
         text.push_str("\nmost confused\n");
-        for Confusion { said, heard, count } in report.confusions.iter().take(CONFUSED) {
-            let _ = match (said, heard) {
-                (Some(said), Some(heard)) => writeln!(text, "{count:>7}  {said} as {heard}"),
+        for Confusion { reference, hypothesis, count } in report.confusions.iter().take(CONFUSED) {
+            let _ = match (reference, hypothesis) {
+                (Some(reference), Some(hypothesis)) => {
+                    writeln!(text, "{count:>7}  {reference} as {hypothesis}")
+                }
                 (Some(said), None) => writeln!(text, "{count:>7}  {said} left out"),
-                (None, heard) => {
-                    writeln!(text, "{count:>7}  {} put in", heard.as_deref().unwrap_or_default())
+                (None, hypothesis) => {
+                    writeln!(text, "{count:>7}  {} put in", hypothesis.as_deref().unwrap_or_default())
                 }
             };
         }

@@ -1,4 +1,4 @@
-//! `polymix evaluate` of models that judge whole utterances.
+//! `polymix evaluate` of classifiers and speaker models.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use super::adapter::Device;
 use super::arguments::{Evaluate, Global};
 use super::drawing::{Grid, detection};
 use super::evaluate::{left_out, nothing_heard, rate};
-use super::hearing::{Hear, Listened, listen};
+use super::inference::{Forward, Processed, process_corpus};
 use super::output::{note, percent, print, print_json, table, thousands};
 use super::progress::Reporter;
 use crate::data::{Corpus, Exclusions, LeftOut, Utterance, Why};
@@ -35,7 +35,7 @@ struct Time {
     rtf: f64,
 }
 
-/// What `--json` prints of a classifier.
+/// The output of `--json` for a classifier.
 #[derive(Debug, Serialize)]
 struct Classes {
     task: TaskKind,
@@ -43,22 +43,22 @@ struct Classes {
     scores: Classification,
     #[serde(flatten)]
     time: Time,
-    results: Vec<Heard>,
-    /// What the rates do not include.
+    results: Vec<Judged>,
+    /// Utterances left out of the rates.
     left_out: Vec<LeftOut>,
     left_out_reasons: BTreeMap<Why, usize>,
 }
 
-/// What a recording is, and what it was heard as.
+/// The class of a recording, and its prediction.
 #[derive(Debug, Serialize)]
-struct Heard {
+struct Judged {
     audio_filepath: String,
     label: String,
     hypothesis: String,
     probability: f32,
 }
 
-/// What `--json` prints of a verifier.
+/// The output of `--json` for a verifier.
 #[derive(Debug, Serialize)]
 struct Speakers {
     task: TaskKind,
@@ -72,7 +72,7 @@ struct Speakers {
     results: Option<Vec<Compared>>,
     /// Trials of recordings that are left out.
     left_out_trials: usize,
-    /// What the rates do not include.
+    /// Utterances left out of the rates.
     left_out: Vec<LeftOut>,
     left_out_reasons: BTreeMap<Why, usize>,
 }
@@ -106,27 +106,27 @@ pub(super) fn run(command: &Evaluate, model: &SavedModel, global: &Global) -> Re
     }
 }
 
-/// Gives `give` what `hear` makes of every recording.
-fn hear_all<T>(
+/// Gives `give` the result of `forward` for every recording.
+fn process_all<T>(
     command: &Evaluate,
     corpus: &Corpus,
     global: &Global,
-    hear: &mut Hear<'_, T>,
+    forward: &mut Forward<'_, T>,
 ) -> Result<(Vec<Option<T>>, Time, Exclusions)> {
     let begun = Instant::now();
     let utterances = &corpus.utterances;
     let mut reporter = Reporter::new(global.quiet);
     reporter.begin("evaluating", utterances.len() as u64);
-    let mut heard: Vec<Option<T>> = utterances.iter().map(|_| None).collect();
-    let mut give = |at: usize, one: T| heard[at] = Some(one);
-    let Listened { audio_seconds, left_out } =
-        listen(hear, &|_, _| None, utterances, command.strict, &mut reporter, &mut give)?;
+    let mut predicted: Vec<Option<T>> = utterances.iter().map(|_| None).collect();
+    let mut give = |at: usize, one: T| predicted[at] = Some(one);
+    let Processed { audio_seconds, left_out } =
+        process_corpus(forward, &|_, _| None, utterances, command.strict, &mut reporter, &mut give)?;
     reporter.end();
-    if heard.iter().all(Option::is_none) {
+    if predicted.iter().all(Option::is_none) {
         return Err(nothing_heard(utterances.len(), &left_out));
     }
     let seconds = begun.elapsed().as_secs_f64();
-    Ok((heard, Time { audio_seconds, seconds, rtf: seconds / audio_seconds }, left_out))
+    Ok((predicted, Time { audio_seconds, seconds, rtf: seconds / audio_seconds }, left_out))
 }
 
 fn classify(
@@ -140,21 +140,21 @@ fn classify(
     let said = corpus.texts()?;
     let device = Device::open(global)?;
     let mut classifier = Classifier::of(&DeviceModel::new(device.gpu.clone(), model)?)?;
-    let mut hear = |waves: &[&[f32]]| block_on(classifier.classify(waves));
-    let (heard, time, left_out) = hear_all(command, &corpus, global, &mut hear)?;
-    let heard: Vec<(usize, Classified)> =
-        heard.into_iter().enumerate().filter_map(|(at, one)| Some((at, one?))).collect();
-    let classes: Vec<usize> = heard.iter().map(|(_, one)| one.class).collect();
-    let said: Vec<&str> = heard.iter().map(|(at, _)| said[*at]).collect();
+    let mut forward = |waveforms: &[&[f32]]| block_on(classifier.classify(waveforms));
+    let (predicted, time, left_out) = process_all(command, &corpus, global, &mut forward)?;
+    let predicted: Vec<(usize, Classified)> =
+        predicted.into_iter().enumerate().filter_map(|(at, one)| Some((at, one?))).collect();
+    let classes: Vec<usize> = predicted.iter().map(|(_, one)| one.class).collect();
+    let said: Vec<&str> = predicted.iter().map(|(at, _)| said[*at]).collect();
     let scores = tasks::classification(&head.labels, &said, &classes);
     let scores = scores.ok_or_else(|| nothing_heard(corpus.utterances.len(), &left_out))?;
-    let result = |(at, one): &(usize, Classified)| Heard {
+    let result = |(at, one): &(usize, Classified)| Judged {
         audio_filepath: corpus.utterances[*at].audio.to_string(),
         label: corpus.utterances[*at].text.clone().unwrap_or_default(),
         hypothesis: head.labels[one.class].clone(),
         probability: one.probabilities[one.class],
     };
-    let results = heard.iter().map(result).collect();
+    let results = predicted.iter().map(result).collect();
     let report = Classes {
         task: TaskKind::Classify,
         scores,
@@ -217,15 +217,16 @@ fn classes_summary(report: &Classes, known: usize) -> String {
     }
     let mut confused: Vec<(usize, &str, &str)> = Vec::new();
     for (said, row) in scores.labels.iter().zip(&scores.confusion) {
-        let others = row.iter().zip(&scores.labels).filter(|&(&count, heard)| count > 0 && heard != said);
-        confused.extend(others.map(|(&count, heard)| (count, said.as_str(), heard.as_str())));
+        let others =
+            row.iter().zip(&scores.labels).filter(|&(&count, predicted)| count > 0 && predicted != said);
+        confused.extend(others.map(|(&count, predicted)| (count, said.as_str(), predicted.as_str())));
     }
     confused.sort_by_key(|(count, ..)| std::cmp::Reverse(*count));
     if !confused.is_empty() {
         text.push_str("\nmost confused\n");
     }
-    for (count, said, heard) in confused.into_iter().take(CONFUSED) {
-        let _ = writeln!(text, "{count:>7}  {said} as {heard}");
+    for (count, said, predicted) in confused.into_iter().take(CONFUSED) {
+        let _ = writeln!(text, "{count:>7}  {said} as {predicted}");
     }
     text
 }
@@ -245,7 +246,7 @@ fn verify(
     let listed = match &command.trials {
         Some(path) => {
             let listed = tasks::parse(path, &read_text(path)?, &Names::of(&corpus.utterances))?;
-            // Only what is compared is heard.
+            // Only what is compared is processed.
             Some(keep_compared(&mut corpus, listed))
         }
         None => None,
@@ -263,19 +264,19 @@ fn verify(
     }
     let device = Device::open(global)?;
     let mut embedder = Embedder::of(&DeviceModel::new(device.gpu.clone(), model)?)?;
-    let mut hear = |waves: &[&[f32]]| block_on(embedder.embed(waves));
-    let (heard, time, left_out) = hear_all(command, &corpus, global, &mut hear)?;
+    let mut forward = |waveforms: &[&[f32]]| block_on(embedder.embed(waveforms));
+    let (predicted, time, left_out) = process_all(command, &corpus, global, &mut forward)?;
     let said = corpus.texts()?;
-    let utterances = heard.iter().flatten().count();
+    let utterances = predicted.iter().flatten().count();
     let (mut results, mut left_out_trials) = (None, 0);
     let trials = match &listed {
         None => {
             let pairs: Vec<(&str, Vec<f32>)> =
-                said.iter().zip(&heard).filter_map(|(said, one)| Some((*said, one.clone()?))).collect();
+                said.iter().zip(&predicted).filter_map(|(said, one)| Some((*said, one.clone()?))).collect();
             tasks::all_pairs(&pairs)
         }
         Some(listed) => {
-            let (trials, compared) = compare(listed, &said, &heard, &corpus.utterances);
+            let (trials, compared) = compare(listed, &said, &predicted, &corpus.utterances);
             left_out_trials = listed.len() - trials.len();
             results = Some(compared);
             trials
@@ -319,11 +320,11 @@ fn keep_compared(corpus: &mut Corpus, mut listed: Vec<tasks::Listed>) -> Vec<tas
     listed
 }
 
-/// The trials whose recordings were heard.
+/// The trials whose recordings could be read.
 fn compare(
     listed: &[tasks::Listed],
     said: &[&str],
-    heard: &[Option<Vec<f32>>],
+    predicted: &[Option<Vec<f32>>],
     utterances: &[Utterance],
 ) -> (Vec<Trial>, Vec<Compared>) {
     let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
@@ -333,7 +334,7 @@ fn compare(
     }
     let compared = listed.iter().filter_map(|one| {
         let [a, b] = one.sides;
-        let score = tasks::cosine(heard[a].as_ref()?, heard[b].as_ref()?);
+        let score = tasks::cosine(predicted[a].as_ref()?, predicted[b].as_ref()?);
         let speakers = one.sides.map(|at| numbers[said[at]]);
         let audio_filepaths = one.sides.map(|at| utterances[at].audio.to_string());
         let trial = Trial { score, same: one.same, speakers };

@@ -10,7 +10,7 @@ use crate::decode::lm::{Counts, LanguageModel, Trained};
 use crate::error::{Error, Result};
 use crate::files::unreadable;
 
-/// What `lm info --json` prints.
+/// The output of `lm info --json`.
 #[derive(Debug, Serialize)]
 struct Info {
     order: usize,

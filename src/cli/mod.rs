@@ -15,8 +15,8 @@ mod drawing;
 mod embed;
 mod encode;
 mod evaluate;
-mod hearing;
 mod import;
+mod inference;
 mod info;
 mod judge;
 mod lm;
@@ -105,7 +105,7 @@ fn option(remedy: Remedy) -> &'static str {
     }
 }
 
-/// What the process ends with.
+/// The exit code of the process.
 fn code(error: &Error) -> u8 {
     if matches!(error.kind(), Error::Usage(_)) { 2 } else { 1 }
 }

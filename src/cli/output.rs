@@ -1,4 +1,4 @@
-//! Results on stdout, sentences on stderr.
+//! Results on stdout, messages on stderr.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};

@@ -1,4 +1,4 @@
-//! `polymix probe`: what each layer of a model knows.
+//! `polymix probe`: linear probes of each layer of a model.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::adapter::Device;
 use super::arguments::{Global, Probe};
 use super::evaluate::{left_out, nothing_heard};
-use super::hearing::listen;
+use super::inference::process_corpus;
 use super::output::{note, percent, print, print_json, table, to_json};
 use super::progress::Reporter;
 use super::train::stop_on_interrupt;
@@ -26,7 +26,7 @@ const STEPS: u64 = 500;
 /// Every so many utterances of a class are held out where no test data are given.
 const HELD_OUT: usize = 5;
 
-/// What `--json` prints, and `probe.json` holds.
+/// The output of `--json`, and `probe.json`.
 #[derive(Debug, Serialize)]
 struct Report {
     target: Target,
@@ -40,7 +40,7 @@ struct Report {
     layers: Vec<Layer>,
     /// Of the weighted sum of all layers.
     sum: Accuracy,
-    /// What neither training nor test includes.
+    /// Recordings that neither training nor test includes.
     left_out: Vec<LeftOut>,
     left_out_reasons: BTreeMap<Why, usize>,
 }
@@ -63,7 +63,7 @@ struct Accuracy {
 }
 
 /// Utterances with a class and the statistics of every layer.
-struct Heard {
+struct Statistics {
     classes: Vec<String>,
     statistics: Vec<Vec<f32>>,
 }
@@ -90,9 +90,10 @@ pub(super) fn run(command: &Probe, global: &Global) -> Result<()> {
     let alone = config.padding == PaddedFrames::Reference;
     let mut extractor = Extractor::new(device.gpu.clone(), model, None)?;
     let mut left = Exclusions::default();
-    let mut hear = |corpus: &Corpus| hear_all(command, corpus, global, &mut extractor, alone, &mut left);
-    let train = hear(&train)?;
-    let test = test.map(|test| hear(&test)).transpose()?;
+    let mut forward =
+        |corpus: &Corpus| process_all(command, corpus, global, &mut extractor, alone, &mut left);
+    let train = forward(&train)?;
+    let test = test.map(|test| forward(&test)).transpose()?;
     let held_out = test.is_none();
     let (train, test) = match test {
         Some(test) => (train, test),
@@ -106,10 +107,10 @@ pub(super) fn run(command: &Probe, global: &Global) -> Result<()> {
             labels.len()
         )));
     }
-    let data = |heard: &Heard| ProbeData {
-        statistics: heard.statistics.concat(),
+    let data = |predicted: &Statistics| ProbeData {
+        statistics: predicted.statistics.concat(),
         // A class that was not learned is never found.
-        classes: heard.classes.iter().map(|class| labels.binary_search(class).unwrap_or(0)).collect(),
+        classes: predicted.classes.iter().map(|class| labels.binary_search(class).unwrap_or(0)).collect(),
     };
     let (steps, seed) = (global.limit_steps.unwrap_or(STEPS).min(STEPS), global.seed.unwrap_or(0));
     let mut reporter = Reporter::new(global.quiet);
@@ -120,14 +121,14 @@ pub(super) fn run(command: &Probe, global: &Global) -> Result<()> {
         probe(device.gpu.clone(), sizes, data(&train), data(&test), [steps, u64::from(seed)], &mut watch)?;
     reporter.end();
     let said: Vec<&str> = test.classes.iter().map(String::as_str).collect();
-    let accuracy = |heard: &Vec<usize>| -> Result<Accuracy> {
-        let scores = classification(&labels, &said, heard);
+    let accuracy = |predicted: &Vec<usize>| -> Result<Accuracy> {
+        let scores = classification(&labels, &said, predicted);
         let Classification { accuracy, accuracy_ci, .. } =
             scores.ok_or_else(|| Error::invalid("there is no utterance to test the probes on"))?;
         Ok(Accuracy { accuracy, accuracy_ci })
     };
-    let Probed { heard, weights } = probed;
-    let mut rates: Vec<Accuracy> = heard.iter().map(accuracy).collect::<Result<_>>()?;
+    let Probed { predicted, weights } = probed;
+    let mut rates: Vec<Accuracy> = predicted.iter().map(accuracy).collect::<Result<_>>()?;
     let sum = rates.pop().ok_or_else(|| Error::invalid("there is no layer"))?;
     let layer = |(layer, (accuracy, weight)): (usize, (Accuracy, f32))| Layer {
         layer,
@@ -160,44 +161,45 @@ pub(super) fn run(command: &Probe, global: &Global) -> Result<()> {
 }
 
 /// Mean and standard deviation of every layer's output, the last one's after the final norm, over an utterance's frames.
-fn hear_all(
+fn process_all(
     command: &Probe,
     corpus: &Corpus,
     global: &Global,
     extractor: &mut Extractor,
     alone: bool,
     left: &mut Exclusions,
-) -> Result<Heard> {
+) -> Result<Statistics> {
     let utterances = &corpus.utterances;
     let mut reporter = Reporter::new(global.quiet);
-    reporter.begin("hearing", utterances.len() as u64);
+    reporter.begin("encoding", utterances.len() as u64);
     let layers = extractor.names().iter().filter(|name| name.starts_with("layer.")).count();
     let last = format!("layer.{}", layers - 1);
-    let mut hear = |waves: &[&[f32]]| {
+    let mut forward = |waveforms: &[&[f32]]| {
         if interrupted() {
             return Err(Error::Interrupted);
         }
         // Where padded frames change what others give, each is alone.
-        let mut all = Vec::with_capacity(waves.len());
-        for waves in waves.chunks(if alone { 1 } else { waves.len().max(1) }) {
-            all.extend(block_on(extractor.extract(waves))?);
+        let mut all = Vec::with_capacity(waveforms.len());
+        for waveforms in waveforms.chunks(if alone { 1 } else { waveforms.len().max(1) }) {
+            all.extend(block_on(extractor.extract(waveforms))?);
         }
         let of_layer =
             |one: &&Extracted| one.name != last && one.name.starts_with("layer.") || one.name == "encoder";
         Ok(all.iter().map(|tensors| tensors.iter().filter(of_layer).flat_map(statistics).collect()).collect())
     };
-    let mut heard: Vec<Option<Vec<f32>>> = vec![None; utterances.len()];
-    let mut give = |at: usize, one: Vec<f32>| heard[at] = Some(one);
-    let listened = listen(&mut hear, &|_, _| None, utterances, command.strict, &mut reporter, &mut give)?;
+    let mut predicted: Vec<Option<Vec<f32>>> = vec![None; utterances.len()];
+    let mut give = |at: usize, one: Vec<f32>| predicted[at] = Some(one);
+    let listened =
+        process_corpus(&mut forward, &|_, _| None, utterances, command.strict, &mut reporter, &mut give)?;
     reporter.end();
-    let known = heard.into_iter().zip(corpus.texts()?);
+    let known = predicted.into_iter().zip(corpus.texts()?);
     let (statistics, classes): (Vec<_>, Vec<_>) =
         known.filter_map(|(one, class)| Some((one?, class.to_owned()))).unzip();
     if classes.is_empty() {
         return Err(nothing_heard(utterances.len(), &listened.left_out));
     }
     left.extend(&listened.left_out);
-    Ok(Heard { classes, statistics })
+    Ok(Statistics { classes, statistics })
 }
 
 /// Mean and standard deviation of every channel over the frames.
@@ -216,8 +218,8 @@ fn statistics(tensor: &Extracted) -> Vec<f32> {
 }
 
 /// Parts data: every fifth utterance of each class is for the test.
-fn hold_out(all: Heard) -> Result<(Heard, Heard)> {
-    let empty = || Heard { classes: Vec::new(), statistics: Vec::new() };
+fn hold_out(all: Statistics) -> Result<(Statistics, Statistics)> {
+    let empty = || Statistics { classes: Vec::new(), statistics: Vec::new() };
     let (mut train, mut test, mut seen) = (empty(), empty(), BTreeMap::new());
     for (class, statistics) in all.classes.into_iter().zip(all.statistics) {
         let number: &mut usize = seen.entry(class.clone()).or_default();
@@ -316,9 +318,9 @@ mod tests {
     fn every_fifth_of_a_class_is_held_out() {
         let classes: Vec<String> = (0..11).map(|at| ["a", "b"][at % 2].to_owned()).collect();
         let statistics = (0..11).map(|at| vec![at as f32]).collect();
-        let (train, test) = hold_out(Heard { classes, statistics }).unwrap();
+        let (train, test) = hold_out(Statistics { classes, statistics }).unwrap();
         assert_eq!((train.classes.len(), test.classes), (9, vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!(test.statistics, [[8.0], [9.0]]);
-        assert!(hold_out(Heard { classes: vec!["a".to_owned()], statistics: vec![vec![0.0]] }).is_err());
+        assert!(hold_out(Statistics { classes: vec!["a".to_owned()], statistics: vec![vec![0.0]] }).is_err());
     }
 }

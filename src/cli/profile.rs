@@ -49,7 +49,7 @@ pub(super) fn run(command: &Profile, global: &Global) -> Result<()> {
     finish(command, &report)
 }
 
-/// What the command line asks for.
+/// The requests of the command line.
 fn sweep(command: &Profile, global: &Global) -> Result<Sweep> {
     let overrides = global.overrides();
     let mut subjects = Vec::new();

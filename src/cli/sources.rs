@@ -1,4 +1,4 @@
-//! What commands hear: sources as recordings, which threads read ahead of the device.
+//! The recordings of a command's sources, which threads prefetch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::train::interrupted;
 
 /// Recordings that are recognized together at the most.
 const GROUP: usize = 16;
-/// Recordings that wait to be heard, and their samples (64 MiB), unless the next one alone has more.
+/// Recordings that wait for the device, and their samples (64 MiB), unless the next one alone has more.
 const MOST_AHEAD: usize = 2 * GROUP;
 const MOST_SAMPLES: usize = 1 << 24;
 /// How often someone who waits looks whether to stop.
@@ -36,7 +36,7 @@ pub(super) fn gather(
     for sources in sources.chunk_by(|a, b| is_list(a) && is_list(b)) {
         let source = &sources[0];
         let found = if is_list(source) {
-            Corpus::survey(sources).map(|(corpus, wrong)| (corpus.utterances, wrong))
+            Corpus::read_with_errors(sources).map(|(corpus, wrong)| (corpus.utterances, wrong))
         } else if source.as_os_str() == "-" {
             Ok((vec![alone(Recording::stdin(), source)], Vec::new()))
         } else {
@@ -98,7 +98,7 @@ pub(super) fn stems(utterances: &[Utterance]) -> Vec<String> {
     utterances.iter().map(stem).map(name).collect()
 }
 
-/// Reads recordings in their order, in threads, ahead of who hears them.
+/// Reads recordings in their order, in threads, ahead of the device.
 pub(super) struct Ahead {
     shared: Arc<Shared>,
 }
@@ -113,7 +113,7 @@ struct Shared {
 struct State {
     /// Recordings that a thread has begun to read.
     begun: usize,
-    /// Recordings that were heard.
+    /// Recordings that were processed.
     taken: usize,
     ready: BTreeMap<usize, Result<Audio>>,
     /// Samples of those that are ready.
@@ -281,7 +281,7 @@ mod tests {
             (0..45).map(|at| Recording::file(if at % 10 == 3 { &absent } else { &corpus })).collect();
         let samples = recordings[0].read().unwrap().samples.len();
         let mut ahead = Ahead::start(recordings).unwrap();
-        let (mut heard, mut sizes) = (Vec::new(), Vec::new());
+        let (mut seen, mut sizes) = (Vec::new(), Vec::new());
         loop {
             let group = ahead.group(4 * samples);
             if group.is_empty() {
@@ -289,9 +289,9 @@ mod tests {
             }
             assert!(group.iter().filter(|(_, read)| read.is_ok()).count() <= 4);
             sizes.push(group.len());
-            heard.extend(group.into_iter().map(|(at, read)| (at, read.is_ok())));
+            seen.extend(group.into_iter().map(|(at, read)| (at, read.is_ok())));
         }
-        assert_eq!(heard, (0..45).map(|at| (at, at % 10 != 3)).collect::<Vec<_>>());
+        assert_eq!(seen, (0..45).map(|at| (at, at % 10 != 3)).collect::<Vec<_>>());
         assert_eq!(sizes[..2], [5, 4]);
         // A recording that is longer than the bound is alone.
         let mut ahead = Ahead::start(vec![Recording::file(&corpus); 2]).unwrap();

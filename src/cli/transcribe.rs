@@ -16,7 +16,7 @@ use crate::audio::{Audio, Recording, SAMPLE_RATE, check_length};
 use crate::data::Utterance;
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
-use crate::models::{Heard, Recognized, Recognizer, SavedModel, StreamRecognizer, within};
+use crate::models::{ModelOutput, Recognized, Recognizer, SavedModel, StreamRecognizer, within};
 use crate::train::{Progress, interrupted};
 
 /// Samples that are recognized together, unless one recording has more: a minute, so that the first words do not
@@ -72,16 +72,16 @@ fn go_on() -> Result<()> {
     if interrupted() { Err(Error::Interrupted) } else { Ok(()) }
 }
 
-/// What was said in a recording of `audio_seconds`, heard in `seconds`; `count` texts.
+/// The transcript of a recording of `audio_seconds`, recognized in `seconds`; `count` texts.
 fn transcript(
     recording: &Recording,
-    heard: Recognized,
+    recognized: Recognized,
     count: usize,
     audio_seconds: f64,
     seconds: f64,
 ) -> Transcript {
-    let beams = (count > 1).then(|| beams(&heard));
-    let Recognized { text, words, .. } = heard;
+    let beams = (count > 1).then(|| beams(&recognized));
+    let Recognized { text, words, .. } = recognized;
     let (audio_filepath, partials) = (recording.to_string(), Vec::new());
     Transcript { audio_filepath, text, words, audio_seconds, seconds, beams, sentences: None, partials }
 }
@@ -116,13 +116,13 @@ fn hear_whole(
         }
         go_on()?;
         let begun = Instant::now();
-        let waves: Vec<&[f32]> = audios.iter().map(|audio| audio.samples.as_slice()).collect();
-        let heard = block_on(recognizer.hear(&waves, &mut |_| go_on()))?;
-        let heard = decoded(&heard, recognizer.decoder(), count)?;
+        let waveforms: Vec<&[f32]> = audios.iter().map(|audio| audio.samples.as_slice()).collect();
+        let outputs = block_on(recognizer.forward(&waveforms, &mut |_| go_on()))?;
+        let texts = decoded(&outputs, recognizer.decoder(), count)?;
         let factor = begun.elapsed().as_secs_f64() / audios.iter().map(Audio::seconds).sum::<f64>();
-        for ((at, audio), heard) in numbers.into_iter().zip(&audios).zip(heard) {
+        for ((at, audio), recognized) in numbers.into_iter().zip(&audios).zip(texts) {
             let (recording, seconds) = (&utterances[at].audio, audio.seconds());
-            let transcript = transcript(recording, heard, count, seconds, factor * seconds);
+            let transcript = transcript(recording, recognized, count, seconds, factor * seconds);
             sink.write(&stems[at], &transcript)?;
         }
         reporter.advance(done);
@@ -149,7 +149,7 @@ fn hear_streams(
         _ => Way::Shown,
     };
     for ((done, utterance), stem) in (1..).zip(utterances).zip(&stems) {
-        match listen(recognizer, &utterance.audio, command, way, sink) {
+        match transcribe_stream(recognizer, &utterance.audio, command, way, sink) {
             Ok(transcript) => sink.write(stem, &transcript)?,
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
@@ -164,14 +164,14 @@ fn hear_streams(
 }
 
 /// What the decoder finds, part by part on all cores.
-fn decoded(heard: &[Heard], decoder: &Decoder, count: usize) -> Result<Vec<Recognized>> {
-    let work = |(heard, part): (&Heard, usize)| heard.decode_part(part, decoder, count);
+fn decoded(outputs: &[ModelOutput], decoder: &Decoder, count: usize) -> Result<Vec<Recognized>> {
+    let work = |(output, part): (&ModelOutput, usize)| output.decode_part(part, decoder, count);
     let ((), found) = beside(work, |give| {
-        heard.iter().flat_map(|heard| (0..heard.parts()).map(move |part| (heard, part))).for_each(give);
+        outputs.iter().flat_map(|output| (0..output.parts()).map(move |part| (output, part))).for_each(give);
         Ok(())
     })?;
     let mut found = found.into_iter();
-    Ok(heard.iter().map(|heard| Heard::join(found.by_ref().take(heard.parts()), count)).collect())
+    Ok(outputs.iter().map(|output| ModelOutput::join(found.by_ref().take(output.parts()), count)).collect())
 }
 
 /// What is done with texts before they are whole.
@@ -182,8 +182,8 @@ enum Way {
     Untold,
 }
 
-/// Hears a recording chunk by chunk.
-fn listen(
+/// Transcribes a recording chunk by chunk.
+fn transcribe_stream(
     recognizer: &mut StreamRecognizer,
     recording: &Recording,
     command: &Transcribe,
@@ -195,51 +195,51 @@ fn listen(
     let begun = Instant::now();
     let (mut samples, mut partials, mut said) = (0, Vec::new(), Vec::new());
     let mut pieces = recording.pieces()?;
-    let mut wave = Vec::new();
+    let mut waveform = Vec::new();
     loop {
         go_on()?;
         let piece = pieces.next().transpose()?;
         let ended = piece.is_none();
-        wave.extend(piece.unwrap_or_default());
-        let whole = if ended { wave.len() } else { wave.len() / chunk * chunk };
-        for part in wave[..whole].chunks(chunk) {
+        waveform.extend(piece.unwrap_or_default());
+        let whole = if ended { waveform.len() } else { waveform.len() / chunk * chunk };
+        for part in waveform[..whole].chunks(chunk) {
             go_on()?;
             samples += part.len();
             let advanced = block_on(recognizer.push(part))?;
-            for heard in recognizer.sentences() {
-                sink.sentence(&name, &heard)?;
-                said.push(heard);
+            for recognized in recognizer.sentences() {
+                sink.sentence(&name, &recognized)?;
+                said.push(recognized);
             }
             if advanced {
-                partial(&recognizer.heard(), samples as f64 / rate, way, &mut partials);
+                partial(&recognizer.recognized(), samples as f64 / rate, way, &mut partials);
             }
         }
-        wave.drain(..whole);
+        waveform.drain(..whole);
         if ended {
             break;
         }
     }
     let audio_seconds = samples as f64 / rate;
     check_length(samples, audio_seconds)?;
-    let mut heard = block_on(recognizer.finish())?;
+    let mut recognized = block_on(recognizer.finish())?;
     let mut sentences = None;
     if command.endpoint.rule().is_some() {
-        sink.sentence(&name, &heard)?;
-        said.push(heard);
+        sink.sentence(&name, &recognized)?;
+        said.push(recognized);
         sentences = Some(said.iter().filter_map(Sentence::of).collect());
-        heard = Heard::join(said.into_iter().map(|sentence| vec![sentence]), 1);
+        recognized = ModelOutput::join(said.into_iter().map(|sentence| vec![sentence]), 1);
     }
     if way != Way::Kept {
         partials.clear();
     }
     let seconds = begun.elapsed().as_secs_f64();
-    let transcript = transcript(recording, heard, command.n_best, audio_seconds, seconds);
+    let transcript = transcript(recording, recognized, command.n_best, audio_seconds, seconds);
     Ok(Transcript { sentences, partials, ..transcript })
 }
 
 /// Adds the text after a chunk, where the chunk changed it; in place of the one before where they are not kept.
-fn partial(heard: &Recognized, audio_seconds: f64, way: Way, partials: &mut Vec<Partial>) {
-    let Recognized { text, words, settled, .. } = heard;
+fn partial(recognized: &Recognized, audio_seconds: f64, way: Way, partials: &mut Vec<Partial>) {
+    let Recognized { text, words, settled, .. } = recognized;
     let settled = words[..*settled].iter().map(|word| word.word.as_str()).collect::<Vec<_>>().join(" ");
     let last = partials.last().map_or(("", ""), |last: &Partial| (&last.text, &last.settled));
     if last == (text, &settled) {

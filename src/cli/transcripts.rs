@@ -1,4 +1,4 @@
-//! Transcripts on their way out: to stdout one after another, or to a file each.
+//! Output of transcripts: to stdout one after another, or to a file each.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::files::{make_folder, write_whole};
 use crate::models::Recognized;
 use crate::text::{Word, cues, srt, vtt};
 
-/// What was heard in a recording: an element of what `--json` prints.
+/// The transcript of a recording: an element of what `--json` prints.
 #[derive(Debug, Serialize)]
 pub(super) struct Transcript {
     pub audio_filepath: String,
@@ -25,12 +25,12 @@ pub(super) struct Transcript {
     /// With `--endpoint`, one after another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentences: Option<Vec<Sentence>>,
-    /// With `--stream`, what was heard by when.
+    /// With `--stream`, the text so far by time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub partials: Vec<Partial>,
 }
 
-/// What was said from one pause to another.
+/// The text between two pauses.
 #[derive(Debug, Serialize)]
 pub(super) struct Sentence {
     /// When its first word begins, in seconds.
@@ -41,10 +41,10 @@ pub(super) struct Sentence {
 }
 
 impl Sentence {
-    /// `None` where no word is heard.
-    pub fn of(heard: &Recognized) -> Option<Self> {
-        let (first, last) = (heard.words.first()?, heard.words.last()?);
-        Some(Self { start: first.start, end: last.end, text: heard.text.clone() })
+    /// `None` where no word is recognized.
+    pub fn of(recognized: &Recognized) -> Option<Self> {
+        let (first, last) = (recognized.words.first()?, recognized.words.last()?);
+        Some(Self { start: first.start, end: last.end, text: recognized.text.clone() })
     }
 
     fn line(&self) -> String {
@@ -71,8 +71,8 @@ pub(super) struct Beam {
 }
 
 /// The texts of a recording, the best one first.
-pub(super) fn beams(heard: &Recognized) -> Vec<Beam> {
-    let all = std::iter::once(heard).chain(&heard.alternatives);
+pub(super) fn beams(recognized: &Recognized) -> Vec<Beam> {
+    let all = std::iter::once(recognized).chain(&recognized.alternatives);
     let beam = |one: &Recognized| Beam {
         text: one.text.clone(),
         ctc_score: one.ctc_score,
@@ -112,8 +112,8 @@ impl<'a> Sink<'a> {
     ///
     /// # Errors
     /// When stdout cannot be written.
-    pub fn sentence(&self, name: &str, heard: &Recognized) -> Result<()> {
-        match (self.folder, self.format, Sentence::of(heard)) {
+    pub fn sentence(&self, name: &str, recognized: &Recognized) -> Result<()> {
+        match (self.folder, self.format, Sentence::of(recognized)) {
             (None, Format::Txt, Some(sentence)) => print(format!("{name}\t{}", sentence.line())),
             _ => Ok(()),
         }

@@ -13,7 +13,7 @@ use super::arguments::{Global, Tune};
 use super::decoding::beside;
 use super::drawing::Grid;
 use super::evaluate::{nothing_heard, rate, recognizer};
-use super::hearing::{Listened, hear_corpus};
+use super::inference::{Processed, recognize_corpus};
 use super::output::{note, percent, print, print_json, table};
 use super::progress::Reporter;
 use super::train::stop_on_interrupt;
@@ -21,14 +21,14 @@ use crate::data::{Corpus, LeftOut, Why, counted};
 use crate::decode::{Alphabet, Decoder, Kind, Resources, Settings};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::models::{Heard, SavedModel};
+use crate::models::{ModelOutput, SavedModel};
 use crate::text::{Evaluation, Score, evaluate, score};
 use crate::train::{Progress, interrupted};
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// What was written to `decoder.json`.
+    /// The contents of `decoder.json`.
     settings: Settings,
     /// Its rates on the data, and those of greedy decoding.
     rates: Evaluation,
@@ -52,7 +52,7 @@ struct Tried {
 }
 
 impl Tried {
-    /// What is better is smaller.
+    /// Smaller is better.
     fn order(&self, other: &Self) -> std::cmp::Ordering {
         let key = |tried: &Self| [tried.wer, tried.cer].map(|rate| rate.unwrap_or(f64::INFINITY));
         let ([wer, cer], [other_wer, other_cer]) = (key(self), key(other));
@@ -60,15 +60,15 @@ impl Tried {
     }
 }
 
-/// What the device heard of the data, once for all that is tried.
+/// The model's outputs for the data, computed once for all that is tried.
 struct Development {
     alphabet: Alphabet,
     resources: Resources,
-    heard: Vec<Said>,
+    outputs: Vec<Labeled>,
 }
 
 /// A recording and its text.
-type Said = (Heard, String);
+type Labeled = (ModelOutput, String);
 
 /// Finds the best weights and writes them beside the model.
 pub(super) fn run(command: &Tune, global: &Global) -> Result<()> {
@@ -100,15 +100,15 @@ pub(super) fn run(command: &Tune, global: &Global) -> Result<()> {
     stop_on_interrupt();
     let mut reporter = Reporter::new(global.quiet);
     let (texts, utterances) = (corpus.texts()?, &corpus.utterances);
-    reporter.begin("hearing", texts.len() as u64);
-    let mut heard = Vec::with_capacity(texts.len());
-    let mut keep = |at: usize, one: Heard| heard.push((one, texts[at].to_owned()));
-    let Listened { left_out, .. } =
-        hear_corpus(&mut recognizer, utterances, command.strict, &mut reporter, &mut keep)?;
-    if heard.is_empty() {
+    reporter.begin("recognizing", texts.len() as u64);
+    let mut outputs = Vec::with_capacity(texts.len());
+    let mut keep = |at: usize, one: ModelOutput| outputs.push((one, texts[at].to_owned()));
+    let Processed { left_out, .. } =
+        recognize_corpus(&mut recognizer, utterances, command.strict, &mut reporter, &mut keep)?;
+    if outputs.is_empty() {
         return Err(nothing_heard(texts.len(), &left_out));
     }
-    let development = Development { alphabet, resources, heard };
+    let development = Development { alphabet, resources, outputs };
 
     let total = command.alpha.len() * command.beta.len() + command.beam.len() - 1;
     reporter.begin("tuning", total as u64);
@@ -167,9 +167,9 @@ impl Development {
             return Err(Error::Interrupted);
         }
         let decoder = Decoder::new(self.alphabet.clone(), settings, &self.resources)?;
-        let work = |(heard, text): &Said| score(text, &heard.decode(&decoder, 1).text);
+        let work = |(output, text): &Labeled| score(text, &output.decode(&decoder, 1).text);
         let ((), scores) = beside(work, |give| {
-            self.heard.iter().for_each(give);
+            self.outputs.iter().for_each(give);
             Ok(())
         })?;
         Ok(scores)

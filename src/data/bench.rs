@@ -187,11 +187,11 @@ impl Spent {
         }
         let (features, seconds) = timed(|| preprocessor.features(&decoded.samples));
         self.features += seconds;
-        let (placed, seconds) = timed(|| {
+        let (result, seconds) = timed(|| {
             let frames = (features.frames + preprocessor.left_pad(features.frames)).next_multiple_of(STRIDE);
             preprocessor.place(&mut PaddedBatch::empty(1, frames), 0, &features)
         });
-        placed?;
+        result?;
         self.batch += seconds;
         self.read += read;
         self.decode += decode;

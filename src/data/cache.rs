@@ -1,4 +1,4 @@
-//! Features kept for later epochs, in memory that is taken once.
+//! Features kept for later epochs, in memory that is allocated once.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,14 +13,14 @@ use crate::audio::{BANDS, Features};
 /// not grow any more.
 #[derive(Debug)]
 pub struct FeatureCache {
-    held: Mutex<Held>,
+    contents: Mutex<Contents>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct Contents {
     values: Vec<f32>,
     used: usize,
-    /// Where an example's features are, and how many samples its wave had.
+    /// Where an example's features are, and how many samples its waveform had.
     places: HashMap<usize, (Range<usize>, usize)>,
 }
 
@@ -29,40 +29,40 @@ impl FeatureCache {
     pub fn new(frames: usize) -> Self {
         // Zeros would be pages that the system hands out only when they are written.
         let values = vec![f32::NAN; frames * BANDS];
-        Self { held: Mutex::new(Held { values, used: 0, places: HashMap::new() }) }
+        Self { contents: Mutex::new(Contents { values, used: 0, places: HashMap::new() }) }
     }
 
-    /// The features of example `key` and the samples of its wave, if they are kept.
+    /// The features of example `key` and the samples of its waveform, if they are kept.
     pub fn get(&self, key: usize) -> Option<(Features, usize)> {
-        let held = self.lock();
-        let (place, samples) = held.places.get(&key)?.clone();
-        let data = held.values[place].to_vec();
+        let contents = self.lock();
+        let (place, samples) = contents.places.get(&key)?.clone();
+        let data = contents.values[place].to_vec();
         Some((Features { frames: data.len() / BANDS, data }, samples))
     }
 
-    /// Keeps the features of example `key`, of a wave of `samples`, if there is room; `false` where there is none.
+    /// Keeps the features of example `key`, of a waveform of `samples`, if there is room; `false` where there is none.
     pub fn offer(&self, key: usize, features: &Features, samples: usize) -> bool {
-        let mut held = self.lock();
-        let place = held.used..held.used + features.data.len();
-        if held.places.contains_key(&key) {
+        let mut contents = self.lock();
+        let place = contents.used..contents.used + features.data.len();
+        if contents.places.contains_key(&key) {
             return true;
         }
-        let Some(room) = held.values.get_mut(place.clone()) else { return false };
+        let Some(room) = contents.values.get_mut(place.clone()) else { return false };
         room.copy_from_slice(&features.data);
-        held.used = place.end;
-        held.places.insert(key, (place, samples));
+        contents.used = place.end;
+        contents.places.insert(key, (place, samples));
         true
     }
 
     /// Whether `frames` more frames fit.
     pub fn has_room(&self, frames: usize) -> bool {
-        let held = self.lock();
-        held.values.len() - held.used >= frames * BANDS
+        let contents = self.lock();
+        contents.values.len() - contents.used >= frames * BANDS
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, Contents> {
         // Every change is whole before the lock is released, so a panic elsewhere leaves it sound.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

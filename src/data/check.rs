@@ -1,4 +1,4 @@
-//! What a corpus holds, and what is wrong with it, found by hearing everything once.
+//! The contents of a corpus and its defects, found by decoding everything once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,16 +12,16 @@ use crate::audio::{Audio, SAMPLE_RATE, STRIDE, frame_count};
 use crate::error::Error;
 use crate::text::{least_frames, normalize};
 
-/// A wave that stays below is silent (-60 dB).
+/// A waveform that stays below is silent (-60 dB).
 const SILENT: f32 = 0.001;
 /// A sample from here on may have been cut off.
 const FULL: f32 = 0.999;
-/// So many full samples in a row are a wave that was cut off: a tone of full scale stays there for less.
+/// So many full samples in a row are a waveform that was cut off: a tone of full scale stays there for less.
 const FULL_RUN: usize = 5;
 /// Bars of the histogram.
 const BARS: usize = 40;
 
-/// What is the matter with a recording that can be read.
+/// A defect of a recording that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -40,14 +40,14 @@ pub enum Kind {
     Clipped,
     /// It has no text, while others have.
     NoText,
-    /// What its decoder noticed.
+    /// Warnings of its decoder.
     Doubtful,
 }
 
 /// A recording that can be read, and what is the matter with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What is the matter.
+    /// The defect.
     pub kind: Kind,
     /// The recording's name, as in messages.
     pub audio_filepath: String,
@@ -89,7 +89,7 @@ pub struct Bar {
     pub count: usize,
 }
 
-/// What a corpus holds. All figures but `left_out` are of the recordings that could be read.
+/// The contents of a corpus. All figures but `left_out` are of the recordings that could be read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
     /// Recordings that could be read.
@@ -118,14 +118,14 @@ pub struct Report {
     pub words: usize,
     /// Characters of the texts in lower case, and how often they occur.
     pub alphabet: BTreeMap<char, usize>,
-    /// What is the matter with recordings that could be read.
+    /// Defects of recordings that could be read.
     pub findings: Vec<Finding>,
     /// Lines and recordings that could not be read, and why.
     pub left_out: Vec<LeftOut>,
 }
 
-/// What was heard in a recording.
-struct Heard {
+/// Facts about a recording that was read.
+struct Facts {
     samples: usize,
     rate: u32,
     channels: usize,
@@ -135,7 +135,7 @@ struct Heard {
     notes: Vec<String>,
 }
 
-impl Heard {
+impl Facts {
     fn new(audio: Audio) -> Self {
         let mut hasher = DefaultHasher::new();
         audio.samples.iter().for_each(|sample| sample.to_bits().hash(&mut hasher));
@@ -158,19 +158,19 @@ impl Heard {
     }
 }
 
-/// Hears the whole corpus, on all cores. `broken` are errors of its sources (see [`Corpus::survey`]);
-/// `heard` is called after each recording.
-pub fn check(corpus: &Corpus, broken: &[Error], heard: impl Fn() + Sync) -> Report {
+/// Reads the whole corpus, on all cores. `broken` are errors of its sources (see [`Corpus::read_with_errors`]);
+/// `done` is called after each recording.
+pub fn check(corpus: &Corpus, broken: &[Error], done: impl Fn() + Sync) -> Report {
     let results = parallel(corpus.utterances.len(), |at| {
-        let result = corpus.utterances[at].audio.read().map(Heard::new);
-        heard();
+        let result = corpus.utterances[at].audio.read().map(Facts::new);
+        done();
         result
     });
     let mut report = Report { left_out: broken.iter().map(line).collect(), ..Report::default() };
     let mut good = Vec::with_capacity(results.len());
     for (utterance, result) in corpus.utterances.iter().zip(results) {
         match result {
-            Ok(heard) => good.push((utterance, heard)),
+            Ok(facts) => good.push((utterance, facts)),
             Err(error) => report.left_out.push(LeftOut::refused(utterance, &error)),
         }
     }
@@ -194,8 +194,8 @@ impl Report {
         self.findings.len() + self.left_out.len()
     }
 
-    fn describe(&mut self, good: &[(&Utterance, Heard)]) {
-        let mut seconds: Vec<f64> = good.iter().map(|(_, heard)| heard.seconds()).collect();
+    fn describe(&mut self, good: &[(&Utterance, Facts)]) {
+        let mut seconds: Vec<f64> = good.iter().map(|(_, facts)| facts.seconds()).collect();
         seconds.sort_by(f64::total_cmp);
         self.utterances = good.len();
         // A sum of nothing is -0.
@@ -203,9 +203,9 @@ impl Report {
         self.seconds = Quantiles::of(&seconds);
         self.histogram = histogram(&seconds);
         let mut speakers = BTreeSet::new();
-        for (utterance, heard) in good {
-            *self.rates.entry(heard.rate).or_default() += 1;
-            *self.channels.entry(heard.channels).or_default() += 1;
+        for (utterance, facts) in good {
+            *self.rates.entry(facts.rate).or_default() += 1;
+            *self.channels.entry(facts.channels).or_default() += 1;
             *self.formats.entry(format(utterance)).or_default() += 1;
             speakers.extend(utterance.speaker.as_deref());
             if let Some(label) = &utterance.label {
@@ -221,25 +221,25 @@ impl Report {
         self.speakers = speakers.len();
     }
 
-    fn find(&mut self, good: &[(&Utterance, Heard)]) {
+    fn find(&mut self, good: &[(&Utterance, Facts)]) {
         let mut lines: HashMap<u64, &str> = HashMap::new();
         let mut contents: HashMap<(u64, usize), &Utterance> = HashMap::new();
-        let labelled = self.texts > 0;
-        for (utterance, heard) in good {
+        let labeled = self.texts > 0;
+        for (utterance, facts) in good {
             let name = utterance.audio.to_string();
             let mut add = |kind, reason| {
                 let (audio_filepath, origin) = (name.clone(), utterance.origin.clone());
                 self.findings.push(Finding { kind, audio_filepath, origin, reason });
             };
             match utterance.text.as_deref().map(normalize) {
-                None if labelled => add(Kind::NoText, "has no text, while others have".to_owned()),
+                None if labeled => add(Kind::NoText, "has no text, while others have".to_owned()),
                 None => {}
                 Some(text) => {
                     // A character a token.
                     let characters: Vec<char> = text.chars().collect();
                     let count = characters.len();
                     let (needed, frames) =
-                        (least_frames(&characters), frame_count(heard.samples).div_ceil(STRIDE));
+                        (least_frames(&characters), frame_count(facts.samples).div_ceil(STRIDE));
                     if needed > frames {
                         add(
                             Kind::TooMuchText,
@@ -251,31 +251,31 @@ impl Report {
                 }
             }
             if let Some(stated) = utterance.duration {
-                let seconds = heard.seconds();
+                let seconds = facts.seconds();
                 if (stated - seconds).abs() > TOLERANCE_SECONDS {
                     let reason =
                         format!("lasts {seconds:.3} s, not the {stated:.3} s that its manifest gives");
                     add(Kind::Duration, reason);
                 }
             }
-            if heard.peak < SILENT {
+            if facts.peak < SILENT {
                 add(
                     Kind::Silent,
-                    format!("is silent: its loudest sample is {:.6} of full scale", heard.peak),
+                    format!("is silent: its loudest sample is {:.6} of full scale", facts.peak),
                 );
             }
-            if heard.clipped {
+            if facts.clipped {
                 let reason = format!("is clipped: {FULL_RUN} or more samples in a row are at full scale");
                 add(Kind::Clipped, reason);
             }
-            for note in &heard.notes {
+            for note in &facts.notes {
                 add(Kind::Doubtful, note.clone());
             }
             if let Some(first) = lines.insert(number(&utterance.audio), &utterance.origin) {
                 let reason = format!("is the same recording as that of {first}");
                 add(Kind::SameRecording, reason);
-            } else if heard.peak >= SILENT {
-                let first = contents.entry((heard.content, heard.samples)).or_insert(utterance);
+            } else if facts.peak >= SILENT {
+                let first = contents.entry((facts.content, facts.samples)).or_insert(utterance);
                 if !std::ptr::eq(*first, *utterance) {
                     let reason = format!("has the same samples as {} ({})", first.audio, first.origin);
                     add(Kind::SameAudio, reason);
@@ -369,7 +369,7 @@ mod tests {
         ];
         let manifest = file("m.jsonl");
         std::fs::write(&manifest, lines.join("\n")).expect("a file");
-        let (corpus, broken) = Corpus::survey(&[&manifest]).expect("a manifest");
+        let (corpus, broken) = Corpus::read_with_errors(&[&manifest]).expect("a manifest");
         let calls = AtomicUsize::new(0);
         let report = check(&corpus, &broken, || {
             calls.fetch_add(1, Ordering::Relaxed);

@@ -30,7 +30,7 @@ struct Mark {
     sources: Vec<String>,
 }
 
-/// What was written.
+/// The files that were written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Converted {
     /// The manifest.
@@ -70,7 +70,7 @@ struct Written {
 
 /// Writes `folder/manifest.jsonl` and `folder/audio/*.flac`, 16 kHz, mono, 16 bits, on all cores. Files that a
 /// conversion of the same sources has left there are kept, unless their source is newer; the manifest comes last.
-/// `heard` is called after each file.
+/// `done` is called after each file.
 ///
 /// # Errors
 /// When the folder holds something else, a file cannot be written, nothing can be read, or `strict` and a
@@ -80,7 +80,7 @@ pub fn convert<P: AsRef<Path>>(
     sources: &[P],
     folder: &Path,
     strict: bool,
-    heard: impl Fn() + Sync,
+    done: impl Fn() + Sync,
 ) -> Result<Converted> {
     let sources = sources.iter().map(|source| source.as_ref().display().to_string()).collect();
     claim(folder, &Mark { sources })?;
@@ -98,7 +98,7 @@ pub fn convert<P: AsRef<Path>>(
             return None;
         }
         let written = write(&corpus.utterances[at].audio, &folder.join(AUDIO).join(&names[at]));
-        heard();
+        done();
         match written {
             Ok(written) => Some(Ok(written)),
             Err(Failed::Reading(error)) if !strict => Some(Err(error)),
@@ -166,13 +166,13 @@ fn claim(folder: &Path, mark: &Mark) -> Result<()> {
             }
         };
     }
-    let held = match about(folder)? {
+    let present = match about(folder)? {
         None => Vec::new(),
         Some(there) if there.is_dir() => entries(folder)?,
         Some(_) => return Err(Error::file(folder, "is no folder").advise(Remedy::OtherFolder)),
     };
     clean(&path)?;
-    if let Some(entry) = held.first() {
+    if let Some(entry) = present.first() {
         let name = entry.file_name().unwrap_or_default().to_string_lossy();
         let error = Error::file(folder, format!("holds {name}, which is of no conversion"));
         return Err(error.advise(Remedy::OtherFolder));
@@ -267,10 +267,10 @@ mod tests {
         for length in [1, 2, 15, 16, 17, 4095, 4096, 4097, 9000] {
             for pcm in [&noise, &tone, &square, &vec![0; 9000], &vec![-1; 9000]] {
                 let pcm = &pcm[..length.min(pcm.len())];
-                let wave: Vec<f32> = pcm.iter().map(|&x| x as f32 / 32768.0).collect();
-                std::fs::write(&path, flac(&wave).expect("encodes")).expect("a file");
+                let waveform: Vec<f32> = pcm.iter().map(|&x| x as f32 / 32768.0).collect();
+                std::fs::write(&path, flac(&waveform).expect("encodes")).expect("a file");
                 let read = crate::audio::read(&path).expect("a file that is whole");
-                assert!(read.samples == wave, "{length} samples");
+                assert!(read.samples == waveform, "{length} samples");
                 assert_eq!(read.source_rate, SAMPLE_RATE);
             }
         }

@@ -1,4 +1,4 @@
-//! What one row of a batch hears: a whole recording, a window of a long one, or short clips strung together.
+//! The audio of one row of a batch: a whole recording, a window of a long one, or short clips concatenated.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::rng::{Rng, stream};
 /// Samples by which a length that a header gives may be off, through the rounding of another rate.
 const ROUNDING: usize = 16;
 
-/// How recordings become examples. Stringing and cutting are for unlabelled data only.
+/// How recordings become examples. Stringing and cutting are for unlabeled data only.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExampleConfig {
@@ -25,10 +25,10 @@ pub struct ExampleConfig {
     pub max_seconds: Option<f64>,
     /// Longer recordings are cut into windows of this many seconds; the last overlaps the one before.
     pub window_seconds: Option<f64>,
-    /// Shorter recordings of one speaker are strung together, in random order, to exactly this many
+    /// Shorter recordings of one speaker are concatenated, in random order, to exactly this many
     /// seconds; those without a speaker stay alone.
     pub string_seconds: Option<f64>,
-    /// Seconds of silence between clips that are strung together.
+    /// Seconds of silence between clips that are concatenated.
     pub string_gap_seconds: f64,
 }
 
@@ -63,15 +63,15 @@ pub struct Examples {
     pub list: Vec<Example>,
     /// Recordings that are in no example.
     pub left_out: Exclusions,
-    /// Samples below which a wave is left out.
+    /// Samples below which a waveform is left out.
     pub(super) least: usize,
 }
 
-/// What the recordings of an example gave.
+/// The audio of the recordings of an example.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct ExampleAudio {
     /// 16 kHz, mono.
-    pub wave: Vec<f32>,
+    pub waveform: Vec<f32>,
     /// Parts that gave nothing.
     pub refused: Vec<Refused>,
     /// Recordings that are not as long as was expected.
@@ -144,26 +144,27 @@ impl Example {
         }
     }
 
-    /// The example's wave; `read` gives the 16 kHz wave of a recording of the corpus.
+    /// The example's waveform; `read` gives the 16 kHz waveform of a recording of the corpus.
     ///
-    /// Where clips are strung together, those that can be read come again in the place of one that cannot.
-    pub(super) fn wave(
+    /// Where clips are concatenated, those that can be read come again in the place of one that cannot.
+    pub(super) fn waveform(
         &self,
         corpus: &Corpus,
         read: &mut dyn FnMut(usize) -> Result<Arc<Vec<f32>>>,
-    ) -> Heard {
-        let mut heard = Heard { wave: Vec::with_capacity(self.longest()), ..Heard::default() };
+    ) -> ExampleAudio {
+        let mut audio =
+            ExampleAudio { waveform: Vec::with_capacity(self.longest()), ..ExampleAudio::default() };
         for &Segment { utterance, gap, start, samples } in &self.segments {
             let recording = match read(utterance) {
                 Ok(recording) => recording,
                 Err(error) => {
-                    heard.refused.push(Refused { why: Why::Unreadable, utterance, error });
+                    audio.refused.push(Refused { why: Why::Unreadable, utterance, error });
                     continue;
                 }
             };
-            heard.wave.resize(heard.wave.len() + gap, 0.0);
+            audio.waveform.resize(audio.waveform.len() + gap, 0.0);
             let (length, end) = (recording.len(), samples.map_or(recording.len(), |samples| start + samples));
-            heard.wave.extend_from_slice(&recording[start.min(length)..end.min(length)]);
+            audio.waveform.extend_from_slice(&recording[start.min(length)..end.min(length)]);
             let expected = samples.map_or(self.samples, |samples| start + samples);
             // A recording that goes on behind a window or a stretch of it is as it should be.
             let differs = match samples {
@@ -176,16 +177,16 @@ impl Example {
                     seconds_of(length),
                     seconds_of(expected)
                 );
-                heard.differing.push(LeftOut::new(&corpus.utterances[utterance], reason));
+                audio.differing.push(LeftOut::new(&corpus.utterances[utterance], reason));
             }
         }
-        let good = heard.wave.len();
+        let good = audio.waveform.len();
         if self.segments.len() > 1 && good > 0 {
             for at in good..self.samples {
-                heard.wave.push(heard.wave[at - good]);
+                audio.waveform.push(audio.waveform[at - good]);
             }
         }
-        heard
+        audio
     }
 }
 
@@ -206,7 +207,7 @@ impl Examples {
         let least = samples_of(config.min_seconds).max(HOP);
         let mut examples = Self { least: least.saturating_sub(ROUNDING), ..Self::default() };
         let mut short: BTreeMap<&str, Vec<(usize, usize)>> = BTreeMap::new();
-        let (window, string) = (config.window_seconds.map(samples_of), config.string_seconds.map(samples_of));
+        let (window, target) = (config.window_seconds.map(samples_of), config.string_seconds.map(samples_of));
         let mut candidates = Vec::new();
         for (index, (utterance, length)) in corpus.utterances.iter().zip(&lengths.list).enumerate() {
             let length = match length {
@@ -217,7 +218,7 @@ impl Examples {
                 }
             };
             let samples = samples_of(length.seconds);
-            match (&utterance.speaker, string, window) {
+            match (&utterance.speaker, target, window) {
                 (Some(speaker), Some(target), _) if samples < target => {
                     short.entry(speaker).or_default().push((index, samples));
                 }
@@ -230,7 +231,7 @@ impl Examples {
         for (speaker, mut clips) in short {
             Rng::new(&[seed, stream("string"), stream(speaker)]).shuffle(&mut clips);
             let gap = samples_of(config.string_gap_seconds);
-            candidates.extend(strings(&clips, gap, string.unwrap_or(usize::MAX)));
+            candidates.extend(concatenated(&clips, gap, target.unwrap_or(usize::MAX)));
         }
         for example in candidates {
             let (why, bound) = match config.max_seconds.filter(|&most| example.samples > samples_of(most)) {
@@ -258,7 +259,7 @@ impl Examples {
         Ok(examples)
     }
 
-    /// Why a wave of `samples` samples, which example `at` turned out to have, is left out.
+    /// Why a waveform of `samples` samples, which example `at` turned out to have, is left out.
     pub(super) fn too_short(&self, corpus: &Corpus, at: usize, samples: usize) -> Refused {
         let utterance = self.list[at].segments.first().map_or(0, |segment| segment.utterance);
         let reason =
@@ -292,7 +293,7 @@ fn windows(utterance: usize, samples: usize, window: usize) -> impl Iterator<Ite
 /// Consecutive stretches of exactly `target` samples over the clips `(utterance, samples)`, each after a
 /// gap of silence; the last stretch goes on with the first clips again. Clips that are less than `target`
 /// together make one.
-fn strings(clips: &[(usize, usize)], gap: usize, target: usize) -> Vec<Example> {
+fn concatenated(clips: &[(usize, usize)], gap: usize, target: usize) -> Vec<Example> {
     let clips: Vec<_> = clips.iter().filter(|&&(_, samples)| samples > 0).collect();
     let total: usize = clips.iter().map(|&(_, samples)| gap + samples).sum();
     let target = target.min(total);
@@ -378,32 +379,36 @@ mod tests {
         let examples = build(&corpus, &config, 3).expect("examples");
         // 3.9 s of a, 4.0 s of b, the clip without a speaker and the long one.
         assert_eq!(examples.list.len(), 4 + 4 + 2);
-        let mut heard = vec![0; 20];
+        let mut audio = vec![0; 20];
         for example in &examples.list[2..] {
             assert_eq!(example.samples, 16_000);
             assert_eq!(example.segments.iter().filter_map(|s| s.samples).sum::<usize>(), 16_000);
             let speaker = |s: &Segment| s.utterance % 2;
             assert!(example.segments.iter().all(|s| speaker(s) == speaker(&example.segments[0])));
-            example.segments.iter().for_each(|s| heard[s.utterance] += s.samples.unwrap_or(0));
+            example.segments.iter().for_each(|s| audio[s.utterance] += s.samples.unwrap_or(0));
         }
-        assert!((0..20).all(|i| heard[i] >= samples_of(clips[i].1)), "{heard:?}");
+        assert!((0..20).all(|i| audio[i] >= samples_of(clips[i].1)), "{audio:?}");
         assert_eq!(examples, build(&corpus, &config, 3).expect("examples"));
         assert_ne!(examples, build(&corpus, &config, 4).expect("examples"));
         // With gaps: 7.9 s of a, 8 s of b; each clip whole, and every gap before its first sample.
         let config = ExampleConfig { string_gap_seconds: 0.4, ..config };
         let examples = build(&corpus, &config, 3).expect("examples");
         assert_eq!(examples.list.len(), 8 + 8 + 2);
-        let mut heard = vec![(0, 0); 20];
+        let mut audio = vec![(0, 0); 20];
         for example in &examples.list[2..] {
-            let wave = example.wave(&corpus, &mut |i| Ok(Arc::new(vec![1.0; samples_of(clips[i].1)])));
-            assert_eq!((wave.wave.len(), wave.refused.len(), wave.differing.len()), (16_000, 0, 0));
+            let waveform =
+                example.waveform(&corpus, &mut |i| Ok(Arc::new(vec![1.0; samples_of(clips[i].1)])));
+            assert_eq!(
+                (waveform.waveform.len(), waveform.refused.len(), waveform.differing.len()),
+                (16_000, 0, 0)
+            );
             for segment in &example.segments {
-                heard[segment.utterance].0 += segment.gap;
-                heard[segment.utterance].1 += segment.samples.unwrap_or(0);
+                audio[segment.utterance].0 += segment.gap;
+                audio[segment.utterance].1 += segment.samples.unwrap_or(0);
                 assert!(segment.gap == 0 || segment.start == 0);
             }
         }
-        assert!((0..20).all(|i| heard[i].0 >= 6400 && heard[i].1 >= samples_of(clips[i].1)), "{heard:?}");
+        assert!((0..20).all(|i| audio[i].0 >= 6400 && audio[i].1 >= samples_of(clips[i].1)), "{audio:?}");
         let config = ExampleConfig { string_seconds: Some(60.0), ..Default::default() };
         let examples = build(&corpus, &config, 3).expect("examples");
         assert_eq!(examples.list.iter().map(|e| e.segments.len()).collect::<Vec<_>>(), [1, 11, 10]);
@@ -412,14 +417,14 @@ mod tests {
     #[test]
     fn the_own_length_of_a_file_counts() {
         let corpus = corpus(&[("a", 1.0)]);
-        let wave =
-            |example: &Example, length| example.wave(&corpus, &mut |_| Ok(Arc::new(vec![0.5; length])));
+        let waveform =
+            |example: &Example, length| example.waveform(&corpus, &mut |_| Ok(Arc::new(vec![0.5; length])));
         let whole = Example { stated: true, ..Example::whole(0, 16_000) };
         for (length, differing) in [(14_000, 1), (14_500, 0), (17_500, 0), (18_000, 1)] {
-            let heard = wave(&whole, length);
-            assert_eq!((heard.wave.len(), heard.differing.len()), (length, differing));
+            let audio = waveform(&whole, length);
+            assert_eq!((audio.waveform.len(), audio.differing.len()), (length, differing));
         }
-        let text = wave(&whole, 18_000).differing[0].to_string();
+        let text = waveform(&whole, 18_000).differing[0].to_string();
         for part in ["0.wav", "m.jsonl:1", "1.125 s", "1.000 s"] {
             assert!(text.contains(part), "{text}");
         }
@@ -427,8 +432,8 @@ mod tests {
         let cut = Example { segments: vec![segment], samples: 8000, stated: false };
         for (length, left, differing) in [(20_000, 8000, 0), (15_900, 7900, 0), (10_000, 2000, 1), (10, 0, 1)]
         {
-            let heard = wave(&cut, length);
-            assert_eq!((heard.wave.len(), heard.differing.len()), (left, differing));
+            let audio = waveform(&cut, length);
+            assert_eq!((audio.waveform.len(), audio.differing.len()), (left, differing));
         }
     }
 
@@ -438,17 +443,17 @@ mod tests {
         let clips = [16_000, 8000, 4000];
         let segment = |utterance| Segment { utterance, gap: 0, start: 0, samples: Some(clips[utterance]) };
         let example = Example { segments: (0..3).map(segment).collect(), samples: 28_000, stated: false };
-        let heard = example.wave(&corpus, &mut |i| match i {
+        let audio = example.waveform(&corpus, &mut |i| match i {
             0 => Err(Error::file("0.wav", "is damaged")),
             _ => Ok(Arc::new(vec![i as f32; clips[i]])),
         });
-        let [bad] = &heard.refused[..] else { panic!("{:?}", heard.refused) };
+        let [bad] = &audio.refused[..] else { panic!("{:?}", audio.refused) };
         assert_eq!((bad.why, bad.left_out(&corpus).origin.as_str()), (Why::Unreadable, "m.jsonl:1"));
-        assert_eq!(heard.wave.len(), 28_000);
+        assert_eq!(audio.waveform.len(), 28_000);
         let once: Vec<f32> = [vec![1.0; 8000], vec![2.0; 4000]].concat();
-        assert!((0..28_000).all(|at| heard.wave[at] == once[at % 12_000]));
-        let none = example.wave(&corpus, &mut |_| Err(Error::file("0.wav", "is damaged")));
-        assert_eq!((none.wave.len(), none.refused.len()), (0, 3));
+        assert!((0..28_000).all(|at| audio.waveform[at] == once[at % 12_000]));
+        let none = example.waveform(&corpus, &mut |_| Err(Error::file("0.wav", "is damaged")));
+        assert_eq!((none.waveform.len(), none.refused.len()), (0, 3));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What makes two corpora the same, whatever folder they lie in.
+//! When two corpora are the same, in any folder.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What a figure does not include.
+//! Recordings that a figure does not include.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,7 +13,7 @@ pub struct LeftOut {
     pub audio_filepath: String,
     /// Where it was read: `manifest:line`, or the folder.
     pub origin: String,
-    /// What is wrong with it, in one sentence.
+    /// The reason, in one sentence.
     pub reason: String,
 }
 

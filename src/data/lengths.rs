@@ -1,4 +1,4 @@
-//! How long recordings are: the files' own word where their header gives it, else their manifest's.
+//! Durations of recordings: from the files' headers where they have them, else from the manifest.
 
 use web_time::Instant;
 

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use web_time::Instant;
 
 use super::cache::FeatureCache;
-use super::examples::{Example, Examples, Heard, Refused};
+use super::examples::{Example, ExampleAudio, Examples, Refused};
 use super::left_out::{Exclusions, LeftOut, Why};
 use super::manifest::Corpus;
 use super::sampler::{BatchIndex, BucketConfig, Order, PlannedBatch, Sampler};
@@ -71,7 +71,7 @@ impl LoaderConfig {
             seed,
             augmentation: None,
             strict: false,
-            // One core is left for what feeds the device; each thread holds a batch or two.
+            // One core is left for the thread that keeps the device busy; each thread holds a batch or two.
             threads: cores.saturating_sub(1).clamp(1, 64),
             prefetch: 4,
             share: Share::WHOLE,
@@ -83,7 +83,7 @@ impl LoaderConfig {
         self.preprocessor.frames(self.most_samples(example.longest()))
     }
 
-    /// The most samples that a wave of `samples` can have, augmented or not.
+    /// The most samples that a waveform of `samples` can have, augmented or not.
     fn most_samples(&self, samples: usize) -> usize {
         self.augmentation.as_ref().map_or(samples, |a| a.longest(samples).max(samples))
     }
@@ -144,7 +144,7 @@ impl LoaderConfig {
     }
 }
 
-/// What a training step needs from the data.
+/// The data of a training step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// Rows B, empty ones included.
@@ -321,7 +321,7 @@ impl Drop for Loader {
     }
 }
 
-/// What the threads share.
+/// The shared state of the threads.
 struct BatchMaker {
     corpus: Arc<Corpus>,
     examples: Arc<Examples>,
@@ -403,24 +403,24 @@ impl BatchMaker {
             preprocessor.place(padded, rows[0], &features)?;
             return Ok(Filled { samples: Some(samples), ..Filled::default() });
         }
-        let Heard { wave, mut refused, differing } = self.heard(at);
-        let longest = self.config.most_samples(wave.len());
-        if wave.len() < self.examples.least {
+        let ExampleAudio { waveform, mut refused, differing } = self.audio(at);
+        let longest = self.config.most_samples(waveform.len());
+        if waveform.len() < self.examples.least {
             if refused.is_empty() {
-                refused.push(self.examples.too_short(&self.corpus, at, wave.len()));
+                refused.push(self.examples.too_short(&self.corpus, at, waveform.len()));
             }
             return Ok(Filled { samples: None, refused, differing: Vec::new() });
         }
         if preprocessor.frames(longest) > padded.frames {
-            refused.push(self.too_long(at, wave.len()));
+            refused.push(self.too_long(at, waveform.len()));
             return Ok(Filled { samples: None, refused, differing: Vec::new() });
         }
-        let filled = Filled { samples: Some(wave.len()), refused, differing };
+        let filled = Filled { samples: Some(waveform.len()), refused, differing };
         if self.config.features_last() {
-            let features = preprocessor.features(&wave);
+            let features = preprocessor.features(&waveform);
             // What is kept is not read again, and so would not be named again.
             if filled.refused.is_empty() && filled.differing.is_empty() {
-                self.cache.offer(at, &features, wave.len());
+                self.cache.offer(at, &features, waveform.len());
             }
             preprocessor.place(padded, rows[0], &features)?;
             return Ok(filled);
@@ -429,17 +429,17 @@ impl BatchMaker {
             None => None,
             Some(augmentation) => {
                 let mut rng = Rng::new(&[self.config.seed, stream("augmentation"), epoch, at as u32]);
-                Some(augmentation.apply(&wave, &mut rng)?)
+                Some(augmentation.apply(&waveform, &mut rng)?)
             }
         };
-        for (row, wave) in rows.into_iter().zip([Some(wave), copy]) {
-            let Some(wave) = wave else { continue };
+        for (row, waveform) in rows.into_iter().zip([Some(waveform), copy]) {
+            let Some(waveform) = waveform else { continue };
             if preprocessor.padding.by_own_length() {
-                preprocessor.place(padded, row, &preprocessor.features(&wave))?;
+                preprocessor.place(padded, row, &preprocessor.features(&waveform))?;
                 continue;
             }
             let longest = preprocessor.samples(padded.frames);
-            preprocessor.place_reference(padded, row, &wave, longest)?;
+            preprocessor.place_reference(padded, row, &waveform, longest)?;
         }
         Ok(filled)
     }
@@ -457,9 +457,9 @@ impl BatchMaker {
         Refused { why: Why::TooLong, utterance, error }
     }
 
-    /// What the recordings of example `at` give. A recording that is decoded for one of its windows gives the
+    /// The audio of example `at`. A recording that is decoded for one of its windows gives the
     /// features of the others as well, as long as they can be kept.
-    fn heard(&self, at: usize) -> Heard {
+    fn audio(&self, at: usize) -> ExampleAudio {
         let mut recording = None;
         let mut read = |utterance: usize| {
             let samples = self.corpus.utterances[utterance].audio.read()?.samples;
@@ -467,30 +467,30 @@ impl BatchMaker {
             recording = Some((utterance, Arc::clone(&samples)));
             Ok(samples)
         };
-        let heard = self.examples.list[at].wave(&self.corpus, &mut read);
+        let audio = self.examples.list[at].waveform(&self.corpus, &mut read);
         let Some((utterance, samples)) = recording.filter(|_| self.config.features_last()) else {
-            return heard;
+            return audio;
         };
         for &other in self.windows.get(&utterance).into_iter().flatten().filter(|&&other| other != at) {
             let example = &self.examples.list[other];
             if !self.cache.has_room(self.config.frames(example)) {
                 break;
             }
-            let window = example.wave(&self.corpus, &mut |_| Ok(Arc::clone(&samples)));
+            let window = example.waveform(&self.corpus, &mut |_| Ok(Arc::clone(&samples)));
             // A window beyond the recording's end is named when it is its turn.
-            if window.wave.len() >= self.examples.least && window.differing.is_empty() {
-                let features = self.config.preprocessor.features(&window.wave);
-                self.cache.offer(other, &features, window.wave.len());
+            if window.waveform.len() >= self.examples.least && window.differing.is_empty() {
+                let features = self.config.preprocessor.features(&window.waveform);
+                self.cache.offer(other, &features, window.waveform.len());
             }
         }
-        heard
+        audio
     }
 }
 
-/// What became of an example's rows.
+/// The result of filling an example's rows.
 #[derive(Default)]
 struct Filled {
-    /// Samples of its wave; `None` where the rows stay empty.
+    /// Samples of its waveform; `None` where the rows stay empty.
     samples: Option<usize>,
     refused: Vec<Refused>,
     differing: Vec<LeftOut>,

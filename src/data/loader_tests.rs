@@ -105,8 +105,8 @@ fn one_sorted_epoch_holds_every_row_once_with_its_features() {
             };
             assert!(!std::mem::replace(&mut seen[id], true));
             assert_eq!(batch.texts[row], Some(format!("t{id}")));
-            let wave = corpus.utterances[id].audio.read().expect("a wave").samples;
-            let alone = preprocessor.batch(&[wave]).expect("a batch");
+            let waveform = corpus.utterances[id].audio.read().expect("a waveform").samples;
+            let alone = preprocessor.batch(&[waveform]).expect("a batch");
             assert_eq!(batch.lengths[row] as usize, alone.frames);
             let (valid, rest) = features.split_at(alone.features.len());
             assert!(valid == alone.features && rest.iter().all(|&x| x == 0.0));
@@ -213,8 +213,8 @@ fn statistics_normalize_the_data_and_stop_on_request() {
     preprocessor.normalization = Normalization::Global(stats);
     let mut sums = crate::audio::Accumulator::default();
     for utterance in &corpus.utterances {
-        let wave = utterance.audio.read().expect("a wave").samples;
-        sums.add(&preprocessor.features(&wave).data);
+        let waveform = utterance.audio.read().expect("a waveform").samples;
+        sums.add(&preprocessor.features(&waveform).data);
     }
     let again = sums.stats().expect("frames");
     assert!(again.mean.iter().all(|m| m.abs() < 1e-4) && again.std.iter().all(|s| (s - 1.0).abs() < 1e-4));
@@ -238,7 +238,7 @@ fn an_hour_stands_for_more() {
     assert_eq!((sample.len(), &sample[..3]), (360, &[0, 960, 1920][..]));
 }
 
-/// Windows of a recording, among recordings of one example and of strings.
+/// Windows of a recording, among recordings of one example and of concatenated clips.
 #[test]
 fn windows_of_a_recording_are_found() {
     let window = |utterance, start| Segment { utterance, gap: 0, start, samples: Some(10) };

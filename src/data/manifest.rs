@@ -1,4 +1,4 @@
-//! What is recorded.
+//! Corpora: the utterances of all sources.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ pub struct Utterance {
     pub duration: Option<f64>,
     /// Whether the duration is the file's own word, which need not be read once more.
     pub measured: bool,
-    /// What is said, where the manifest tells, in the form of [`compose`](crate::text::compose).
+    /// The text, where the manifest has it, in the form of [`compose`](crate::text::compose).
     pub text: Option<String>,
     /// Who speaks, where the manifest tells.
     pub speaker: Option<String>,
@@ -61,7 +61,7 @@ impl Corpus {
     ///
     /// # Errors
     /// When sources do not fit each other.
-    pub fn survey<P: AsRef<Path>>(sources: &[P]) -> Result<(Self, Vec<Error>)> {
+    pub fn read_with_errors<P: AsRef<Path>>(sources: &[P]) -> Result<(Self, Vec<Error>)> {
         Self::read(sources, Found::keeping_errors())
     }
 
@@ -122,7 +122,7 @@ impl Corpus {
     /// When a recording has none; the message names the manifest's line.
     pub fn texts(&self) -> Result<Vec<&str>> {
         let missing = |utterance: &Utterance| {
-            let message = "has no field `text`; labelled data needs a transcript of every recording";
+            let message = "has no field `text`; labeled data needs a transcript of every recording";
             Error::file(&utterance.origin, message)
         };
         self.utterances

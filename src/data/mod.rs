@@ -1,9 +1,9 @@
 //! Corpora: manifests, training examples, length buckets, batches made in the background.
 //!
 //! One direction: [`Corpus`] (what is recorded) → [`Lengths`] (how long it is) → [`Examples`] (what one row of a
-//! batch hears) → [`Sampler`] (which rows share a batch, in which order) → [`Loader`] (the batches themselves).
+//! batch reads) → [`Sampler`] (which rows share a batch, in which order) → [`Loader`] (the batches themselves).
 //! Examples and sampler are pure; equal inputs and seeds give equal results, so that a resumed run sees what an
-//! unbroken one would have seen. What a file turns out to lack is an [`Exclusions`].
+//! unbroken one would have seen. Files that cannot be used are in [`Exclusions`].
 
 pub mod bench;
 mod cache;

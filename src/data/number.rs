@@ -1,4 +1,4 @@
-//! A number that stands for a recording from run to run.
+//! A stable number for a recording.
 
 use super::identity::Hash;
 use crate::audio::{Place, Recording};

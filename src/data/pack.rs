@@ -29,7 +29,7 @@ const TAR_BLOCK: u64 = 512;
 /// Longer names of files are cut, so that a header holds them.
 const LONGEST_NAME: usize = 80;
 
-/// What was written.
+/// The files that were written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Packed {
     /// The index.
@@ -83,7 +83,7 @@ struct Member {
     peak: f32,
 }
 
-/// What goes into an archive.
+/// The contents of a member of an archive.
 enum Content {
     /// The file as it is; its seconds, where it tells them.
     Whole(Option<f64>),
@@ -92,7 +92,7 @@ enum Content {
 }
 
 /// Writes `folder/shards.jsonl` and `folder/audio_<n>.tar` of about `shard_bytes` bytes. A recording that is a whole
-/// file goes in with its bytes unchanged; a part of one as FLAC, 16 kHz, mono, 16 bits. `heard` is called
+/// file goes in with its bytes unchanged; a part of one as FLAC, 16 kHz, mono, 16 bits. `done` is called
 /// after each file. The folder has its name only when it is whole.
 ///
 /// # Errors
@@ -103,7 +103,7 @@ pub fn pack(
     folder: &Path,
     shard_bytes: u64,
     strict: bool,
-    heard: impl Fn() + Sync,
+    done: impl Fn() + Sync,
 ) -> Result<Packed> {
     refuse(folder)?;
     let new = NewFolder::create(folder)?;
@@ -125,7 +125,7 @@ pub fn pack(
                 Ok(content) => shards.add(audio, keys[at], content)?,
                 Err(error) => Err(error),
             };
-            heard();
+            done();
             match member {
                 Err(error) if strict => return Err(error),
                 member => _ = members.insert(keys[at], member),
@@ -161,18 +161,18 @@ pub fn pack(
 
 /// Refuses a folder that holds something.
 fn refuse(folder: &Path) -> Result<()> {
-    let held = match about(folder)? {
+    let present = match about(folder)? {
         None => return Ok(()),
         Some(there) if there.is_dir() => entries(folder)?,
         Some(_) => return Err(Error::file(folder, "is no folder").advise(Remedy::OtherFolder)),
     };
-    let Some(entry) = held.first() else { return Ok(()) };
+    let Some(entry) = present.first() else { return Ok(()) };
     let name = entry.file_name().unwrap_or_default().to_string_lossy();
     Err(Error::file(folder, format!("holds {name}, and shards need a folder of their own"))
         .advise(Remedy::OtherFolder))
 }
 
-/// What stands for the bytes of an utterance: those of a file are there once, whatever is heard of it.
+/// What stands for the bytes of an utterance: those of a file are there once, whatever part of it is used.
 fn key(utterance: &Utterance) -> u64 {
     let audio = &utterance.audio;
     match audio.span {
@@ -197,7 +197,7 @@ fn content(utterance: &Utterance) -> Result<Content> {
 
 fn line<'a>(utterance: &'a Utterance, member: &'a Member) -> Line<'a> {
     let channel = match utterance.audio.channel {
-        // A part is written as it is heard.
+        // A part is written as it is decoded.
         Channel::Only(channel) if utterance.audio.span.is_none() => Some(channel),
         _ => None,
     };
@@ -385,8 +385,8 @@ mod tests {
         let mut writer = WavWriter::create(path, spec).expect("a file");
         for i in 0..frames {
             for channel in 0..channels {
-                let wave = (i as f32 * pitch * f32::from(channel + 1)).sin();
-                writer.write_sample((8000.0 * wave) as i16).expect("a sample");
+                let waveform = (i as f32 * pitch * f32::from(channel + 1)).sin();
+                writer.write_sample((8000.0 * waveform) as i16).expect("a sample");
             }
         }
         writer.finalize().expect("a file");

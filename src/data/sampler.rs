@@ -186,7 +186,7 @@ impl Sampler {
 
     /// The first shape that holds `frames` frames.
     fn bucket(&self, frames: usize) -> usize {
-        self.shapes.partition_point(|&(_, capacity)| capacity < frames)
+        self.shapes.partition_point(|&(_, padded)| padded < frames)
     }
 
     /// Every shape (B, F) that a batch can have, shortest first.
@@ -249,17 +249,17 @@ pub(crate) fn spread(examples: usize, most: usize) -> usize {
 }
 
 /// At most `most` capacities, multiples of 16, that hold `lengths`, which ascend, and the lengths that each holds: those
-/// for which the sum of `cost(lengths held, capacity)` is least, and of equals the fewest.
+/// for which the sum of `cost(lengths in the bucket, padded length)` is least, and of equals the fewest.
 fn capacities(lengths: &[usize], most: usize, cost: impl Fn(usize, usize) -> usize) -> Vec<(usize, usize)> {
     // Candidates, and the lengths up to each.
     let mut ends: Vec<(usize, usize)> = Vec::new();
-    let capacity = |at: usize| lengths[at].max(1).next_multiple_of(FRAME_STEP);
+    let padded = |at: usize| lengths[at].max(1).next_multiple_of(FRAME_STEP);
     let thinned = |i: usize| ((i + 1) * lengths.len()).div_ceil(MOST_CANDIDATES.min(lengths.len())) - 1;
     for at in (0..MOST_CANDIDATES.min(lengths.len())).map(thinned) {
-        let capacity = capacity(at);
-        let held = lengths.partition_point(|&length| length <= capacity);
-        if ends.last().is_none_or(|&(last, _)| last < capacity) {
-            ends.push((capacity, held));
+        let padded = padded(at);
+        let count = lengths.partition_point(|&length| length <= padded);
+        if ends.last().is_none_or(|&(last, _)| last < padded) {
+            ends.push((padded, count));
         }
     }
     let before = |end: usize| if end == 0 { 0 } else { ends[end - 1].1 };
@@ -411,11 +411,11 @@ mod tests {
             let chosen: Vec<usize> = capacities(&lengths, 3, plain).iter().map(|&(end, _)| end).collect();
             assert_eq!(sum(&chosen), least, "{lengths:?}: {chosen:?}");
         }
-        // More lengths than are tried: the longest is held.
+        // More lengths than are tried: the longest has a bucket.
         let many: Vec<usize> = (0..5000).map(|i| 100 * i).collect();
         let chosen = capacities(&many, 4, plain);
         assert_eq!(chosen.last().map(|&(end, _)| end), Some(499_904));
-        assert_eq!(chosen.iter().map(|&(_, held)| held).sum::<usize>(), 5000);
+        assert_eq!(chosen.iter().map(|&(_, count)| count).sum::<usize>(), 5000);
     }
 
     #[test]

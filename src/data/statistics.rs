@@ -82,22 +82,22 @@ fn sums_of(
     // Windows of one recording follow each other.
     let mut last: Option<(usize, Arc<Vec<f32>>)> = None;
     let mut read = |utterance: usize| match &last {
-        Some((held, wave)) if *held == utterance => Ok(Arc::clone(wave)),
+        Some((last_utterance, waveform)) if *last_utterance == utterance => Ok(Arc::clone(waveform)),
         _ => {
-            let wave = Arc::new(corpus.utterances[utterance].audio.read()?.samples);
-            last = Some((utterance, Arc::clone(&wave)));
-            Ok(wave)
+            let waveform = Arc::new(corpus.utterances[utterance].audio.read()?.samples);
+            last = Some((utterance, Arc::clone(&waveform)));
+            Ok(waveform)
         }
     };
     let mut sum = |at: usize| {
-        let mut heard = examples.list[at].wave(corpus, &mut read);
+        let mut audio = examples.list[at].waveform(corpus, &mut read);
         let mut sum = Accumulator::default();
-        if heard.wave.len() >= examples.least {
-            sum.add(&preprocessor.energies(&heard.wave).data);
-        } else if heard.refused.is_empty() {
-            heard.refused.push(examples.too_short(corpus, at, heard.wave.len()));
+        if audio.waveform.len() >= examples.least {
+            sum.add(&preprocessor.energies(&audio.waveform).data);
+        } else if audio.refused.is_empty() {
+            audio.refused.push(examples.too_short(corpus, at, audio.waveform.len()));
         }
-        (sum, heard.refused)
+        (sum, audio.refused)
     };
     part.iter().map(|&at| sum(at)).collect()
 }

@@ -1,4 +1,4 @@
-//! The most probable way in which frames say a text that is known.
+//! Forced alignment: the most probable path through the frames for a known text.
 
 use std::ops::Range;
 

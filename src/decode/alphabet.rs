@@ -1,12 +1,12 @@
-//! What the tokens of a model write.
+//! The text of a model's tokens.
 
 use crate::error::{Error, Result};
 use crate::text::{BOUNDARY, Tokens, Vocabulary, compose};
 
-/// What a token does to a text.
+/// The effect of a token on a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
-    /// What it adds to a word.
+    /// The characters that it adds to a word.
     pub text: String,
     /// Whether the word before it ends.
     pub begins: bool,
@@ -108,7 +108,7 @@ impl Alphabet {
     /// Of a model's tokens.
     ///
     /// # Errors
-    /// As of [`Alphabet::new`].
+    /// See [`Alphabet::new`].
     pub fn of(vocabulary: &Vocabulary) -> Result<Self> {
         let tokens = (0..vocabulary.len() as u32).map(|id| vocabulary.token(id).unwrap_or_default());
         Self::new(&tokens.collect::<Vec<_>>())

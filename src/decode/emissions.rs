@@ -1,4 +1,4 @@
-//! What an utterance's frames say, as decoders take it.
+//! Log-probabilities of an utterance's frames, the input of decoders.
 
 use crate::error::{Error, Result};
 

@@ -220,7 +220,7 @@ fn partial_texts_settle_and_end_as_the_whole() {
         let mut one = Emissions::new();
         one.push(&frame.iter().map(|&(id, log)| (id, log as f32)).collect::<Vec<_>>()).unwrap();
         under.push(&one);
-        let now = words(&under.heard(), under.settled());
+        let now = words(&under.hypothesis(), under.settled());
         assert!(now.starts_with(&settled), "{settled:?}, {now:?}");
         settled = now;
     }

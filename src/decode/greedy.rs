@@ -71,7 +71,7 @@ impl BestPath {
     }
 
     /// The text so far, with the word that is begun.
-    pub fn heard(&self) -> Hypothesis {
+    pub fn hypothesis(&self) -> Hypothesis {
         let words = self.words.iter().cloned().chain(self.under.clone().finish());
         Hypothesis::new(words.collect(), self.score, self.score)
     }
@@ -86,7 +86,7 @@ impl BestPath {
 pub(super) fn greedy(alphabet: &Alphabet, emissions: &Emissions) -> Hypothesis {
     let mut path = BestPath::new(alphabet);
     emissions.frames().for_each(|frame| path.push(frame));
-    path.heard()
+    path.hypothesis()
 }
 
 impl Under {

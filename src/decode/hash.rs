@@ -1,4 +1,4 @@
-//! A fast hash for keys that no stranger chooses.
+//! A fast hash for trusted keys.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

@@ -1,4 +1,4 @@
-//! Words that are to be preferred.
+//! Hot words: words with a bonus.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a decoder finds.
+//! The result of a decoder.
 
 /// A text that an utterance may be.
 #[derive(Debug, Clone, Default, PartialEq)]

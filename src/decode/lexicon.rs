@@ -1,4 +1,4 @@
-//! Sorted words, in which a word is looked up letter by letter.
+//! Sorted words, for look-up letter by letter.
 
 use std::ops::Range;
 

@@ -1,6 +1,6 @@
 //! From log-probabilities to text: greedy, or beam search with language models and hot words.
 //!
-//! It works on the CPU, on numbers whoever computed them. Threads, files and mapping need the feature `cli`; the rest also
+//! It works on the CPU, on log-probabilities from any source. Threads, files and mapping need the feature `cli`; the rest also
 //! serves the browser.
 
 mod align;
@@ -41,7 +41,7 @@ pub enum Decoder {
     Beam(Box<BeamSearch>),
 }
 
-/// What a decoder reads besides its settings.
+/// The resources of a decoder besides its settings.
 #[derive(Debug, Default)]
 pub struct Resources {
     /// The language model.
@@ -71,14 +71,14 @@ impl Running {
     }
 
     /// The best text so far, with the word that is begun.
-    pub fn heard(&self) -> Hypothesis {
+    pub fn hypothesis(&self) -> Hypothesis {
         match self {
-            Self::Greedy(path) => path.heard(),
-            Self::Beam(search) => search.heard(),
+            Self::Greedy(path) => path.hypothesis(),
+            Self::Beam(search) => search.hypothesis(),
         }
     }
 
-    /// Number of words of [`Running::heard`], from the first on, that stay whatever follows.
+    /// Number of words of [`Running::hypothesis`], from the first on, that stay whatever follows.
     pub fn settled(&self) -> usize {
         match self {
             Self::Greedy(path) => path.settled(),
@@ -89,7 +89,7 @@ impl Running {
     /// The best texts, at most `count`, the best one first; greedy decoding finds one.
     pub fn finish(self, count: usize) -> Vec<Hypothesis> {
         match self {
-            Self::Greedy(path) => vec![path.heard()],
+            Self::Greedy(path) => vec![path.hypothesis()],
             Self::Beam(search) => search.finish(count),
         }
     }

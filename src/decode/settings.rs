@@ -1,4 +1,4 @@
-//! How frames become text: `decoder.json`.
+//! Settings of decoders: `decoder.json`.
 
 use std::path::PathBuf;
 

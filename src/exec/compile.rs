@@ -14,7 +14,7 @@ use crate::gpu::{Buffer, Capabilities};
 use crate::graph::{Graph, Node, Tensor, Value, ValueId, ValueSource, roots};
 use crate::shape::DType;
 
-/// What a byte takes, in operations: machines do 16 to 25 of them in the time that memory takes for one.
+/// The cost of a byte, in operations: machines do 16 to 25 of them in the time that memory takes for one.
 const OPERATIONS_A_BYTE: f64 = 16.0;
 
 impl Plan {
@@ -43,7 +43,7 @@ struct Compiler<'a> {
     /// The store's name of each root that has one.
     names: HashMap<ValueId, String>,
     plan: Plan,
-    /// What takes memory of the plan's own, and by which number values and scratch are in it.
+    /// Values and scratch in the plan's own memory, by number.
     lifetimes: Vec<Lifetime>,
     numbers: HashMap<ValueId, usize>,
     /// The dispatches and their nodes; scratch is bound by its number in `lifetimes`.
@@ -134,7 +134,7 @@ impl<'a> Compiler<'a> {
         let outputs: Vec<Operand> = node.outputs.iter().map(operand).collect();
         let mut recorder = Recorder::new(self.capabilities, std::mem::take(&mut self.plan.uniforms));
         if inputs.iter().chain(&outputs).any(|operand| operand.spec.dtype == DType::F16) {
-            recorder = recorder.with_halves();
+            recorder = recorder.with_f16();
         }
         node.op.record(&mut recorder, &inputs, &outputs)?;
         let Recorder { dispatches, scratch, uniforms, .. } = recorder;

@@ -132,7 +132,7 @@ impl Executor {
                 return Err(Error::invalid(message));
             }
         }
-        let variants: Vec<_> = plan.dispatches.iter().map(|one| (one.kernel, &one.overrides[..], one.halves)).collect();
+        let variants: Vec<_> = plan.dispatches.iter().map(|one| (one.kernel, &one.overrides[..], one.f16)).collect();
         let pipelines = self.gpu.pipelines(&variants).await?;
         let uniforms = self.gpu.uniform("parameters", plan.uniform_bytes())?;
         self.gpu.write(&uniforms, 0, &plan.uniforms)?;
@@ -192,7 +192,7 @@ impl Executor {
     ///
     /// # Errors
     /// When the plan has no such input or the length differs.
-    pub fn feed<T: bytemuck::NoUninit>(&self, loaded: &Loaded, name: &str, data: &[T]) -> Result<()> {
+    pub fn write_input<T: bytemuck::NoUninit>(&self, loaded: &Loaded, name: &str, data: &[T]) -> Result<()> {
         let port = loaded.port(&loaded.plan.inputs, name)?;
         let bytes: &[u8] = bytemuck::cast_slice(data);
         if bytes.len() as u64 != port.spec.bytes() {
@@ -226,7 +226,7 @@ impl Executor {
     /// Runs the plan with every dispatch timed by the device, the slowest kernel first; empty where it cannot.
     ///
     /// # Errors
-    /// As of [`Executor::run`].
+    /// See [`Executor::run`].
     pub async fn time(&self, loaded: &mut Loaded) -> Result<Vec<KernelTime>> {
         loaded.take_fed()?;
         self.bind(loaded)?;
@@ -265,7 +265,7 @@ impl Executor {
     /// Fills every slot with NaN and its fence with a sentinel.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub fn poison(&self, loaded: &Loaded) -> Result<()> {
         for (slot, &bytes) in loaded.plan.slots.iter().enumerate() {
             let buffer = &self.pool[loaded.ranks[slot]];

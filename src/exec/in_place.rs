@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::graph::{Node, Value, ValueId, ValueSource};
 
-/// Gives results the memory of operands that nobody needs any more, where the operation can work in place.
+/// Gives results the memory of operands that are no longer live, where the operation can work in place.
 /// Parameters, inputs, and what the store holds keep their memory.
 pub(super) fn work_in_place(
     values: &[Value],

@@ -1,4 +1,4 @@
-//! Which values share memory: an assignment to slots that knows every lifetime beforehand.
+//! Memory planning: an assignment of values to slots by their lifetimes.
 
 use std::cmp::Reverse;
 

@@ -11,10 +11,10 @@ mod plan;
 mod recorder;
 #[cfg(feature = "autograd")]
 pub mod reference;
+#[cfg(not(target_arch = "wasm32"))]
+mod self_test;
 mod session;
 mod store;
-#[cfg(not(target_arch = "wasm32"))]
-mod trial;
 mod variant;
 
 pub use dispatch::{Dispatch, Place, Region};
@@ -22,8 +22,8 @@ pub use executor::{Executor, KernelTime, Loaded};
 pub use options::{Compute, PlanOptions, Recompute, SavedActivations};
 pub use plan::Plan;
 pub use recorder::{Memory, Operand, Recorder};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use self_test::matrices;
 pub use session::Session;
 pub use store::{Entry, Store, arena_bytes, arena_elements};
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) use trial::matrices;
 pub use variant::{Choice, Constants, Unmet, Work};

@@ -1,4 +1,4 @@
-//! How a plan computes, whatever the graph is.
+//! Options of plans.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,10 +23,10 @@ pub struct PlanOptions {
 pub enum Recompute {
     /// Nothing.
     None,
-    /// What is cheap: activations, norms, dropout, gates.
+    /// Elementwise and row operations: activations, norms, dropout, gates.
     #[default]
     Cheap,
-    /// Whole sections, such as layers, from their inputs; inside them, what is cheap.
+    /// Whole sections, such as layers, from their inputs; inside them, elementwise and row operations.
     Layer,
 }
 

@@ -101,7 +101,7 @@ impl Plan {
                     Place::Slot(slot) => format!("#{slot}"),
                     Place::Stored(entry) => self.stored[entry].0.clone(),
                 };
-                let dtype = if dispatch.halves >> number & 1 == 1 { ".f16" } else { "" };
+                let dtype = if dispatch.f16 >> number & 1 == 1 { ".f16" } else { "" };
                 let _ = write!(text, " {}{dtype}={place}+{}[{}]", binding.name, region.offset, region.bytes);
             }
             let _ = writeln!(text, "  {}", dispatch.path);

@@ -1,4 +1,4 @@
-//! Where operations put their dispatches.
+//! The recorder of dispatches.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use crate::shape::{DType, Shape, Spec};
 /// The override constant that [`Recorder::dispatch`] sets.
 const WORKGROUP_SIZE: &str = "WORKGROUP_SIZE";
 
-/// What an operand's bytes belong to.
+/// The owner of an operand's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
     /// A value of the graph.
@@ -26,7 +26,7 @@ pub enum Memory {
 /// A tensor, or a range of its rows, as an operation binds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operand {
-    /// What the bytes belong to.
+    /// The owner of the bytes.
     pub memory: Memory,
     /// Shape and type of the whole tensor.
     pub spec: Spec,
@@ -62,7 +62,7 @@ impl Operand {
         self.spec.shape.elements()
     }
 
-    /// The same memory, to be bound where there is nothing: it is not read.
+    /// The same memory, bound in place of a missing operand and not read.
     pub fn unread(&self) -> Self {
         let spec = Spec { dtype: DType::U32, ..self.spec.clone() };
         Self { spec, ..self.clone() }
@@ -90,28 +90,28 @@ pub struct Recorder<'a> {
     /// The parameters of all dispatches of the plan so far.
     pub(super) uniforms: Vec<u8>,
     /// Whether operands may be in f16, so that alignments are of those.
-    halves: bool,
-    /// Where it is asked for: the values that the device's kernels take in f32 alone.
+    f16: bool,
+    /// If requested, the values that the device's kernels take in f32 only.
     in_f32: Option<HashSet<ValueId>>,
 }
 
-/// The bits of the operands that are in f16.
-fn halves(bindings: &[&Operand]) -> u32 {
-    let is_half = |operand: &Operand| u32::from(operand.spec.dtype == DType::F16);
-    bindings.iter().enumerate().map(|(index, operand)| is_half(operand) << index).sum()
+/// A bit for each operand, set where it is in f16.
+fn f16_bits(bindings: &[&Operand]) -> u32 {
+    let is_f16 = |operand: &Operand| u32::from(operand.spec.dtype == DType::F16);
+    bindings.iter().enumerate().map(|(index, operand)| is_f16(operand) << index).sum()
 }
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(capabilities: &'a Capabilities, uniforms: Vec<u8>) -> Self {
-        Self { capabilities, dispatches: Vec::new(), scratch: Vec::new(), uniforms, halves: false, in_f32: None }
+        Self { capabilities, dispatches: Vec::new(), scratch: Vec::new(), uniforms, f16: false, in_f32: None }
     }
 
     /// This, for an operation with operands in f16.
-    pub(super) fn with_halves(self) -> Self {
-        Self { halves: true, ..self }
+    pub(super) fn with_f16(self) -> Self {
+        Self { f16: true, ..self }
     }
 
-    /// The values of f32 that the kernels which `record` dispatches take as such alone.
+    /// The f32 values that the kernels dispatched by `record` do not take in f16.
     ///
     /// # Errors
     /// As `record`.
@@ -124,7 +124,7 @@ impl<'a> Recorder<'a> {
         Ok(recorder.in_f32.unwrap_or_default())
     }
 
-    /// What the device can do.
+    /// The capabilities of the device.
     pub fn capabilities(&self) -> &Capabilities {
         self.capabilities
     }
@@ -157,13 +157,13 @@ impl<'a> Recorder<'a> {
         bindings: &[&Operand],
         work: impl Into<Work>,
     ) -> Result<Choice> {
-        let (params, halves) = (bytemuck::bytes_of(params), halves(bindings));
-        Facts { capabilities: self.capabilities, constants, params, work: work.into(), halves }.choose(variants)
+        let (params, f16) = (bytemuck::bytes_of(params), f16_bits(bindings));
+        Facts { capabilities: self.capabilities, constants, params, work: work.into(), f16 }.choose(variants)
     }
 
     /// So many elements of any operand lie between places that can be bound.
     pub fn alignment(&self) -> usize {
-        let narrowest = if self.halves { 2 } else { 4 };
+        let narrowest = if self.f16 { 2 } else { 4 };
         (self.capabilities.storage_alignment / narrowest).max(1) as usize
     }
 
@@ -241,13 +241,13 @@ impl<'a> Recorder<'a> {
         work: Work,
     ) -> Result<()> {
         let limits = self.capabilities;
-        let facts = Facts { capabilities: limits, constants, params, work, halves: halves(bindings) };
+        let facts = Facts { capabilities: limits, constants, params, work, f16: f16_bits(bindings) };
         let choice = facts.choose(variants)?;
         if let Some(in_f32) = &mut self.in_f32 {
             for (index, operand) in bindings.iter().enumerate() {
-                let takes_halves = || Facts { halves: 1 << index, ..facts }.choose(variants).is_ok();
+                let takes_f16 = || Facts { f16: 1 << index, ..facts }.choose(variants).is_ok();
                 match operand.memory {
-                    Memory::Value(id) if operand.spec.dtype == DType::F32 && !takes_halves() => in_f32.insert(id),
+                    Memory::Value(id) if operand.spec.dtype == DType::F32 && !takes_f16() => in_f32.insert(id),
                     _ => false,
                 };
             }
@@ -305,10 +305,10 @@ impl<'a> Recorder<'a> {
         if let Some(memory) = of(true).find(|written| of(false).any(|read| read == *written)) {
             return refuse(format!("reads and writes {memory:?} in one dispatch"));
         }
-        let halves = halves(&bindings);
-        if halves & !kernel.in_f16() != 0 {
-            let names = kernel.names_of(halves & !kernel.in_f16()).join(", ");
-            return refuse(format!("takes {names} in f32 alone"));
+        let f16 = f16_bits(&bindings);
+        if f16 & !kernel.in_f16() != 0 {
+            let names = kernel.names_of(f16 & !kernel.in_f16()).join(", ");
+            return refuse(format!("takes {names} in f32 only"));
         }
         let start = self.uniforms.len() as u32;
         self.uniforms.extend(params);
@@ -318,7 +318,7 @@ impl<'a> Recorder<'a> {
             kernel,
             unmet: choice.unmet,
             overrides,
-            halves,
+            f16,
             bindings: bindings.into_iter().cloned().collect(),
             params: start,
             groups,

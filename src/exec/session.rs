@@ -35,7 +35,7 @@ use crate::graph::{Graph, Tensor};
 ///
 /// let outputs = [("loss", &loss), ("dw", &dw)];
 /// let mut session = Session::new(gpu, &graph, &outputs, PlanOptions::default(), 0).await?;
-/// session.feed("x", &[1.0_f32, 2.0, 3.0])?;
+/// session.write_input("x", &[1.0_f32, 2.0, 3.0])?;
 /// session.run()?;
 /// assert_eq!(session.read::<f32>("loss").await?, [18.0]); // y = [3, 3]
 /// assert_eq!(session.read::<f32>("dw").await?, [6.0, 6.0, 12.0, 12.0, 18.0, 18.0]);
@@ -90,8 +90,8 @@ impl Session {
     ///
     /// # Errors
     /// When the plan has no such input or the length differs.
-    pub fn feed<T: bytemuck::NoUninit>(&self, name: &str, data: &[T]) -> Result<()> {
-        self.executor.feed(&self.loaded, name, data)
+    pub fn write_input<T: bytemuck::NoUninit>(&self, name: &str, data: &[T]) -> Result<()> {
+        self.executor.write_input(&self.loaded, name, data)
     }
 
     /// Runs the plan; returns once its work is submitted.

@@ -1,4 +1,4 @@
-//! Which variant of a kernel a device gets.
+//! Selection of kernel variants.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use crate::shader::{Condition, Need, Takes, Variant, Workgroup};
 /// Values of override constants by name.
 pub type Constants<'a> = &'a [(&'static str, f64)];
 
-/// What a dispatch has to do, in units that its kernel's header shares out.
+/// The work of a dispatch, in units that its kernel's header shares out.
 #[derive(Debug, Clone, Copy)]
 pub enum Work {
     /// So many rows, elements or other units.
@@ -46,7 +46,7 @@ impl Work {
 /// What a kernel of [`Capabilities::set_aside`] lacks.
 const SET_ASIDE: &str = "a driver that computes it rightly and fast";
 
-/// What a kernel lacks that takes a binding in f32 alone.
+/// What a kernel lacks that takes one of the bindings in f32 only.
 const IN_F32: &str = "f32 in memory";
 
 /// A kernel, and the text of a condition that did not hold for it.
@@ -63,15 +63,15 @@ pub struct Choice {
     pub unmet: Vec<Unmet>,
 }
 
-/// What conditions speak of.
+/// The facts that conditions refer to.
 pub(super) struct Facts<'a> {
     pub capabilities: &'a Capabilities,
     pub constants: Constants<'a>,
     /// The bytes of `Params`.
     pub params: &'a [u8],
     pub work: Work,
-    /// The bits of the storage bindings that are in f16.
-    pub halves: u32,
+    /// A bit for each storage binding, set where it is in f16.
+    pub f16: u32,
 }
 
 impl Facts<'_> {
@@ -88,7 +88,7 @@ impl Facts<'_> {
                 unmet.push((variant.kernel.name, SET_ASIDE));
                 continue;
             }
-            if !self.reads_halves(variant) {
+            if !self.takes_f16(variant) {
                 unmet.push((variant.kernel.name, IN_F32));
                 continue;
             }
@@ -106,14 +106,14 @@ impl Facts<'_> {
     fn alternative(&self, variants: &'static [&'static Variant]) -> Option<&'static Variant> {
         let number = (self.capabilities.alternative as usize).checked_sub(1)?;
         let fits = |variant: &&&Variant| {
-            !self.is_set_aside(variant) && self.reads_halves(variant) && variant.needs.iter().all(|need| self.holds(need, variant))
+            !self.is_set_aside(variant) && self.takes_f16(variant) && variant.needs.iter().all(|need| self.holds(need, variant))
         };
         variants.iter().filter(fits).nth(number).copied()
     }
 
-    /// Whether what is in f16 may be.
-    fn reads_halves(&self, variant: &Variant) -> bool {
-        self.halves & !variant.kernel.in_f16() == 0
+    /// Whether the bindings in f16 may be.
+    fn takes_f16(&self, variant: &Variant) -> bool {
+        self.f16 & !variant.kernel.in_f16() == 0
     }
 
     fn is_set_aside(&self, variant: &Variant) -> bool {

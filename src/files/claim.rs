@@ -1,4 +1,4 @@
-//! Files that say which process has something.
+//! Claims: files that name the process that owns something.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! Folders that have their name only when they are whole, and what killed processes leave.
+//! Atomic creation of folders, and leftovers of killed processes.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -1,4 +1,4 @@
-//! Files that grow line by line.
+//! Files that are appended line by line.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};

@@ -1,13 +1,13 @@
-//! How files come to be, whole or not at all, and how they are read.
+//! Atomic writes, and reading of files.
 //!
-//! Everything that is written goes through this room. A file or folder is made aside, under its name with `.polymix-partial`
+//! Everything that is written goes through this module. A file or folder is first written under its name with `.polymix-partial`
 //! at the end, flushed to the disk and put in its place by one rename, so that a process that is killed at any moment
 //! leaves the old or the new one, whole. What it leaves aside is taken over by the next one that writes there, or
 //! removed by [`clean`].
 //!
 //! Links are followed: what they point to is written, and they stay. Devices and pipes are written through.
 //!
-//! What others have written is opened here as well, for one reason: whatever the system refuses is told with its remedy.
+//! Input files are opened here as well, for one reason: errors of the system are reported with their remedy.
 
 mod claim;
 mod folder;

@@ -28,7 +28,7 @@ pub enum Operation<'a> {
     RemoveFolder(&'a Path),
 }
 
-/// What happens in an operation's place.
+/// The replacement of an operation.
 #[derive(Debug)]
 pub enum Fault {
     /// It fails.

@@ -1,10 +1,10 @@
-//! What a path names at the end of its links, and the names beside it.
+//! Resolution of links, and names beside a path.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What stands at the end of a path's links.
+/// The target of a path's links.
 #[derive(Debug, PartialEq)]
 pub(super) enum Place {
     /// Nothing yet.
@@ -15,7 +15,7 @@ pub(super) enum Place {
     Folder(PathBuf),
     /// A character device, a pipe, or an open file of a process, which keep what is written to them in order.
     Stream(PathBuf),
-    /// What a program should not write to.
+    /// A target that a program should not write to.
     Other(&'static str),
 }
 

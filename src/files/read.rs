@@ -1,4 +1,4 @@
-//! Files of others: opened and read, with the remedy where the system refuses.
+//! Opening and reading files, with remedies for errors of the system.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -15,7 +15,7 @@ pub(crate) fn open(path: &Path) -> Result<File> {
     opened(path).map_err(|error| unreadable(path, &error))
 }
 
-/// As [`open`], for who words the error.
+/// As [`open`], for callers that word the error.
 pub(crate) fn opened(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     // A folder can be opened, and says at its first byte only that it is one.
@@ -50,7 +50,7 @@ pub(crate) fn entries(path: &Path) -> Result<Vec<PathBuf>> {
     entries().map_err(|error| unreadable(path, &error))
 }
 
-/// What `path` is at the end of its links; `None` where nothing is.
+/// The kind of file at the end of the links of `path`; `None` if there is none.
 ///
 /// # Errors
 /// When the system does not tell, as of a folder that this user may not enter.

@@ -1,4 +1,4 @@
-//! What the file system refuses, as a sentence with the remedy.
+//! Errors of the file system as sentences with the remedy.
 
 use std::io::{Error as IoError, ErrorKind};
 use std::path::Path;

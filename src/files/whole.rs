@@ -1,4 +1,4 @@
-//! Files that have their name only when they are whole.
+//! Atomic creation of files.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};

@@ -1,4 +1,4 @@
-//! Which adapters there are and which one is used.
+//! Enumeration and choice of adapters.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! What kind of processor an adapter is, as plain data.
+//! The kind of processor of an adapter, as plain data.
 
 use serde::Serialize;
 
@@ -51,7 +51,7 @@ impl Vendor {
     }
 }
 
-/// What decides which kernels suit a processor, beside limits and features.
+/// The properties of a processor that choose kernels, beside limits and features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Architecture {
     /// Who made it.

@@ -1,4 +1,4 @@
-//! What a device can do, as plain data that kernels are chosen by.
+//! Limits and features of a device, as plain data for the choice of kernels.
 
 use serde::Serialize;
 
@@ -124,7 +124,7 @@ impl Capabilities {
         format!("{} {}", self.backend, self.adapter)
     }
 
-    /// What kind of processor it is.
+    /// The kind of processor.
     pub fn architecture(&self) -> Architecture {
         let subgroups = [self.subgroup, self.subgroup_most];
         Architecture { vendor: self.vendor, class: self.class, subgroups }

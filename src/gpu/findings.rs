@@ -1,27 +1,27 @@
-//! What was found out about an adapter's driver, for later processes.
+//! Results of self-tests of an adapter's driver, kept for later processes.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What was found out about an adapter.
+/// Findings about an adapter.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Finding {
     /// Kernels that its driver computes wrongly or slowly, with what was seen.
     pub set_aside: BTreeMap<String, String>,
-    /// The trial of its cooperative matrices.
-    pub matrices: Option<MatrixTrial>,
+    /// The self-test of its cooperative matrices.
+    pub matrices: Option<MatrixSelfTest>,
 }
 
-/// How the trial of cooperative matrices went.
+/// The result of the self-test of cooperative matrices.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct MatrixTrial {
+pub struct MatrixSelfTest {
     /// Why they are not used.
     pub fault: Option<String>,
-    /// Milliseconds of a product by them.
+    /// Milliseconds of a matmul with them.
     pub milliseconds: f64,
-    /// Milliseconds of the same product by the kernel that would take their place.
+    /// Milliseconds of the same matmul with the best kernel without them.
     pub plain_milliseconds: f64,
 }
 
@@ -30,7 +30,7 @@ pub struct MatrixTrial {
 pub struct Findings(BTreeMap<String, Finding>);
 
 impl Findings {
-    /// What is known of the adapter with this [`Gpu::identity`](super::Gpu::identity).
+    /// Findings about the adapter with this [`Gpu::identity`](super::Gpu::identity).
     pub fn of(&self, identity: &str) -> Option<&Finding> {
         self.0.get(&key(identity))
     }
@@ -45,11 +45,11 @@ impl Findings {
 }
 
 fn key(identity: &str) -> String {
-    format!("{identity} | {:016x}", catalogue())
+    format!("{identity} | {:016x}", catalog())
 }
 
 /// A number of all kernels' sources, since what was found out of others says nothing of these.
-fn catalogue() -> u64 {
+fn catalog() -> u64 {
     let sources = crate::shader::ALL.iter().flat_map(|kernel| kernel.source.bytes());
     sources.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }

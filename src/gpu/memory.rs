@@ -1,4 +1,4 @@
-//! What memory system and device can give.
+//! Free memory of system and device.
 
 use std::fs::read_to_string;
 
@@ -17,7 +17,7 @@ impl Gpu {
         }
     }
 
-    /// What tells this device from others that this machine has: ranks with the same share its memory.
+    /// Identifies this device among those of the machine: ranks with the same value share its memory.
     pub fn place(&self) -> String {
         let machine = read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         match self.capabilities().class {

@@ -1,4 +1,4 @@
-//! The only room that says `wgpu`: adapters, buffers, pipelines, submission, read-back, lost devices.
+//! The only module that uses `wgpu`: adapters, buffers, pipelines, submission, read-back, lost devices.
 
 mod adapter;
 mod architecture;
@@ -25,7 +25,7 @@ pub use buffer::Buffer;
 pub use capabilities::{Capabilities, DeviceClass};
 pub use cooperative::MatrixSize;
 #[cfg(not(target_arch = "wasm32"))]
-pub use findings::{Finding, Findings, MatrixTrial};
+pub use findings::{Finding, Findings, MatrixSelfTest};
 #[cfg(feature = "cli")]
 pub use memory::available;
 pub use pipeline::Pipeline;
@@ -63,7 +63,7 @@ impl Gpu {
         let mut experimental = wgpu::ExperimentalFeatures::disabled();
         if cooperative::matrix_size(adapter).is_some() {
             features |= cooperative::features();
-            // SAFETY: kernels with cooperative matrices are tried before they are used.
+            // SAFETY: kernels with cooperative matrices are tested before they are used.
             experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         let descriptor = wgpu::DeviceDescriptor {
@@ -111,7 +111,7 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// Uses what an earlier process found out about the adapter; what it did not, is tried now.
+    /// Uses what an earlier process found out about the adapter; the rest is tested now.
     #[cfg(not(target_arch = "wasm32"))]
     async fn with(mut self, findings: &Findings) -> Result<Self> {
         self.finding = findings.of(&self.identity()).cloned().unwrap_or_default();
@@ -121,20 +121,20 @@ impl Gpu {
         }
         if self.finding.matrices.is_none() {
             let gpu = Arc::new(self);
-            let trial = crate::exec::matrices(&gpu).await;
+            let self_test = crate::exec::matrices(&gpu).await;
             let own = Arc::into_inner(gpu);
-            self =
-                own.ok_or_else(|| Error::Gpu("a trial keeps the device; report this as a defect".into()))?;
-            self.finding.matrices = Some(trial);
+            self = own
+                .ok_or_else(|| Error::Gpu("a self-test keeps the device; report this as a defect".into()))?;
+            self.finding.matrices = Some(self_test);
         }
-        if let Some(fault) = self.finding.matrices.as_ref().and_then(|trial| trial.fault.as_ref()) {
+        if let Some(fault) = self.finding.matrices.as_ref().and_then(|test| test.fault.as_ref()) {
             tracing::warn!("{} is used without its cooperative matrices: {fault}", self.capabilities.adapter);
             self.capabilities.cooperative = None;
         }
         Ok(self)
     }
 
-    /// What is known of the adapter's driver, for [`Selection::findings`] of a later process.
+    /// Findings about the adapter's driver, for [`Selection::findings`] of a later process.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn finding(&self) -> &Finding {
         &self.finding
@@ -146,7 +146,7 @@ impl Gpu {
         identity(&self.device.adapter_info())
     }
 
-    /// What the device can do.
+    /// The capabilities of the device.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }

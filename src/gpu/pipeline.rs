@@ -16,7 +16,7 @@ pub struct Pipeline {
     pub(super) params: u64,
 }
 
-/// A kernel with its override constants, and the bits of its storage bindings that are in f16.
+/// A kernel with its override constants, and a bit for each storage binding, set where it is in f16.
 pub type Variant<'a> = (&'static Kernel, &'a [(&'static str, f64)], u32);
 
 impl Gpu {
@@ -78,7 +78,7 @@ impl Gpu {
     /// # Errors
     /// When the driver refuses the kernel, with its name.
     pub async fn pipeline(&self, variant: Variant<'_>) -> Result<Arc<Pipeline>> {
-        let (key, (kernel, overrides, halves)) = (key(&variant), variant);
+        let (key, (kernel, overrides, f16)) = (key(&variant), variant);
         let cached = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(pipeline) = cached {
             return Ok(pipeline);
@@ -89,9 +89,9 @@ impl Gpu {
             return Err(Error::Gpu(format!("kernel {} has no override {name}", kernel.name)));
         }
         let refused = |error: &dyn std::fmt::Display| Error::Gpu(format!("kernel {key} was refused: {error}"));
-        let source = kernel.source_in_f16(halves).map_err(|error| refused(&error))?;
+        let source = kernel.source_in_f16(f16).map_err(|error| refused(&error))?;
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let module = self.module(kernel.name, halves, source);
+        let module = self.module(kernel.name, f16, source);
         let pipeline = Arc::new(self.compile(kernel, &module, &key, overrides));
         if let Some(error) = scope.pop().await {
             return Err(refused(&error));
@@ -102,9 +102,9 @@ impl Gpu {
     }
 
     /// A kernel's WGSL, parsed once for all of its override constants.
-    fn module(&self, name: &'static str, halves: u32, source: Cow<'static, str>) -> wgpu::ShaderModule {
+    fn module(&self, name: &'static str, f16: u32, source: Cow<'static, str>) -> wgpu::ShaderModule {
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        let module = modules.entry((name, halves)).or_insert_with(|| {
+        let module = modules.entry((name, f16)).or_insert_with(|| {
             let source = wgpu::ShaderModuleDescriptor {
                 label: Some(name),
                 source: wgpu::ShaderSource::Wgsl(source),
@@ -162,12 +162,12 @@ impl Gpu {
 }
 
 /// The name of a pipeline: its kernel, its override constants and what is in f16.
-fn key((kernel, overrides, halves): &Variant<'_>) -> String {
+fn key((kernel, overrides, f16): &Variant<'_>) -> String {
     let mut key = kernel.name.to_owned();
     for (name, value) in *overrides {
         let _ = write!(key, " {name}={value}");
     }
-    for name in kernel.names_of(*halves) {
+    for name in kernel.names_of(*f16) {
         let _ = write!(key, " {name}.f16");
     }
     key

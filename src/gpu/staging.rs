@@ -1,4 +1,4 @@
-//! Memory through which a run reads and writes parts of buffers at every step, made once.
+//! Staging buffers for reads and writes at every step, allocated once.
 
 use std::sync::mpsc;
 

@@ -103,7 +103,7 @@ impl Gpu {
     /// Encodes the launches in order and submits them in bounded amounts of work.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub fn submit<'a>(&self, launches: impl IntoIterator<Item = Launch<'a>>) -> Result<()> {
         let mut launches = launches.into_iter().peekable();
         let most = self.pace().work_per_submit;
@@ -134,7 +134,7 @@ impl Gpu {
     /// Runs the launches one by one, each timed by the device; empty where it cannot.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub async fn time(&self, launches: &[Launch<'_>]) -> Result<Vec<Timing>> {
         let mut timings = Vec::new();
         if !self.capabilities.timestamps {

@@ -1,4 +1,4 @@
-//! How the first value of a parameter is drawn.
+//! Initialization of parameters.
 
 use crate::rng::{Rng, stream};
 use crate::shape::Shape;

@@ -213,7 +213,7 @@ impl Graph {
     }
 
     /// Marks the nodes that `build` makes as one section, such as a layer: under [`Recompute::Layer`](crate::exec::Recompute::Layer) what
-    /// derivatives read inside of it is computed again from the values that it takes from outside.
+    /// derivatives read inside of it is recomputed from the values that it takes from outside.
     pub fn section<T>(&self, build: impl FnOnce() -> T) -> T {
         let outer = {
             let mut data = self.data();

@@ -18,10 +18,10 @@ pub struct BestRq {
     code_dim: usize,
 }
 
-/// What the loss reads beside features and lengths.
+/// The inputs of the loss beside features and lengths.
 #[derive(Debug, Clone)]
 pub struct MaskedBatch {
-    /// Rows of [batch·time] that are masked, u32 `[capacity]`; what is behind `count` is ignored.
+    /// Rows of [batch·time] that are masked, u32 `[max_masked]`; what is behind `count` is ignored.
     pub selected: Tensor,
     /// Number of masked rows, u32 `[1]`.
     pub count: Tensor,
@@ -34,9 +34,9 @@ pub struct PretrainLoss {
     pub loss: Tensor,
     /// Masked frames whose code is predicted, `[1]`.
     pub correct: Tensor,
-    /// Codes of the selected rows, u32 `[capacity]`.
+    /// Codes of the selected rows, u32 `[max_masked]`.
     pub targets: Tensor,
-    /// Head outputs of the selected rows, [capacity, codes].
+    /// Head outputs of the selected rows, [max_masked, codes].
     pub logits: Tensor,
 }
 
@@ -112,9 +112,9 @@ impl BestRq {
 
     /// The inputs `selected` and `selected_count`, with room for `most` masked frames of every utterance.
     pub fn inputs(scope: &Scope, ctx: &Context, most: usize) -> MaskedBatch {
-        let capacity = ctx.batch * most;
+        let max_masked = ctx.batch * most;
         MaskedBatch {
-            selected: scope.input("selected", Spec::u32([capacity])),
+            selected: scope.input("selected", Spec::u32([max_masked])),
             count: scope.input("selected_count", Spec::u32([1])),
         }
     }

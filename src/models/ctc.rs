@@ -1,4 +1,4 @@
-//! The CTC recognizer (paper section 5): encoder, head, loss, frame-wise decisions.
+//! The CTC recognizer (paper section 5): encoder, head, loss, frame-wise predictions.
 
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +85,7 @@ impl CtcModel {
 
     /// Σ_b weight_b · loss_b and the number of targets that do not fit their input, each `[1]`.
     ///
-    /// The inputs are `targets` (u32 [batch, capacity]), `target_lengths` (u32 `[batch]`) and `loss_weights`
+    /// The inputs are `targets` (u32 [batch, max_target_length]), `target_lengths` (u32 `[batch]`) and `loss_weights`
     /// (f32 `[batch]`: 1/(utterances · target length), 0 for an empty row).
     ///
     /// # Errors
@@ -95,14 +95,14 @@ impl CtcModel {
         scope: &Scope,
         ctx: &Context,
         logits: &Tensor,
-        capacity: usize,
+        max_target_length: usize,
         zero_infinity: bool,
     ) -> Result<(Tensor, Tensor)> {
-        let targets = scope.input("targets", Spec::u32([ctx.batch, capacity]));
+        let targets = scope.input("targets", Spec::u32([ctx.batch, max_target_length]));
         let target_lengths = scope.input("target_lengths", Spec::u32([ctx.batch]));
         let weights = scope.input("loss_weights", Spec::f32([ctx.batch]));
-        let (losses, infinite) =
+        let (losses, infeasible) =
             logits.ctc_loss(&targets, &ctx.lengths, &target_lengths, CtcLoss { blank: 0, zero_infinity })?;
-        Ok((losses.mul(&weights)?.sum(0, 1)?, infinite.sum(0, 1)?))
+        Ok((losses.mul(&weights)?.sum(0, 1)?, infeasible.sum(0, 1)?))
     }
 }

@@ -45,7 +45,7 @@ pub struct Encoder {
     frozen: bool,
 }
 
-/// What the encoder computes on its way.
+/// Intermediate outputs of the encoder.
 #[derive(Debug, Clone)]
 pub struct Encoded {
     /// Output of the convolution blocks, [batch, time, bands/4·channels].

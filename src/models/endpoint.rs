@@ -1,4 +1,4 @@
-//! Where a sentence of a stream ends: what the model writes, and how loud it is.
+//! Endpointing: where a sentence of a stream ends, by the output of the model and the power of the audio.
 
 use super::encoder::STRIDE;
 use crate::audio::{HOP, silent_samples};
@@ -10,7 +10,7 @@ const FRAME: usize = STRIDE * HOP;
 /// So many pauses one after the other end a sentence, however loud they are.
 const LOUD_PAUSES: f64 = 3.0;
 
-/// Of the power of a sentence's loudest frame, 30 dB less: nobody speaks in a frame without as much.
+/// Of the power of a sentence's loudest frame, 30 dB less: no frame with less is speech.
 const INAUDIBLE: f32 = 1e-3;
 
 /// When a sentence of a stream is over. A chunk ends it where the model has written a word in it and since then
@@ -20,10 +20,10 @@ const INAUDIBLE: f32 = 1e-3;
 /// * or where it has lasted `longest` seconds and the chunk's last frame writes nothing,
 /// * or where it has lasted twice as long.
 ///
-/// What a model writes in a frame that is 30 dB quieter than the loudest one does not count: models that have never heard
+/// What a model writes in a frame that is 30 dB quieter than the loudest one does not count: models that were never trained on
 /// silence write in it.
 ///
-/// What follows is heard as a stream of its own.
+/// What follows is transcribed as a stream of its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Endpointing {
     /// Seconds, from 0.04 on.
@@ -40,20 +40,20 @@ impl Default for Endpointing {
     }
 }
 
-/// What of a sentence tells whether it is over.
+/// The state of endpointing of a sentence.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sentence {
     /// Mean power of each of its encoder frames, as far as samples have come.
     power: Vec<f32>,
     /// Sum and number of the samples of the frame that is not full yet.
     partial: (f64, usize),
-    /// Frames that the model has heard.
+    /// Frames that the model has read.
     frames: usize,
     /// The frame after the last one in which it wrote.
     written: Option<usize>,
 }
 
-/// What a chunk has ended.
+/// The segment that a chunk has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// A sentence.
@@ -66,12 +66,12 @@ impl Sentence {
     /// The first of a stream, before which `silence` seconds are added.
     pub fn first(silence: f64) -> Self {
         let mut first = Self::default();
-        first.hear(&vec![0.0; silent_samples(silence)]);
+        first.push(&vec![0.0; silent_samples(silence)]);
         first
     }
 
     /// Takes samples.
-    pub fn hear(&mut self, samples: &[f32]) {
+    pub fn push(&mut self, samples: &[f32]) {
         for sample in samples {
             self.partial.0 += f64::from(sample * sample);
             self.partial.1 += 1;
@@ -112,14 +112,14 @@ impl Sentence {
     /// Whether the frames from `written` on are so much quieter than the loudest one.
     fn is_quiet(&self, written: usize, decibels: f64) -> bool {
         // The last frames may have come with samples that are not all there.
-        let heard = &self.power[..self.frames.min(self.power.len())];
-        let pause = heard.get(written..).unwrap_or_default();
+        let read = &self.power[..self.frames.min(self.power.len())];
+        let pause = read.get(written..).unwrap_or_default();
         let mean = pause.iter().map(|&power| f64::from(power)).sum::<f64>() / pause.len().max(1) as f64;
-        let loudest = heard.iter().copied().fold(0.0, f32::max);
+        let loudest = read.iter().copied().fold(0.0, f32::max);
         mean <= f64::from(loudest) * 10_f64.powf(-decibels / 10.0)
     }
 
-    /// What begins `frames` frames before the last one that was heard.
+    /// What begins `frames` frames before the last one that was read.
     pub fn next(self, frames: usize) -> Self {
         let begun = self.frames.saturating_sub(frames).min(self.power.len());
         Self { power: self.power[begun..].to_vec(), partial: self.partial, frames: 0, written: None }
@@ -131,9 +131,9 @@ mod tests {
     use super::*;
 
     /// Frames of such amplitude, of which the model writes in some.
-    fn hear(sentence: &mut Sentence, seconds: f64, amplitude: f32, writes: bool) {
+    fn push(sentence: &mut Sentence, seconds: f64, amplitude: f32, writes: bool) {
         let frames = (seconds / SECONDS_PER_FRAME).round() as usize;
-        sentence.hear(&vec![amplitude; frames * FRAME]);
+        sentence.push(&vec![amplitude; frames * FRAME]);
         sentence.chunk(std::iter::repeat_n(writes, frames));
     }
 
@@ -142,11 +142,11 @@ mod tests {
         let rule = Endpointing::default();
         for (amplitude, least) in [(0.0, 0.6), (0.02, 0.6), (0.2, 1.8)] {
             let mut sentence = Sentence::first(0.0);
-            hear(&mut sentence, 0.4, 0.01, false);
-            hear(&mut sentence, 0.8, 0.3, true);
+            push(&mut sentence, 0.4, 0.01, false);
+            push(&mut sentence, 0.8, 0.3, true);
             let mut pause = 0.0_f64;
             while sentence.end(&rule).is_none() {
-                hear(&mut sentence, 0.04, amplitude, false);
+                push(&mut sentence, 0.04, amplitude, false);
                 pause += 0.04;
             }
             assert!((pause - least).abs() < 0.021, "{amplitude}: {pause}");
@@ -159,8 +159,8 @@ mod tests {
         let rule = Endpointing::default();
         for (amplitude, ends) in [(0.0, true), (0.005, true), (0.02, false)] {
             let mut sentence = Sentence::first(0.0);
-            hear(&mut sentence, 0.8, 0.3, true);
-            hear(&mut sentence, 0.6, amplitude, true);
+            push(&mut sentence, 0.8, 0.3, true);
+            push(&mut sentence, 0.6, amplitude, true);
             assert_eq!(sentence.end(&rule).is_some(), ends, "{amplitude}");
         }
     }
@@ -170,8 +170,8 @@ mod tests {
         let rule = Endpointing::default();
         let mut sentence = Sentence::first(0.0);
         for _ in 0..9 {
-            hear(&mut sentence, 0.4, 0.3, true);
-            hear(&mut sentence, 0.52, 0.0, false);
+            push(&mut sentence, 0.4, 0.3, true);
+            push(&mut sentence, 0.52, 0.0, false);
             assert_eq!(sentence.end(&rule), None);
         }
     }
@@ -180,26 +180,26 @@ mod tests {
     fn nothing_lasts_forever() {
         let rule = Endpointing { longest: 4.0, ..Endpointing::default() };
         let mut silence = Sentence::first(0.1);
-        hear(&mut silence, 3.96, 0.0, false);
+        push(&mut silence, 3.96, 0.0, false);
         assert_eq!(silence.end(&rule), None);
-        hear(&mut silence, 0.04, 0.0, false);
+        push(&mut silence, 0.04, 0.0, false);
         assert_eq!(silence.end(&rule), Some(End::Silence));
 
         let mut talk = Sentence::first(0.0);
-        hear(&mut talk, 5.0, 0.3, true);
+        push(&mut talk, 5.0, 0.3, true);
         assert_eq!(talk.end(&rule), None);
         let mut breath = talk.clone();
-        hear(&mut breath, 0.04, 0.3, false);
+        push(&mut breath, 0.04, 0.3, false);
         assert_eq!(breath.end(&rule), Some(End::Sentence));
-        hear(&mut talk, 3.0, 0.3, true);
+        push(&mut talk, 3.0, 0.3, true);
         assert_eq!(talk.end(&rule), Some(End::Sentence));
     }
 
     #[test]
     fn the_next_sentence_keeps_what_it_begins_with() {
         let mut sentence = Sentence::first(0.0);
-        hear(&mut sentence, 0.08, 0.5, true);
-        sentence.hear(&[1.0; FRAME + 7]);
+        push(&mut sentence, 0.08, 0.5, true);
+        sentence.push(&[1.0; FRAME + 7]);
         let next = sentence.next(1);
         assert_eq!(next.power, [0.25, 1.0]);
         assert_eq!((next.partial, next.frames, next.written), ((7.0, 7), 0, None));

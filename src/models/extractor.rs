@@ -1,4 +1,4 @@
-//! What a model computes on its way from a waveform: features, front-end, every layer, encoder, logits.
+//! Intermediate outputs of a model: features, front-end, every layer, encoder, logits.
 
 use std::sync::Arc;
 
@@ -107,17 +107,17 @@ impl Extractor {
     ///
     /// # Errors
     /// When a waveform is empty or holds a sample that is not finite, or the device fails.
-    pub async fn extract(&mut self, waves: &[&[f32]]) -> Result<Vec<Vec<Extracted>>> {
-        check_waveforms(waves)?;
-        if waves.is_empty() {
+    pub async fn extract(&mut self, waveforms: &[&[f32]]) -> Result<Vec<Vec<Extracted>>> {
+        check_waveforms(waveforms)?;
+        if waveforms.is_empty() {
             return Ok(Vec::new());
         }
-        let batch = batch(&self.preprocessor, waves)?;
+        let batch = batch(&self.preprocessor, waveforms)?;
         self.session.run(&batch).await?;
-        let mut extracted: Vec<Vec<Extracted>> = Vec::with_capacity(waves.len());
-        for (row, wave) in waves.iter().enumerate() {
+        let mut extracted: Vec<Vec<Extracted>> = Vec::with_capacity(waveforms.len());
+        for (row, waveform) in waveforms.iter().enumerate() {
             let first = row * batch.frames + batch.starts[row] as usize;
-            let frames = first..first + self.preprocessor.frames(wave.len());
+            let frames = first..first + self.preprocessor.frames(waveform.len());
             let values = batch.features[frames.start * BANDS..frames.end * BANDS].to_vec();
             extracted.push(vec![Extracted { name: "features".to_owned(), width: BANDS, values }]);
         }

@@ -1,4 +1,4 @@
-//! What a device hands over of a model's logits: as much as a decoder looks at.
+//! Reading back a model's logits: as much as a decoder needs.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use crate::exec::{Executor, Loaded};
 use crate::graph::Tensor;
 use crate::ops::loss::Likely;
 
-/// What the device hands over of each encoder frame.
+/// The outputs that are read back for each encoder frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Handover {
     /// The most probable token.
@@ -19,7 +19,7 @@ pub enum Handover {
     Whole,
 }
 
-/// What was handed over of a batch.
+/// The outputs of a batch.
 #[derive(Debug, Clone)]
 pub enum Handed {
     /// Of each frame the most probable token.
@@ -104,7 +104,7 @@ impl Handover {
 }
 
 impl Handed {
-    /// What the frames `rows` of a vocabulary of `tokens` say: the tokens from `prune` up, or the best alone, as
+    /// The emissions of the frames `rows` of a vocabulary of `tokens`: the tokens from `prune` up, or the best alone, as
     /// [`Emissions::dense`] has it.
     ///
     /// # Errors

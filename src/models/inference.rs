@@ -1,4 +1,4 @@
-//! A model on a device: its weights, which all who run it share, and the plans of the batch shapes that were seen last.
+//! A model on a device: its weights, which sessions share, and the plans of the last batch shapes.
 
 use std::sync::Arc;
 
@@ -73,9 +73,9 @@ impl DeviceModel {
 ///
 /// # Errors
 /// When one is empty or holds a sample that is not finite; the message says which of several.
-pub(super) fn check_waveforms(waves: &[&[f32]]) -> Result<()> {
-    for (wave, samples) in waves.iter().enumerate() {
-        let name = if waves.len() == 1 { "the audio".to_owned() } else { format!("wave {wave}") };
+pub(super) fn check_waveforms(waveforms: &[&[f32]]) -> Result<()> {
+    for (waveform, samples) in waveforms.iter().enumerate() {
+        let name = if waveforms.len() == 1 { "the audio".to_owned() } else { format!("waveform {waveform}") };
         if samples.is_empty() {
             return Err(Error::invalid(format!("{name} holds no samples; leave it out")));
         }
@@ -110,7 +110,7 @@ impl InferenceSession {
         self.plans.clear();
     }
 
-    /// What the last run hands over; nothing before the first.
+    /// The outputs of the last run; nothing before the first.
     ///
     /// # Errors
     /// When the device fails.
@@ -164,14 +164,14 @@ impl InferenceSession {
         };
         let inputs = EncoderInputs::new(&batch.lengths, batch.frames);
         let executor = &self.executor;
-        executor.feed(&loaded, "features", &batch.features)?;
+        executor.write_input(&loaded, "features", &batch.features)?;
         for (name, lengths) in [("lengths", &inputs.lengths), ("full_lengths", &inputs.full_lengths)] {
             if executor.takes(&loaded, name) {
-                executor.feed(&loaded, name, lengths)?;
+                executor.write_input(&loaded, name, lengths)?;
             }
         }
         if executor.takes(&loaded, "valid") {
-            executor.feed(&loaded, "valid", &inputs.valid)?;
+            executor.write_input(&loaded, "valid", &inputs.valid)?;
         }
         executor.run(&mut loaded)?;
         self.plans.push((shape, loaded));
@@ -195,14 +195,14 @@ impl InferenceSession {
 ///
 /// # Errors
 /// When there is no waveform.
-pub(super) fn batch(preprocessor: &Preprocessor, waves: &[&[f32]]) -> Result<PaddedBatch> {
+pub(super) fn batch(preprocessor: &Preprocessor, waveforms: &[&[f32]]) -> Result<PaddedBatch> {
     if !preprocessor.padding.by_own_length() {
-        return preprocessor.batch(waves);
+        return preprocessor.batch(waveforms);
     }
-    let longest = waves.iter().map(|wave| preprocessor.frames(wave.len())).max().unwrap_or(0);
-    let mut batch = PaddedBatch::empty(waves.len().next_power_of_two(), bucket(longest));
-    for (row, wave) in waves.iter().enumerate() {
-        preprocessor.place(&mut batch, row, &preprocessor.features(wave))?;
+    let longest = waveforms.iter().map(|waveform| preprocessor.frames(waveform.len())).max().unwrap_or(0);
+    let mut batch = PaddedBatch::empty(waveforms.len().next_power_of_two(), bucket(longest));
+    for (row, waveform) in waveforms.iter().enumerate() {
+        preprocessor.place(&mut batch, row, &preprocessor.features(waveform))?;
     }
     Ok(batch)
 }

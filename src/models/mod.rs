@@ -8,8 +8,8 @@ mod extractor;
 #[cfg(feature = "cli")]
 mod folder;
 mod handover;
-mod heard;
 mod inference;
+mod output;
 #[cfg(feature = "autograd")]
 mod prefix;
 mod recognizer;
@@ -25,8 +25,8 @@ pub use encoder::{Encoded, Encoder, EncoderInputs, STRIDE, frames_after};
 pub use endpoint::Endpointing;
 pub use extractor::{Extracted, Extractor};
 pub use handover::{Handed, Handover};
-pub use heard::{Heard, Recognized};
 pub use inference::DeviceModel;
+pub use output::{ModelOutput, Recognized};
 #[cfg(feature = "autograd")]
 pub use prefix::{Part, Prefix};
 pub use recognizer::Recognizer;

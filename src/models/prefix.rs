@@ -1,4 +1,4 @@
-//! What a model computes before its last layers, which learn while the rest stays.
+//! The frozen layers of a model in front of those that are trained.
 
 use super::inference::{Forward, InferenceSession, batch, check_waveforms};
 use super::{DeviceModel, Encoder, STRIDE, frames_after};
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Scope, Tensor};
 use crate::nn::Context;
 
-/// What of an encoder's values is kept.
+/// A value of the encoder that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// The output of the front-end.
@@ -65,17 +65,17 @@ impl Prefix {
     ///
     /// # Errors
     /// When a waveform is empty or holds a sample that is not finite, or the device fails.
-    pub async fn run(&mut self, waves: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
-        check_waveforms(waves)?;
+    pub async fn run(&mut self, waveforms: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        check_waveforms(waveforms)?;
         // What is not padded by its own length would depend on the others.
-        let together = if self.preprocessor.padding.by_own_length() { waves.len().max(1) } else { 1 };
-        let mut outputs = Vec::with_capacity(waves.len());
-        for waves in waves.chunks(together) {
-            let batch = batch(&self.preprocessor, waves)?;
+        let together = if self.preprocessor.padding.by_own_length() { waveforms.len().max(1) } else { 1 };
+        let mut outputs = Vec::with_capacity(waveforms.len());
+        for waveforms in waveforms.chunks(together) {
+            let batch = batch(&self.preprocessor, waveforms)?;
             self.session.run(&batch).await?;
             let all: Vec<f32> = self.session.read("output").await?;
             let time = frames_after(batch.frames);
-            for (row, &length) in batch.lengths.iter().enumerate().take(waves.len()) {
+            for (row, &length) in batch.lengths.iter().enumerate().take(waveforms.len()) {
                 let frames = (length as usize).div_ceil(STRIDE).min(time);
                 let first = row * time * self.width;
                 outputs.push(all[first..first + frames * self.width].to_vec());

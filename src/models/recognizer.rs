@@ -7,8 +7,8 @@ use std::sync::Arc;
 use web_time::Instant;
 
 use super::handover::Handover;
-use super::heard::{Heard, Recognized, Timing};
 use super::inference::{Forward, InferenceSession, batch, bucket, check_waveforms};
+use super::output::{ModelOutput, Recognized, Timing};
 use super::{CtcModel, DeviceModel, Encoder, STRIDE, SavedModel, frames_after};
 use crate::audio::{HOP, Preprocessor, SAMPLE_RATE};
 use crate::decode::{Decoder, Emissions};
@@ -34,7 +34,7 @@ pub struct Recognizer {
     model: Arc<CtcModel>,
     handover: Handover,
     decoder: Arc<Decoder>,
-    /// Texts that are found of each wave.
+    /// Texts that are found of each waveform.
     count: usize,
     /// The tokens of which the device's log-probabilities are kept, where it is not all that it hands over.
     kept: Option<BTreeSet<u32>>,
@@ -42,9 +42,9 @@ pub struct Recognizer {
     preprocessor: Preprocessor,
 }
 
-/// A part of a wave.
+/// A part of a waveform.
 struct Window {
-    wave: usize,
+    waveform: usize,
     samples: Range<usize>,
 }
 
@@ -73,7 +73,7 @@ impl Recognizer {
         Ok(Self { session, model, handover, decoder, count: 1, kept: None, vocabulary, preprocessor })
     }
 
-    /// Goes on with `decoder`, instead of a greedy one, which finds `count` texts of each wave.
+    /// Goes on with `decoder`, instead of a greedy one, which finds `count` texts of each waveform.
     ///
     /// # Errors
     /// When the decoder is for another vocabulary.
@@ -89,8 +89,8 @@ impl Recognizer {
         Ok(())
     }
 
-    /// From now on, [`Recognizer::hear`] tells the log-probabilities of these tokens alone, however small they are: what
-    /// [`Heard::align`] reads.
+    /// From now on, [`Recognizer::forward`] tells the log-probabilities of these tokens alone, however small they are: what
+    /// [`ModelOutput::align`] reads.
     pub fn hear_tokens(&mut self, tokens: BTreeSet<u32>) {
         if self.handover != Handover::Whole {
             self.handover = Handover::Whole;
@@ -99,51 +99,53 @@ impl Recognizer {
         self.kept = Some(tokens);
     }
 
-    /// Transcribes waves (16 kHz, mono, in [-1, 1]) of any length.
+    /// Transcribes waveforms (16 kHz, mono, in [-1, 1]) of any length.
     ///
-    /// With masked padding a wave's words do not depend on the others; with the reference's, waves are
+    /// With masked padding a waveform's words do not depend on the others; with the reference's, waveforms are
     /// not batched, so that they do not either.
     ///
     /// # Errors
-    /// When a wave is empty or holds a sample that is not finite, or the device fails.
-    pub async fn recognize(&mut self, waves: &[&[f32]]) -> Result<Vec<Recognized>> {
-        self.recognize_watched(waves, &mut |_| Ok(())).await
+    /// When a waveform is empty or holds a sample that is not finite, or the device fails.
+    pub async fn recognize(&mut self, waveforms: &[&[f32]]) -> Result<Vec<Recognized>> {
+        self.recognize_watched(waveforms, &mut |_| Ok(())).await
     }
 
-    /// As [`Recognizer::recognize`]; `watch` hears of the samples done after every batch, and may end the work.
+    /// As [`Recognizer::recognize`]; `watch` is called with the samples done after every batch, and may end the work.
     ///
     /// # Errors
-    /// As of [`Recognizer::recognize`], and what `watch` returns.
+    /// See [`Recognizer::recognize`], and what `watch` returns.
     pub async fn recognize_watched(
         &mut self,
-        waves: &[&[f32]],
+        waveforms: &[&[f32]],
         watch: &mut (dyn FnMut(usize) -> Result<()> + Send),
     ) -> Result<Vec<Recognized>> {
-        let heard = self.hear(waves, watch).await?;
-        Ok(heard.iter().map(|heard| heard.decode(&self.decoder, self.count)).collect())
+        let outputs = self.forward(waveforms, watch).await?;
+        Ok(outputs.iter().map(|output| output.decode(&self.decoder, self.count)).collect())
     }
 
-    /// What the device hands over of waves, as of [`Recognizer::recognize_watched`]: decoding, which needs no device, is
+    /// What the device hands over of waveforms, as of [`Recognizer::recognize_watched`]: decoding, which needs no device, is
     /// left to the caller.
     ///
     /// # Errors
-    /// As of [`Recognizer::recognize_watched`].
-    pub async fn hear(
+    /// See [`Recognizer::recognize_watched`].
+    pub async fn forward(
         &mut self,
-        waves: &[&[f32]],
+        waveforms: &[&[f32]],
         watch: &mut (dyn FnMut(usize) -> Result<()> + Send),
-    ) -> Result<Vec<Heard>> {
-        check_waveforms(waves)?;
+    ) -> Result<Vec<ModelOutput>> {
+        check_waveforms(waveforms)?;
         let mut windows = Vec::new();
-        for (wave, samples) in waves.iter().enumerate() {
-            windows.extend(split(samples).into_iter().map(|samples| Window { wave, samples }));
+        for (waveform, samples) in waveforms.iter().enumerate() {
+            windows.extend(split(samples).into_iter().map(|samples| Window { waveform, samples }));
         }
         let mut parts: Vec<Option<(Emissions, Timing)>> = windows.iter().map(|_| None).collect();
         let mut done = 0;
         for group in self.groups(&windows) {
-            let waves: Vec<&[f32]> =
-                group.iter().map(|&at| &waves[windows[at].wave][windows[at].samples.clone()]).collect();
-            for (at, (emissions, offset)) in group.into_iter().zip(self.emit(&waves).await?) {
+            let waveforms: Vec<&[f32]> = group
+                .iter()
+                .map(|&at| &waveforms[windows[at].waveform][windows[at].samples.clone()])
+                .collect();
+            for (at, (emissions, offset)) in group.into_iter().zip(self.emit(&waveforms).await?) {
                 let seconds = |samples: usize| samples as f64 / f64::from(SAMPLE_RATE);
                 let samples = &windows[at].samples;
                 let (start, duration) = (seconds(samples.start), seconds(samples.len()));
@@ -152,11 +154,11 @@ impl Recognizer {
             }
             watch(done)?;
         }
-        let mut heard = vec![Heard::default(); waves.len()];
+        let mut outputs = vec![ModelOutput::default(); waveforms.len()];
         for (window, part) in windows.iter().zip(parts) {
-            heard[window.wave].parts.extend(part);
+            outputs[window.waveform].parts.extend(part);
         }
-        Ok(heard)
+        Ok(outputs)
     }
 
     /// Indices of windows that share a batch: of similar length, within the bound on frames.
@@ -182,7 +184,7 @@ impl Recognizer {
         groups
     }
 
-    /// What one batch of windows says, each with the seconds of its first frame before its beginning.
+    /// The emissions of one batch of windows, each with the seconds of its first frame before its beginning.
     async fn emit(&mut self, parts: &[&[f32]]) -> Result<Vec<(Emissions, f64)>> {
         let begun = Instant::now();
         let batch = batch(&self.preprocessor, parts)?;
@@ -214,7 +216,7 @@ impl Recognizer {
         emissions.collect()
     }
 
-    /// What finds the words.
+    /// The decoder.
     pub fn decoder(&self) -> &Arc<Decoder> {
         &self.decoder
     }
@@ -278,17 +280,17 @@ mod tests {
     #[test]
     fn long_audio_is_parted_in_its_pauses() {
         let second = SAMPLE_RATE as usize;
-        let mut wave = vec![0.5; 150 * second];
-        wave[50 * second..51 * second].fill(0.001);
-        wave[100 * second..101 * second].fill(0.001);
-        let windows = split(&wave);
-        assert_eq!((windows[0].start, windows.last().map(|w| w.end)), (0, Some(wave.len())));
+        let mut waveform = vec![0.5; 150 * second];
+        waveform[50 * second..51 * second].fill(0.001);
+        waveform[100 * second..101 * second].fill(0.001);
+        let windows = split(&waveform);
+        assert_eq!((windows[0].start, windows.last().map(|w| w.end)), (0, Some(waveform.len())));
         assert_eq!(windows.len(), 3);
         for (pair, pause) in windows.windows(2).zip([50, 100]) {
             assert_eq!(pair[0].end, pair[1].start);
             assert!((pause * second..(pause + 1) * second).contains(&pair[0].end), "{windows:?}");
         }
         assert!(windows.iter().all(|window| window.len() <= LONGEST));
-        assert_eq!(split(&wave[..LONGEST]).len(), 1);
+        assert_eq!(split(&waveform[..LONGEST]).len(), 1);
     }
 }

@@ -18,7 +18,7 @@ use crate::weights::{Precision, Weights};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Tables", into = "Tables")]
 pub struct SavedConfig {
-    /// What stands on the encoder.
+    /// The head.
     pub kind: ModelKind,
     /// The encoder's architecture.
     pub model: ModelConfig,
@@ -36,7 +36,7 @@ struct Tables {
     /// The classes of a model of utterances, in the order of its outputs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     labels: Vec<String>,
-    /// What a model of utterances was trained for, as a recipe says it; its kind says the same.
+    /// The task of a model of utterances, as in a recipe; its kind says the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     task: Option<TaskKind>,
     model: ModelTable,
@@ -93,7 +93,7 @@ impl From<SavedConfig> for Tables {
     }
 }
 
-/// What stands on an encoder.
+/// A head.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ModelKind {
@@ -119,7 +119,7 @@ impl ModelKind {
         }
     }
 
-    /// What such a model is, in messages.
+    /// The name of such a model in messages.
     pub(crate) fn noun(&self) -> &'static str {
         match self {
             Self::BestRq { .. } => "a pre-trained encoder",

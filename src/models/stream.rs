@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::endpoint::{End, Endpointing, Sentence};
 use super::handover::Handover;
-use super::heard::{Recognized, Timing, with_alternatives};
+use super::output::{Recognized, Timing, with_alternatives};
 use super::recognizer::check_decoder;
 use super::{CtcModel, DeviceModel, Encoder, STRIDE, SavedConfig, SavedModel};
 use crate::audio::{FeatureStream, Preprocessor, SAMPLE_RATE};
@@ -17,13 +17,13 @@ use crate::nn::{Context, STATE_PREFIX, sinusoid_from};
 use crate::shape::Spec;
 use crate::text::{SECONDS_PER_FRAME, Vocabulary};
 
-/// A CTC model on a device that hears one stream at a time.
+/// A CTC model on a device that transcribes one stream at a time.
 ///
 /// Whatever pieces the audio comes in, chunks of encoder frames are what the device works on: the text of a
-/// stream is that of [`super::Recognizer`] on the whole wave, where the chunk is the one that the model was
+/// stream is that of [`super::Recognizer`] on the whole waveform, where the chunk is the one that the model was
 /// trained with. Each layer carries the sum of its mixer's products and the last frames of its convolution.
 ///
-/// With [`StreamRecognizer::set_endpointing`] a stream is cut into sentences, each of which is heard as a stream of its
+/// With [`StreamRecognizer::set_endpointing`] a stream is cut into sentences, each of which is transcribed as a stream of its
 /// own: however long one listens, memory and the time of a chunk stay what they are.
 pub struct StreamRecognizer {
     executor: Executor,
@@ -35,16 +35,16 @@ pub struct StreamRecognizer {
     chunk: usize,
     /// By encoder frames, and whether the chunk is the stream's first.
     plans: Vec<((usize, bool), Loaded)>,
-    /// What layers carry, by name and elements.
+    /// The state of layers, by name and elements.
     state: Vec<(String, usize)>,
     features: FeatureStream,
     /// Feature frames that wait for the rest of their chunk, after the last ones of the chunk before.
-    held: Vec<f32>,
-    /// Samples heard.
+    pending: Vec<f32>,
+    /// Samples received.
     samples: usize,
     /// Encoder frames before the sentence.
     before: usize,
-    /// Encoder frames heard of the sentence; without endpointing all is one.
+    /// Encoder frames of the sentence so far; without endpointing all is one.
     frames: usize,
     /// When sentences end, and what is known of the one that has not ended.
     endpoint: Option<(Endpointing, Sentence)>,
@@ -67,7 +67,7 @@ impl StreamRecognizer {
         Self::of(&DeviceModel::new(gpu, &saved)?, chunk).await
     }
 
-    /// Hears a stream with a model that is on a device; `chunk` as of [`StreamRecognizer::new`]. Streams of one model
+    /// Transcribes a stream with a model that is on a device; `chunk` as of [`StreamRecognizer::new`]. Streams of one model
     /// know nothing of each other.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl StreamRecognizer {
         let config = on_device.config.clone();
         let Some(trained) = config.model.causal_chunk else {
             return Err(Error::invalid(
-                "the model hears whole utterances and cannot transcribe a stream; train one with \
+                "the model takes whole utterances and cannot transcribe a stream; train one with \
                  model.causal_chunk, or give the whole utterance",
             ));
         };
@@ -96,7 +96,7 @@ impl StreamRecognizer {
             plans: Vec::new(),
             state: Vec::new(),
             features,
-            held: Vec::new(),
+            pending: Vec::new(),
             samples: 0,
             before: 0,
             frames: 0,
@@ -119,7 +119,7 @@ impl StreamRecognizer {
         Ok(stream)
     }
 
-    /// Goes on with `decoder`, instead of a greedy one, which finds `count` texts at the end. What was heard is forgotten.
+    /// Goes on with `decoder`, instead of a greedy one, which finds `count` texts at the end. What was received is forgotten.
     ///
     /// # Errors
     /// When the decoder is for another vocabulary, or the device fails.
@@ -134,7 +134,7 @@ impl StreamRecognizer {
         self.reset()
     }
 
-    /// Ends sentences by this rule from now on; `None`: all is one. What was heard is forgotten.
+    /// Ends sentences by this rule from now on; `None`: all is one. What was received is forgotten.
     ///
     /// # Errors
     /// When a number is out of its range, or the device fails.
@@ -161,15 +161,15 @@ impl StreamRecognizer {
         self.chunk as f64 * SECONDS_PER_FRAME * 1e3
     }
 
-    /// Forgets what was heard.
+    /// Forgets what was received.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub fn reset(&mut self) -> Result<()> {
         self.clear_state()?;
         self.features = FeatureStream::new(&self.preprocessor)?;
         (self.samples, self.before, self.frames) = (0, 0, 0);
-        (self.held, self.ended) = (Vec::new(), Vec::new());
+        (self.pending, self.ended) = (Vec::new(), Vec::new());
         if let Some((_, sentence)) = &mut self.endpoint {
             *sentence = Sentence::first(self.preprocessor.silence);
         }
@@ -177,7 +177,7 @@ impl StreamRecognizer {
         Ok(())
     }
 
-    /// What layers carry is that of a stream's beginning.
+    /// Sets the state of layers to that of a stream's beginning.
     fn clear_state(&mut self) -> Result<()> {
         for (name, elements) in &self.state {
             self.executor.store.write(self.executor.gpu(), name, &vec![0.0_f32; *elements])?;
@@ -185,7 +185,7 @@ impl StreamRecognizer {
         Ok(())
     }
 
-    /// Hears more of the wave (16 kHz, mono, in [-1, 1]); `true` where this completed a chunk.
+    /// Takes more of the waveform (16 kHz, mono, in [-1, 1]); `true` where this completed a chunk.
     ///
     /// # Errors
     /// When a sample is not finite, or the device fails.
@@ -195,10 +195,10 @@ impl StreamRecognizer {
         }
         self.samples += samples.len();
         if let Some((_, sentence)) = &mut self.endpoint {
-            sentence.hear(samples);
+            sentence.push(samples);
         }
         let features = self.features.push(samples);
-        self.held.extend(features.data);
+        self.pending.extend(features.data);
         let mut advanced = false;
         while self.waiting() >= self.chunk * STRIDE {
             self.advance(self.chunk).await?;
@@ -217,7 +217,7 @@ impl StreamRecognizer {
         let running = std::mem::replace(&mut self.running, self.decoder.begin());
         if end == End::Sentence {
             // A search may find that nothing was said.
-            let said = self.recognized(running);
+            let said = self.finished(running);
             self.ended.extend((!said.text.is_empty()).then_some(said));
         }
         self.before += self.frames - 1;
@@ -226,36 +226,36 @@ impl StreamRecognizer {
     }
 
     /// The texts that the sentence's frames say.
-    fn recognized(&self, running: Running) -> Recognized {
+    fn finished(&self, running: Running) -> Recognized {
         let timing = self.timing();
         let found = running.finish(self.count.max(1));
         with_alternatives(found.into_iter().map(|text| timing.recognized(text)).collect())
     }
 
-    /// Hears the end of the stream, and forgets it: what was said in all, or with endpointing since the last sentence ended
+    /// Ends the stream, and forgets it: the text of all, or with endpointing since the last sentence ended
     /// ([`StreamRecognizer::sentences`] are to be taken before).
     ///
     /// # Errors
     /// When the device fails.
     pub async fn finish(&mut self) -> Result<Recognized> {
         let features = self.features.finish();
-        self.held.extend(features.data);
+        self.pending.extend(features.data);
         while self.waiting() > 0 {
             let frames = self.waiting().div_ceil(STRIDE).min(self.chunk);
             let missing = (frames * STRIDE).saturating_sub(self.waiting());
-            self.held.extend(std::iter::repeat_n(0.0, missing * self.config.bands));
+            self.pending.extend(std::iter::repeat_n(0.0, missing * self.config.bands));
             self.advance(frames).await?;
         }
         let running = std::mem::replace(&mut self.running, self.decoder.begin());
-        let said = self.recognized(running);
+        let said = self.finished(running);
         self.reset()?;
         Ok(said)
     }
 
-    /// What was said so far, with endpointing of the sentence that has not ended. The first [`Recognized::settled`] words stay, the others may still change.
-    pub fn heard(&self) -> Recognized {
+    /// The text so far, with endpointing of the sentence that has not ended. The first [`Recognized::settled`] words stay, the others may still change.
+    pub fn recognized(&self) -> Recognized {
         let settled = self.running.settled();
-        Recognized { settled, ..self.timing().recognized(self.running.heard()) }
+        Recognized { settled, ..self.timing().recognized(self.running.hypothesis()) }
     }
 
     fn timing(&self) -> Timing {
@@ -271,7 +271,7 @@ impl StreamRecognizer {
 
     /// Feature frames that no chunk has had yet.
     fn waiting(&self) -> usize {
-        (self.held.len() / self.config.bands).saturating_sub(self.context())
+        (self.pending.len() / self.config.bands).saturating_sub(self.context())
     }
 
     /// Runs the next chunk of `frames` encoder frames.
@@ -287,17 +287,17 @@ impl StreamRecognizer {
         };
         let used = (self.context() + frames * STRIDE) * bands;
         let executor = &self.executor;
-        executor.feed(&loaded, "features", &self.held[..used])?;
-        executor.feed(&loaded, "lengths", &[frames as u32])?;
-        executor.feed(&loaded, "valid", &vec![1.0_f32; frames])?;
-        executor.feed(&loaded, "inverse_frames", &[1.0 / (first + frames) as f32])?;
+        executor.write_input(&loaded, "features", &self.pending[..used])?;
+        executor.write_input(&loaded, "lengths", &[frames as u32])?;
+        executor.write_input(&loaded, "valid", &vec![1.0_f32; frames])?;
+        executor.write_input(&loaded, "inverse_frames", &[1.0 / (first + frames) as f32])?;
         let context = self.config.model.kernel - 1;
         if executor.takes(&loaded, "frames_with_context") {
-            executor.feed(&loaded, "frames_with_context", &[(frames + context) as u32])?;
+            executor.write_input(&loaded, "frames_with_context", &[(frames + context) as u32])?;
         }
         if executor.takes(&loaded, "positions") {
             let positions = sinusoid_from(first, frames, self.config.model.d_model);
-            executor.feed(&loaded, "positions", &positions)?;
+            executor.write_input(&loaded, "positions", &positions)?;
         }
         executor.run(&mut loaded)?;
         let handed = self.handover.read(executor, &loaded).await?;
@@ -309,7 +309,7 @@ impl StreamRecognizer {
         self.running.push(&emissions);
         self.frames += frames;
         self.plans.push((key, loaded));
-        self.held.drain(..used - STRIDE * bands);
+        self.pending.drain(..used - STRIDE * bands);
         Ok(())
     }
 

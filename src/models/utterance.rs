@@ -1,4 +1,4 @@
-//! Models of whole utterances: which class one is of, and whether two are of one speaker.
+//! Models of whole utterances: classification and speaker embeddings.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,13 @@ use crate::nn::{AttentivePooling, Context, LayerSum, Linear};
 use crate::recipe::{FinetuneConfig, Initialization, Target, TaskKind};
 use crate::shape::Spec;
 
-/// What stands on the encoder of a model of utterances: layers' outputs, weighted and summed → attentive statistics →
+/// The head of a model of utterances: layers' outputs, weighted and summed → attentive statistics →
 /// a Linear to the classes, or to an embedding that is compared with a direction of each class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UtteranceHead {
     /// Hidden width of the attention that weighs frames.
     pub pooling: usize,
-    /// What of a recording its class is.
+    /// The field that is the class of a recording.
     pub target: Target,
     /// The classes, in the order of the outputs.
     pub labels: Vec<String>,
@@ -67,7 +67,7 @@ pub struct UtteranceModel {
     head: UtteranceHead,
 }
 
-/// What a model of utterances computes of a batch.
+/// The outputs of a model of utterances for a batch.
 #[derive(Debug, Clone)]
 pub struct Judged {
     /// A score of every class, [batch, classes]: logits, or cosines with the classes' directions.
@@ -95,7 +95,7 @@ impl UtteranceModel {
         Ok((self.judge(scope, ctx, &encoded.outputs())?, encoded))
     }
 
-    /// What the head makes of the outputs of all layers ([`Encoded::outputs`]).
+    /// The head's result for the outputs of all layers ([`Encoded::outputs`]).
     ///
     /// # Errors
     /// When they do not fit.

@@ -1,4 +1,4 @@
-//! Judging whole utterances with a model on a device: classes with probabilities, embeddings.
+//! Inference of models of whole utterances: classes with probabilities, embeddings.
 
 use super::inference::{Forward, InferenceSession, batch, bucket, check_waveforms};
 use super::{DeviceModel, Encoder, UtteranceHead, UtteranceModel};
@@ -16,7 +16,7 @@ pub struct Classifier(Judge);
 /// A model that gives an embedding of an utterance, on a device.
 pub struct Embedder(Judge);
 
-/// What an utterance is.
+/// The class of an utterance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Classified {
     /// The number of the most probable class, the lowest on ties.
@@ -49,8 +49,8 @@ impl Classifier {
     ///
     /// # Errors
     /// When a waveform is empty or holds a sample that is not finite, or the device fails.
-    pub async fn classify(&mut self, waves: &[&[f32]]) -> Result<Vec<Classified>> {
-        Ok(self.0.run(waves).await?.iter().map(|logits| classified(logits)).collect())
+    pub async fn classify(&mut self, waveforms: &[&[f32]]) -> Result<Vec<Classified>> {
+        Ok(self.0.run(waveforms).await?.iter().map(|logits| classified(logits)).collect())
     }
 }
 
@@ -78,8 +78,8 @@ impl Embedder {
     ///
     /// # Errors
     /// When a waveform is empty or holds a sample that is not finite, or the device fails.
-    pub async fn embed(&mut self, waves: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
-        self.0.run(waves).await
+    pub async fn embed(&mut self, waveforms: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        self.0.run(waveforms).await
     }
 }
 
@@ -120,12 +120,12 @@ impl Judge {
         }
     }
 
-    async fn run(&mut self, waves: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
-        check_waveforms(waves)?;
-        let mut judged = Vec::with_capacity(waves.len());
-        while judged.len() < waves.len() {
-            let rows = self.together(&waves[judged.len()..]);
-            let batch = batch(&self.preprocessor, &waves[judged.len()..judged.len() + rows])?;
+    async fn run(&mut self, waveforms: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        check_waveforms(waveforms)?;
+        let mut judged = Vec::with_capacity(waveforms.len());
+        while judged.len() < waveforms.len() {
+            let rows = self.together(&waveforms[judged.len()..]);
+            let batch = batch(&self.preprocessor, &waveforms[judged.len()..judged.len() + rows])?;
             self.session.run(&batch).await?;
             let all: Vec<f32> = self.session.read(OUTPUT).await?;
             judged.extend(all.chunks(self.width).take(rows).map(<[f32]>::to_vec));
@@ -138,17 +138,17 @@ impl Judge {
         Ok(judged)
     }
 
-    /// How many of the first of `waves` share a batch; one where padded frames change what others give.
-    fn together(&self, waves: &[&[f32]]) -> usize {
+    /// How many of the first of `waveforms` share a batch; one where padded frames change what others give.
+    fn together(&self, waveforms: &[&[f32]]) -> usize {
         if !self.preprocessor.padding.by_own_length() {
             return 1;
         }
         let mut longest = 0;
-        let fits = |(before, wave): &(usize, &&[f32])| {
-            longest = longest.max(bucket(self.preprocessor.frames(wave.len())));
+        let fits = |(before, waveform): &(usize, &&[f32])| {
+            longest = longest.max(bucket(self.preprocessor.frames(waveform.len())));
             longest * (before + 1).next_power_of_two() <= BATCH_FRAMES
         };
-        waves.iter().enumerate().take_while(fits).count().max(1)
+        waveforms.iter().enumerate().take_while(fits).count().max(1)
     }
 }
 

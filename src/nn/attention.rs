@@ -5,7 +5,7 @@ use super::linear::{Linear, weight_init};
 use super::{Context, Mixer};
 use crate::error::{Error, Result};
 use crate::graph::{Init, Scope, Tensor};
-use crate::ops::attention::{Attention, Packing, Positions};
+use crate::ops::attention::{Attention, Positions, QkvLayout};
 use crate::recipe::Initialization;
 
 /// q, k, v = Linear(x); in each head, softmax(q·kᵀ/√d_h)·v; y = Linear of the heads side by side. It knows positions
@@ -59,7 +59,7 @@ impl Mixer for RegularAttention {
         let d = self.width;
         let op = Attention {
             heads: self.heads,
-            packing: Packing::ByPart,
+            layout: QkvLayout::PartMajor,
             positions: Positions::Absent,
             scale: scale(block_width(d, self.heads)?),
         };
@@ -83,7 +83,8 @@ impl Mixer for RotaryAttention {
                  model.d_model"
             )));
         }
-        let op = Attention { heads, packing: Packing::ByHead, positions: Positions::Rotary, scale: scale(d) };
+        let op =
+            Attention { heads, layout: QkvLayout::HeadMajor, positions: Positions::Rotary, scale: scale(d) };
         let input = Linear { bias: false, ..Linear::new(d, 3 * d, self.initialization) };
         let projection = input.forward(&scope.at("input"), x)?;
         // The sinusoid of a head's width is the table of sines and cosines.
@@ -100,8 +101,12 @@ impl Mixer for RelativeAttention {
     fn forward(&self, scope: &Scope, ctx: &Context, x: &Tensor) -> Result<Tensor> {
         let (d, heads) = (self.width, self.heads);
         let columns = block_width(d, heads)?;
-        let op =
-            Attention { heads, packing: Packing::ByHead, positions: Positions::Relative, scale: scale(d) };
+        let op = Attention {
+            heads,
+            layout: QkvLayout::HeadMajor,
+            positions: Positions::Relative,
+            scale: scale(d),
+        };
         let plain = |outputs| Linear { bias: false, ..Linear::new(d, outputs, self.initialization) };
         let projection = plain(3 * d).forward(&scope.at("input"), x)?;
         let table = plain(d).forward(&scope.at("position"), &ctx.positions(scope, d)?)?;

@@ -1,4 +1,4 @@
-//! What all layers of one graph share: lengths, mode, randomness.
+//! The shared inputs of all layers of a graph: lengths, mode, randomness.
 
 use super::position::sinusoid;
 use crate::error::Result;
@@ -50,7 +50,7 @@ pub fn state_name(scope: &Scope, name: &str) -> String {
     format!("{STATE_PREFIX}{}", scope.join(name))
 }
 
-/// What every [`state_name`] begins with.
+/// The prefix of every [`state_name`].
 pub const STATE_PREFIX: &str = "state/";
 
 impl Context {

@@ -8,7 +8,7 @@ use crate::graph::{Scope, Tensor};
 use crate::ops::map::Affine;
 use crate::recipe::Initialization;
 
-/// What a padded frame's score is lowered by: its exponential is then 0.
+/// Subtracted from the score of a padded frame: its exponential is then 0.
 const FAR: f32 = 1e9;
 
 /// q and k = Linear(x); in each head, α = softmax over time of Linear(q)/√d_h, Q̄ = Σ α q, β the same of k ∘ Q̄,

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::graph::{Scope, Tensor};
 use crate::recipe::{MixerKind, ModelConfig};
 
-/// What mixes frames: the layer's replacement of self-attention.
+/// A token mixer: the layer's replacement of self-attention.
 pub trait Mixer: Debug + Send + Sync {
     /// Whether the absolute sinusoid is added to the encoder's input for it: it has no other way to tell
     /// frames apart.

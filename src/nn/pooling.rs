@@ -1,4 +1,4 @@
-//! From the layers' frames to one vector an utterance.
+//! Pooling: from the layers' frames to one vector an utterance.
 
 use super::{Context, Linear};
 use crate::error::Result;
@@ -33,8 +33,8 @@ pub struct AttentivePooling {
     pub hidden: usize,
 }
 
-/// What is added to the score of a padded frame: e^x of it is 0.
-const NEVER: f32 = 1e9;
+/// Added to the score of a padded frame: e^x of it is 0.
+const MASKED: f32 = 1e9;
 /// Added to a variance before its root is taken.
 const EPS: f32 = 1e-5;
 
@@ -50,7 +50,7 @@ impl AttentivePooling {
         let hidden = Linear::new(width, self.hidden, torch).forward(&scope.at("hidden"), x)?;
         let score = Linear { bias: false, ..Linear::new(self.hidden, 1, torch) };
         let scores = score.forward(&scope.at("score"), &tanh(&hidden)?)?.reshape([batch, time])?;
-        let padded = ctx.valid.apply(Affine { scale: NEVER, shift: -NEVER }, &[])?;
+        let padded = ctx.valid.apply(Affine { scale: MASKED, shift: -MASKED }, &[])?;
         // Of a row without a valid frame all frames are alike: hence the second mask.
         let weights = scores.add(&padded)?.softmax()?.mul(&ctx.valid)?.reshape([batch, time, 1])?;
         let mean = x.mul(&weights)?.sum(1, 2)?;

@@ -1,4 +1,4 @@
-//! What operations do to every element of their result before they store it.
+//! Epilogues: what operations do to every element of their result before they store it.
 
 use super::map::ActivationKind;
 use super::mask::MaskFrames;
@@ -15,7 +15,7 @@ use crate::shape::Spec;
 /// other. The kernels' side is `shared/epilogue`.
 #[derive(Debug, Clone, Copy)]
 pub struct Finish {
-    /// What is applied.
+    /// The activation that is applied.
     pub activation: Option<ActivationKind>,
     /// Which elements are dropped.
     pub dropout: Option<Dropout>,
@@ -23,7 +23,7 @@ pub struct Finish {
     pub scale: f32,
     /// The number of the operand `[batch]` of lengths, where frames of a result [batch, time, channels] behind them are 0.
     pub lengths: Option<usize>,
-    /// What the other operand is for.
+    /// The role of the other operand.
     pub other: Option<Other>,
 }
 
@@ -32,17 +32,17 @@ pub struct Finish {
 pub struct Other {
     /// The number of the operand.
     pub operand: usize,
-    /// What is done with it.
+    /// Its role.
     pub role: Role,
 }
 
-/// What an element of the other operand does to the result's.
+/// The role of the other operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// It is added.
     Addend,
     /// It is where the activation's derivative is a factor.
-    Slope(ActivationKind),
+    Derivative(ActivationKind),
 }
 
 /// The operands of an operation and of its [`Finish`].
@@ -80,7 +80,7 @@ impl Finish {
             Epilogue::Scale(factor) => Some(Self { scale: self.scale * factor, ..self }),
             Epilogue::Mask => self.lengths.is_none().then_some(Self { lengths: Some(operands), ..self }),
             Epilogue::Add => Some(Self { other: other(Role::Addend), ..self }),
-            Epilogue::Slope(kind) => Some(Self { other: other(Role::Slope(kind)), ..self }),
+            Epilogue::Derivative(kind) => Some(Self { other: other(Role::Derivative(kind)), ..self }),
         }
     }
 
@@ -117,7 +117,7 @@ impl Finish {
         Ok(())
     }
 
-    /// What becomes of `result`.
+    /// The value of `result` after the epilogue.
     pub(super) fn reference(&self, mut result: Array, parts: &Parts<'_, &Array>) -> Array {
         if let Some(kind) = self.activation {
             result.mapv_inplace(|x| kind.value_and_derivative(x).0);
@@ -131,7 +131,7 @@ impl Finish {
         }
         match (self.other, parts.other) {
             (Some(Other { role: Role::Addend, .. }), Some(addend)) => result += *addend,
-            (Some(Other { role: Role::Slope(kind), .. }), Some(at)) => {
+            (Some(Other { role: Role::Derivative(kind), .. }), Some(at)) => {
                 result *= &at.mapv(|x| kind.value_and_derivative(x).1);
             }
             _ => {}
@@ -144,7 +144,7 @@ impl Finish {
         self.other.as_ref().map_or(&[], |other| std::slice::from_ref(&other.operand))
     }
 
-    /// What `params.scale` is.
+    /// The value of `params.scale`.
     pub(super) fn factor(&self) -> f32 {
         self.scale * self.dropout.map_or(1.0, |dropout| dropout.scale())
     }
@@ -153,7 +153,7 @@ impl Finish {
     /// binds it.
     pub(super) fn constants(&self, other: Option<&Operand>, result: &Operand) -> [(&'static str, f64); 5] {
         let slope = match self.other {
-            Some(Other { role: Role::Slope(kind), .. }) => kind.code() + 1.0,
+            Some(Other { role: Role::Derivative(kind), .. }) => kind.code() + 1.0,
             _ => 0.0,
         };
         let place = match other {
@@ -166,7 +166,7 @@ impl Finish {
             ("DROPOUT", f64::from(u8::from(self.dropout.is_some()))),
             ("MASKED", f64::from(u8::from(self.lengths.is_some()))),
             ("OTHER", place),
-            ("SLOPE", slope),
+            ("DERIVATIVE", slope),
         ]
     }
 }

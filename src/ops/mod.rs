@@ -28,7 +28,7 @@ use crate::exec::{Operand, Recorder};
 use crate::graph::Tensor;
 use crate::shape::{DType, Spec};
 
-/// An f64 array of the reference executor; u32 tensors are held as exact whole numbers.
+/// An f64 array of the reference executor; u32 tensors are exact whole numbers.
 pub type Array = ndarray::ArrayD<f64>;
 
 /// The array of shape `dims` with the elements `flat`, for definitions.
@@ -39,7 +39,7 @@ fn shaped(dims: &[usize], flat: Vec<f64>) -> Array {
     Array::from_shape_vec(dims, flat).expect("a definition makes as many elements as its shape has")
 }
 
-/// What a node's derivative may use.
+/// The context of a node's derivative.
 #[derive(Debug)]
 pub struct Vjp {
     /// The node's operands.
@@ -48,7 +48,7 @@ pub struct Vjp {
     pub outputs: Vec<Tensor>,
     /// The gradient of each result, where one arrives.
     pub grads: Vec<Option<Tensor>>,
-    /// Which operands want a gradient.
+    /// Which operands need a gradient.
     pub needed: Vec<bool>,
 }
 
@@ -97,8 +97,8 @@ pub trait Op: Debug + Send + Sync {
         false
     }
 
-    /// The operands whose memory output `output` may take, the better ones first: each element is written by who has
-    /// read it, and no dispatch reads it later. The kernel says in WGSL that the one binding "may be" the other.
+    /// The operands whose memory output `output` may take, the better ones first: the invocation that writes an
+    /// element has read it before, and no dispatch reads it later. The kernel says in WGSL that the one binding "may be" the other.
     fn in_place(&self, output: usize) -> &[usize] {
         let _ = output;
         &[]
@@ -110,30 +110,30 @@ pub trait Op: Debug + Send + Sync {
         None
     }
 
-    /// What takes its place in plans of [`Compute::F16`](crate::exec::Compute::F16).
-    fn in_halves(&self) -> Option<Arc<NodeOp>> {
+    /// The same operation with operands rounded to f16, for plans of [`Compute::F16`](crate::exec::Compute::F16); `None` where there is none.
+    fn with_f16_inputs(&self) -> Option<Arc<NodeOp>> {
         None
     }
 
-    /// What it does to every element of its first operand, where that is all it does. Another operation may do it as
-    /// an epilogue of its own.
+    /// The epilogue that this elementwise operation is, if it can be one: another operation may compute it with its own
+    /// result.
     fn epilogue(&self) -> Option<Epilogue> {
         None
     }
 
-    /// What does its work on its `operands` operands, and `epilogue` to its first result. The epilogue's further operand
+    /// This operation on its `operands` operands with `epilogue` on its first result. The epilogue's further operand
     /// follows them.
     fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>> {
         let _ = (epilogue, operands);
         None
     }
 
-    /// What its first result is of its first operand, where another operation may make it again as it reads it.
+    /// The prologue that recomputes its first result from its first operand, if another operation can apply it as it reads.
     fn prologue(&self) -> Option<Prologue> {
         None
     }
 
-    /// What does its work on operand `operand` as `prologue` makes it. The first operand of the operation that made it
+    /// This operation with `prologue` applied to operand `operand`. The first operand of the operation that made it
     /// stands in its place then, and that operation's further operands and results follow all others.
     fn with_prologue(&self, prologue: Prologue, operand: usize) -> Option<Arc<NodeOp>> {
         let _ = (prologue, operand);
@@ -174,10 +174,10 @@ pub enum Epilogue {
     /// Adds the further operand. The two may change places.
     Add,
     /// Multiplies by the derivative of an activation at the further operand.
-    Slope(map::ActivationKind),
+    Derivative(map::ActivationKind),
 }
 
-/// What is done to an operand as it is read.
+/// A transformation of an operand as it is read.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Prologue {
@@ -185,31 +185,31 @@ pub enum Prologue {
     LayerNorm(norm::LayerNorm),
 }
 
-/// What a plan needs of an operation: without the feature `autograd` a graph keeps no more of it, and definitions,
+/// The part of an operation that plans need: without the feature `autograd` a graph keeps no more of it, and definitions,
 /// derivatives and their kernels are left out of the program.
 pub trait Recorded: Debug + Send + Sync {
-    /// As of [`Op::name`].
+    /// See [`Op::name`].
     fn name(&self) -> &'static str;
 
-    /// As of [`Op::record`].
+    /// See [`Op::record`].
     ///
     /// # Errors
-    /// As of [`Op::record`].
+    /// See [`Op::record`].
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()>;
 
-    /// As of [`Op::in_place`].
+    /// See [`Op::in_place`].
     fn in_place(&self, output: usize) -> &[usize];
 
-    /// As of [`Op::alias`].
+    /// See [`Op::alias`].
     fn alias(&self, output: usize) -> Option<Alias>;
 
-    /// As of [`Op::in_halves`].
-    fn in_halves(&self) -> Option<Arc<NodeOp>>;
+    /// See [`Op::with_f16_inputs`].
+    fn with_f16_inputs(&self) -> Option<Arc<NodeOp>>;
 
-    /// As of [`Op::epilogue`].
+    /// See [`Op::epilogue`].
     fn epilogue(&self) -> Option<Epilogue>;
 
-    /// As of [`Op::with_epilogue`].
+    /// See [`Op::with_epilogue`].
     fn with_epilogue(&self, epilogue: Epilogue, operands: usize) -> Option<Arc<NodeOp>>;
 }
 
@@ -230,8 +230,8 @@ impl<O: Op> Recorded for O {
         Op::alias(self, output)
     }
 
-    fn in_halves(&self) -> Option<Arc<NodeOp>> {
-        Op::in_halves(self)
+    fn with_f16_inputs(&self) -> Option<Arc<NodeOp>> {
+        Op::with_f16_inputs(self)
     }
 
     fn epilogue(&self) -> Option<Epilogue> {
@@ -243,10 +243,10 @@ impl<O: Op> Recorded for O {
     }
 }
 
-/// What a graph's node keeps of its operation.
+/// The operation of a graph's node.
 #[cfg(feature = "autograd")]
 pub type NodeOp = dyn Op;
-/// What a graph's node keeps of its operation.
+/// The operation of a graph's node.
 #[cfg(not(feature = "autograd"))]
 pub type NodeOp = dyn Recorded;
 

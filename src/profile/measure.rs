@@ -12,7 +12,7 @@ use super::{Card, Cost, Link, Planned, Point, Subject, Workload, no_room, obstac
 use crate::error::{Error, Result};
 use crate::exec::{Executor, KernelTime, Loaded};
 use crate::gpu::{Capabilities, Gpu, available};
-use crate::train::{Feeds, Rates, Stepper, Task, common_feeds, feed, interrupted};
+use crate::train::{Inputs, Rates, Task, Trainer, common_inputs, interrupted, write_inputs};
 
 /// Models, lengths, and how they are run.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct Sweep {
     pub seconds: Vec<f64>,
     /// Utterances in a batch.
     pub batch: usize,
-    /// What a run computes.
+    /// The workload of a run.
     pub mode: Workload,
     /// Timed runs.
     pub repeat: usize,
@@ -126,7 +126,7 @@ impl Sweep {
         Ok(report)
     }
 
-    /// What the plan takes on the card.
+    /// The cost of the plan on the card.
     fn cost(&self, planned: &Planned) -> Option<Cost> {
         let mut cost = planned.cost(self.card.as_ref()?);
         cost.ranks = self.link.and_then(|link| Some(planned.step_cost(&cost)?.on(link)));
@@ -186,13 +186,13 @@ impl Sweep {
         deadline: Option<Instant>,
     ) -> Result<Option<Measured>> {
         let Planned { plan, task, parameters, .. } = planned;
-        let (feeds, seed) = (self.feeds(subject, point, &*task)?, subject.recipe.run.seed);
+        let (inputs, seed) = (self.inputs(subject, point, &*task)?, subject.recipe.run.seed);
         let mut executor = Executor::new(gpu.clone());
-        let mut stepper = None;
+        let mut trainer = None;
         let executor = match point.mode.updates() {
             true => {
-                let new = block_on(Stepper::new(executor, &*task, subject.optimizer(point.mode)))?;
-                &mut stepper.insert(new).executor
+                let new = block_on(Trainer::new(executor, &*task, subject.optimizer(point.mode)))?;
+                &mut trainer.insert(new).executor
             }
             false => {
                 parameters.allocate(&mut executor, point.mode.kinds())?;
@@ -204,12 +204,12 @@ impl Sweep {
         let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let (mut spent, mut runs) = (0.0, 0);
         while runs == 0 || runs < WARM_UP_RUNS && spent < WARM_UP.as_secs_f64() {
-            spent += 1e-3 * timed(executor, &mut loaded, &feeds)?;
+            spent += 1e-3 * timed(executor, &mut loaded, &inputs)?;
             runs += 1;
         }
         let mut milliseconds = Vec::with_capacity(self.repeat);
         while milliseconds.len() < self.repeat && !late() && !interrupted() {
-            milliseconds.push(timed(executor, &mut loaded, &feeds)?);
+            milliseconds.push(timed(executor, &mut loaded, &inputs)?);
         }
         if milliseconds.is_empty() {
             return if interrupted() { Err(Error::Interrupted) } else { Ok(None) };
@@ -218,21 +218,21 @@ impl Sweep {
         let bytes = gpu.allocated();
         let mut kernels = Vec::new();
         if self.kernels || self.card.is_some() {
-            feed(executor, &loaded, &feeds)?;
+            write_inputs(executor, &loaded, &inputs)?;
             kernels = block_on(executor.time(&mut loaded))?;
         }
-        let update = match &mut stepper {
-            Some(stepper) => Some(updated(stepper, subject, point)?),
+        let update = match &mut trainer {
+            Some(trainer) => Some(updated(trainer, subject, point)?),
             None => None,
         };
         Ok(Some(Measured { milliseconds, update, bytes, kernels }))
     }
 
-    fn feeds(&self, subject: &Subject, point: Point, task: &dyn Task) -> Result<Feeds> {
+    fn inputs(&self, subject: &Subject, point: Point, task: &dyn Task) -> Result<Inputs> {
         let batch = point.batch();
         match point.mode {
-            Workload::Infer => Ok(common_feeds(&batch, subject.recipe.run.seed, 1, 0)),
-            _ => Ok(task.feeds(&batch, 1, 0, true)?.0),
+            Workload::Infer => Ok(common_inputs(&batch, subject.recipe.run.seed, 1, 0)),
+            _ => Ok(task.inputs(&batch, 1, 0, true)?.0),
         }
     }
 }
@@ -245,9 +245,9 @@ fn too_long(left: Duration, rate: Option<f64>, work: f64) -> Option<String> {
 }
 
 /// Milliseconds from submitting a run to its end, with the inputs on the device beforehand.
-fn timed(executor: &Executor, loaded: &mut Loaded, feeds: &Feeds) -> Result<f64> {
+fn timed(executor: &Executor, loaded: &mut Loaded, inputs: &Inputs) -> Result<f64> {
     let gpu = executor.gpu();
-    feed(executor, loaded, feeds)?;
+    write_inputs(executor, loaded, inputs)?;
     gpu.flush();
     gpu.wait()?;
     let begun = Instant::now();
@@ -257,14 +257,14 @@ fn timed(executor: &Executor, loaded: &mut Loaded, feeds: &Feeds) -> Result<f64>
 }
 
 /// Milliseconds of an update, the second of two.
-fn updated(stepper: &mut Stepper, subject: &Subject, point: Point) -> Result<f64> {
+fn updated(trainer: &mut Trainer, subject: &Subject, point: Point) -> Result<f64> {
     let config = subject.optimizer(point.mode);
     let rates = Rates { encoder: config.encoder_lr, head: config.head_lr };
     let mut milliseconds = 0.0;
     for step in 1..=2 {
         let begun = Instant::now();
-        stepper.update(step, rates, 1)?;
-        stepper.executor.gpu().wait()?;
+        trainer.update(step, rates, 1)?;
+        trainer.executor.gpu().wait()?;
         milliseconds = 1e3 * begun.elapsed().as_secs_f64();
     }
     Ok(milliseconds)

@@ -24,7 +24,7 @@ use crate::rng::{Rng, stream};
 use crate::shape::Spec;
 use crate::text::Vocabulary;
 use crate::train::{
-    BatchShape, Finetune, Kind, LossGraph, ParameterSet, Pretrain, Stepper, Task, training_plan, update_plan,
+    BatchShape, Finetune, Kind, LossGraph, ParameterSet, Pretrain, Task, Trainer, training_plan, update_plan,
 };
 
 /// The mixers of the paper's figure.
@@ -36,7 +36,7 @@ pub const FIGURE: [MixerKind; 5] = [
     MixerKind::RelposMha,
 ];
 
-/// What one run computes.
+/// The workload of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Workload {
@@ -142,7 +142,7 @@ impl Point {
     }
 }
 
-/// What a run costs, as the plan tells.
+/// The cost of a run, by its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
     /// Values that training changes: those of encoder and head. Published sizes count the head to the codes, so it
@@ -168,7 +168,7 @@ pub struct Estimate {
 pub struct Planned {
     /// What is timed.
     pub plan: Plan,
-    /// What it costs.
+    /// Its cost.
     pub estimate: Estimate,
     update: Option<Plan>,
     task: Box<dyn Task>,
@@ -189,9 +189,17 @@ impl Subject {
         let seed = run.seed;
         Ok(match point.mode {
             Workload::Finetune => {
-                let (vocabulary, capacity) = (Vocabulary::english(), point.characters());
+                let (vocabulary, max_target_length) = (Vocabulary::english(), point.characters());
                 let decoder = Decoder::greedy(&vocabulary)?.into();
-                Box::new(Finetune { model, options, config: finetune, vocabulary, decoder, capacity, seed })
+                Box::new(Finetune {
+                    model,
+                    options,
+                    config: finetune,
+                    vocabulary,
+                    decoder,
+                    max_target_length,
+                    seed,
+                })
             }
             _ => Box::new(Pretrain { model, options, config: pretrain, seed }),
         })
@@ -230,7 +238,7 @@ impl Subject {
         let slots = Plan::pool_bytes(plans());
         let kinds = point.mode.kinds().len();
         let fixed: Vec<u64> = plan.constant_bytes().chain(plans().map(Plan::uniform_bytes)).collect();
-        let totals = if point.mode.updates() { Stepper::totals_bytes(options.compute) } else { 0 };
+        let totals = if point.mode.updates() { Trainer::totals_bytes(options.compute) } else { 0 };
         let estimate = Estimate {
             parameters: trainable,
             flops: plan.flops(),

@@ -24,7 +24,7 @@ pub struct Row {
     pub seconds: f64,
     /// Utterances.
     pub batch: usize,
-    /// What a run computes.
+    /// The workload of a run.
     pub mode: Workload,
     /// Milliseconds of a run, the median; `None` where nothing ran, here and below.
     pub ms_median: Option<f64>,
@@ -55,7 +55,7 @@ pub struct Row {
     /// Milliseconds of a run on the card that was asked for, from the plan alone; the rest of it is in `cost`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modelled_ms: Option<f64>,
-    /// What the run takes on that card.
+    /// The cost of the run on that card.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
     /// Why the device would not run it, where nothing ran.
@@ -121,7 +121,7 @@ pub struct Report {
     pub dry_run: bool,
     /// The limits that the plans keep.
     pub limits: Limits,
-    /// What a run computes.
+    /// The workload of a run.
     pub mode: Workload,
     /// Utterances in a batch.
     pub batch: usize,

@@ -1,4 +1,4 @@
-//! What two recipes say differently, key by key.
+//! Differences of two recipes, key by key.
 
 use serde_json::{Map, Value};
 

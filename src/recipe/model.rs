@@ -13,7 +13,7 @@ use crate::ops::map::ActivationKind;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// What mixes frames in each layer.
+    /// The token mixer of each layer.
     pub mixer: MixerSpec,
     /// Width d of the encoder, in channels.
     pub d_model: usize,
@@ -43,7 +43,7 @@ pub struct ModelConfig {
     pub activation: Nonlinearity,
     /// Channels of the front-end's two convolutions.
     pub channels: [usize; 2],
-    /// What padded frames do.
+    /// The treatment of padded frames.
     pub padding: PaddedFrames,
     /// Weight initialization.
     pub initialization: Initialization,
@@ -159,7 +159,7 @@ impl From<Nonlinearity> for ActivationKind {
     }
 }
 
-/// What padded frames do.
+/// The treatment of padded frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PaddedFrames {
@@ -186,7 +186,7 @@ pub enum Initialization {
 pub struct FeatureConfig {
     /// Over what the log-mel bands are normalized.
     pub normalization: Normalization,
-    /// Seconds of silence added at both ends of every labelled or transcribed clip; pre-training adds none.
+    /// Seconds of silence added at both ends of every labeled or transcribed clip; pre-training adds none.
     pub silence: f64,
 }
 

@@ -65,7 +65,7 @@ impl Default for PretrainConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FinetuneConfig {
-    /// What is learned.
+    /// The task.
     pub task: TaskKind,
     /// What of a recording its class is, of tasks that have classes; by default the task's own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ pub struct FinetuneConfig {
     /// Optimizer steps; instead of `epochs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
-    /// What stands on the encoder.
+    /// The head.
     pub head: Head,
     /// Width of the hidden layers of `head = "mlp"`.
     pub head_width: usize,
@@ -95,7 +95,7 @@ pub struct FinetuneConfig {
     pub embedding_width: usize,
     /// Radians that are added to the angle between an embedding and its own class in training.
     pub margin: f64,
-    /// What cosines are multiplied by before the cross-entropy.
+    /// The factor of cosines before the cross-entropy.
     pub margin_scale: f64,
     /// Whether an utterance whose text does not fit in its frames has loss 0; it is an infinite loss otherwise.
     pub zero_infinity: bool,
@@ -109,7 +109,7 @@ pub struct FinetuneConfig {
     pub data: DataConfig,
     /// AdamW and its learning rates.
     pub optimizer: OptimizerConfig,
-    /// What is done to the waveform.
+    /// Augmentation of the waveform.
     pub augmentation: AugmentationConfig,
 }
 
@@ -160,15 +160,15 @@ pub enum Duration {
     Epochs(u64),
 }
 
-/// What is learned of labelled speech.
+/// The task of fine-tuning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskKind {
-    /// What is said.
+    /// The text.
     Ctc,
     /// Which of several classes an utterance is of.
     Classify,
-    /// Whether two utterances are of one class, also of one that was never heard: of one speaker.
+    /// Whether two utterances are of one class, also of one that is not in the training data: of one speaker.
     Verify,
 }
 
@@ -220,7 +220,7 @@ impl FinetuneConfig {
     }
 }
 
-/// What stands on the encoder in fine-tuning.
+/// The head in fine-tuning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -288,7 +288,7 @@ impl From<VocabularySource> for VocabularyForm {
     }
 }
 
-/// From clips to batches. Strings are made first, then windows are cut, then lengths are checked.
+/// From clips to batches. Short clips are concatenated first, then windows are cut, then lengths are checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
@@ -300,10 +300,10 @@ pub struct DataConfig {
     /// (pre-training only).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_seconds: Option<f64>,
-    /// Strings shorter clips of one speaker together to this many seconds (pre-training only).
+    /// Concatenates shorter clips of one speaker to this many seconds (pre-training only).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub string_seconds: Option<f64>,
-    /// Seconds of silence between clips that are strung together.
+    /// Seconds of silence between concatenated clips.
     pub string_gap_seconds: f64,
     /// Whether clips of similar length share batches, which pads least; else any do (with `batch_utterances`).
     pub group_by_length: bool,
@@ -459,7 +459,7 @@ fn newbob_encoder_factor() -> f64 {
     0.7
 }
 
-/// What is done to the waveform in fine-tuning; the original batch is kept beside the changed one.
+/// Augmentation of the waveform in fine-tuning; the original batch is kept beside the changed one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AugmentationConfig {

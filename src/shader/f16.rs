@@ -1,20 +1,20 @@
-//! Kernels whose bindings lie in memory as f16.
+//! Kernels with bindings in f16.
 //!
-//! The comment behind a storage binding says that it may be "in f16 too". Reads then unpack halves, writes pack them, and all
-//! between is f32 as ever. `build.rs` finds out which variants can and makes sure that naga takes them; the text is made when
-//! a plan wants it.
+//! The comment behind a storage binding says that it may be "in f16 too". Reads then unpack, writes pack, and the
+//! arithmetic stays f32. `build.rs` finds the variants that can and validates them; the source is generated when a plan uses
+//! it.
 
-/// What reads and writes call.
+/// The functions that reads and writes call.
 const LIBRARY: &str = include_str!("../../shaders/storage/f16.wgsl");
 
-/// What a binding's elements are in WGSL.
+/// The element type of a binding.
 #[derive(Clone, Copy, PartialEq)]
 enum Element {
     /// Four numbers.
     Four,
     /// The bits of four numbers.
     FourWords,
-    /// One number, which can only be read: two of a word may belong to two invocations.
+    /// One number, which is read only: the two of a word may belong to two invocations.
     One,
 }
 
@@ -81,18 +81,18 @@ impl Access<'_> {
                 let (value, behind) = value.split_once(';').ok_or("a statement has no end")?;
                 let value = self.rewrite(value)?;
                 text += &match self.element {
-                    Element::FourWords => format!("{place} = to_halves(bitcast<vec4<f32>>({value}));"),
-                    _ => format!("{place} = to_halves({value});"),
+                    Element::FourWords => format!("{place} = pack_f16(bitcast<vec4<f32>>({value}));"),
+                    _ => format!("{place} = pack_f16({value});"),
                 };
                 rest = behind;
             } else if let Some(value) = part.and_then(|(_, behind)| behind.strip_prefix(" = ")) {
-                // The last elements one by one: of a multiple of four there are none.
+                // The last elements one by one: tensors in f16 have a multiple of four.
                 (_, rest) = value.split_once(';').ok_or("a statement has no end")?;
             } else {
                 text += &match self.element {
-                    Element::Four => format!("from_halves({place})"),
-                    Element::FourWords => format!("bitcast<vec4<u32>>(from_halves({place}))"),
-                    Element::One => format!("from_word({}[u32({index}) >> 1u], u32({index}))", self.name),
+                    Element::Four => format!("unpack_f16({place})"),
+                    Element::FourWords => format!("bitcast<vec4<u32>>(unpack_f16({place}))"),
+                    Element::One => format!("unpack_one({}[u32({index}) >> 1u], u32({index}))", self.name),
                 };
                 rest = behind;
             }

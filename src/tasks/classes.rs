@@ -14,7 +14,7 @@ pub struct Classification {
     pub accuracy: f64,
     /// Its 95 % bootstrap interval.
     pub accuracy_ci: [f64; 2],
-    /// Mean of the F1 of all classes that are said or heard.
+    /// Mean of the F1 of all classes that are in the data or predicted.
     pub macro_f1: f64,
     /// Its 95 % bootstrap interval.
     pub macro_f1_ci: [f64; 2],
@@ -22,9 +22,9 @@ pub struct Classification {
     pub utterances: usize,
     /// The model's classes, and behind them those of the data that it does not know.
     pub labels: Vec<String>,
-    /// How often the class of the row was heard as that of the column.
+    /// How often the class of the row was predicted as that of the column.
     pub confusion: Vec<Vec<usize>>,
-    /// Scores of each class that is said or heard.
+    /// Scores of each class that is in the data or predicted.
     pub classes: Vec<ClassScore>,
 }
 
@@ -33,57 +33,57 @@ pub struct Classification {
 pub struct ClassScore {
     /// The class.
     pub label: String,
-    /// Of the utterances that were heard as it, the share that are; 0 where there are none.
+    /// Of the utterances that were predicted as it, the share that are; 0 where there are none.
     pub precision: f64,
-    /// Of its utterances, the share that were heard as it; 0 where there are none.
+    /// Of its utterances, the share that were predicted as it; 0 where there are none.
     pub recall: f64,
-    /// 2·right / (said + heard).
+    /// 2·right / (true + predicted).
     pub f1: f64,
     /// Its utterances.
     pub utterances: usize,
 }
 
-/// How often a class is right, said and heard.
+/// How often a class is right, true and predicted.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     right: usize,
-    said: usize,
-    heard: usize,
+    truth: usize,
+    predicted: usize,
 }
 
 impl Counts {
     fn f1(self) -> Option<f64> {
-        let all = self.said + self.heard;
+        let all = self.truth + self.predicted;
         (all > 0).then(|| 2.0 * self.right as f64 / all as f64)
     }
 }
 
-/// Accuracy and macro-F1 of pairs (said, heard).
+/// Accuracy and macro-F1 of pairs (true, predicted).
 fn rates(pairs: impl Iterator<Item = (usize, usize)>, counts: &mut [Counts]) -> [f64; 2] {
     counts.fill(Counts::default());
     let (mut right, mut all) = (0, 0);
-    for (said, heard) in pairs {
+    for (truth, predicted) in pairs {
         all += 1;
-        counts[said].said += 1;
-        counts[heard].heard += 1;
-        if said == heard {
+        counts[truth].truth += 1;
+        counts[predicted].predicted += 1;
+        if truth == predicted {
             right += 1;
-            counts[said].right += 1;
+            counts[truth].right += 1;
         }
     }
     let f1: Vec<f64> = counts.iter().filter_map(|one| one.f1()).collect();
     [right as f64 / all.max(1) as f64, f1.iter().sum::<f64>() / f1.len().max(1) as f64]
 }
 
-/// Scores `heard`, numbers of the classes `known`, against what was said; `None` of nothing. Intervals are the 2.5 and
+/// Scores `predicted`, numbers of the classes `known`, against the true ones; `None` of nothing. Intervals are the 2.5 and
 /// 97.5 % quantiles of 1000 bootstrap draws over utterances; equal data give equal intervals.
-pub fn classification(known: &[String], said: &[&str], heard: &[usize]) -> Option<Classification> {
+pub fn classification(known: &[String], truth: &[&str], predicted: &[usize]) -> Option<Classification> {
     const DRAWS: usize = 1000;
     let unknown: BTreeSet<&str> =
-        said.iter().copied().filter(|label| !known.iter().any(|own| own == label)).collect();
+        truth.iter().copied().filter(|label| !known.iter().any(|own| own == label)).collect();
     let labels: Vec<String> = known.iter().cloned().chain(unknown.into_iter().map(str::to_owned)).collect();
     let place = |label: &&str| labels.iter().position(|own| own == label).unwrap_or(0);
-    let pairs: Vec<(usize, usize)> = said.iter().map(place).zip(heard.iter().copied()).collect();
+    let pairs: Vec<(usize, usize)> = truth.iter().map(place).zip(predicted.iter().copied()).collect();
     let mut counts = vec![Counts::default(); labels.len()];
     let mut rng = Rng::new(&[stream("bootstrap")]);
     let mut draws = [Vec::with_capacity(DRAWS), Vec::with_capacity(DRAWS)];
@@ -98,11 +98,11 @@ pub fn classification(known: &[String], said: &[&str], heard: &[usize]) -> Optio
     let [accuracy_ci, macro_f1_ci] = draws.map(interval);
     let [accuracy, macro_f1] = rates(pairs.iter().copied(), &mut counts);
     let mut confusion = vec![vec![0; labels.len()]; labels.len()];
-    pairs.iter().for_each(|&(said, heard)| confusion[said][heard] += 1);
+    pairs.iter().for_each(|&(truth, predicted)| confusion[truth][predicted] += 1);
     let share = |right: usize, of: usize| if of > 0 { right as f64 / of as f64 } else { 0.0 };
     let classes = labels.iter().zip(&counts).filter_map(|(label, one)| {
-        let (precision, recall) = (share(one.right, one.heard), share(one.right, one.said));
-        Some(ClassScore { label: label.clone(), precision, recall, f1: one.f1()?, utterances: one.said })
+        let (precision, recall) = (share(one.right, one.predicted), share(one.right, one.truth));
+        Some(ClassScore { label: label.clone(), precision, recall, f1: one.f1()?, utterances: one.truth })
     });
     Some(Classification {
         accuracy,
@@ -123,9 +123,9 @@ mod tests {
     #[test]
     fn scores_by_hand() {
         let known = ["a", "b", "c", "d"].map(str::to_owned);
-        // a: 2 of 3 right; b: 1 of 1; c is heard once and never said; d neither; z is not known.
-        let said = ["a", "a", "a", "b", "z"];
-        let score = classification(&known, &said, &[0, 0, 1, 1, 2]).unwrap();
+        // a: 2 of 3 right; b: 1 of 1; c is predicted once and never true; d neither; z is not known.
+        let truth = ["a", "a", "a", "b", "z"];
+        let score = classification(&known, &truth, &[0, 0, 1, 1, 2]).unwrap();
         assert_eq!((score.accuracy, score.utterances), (0.6, 5));
         // F1: a 4/5, b 2/3, c 0, z 0; d does not count.
         assert!((score.macro_f1 - (0.8 + 2.0 / 3.0) / 4.0).abs() < 1e-12, "{score:?}");

@@ -1,4 +1,4 @@
-//! Which words are taken for which.
+//! Confusions between words.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,15 @@ use super::normalize;
 /// Pairs of words that are compared at the most; longer texts are left aside.
 const MOST_CELLS: usize = 1 << 26;
 
-/// How often a word was said and another heard in its place, or none of the two.
+/// How often a word of the text was recognized as another, left out or put in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Confusion {
     /// The word of the reference; `None` where a word was put in.
-    pub said: Option<String>,
-    /// The word that was heard; `None` where the word was left out.
-    pub heard: Option<String>,
+    #[serde(rename = "said")]
+    pub reference: Option<String>,
+    /// The word of the hypothesis; `None` where the word was left out.
+    #[serde(rename = "heard")]
+    pub hypothesis: Option<String>,
     /// How often.
     pub count: usize,
 }
@@ -39,7 +41,11 @@ impl Confusions {
         let mut all: Vec<Confusion> = self
             .0
             .iter()
-            .map(|((said, heard), &count)| Confusion { said: said.clone(), heard: heard.clone(), count })
+            .map(|((reference, hypothesis), &count)| Confusion {
+                reference: reference.clone(),
+                hypothesis: hypothesis.clone(),
+                count,
+            })
             .collect();
         all.sort_by_key(|one| std::cmp::Reverse(one.count));
         all.truncate(count);
@@ -55,7 +61,7 @@ fn errors(reference: &[String], hypothesis: &[String]) -> Vec<(Option<String>, O
     if (reference.len() + 1).saturating_mul(width) > MOST_CELLS {
         return Vec::new();
     }
-    // From where the best way to each cell comes: 0 both words, 1 one more that was said, 2 one more that was heard.
+    // From where the best way to each cell comes: 0 both words, 1 one more of the reference, 2 one more of the hypothesis.
     let mut from = vec![2_u8; (reference.len() + 1) * width];
     let mut row: Vec<u64> = (0..width as u64).map(|errors| errors * ERROR).collect();
     for (i, x) in reference.iter().enumerate() {
@@ -111,12 +117,12 @@ mod tests {
         confusions.add("so it is", "it is");
         let word = |word: &str| Some(word.to_owned());
         let most = confusions.most(3);
-        assert_eq!(most[0], Confusion { said: word("cat"), heard: word("hat"), count: 2 });
+        assert_eq!(most[0], Confusion { reference: word("cat"), hypothesis: word("hat"), count: 2 });
         assert_eq!(
             most[1..],
             [
-                Confusion { said: None, heard: word("down"), count: 1 },
-                Confusion { said: word("so"), heard: None, count: 1 },
+                Confusion { reference: None, hypothesis: word("down"), count: 1 },
+                Confusion { reference: word("so"), hypothesis: None, count: 1 },
             ]
         );
         assert_eq!(confusions.most(1).len(), 1);
@@ -129,7 +135,7 @@ mod tests {
             confusions.add(&a, &b);
             let mut kinds = [0; 3];
             for one in confusions.most(usize::MAX) {
-                kinds[match (one.said, one.heard) { (Some(_), Some(_)) => 0, (None, _) => 1, _ => 2 }] += one.count;
+                kinds[match (one.reference, one.hypothesis) { (Some(_), Some(_)) => 0, (None, _) => 1, _ => 2 }] += one.count;
             }
             let rate = score(&a, &b).words;
             prop_assert_eq!(kinds, [rate.substituted, rate.inserted, rate.deleted]);

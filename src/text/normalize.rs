@@ -1,4 +1,4 @@
-//! The form in which text is kept, encoded and compared.
+//! Normalization of text.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::decompose_canonical;

@@ -1,4 +1,4 @@
-//! What texts hold that a model cannot write.
+//! Characters of texts that are not in the vocabulary.
 
 use std::collections::{BTreeMap, BTreeSet};
 

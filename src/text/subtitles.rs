@@ -15,7 +15,7 @@ const SHORTEST: f64 = 1.0;
 /// Seconds without a word that part two cues.
 const PAUSE: f64 = 0.8;
 
-/// What is shown for a while.
+/// A cue of subtitles.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cue {
     /// Seconds from the audio's beginning.

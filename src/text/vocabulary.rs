@@ -53,7 +53,7 @@ impl Vocabulary {
         }
         if characters.is_empty() {
             return Err(Error::invalid(
-                "the transcripts hold no character to make a vocabulary of; give labelled data whose text is not empty",
+                "the transcripts hold no character to make a vocabulary of; give labeled data whose text is not empty",
             ));
         }
         Ok(Self::from_characters(characters))
@@ -254,7 +254,7 @@ impl Vocabulary {
     }
 }
 
-/// What stands for a word or character that a model does not know.
+/// The token for unknown words or characters.
 const UNKNOWN: &str = "⁇";
 
 fn is_unknown(token: &str) -> bool {

@@ -72,7 +72,7 @@ impl std::iter::Sum for ErrorRate {
     }
 }
 
-/// What one utterance adds to the two rates.
+/// The errors of one utterance.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Score {
     /// Word errors.

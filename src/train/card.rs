@@ -47,7 +47,7 @@ impl Run<'_> {
                 list.iter().for_each(|one| lists += &format!("* {one}\n"));
             }
         }
-        let capabilities = self.stepper.executor.gpu().capabilities();
+        let capabilities = self.trainer.executor.gpu().capabilities();
         format!(
             "# polymix model\n\n\
              A Conformer of {layers} layers, width {width}, mixer {mixer}, with {parameters} trainable \
@@ -62,7 +62,7 @@ impl Run<'_> {
             layers = self.recipe.model.layers,
             width = self.recipe.model.d_model,
             mixer = self.recipe.model.mixer.label(),
-            parameters = self.stepper.parameters.trainable(),
+            parameters = self.trainer.parameters.trainable(),
             examples = self.train.examples.list.len(),
             hours = self.train.examples.hours(),
             step = self.state.step,

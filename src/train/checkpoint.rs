@@ -10,7 +10,7 @@ use web_time::Instant;
 use super::loss_scale::LossScale;
 use super::metrics::Phase;
 use super::schedule::ScheduleState;
-use super::stepper::StepTotals;
+use super::trainer::StepTotals;
 use super::valid::Scored;
 use crate::data::{BatchIndex, Identity};
 use crate::error::{Error, Remedy, Result};
@@ -36,7 +36,7 @@ pub struct State {
     pub loss_scale: Option<LossScale>,
     /// Sums since the last logged step.
     pub totals: StepTotals,
-    /// Steps, decisions and seconds of audio since the last logged step.
+    /// Steps, predictions and seconds of audio since the last logged step.
     pub since_log: SinceLog,
     /// The best validation so far: word error rate, or loss in pre-training.
     pub best: Option<f64>,
@@ -65,7 +65,7 @@ pub struct State {
     /// The validation data.
     #[serde(default)]
     pub valid: Option<Identity>,
-    /// What `best` is a score of.
+    /// The utterances that the score of `best` covers.
     #[serde(default)]
     pub best_of: Option<Scored>,
     /// A hash of the utterances of the last validation loss.
@@ -76,7 +76,7 @@ pub struct State {
     pub validation_due: bool,
 }
 
-/// What was summed on the CPU since the last logged step.
+/// Sums on the CPU since the last logged step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct SinceLog {
     /// Steps.
@@ -84,7 +84,8 @@ pub struct SinceLog {
     /// Micro-batches.
     pub micro_batches: u64,
     /// Decisions that accuracy is a share of.
-    pub decisions: u64,
+    #[serde(rename = "decisions")]
+    pub predictions: u64,
     /// Seconds of audio.
     pub audio_seconds: f64,
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::metrics::Phase;
-use super::objective::{BatchShape, Feeds, LossGraph, Objective, Results, ctc_feeds};
-use super::task::{Measure, Row, Task, Totals, common_feeds, layer_drop_feeds};
+use super::objective::{BatchShape, Inputs, LossGraph, Objective, Results, ctc_inputs};
+use super::task::{Measure, Row, Task, Totals, common_inputs, layer_drop_inputs};
 use crate::audio::BANDS;
 use crate::data::Batch;
 use crate::decode::{Decoder, Emissions};
@@ -29,10 +29,10 @@ pub struct Finetune {
     pub config: FinetuneConfig,
     /// Tokens.
     pub vocabulary: Vocabulary,
-    /// What makes text of validation's logits.
+    /// The decoder of validation.
     pub decoder: Arc<Decoder>,
     /// Room for the longest target.
-    pub capacity: usize,
+    pub max_target_length: usize,
     /// Seed of dropout.
     pub seed: u32,
 }
@@ -65,7 +65,8 @@ impl Objective for Finetune {
             CtcModel::new(Encoder::new(&self.model, BANDS).frozen(self.config.freeze_encoder), self.head());
         let features = scope.input("features", Spec::f32([shape.utterances, shape.frames, BANDS]));
         let (logits, _) = model.forward(&scope, &ctx, &features)?;
-        let (loss, count) = model.loss(&scope, &ctx, &logits, self.capacity, self.config.zero_infinity)?;
+        let (loss, count) =
+            model.loss(&scope, &ctx, &logits, self.max_target_length, self.config.zero_infinity)?;
         let rows = shape.utterances * shape.time();
         let logits = (!training).then(|| logits.reshape([rows, self.vocabulary.len()])).transpose()?;
         Ok(LossGraph { graph, loss, count, logits, embeddings: None })
@@ -85,11 +86,11 @@ impl Task for Finetune {
         ModelKind::Ctc(self.head())
     }
 
-    fn feeds(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Feeds, usize)> {
+    fn inputs(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Inputs, usize)> {
         let words = [self.seed, step as u32, micro, stream("layer drop")];
-        let mut feeds = common_feeds(batch, self.seed, step, micro);
-        feeds.extend(layer_drop_feeds(self.model.layers, self.options.layer_drop, &words));
-        // Without `zero_infinity`, who trains wants an infinite loss of a text that does not fit.
+        let mut inputs = common_inputs(batch, self.seed, step, micro);
+        inputs.extend(layer_drop_inputs(self.model.layers, self.options.layer_drop, &words));
+        // Without `zero_infinity`, a text that does not fit has an infinite loss in training.
         let counts = |row: &Row| match row {
             Row::Whole => true,
             Row::Impossible { .. } => training && !self.config.zero_infinity,
@@ -101,8 +102,8 @@ impl Task for Finetune {
             let Some(text) = &batch.texts[row] else { continue };
             rows[row] = Some(self.vocabulary.encode(text)?);
         }
-        feeds.extend(ctc_feeds(&rows, self.capacity)?);
-        Ok((feeds, 0))
+        inputs.extend(ctc_inputs(&rows, self.max_target_length)?);
+        Ok((inputs, 0))
     }
 
     fn rows(&self, batch: &Batch) -> Vec<Row> {
@@ -116,7 +117,7 @@ impl Task for Finetune {
         batch.texts.iter().zip(&batch.lengths).map(judge).collect()
     }
 
-    fn observe(&self, totals: &mut Totals, batch: &Batch, _: usize, results: &Results) -> Result<()> {
+    fn update_metrics(&self, totals: &mut Totals, batch: &Batch, _: usize, results: &Results) -> Result<()> {
         let time = BatchShape::of(batch).time();
         let handed = results.handed.as_ref();
         let handed = handed.ok_or_else(|| Error::invalid("validation returned no logits"))?;
@@ -131,9 +132,9 @@ impl Task for Finetune {
                 Err(_) if !results.loss.is_finite() => Emissions::new(),
                 emissions => emissions?,
             };
-            let heard = self.decoder.decode(&emissions, 1);
-            let heard = heard.first().map_or("", |best| best.text.as_str());
-            totals.scores.push(score(&normalize(text), heard));
+            let best = self.decoder.decode(&emissions, 1);
+            let best = best.first().map_or("", |one| one.text.as_str());
+            totals.scores.push(score(&normalize(text), best));
             totals.rows += 1;
             loss_rows += usize::from(judged == Row::Whole);
         }
@@ -146,7 +147,7 @@ impl Task for Finetune {
 mod tests {
     use super::*;
     use crate::models::Handed;
-    use crate::train::Feed;
+    use crate::train::InputData;
 
     #[test]
     fn rows_that_cannot_be_learned_are_in_no_mean() {
@@ -156,7 +157,7 @@ mod tests {
             config: FinetuneConfig::default(),
             vocabulary: Vocabulary::english(),
             decoder: Arc::new(Decoder::greedy(&Vocabulary::english()).unwrap()),
-            capacity: 8,
+            max_target_length: 8,
             seed: 0,
         };
         // Four encoder frames hold four different letters, but not one of them twice in a row.
@@ -173,22 +174,22 @@ mod tests {
         };
         let impossible = Row::Impossible { needs: 5, frames: 4 };
         assert_eq!(task.rows(&batch), [Row::Whole, impossible, Row::Foreign, Row::Whole, Row::Empty]);
-        let fed = |task: &Finetune, training, wanted: &str| {
-            let (feeds, _) = task.feeds(&batch, 1, 0, training).unwrap();
-            feeds.into_iter().find(|(name, _)| name == wanted).unwrap().1
+        let input = |task: &Finetune, training, wanted: &str| {
+            let (inputs, _) = task.inputs(&batch, 1, 0, training).unwrap();
+            inputs.into_iter().find(|(name, _)| name == wanted).unwrap().1
         };
-        let weights = Feed::F32(vec![1.0 / 8.0, 0.0, 0.0, 1.0 / 4.0, 0.0]);
-        assert_eq!(fed(&task, true, "loss_weights"), weights);
-        assert_eq!(fed(&task, false, "target_lengths"), Feed::U32(vec![4, 0, 0, 2, 0]));
+        let weights = InputData::F32(vec![1.0 / 8.0, 0.0, 0.0, 1.0 / 4.0, 0.0]);
+        assert_eq!(input(&task, true, "loss_weights"), weights);
+        assert_eq!(input(&task, false, "target_lengths"), InputData::U32(vec![4, 0, 0, 2, 0]));
         let mut infinite = task;
         infinite.config.zero_infinity = false;
-        assert_eq!(fed(&infinite, false, "loss_weights"), weights);
-        assert_eq!(fed(&infinite, true, "target_lengths"), Feed::U32(vec![4, 4, 0, 2, 0]));
+        assert_eq!(input(&infinite, false, "loss_weights"), weights);
+        assert_eq!(input(&infinite, true, "target_lengths"), InputData::U32(vec![4, 4, 0, 2, 0]));
 
         let mut totals = Totals::default();
         let blank = Handed::Best { ids: vec![0; 5 * 4], probabilities: vec![1.0; 5 * 4] };
         let results = Results { loss: 3.0, handed: Some(blank), ..Results::default() };
-        infinite.observe(&mut totals, &batch, 0, &results).unwrap();
+        infinite.update_metrics(&mut totals, &batch, 0, &results).unwrap();
         assert_eq!((totals.rows, totals.loss_rows, totals.loss, totals.weight), (3, 2, 6.0, 2.0));
         assert!(totals.scores.iter().all(|score| score.words.errors() == 1));
     }

@@ -6,16 +6,16 @@ use super::collective::Ranks;
 use super::objective::BatchShape;
 use super::parameters::{Kind, ParameterSet};
 use super::run::Source;
-use super::stepper::{Stepper, training_plan, update_plan, validation_plan};
 use super::stop;
 use super::task::Task;
+use super::trainer::{Trainer, training_plan, update_plan, validation_plan};
 use crate::data::{BatchSize, spread};
 use crate::error::{Error, Remedy, Result};
 use crate::exec::Plan;
 use crate::gpu::{Capabilities, Gpu};
 use crate::recipe::OptimizerConfig;
 
-/// Part of the free memory that batches may fill; drivers and others want some.
+/// Part of the free memory that batches may fill; drivers and other programs need some.
 const SHARE: f64 = 0.9;
 
 /// Feature frames of a second.
@@ -94,12 +94,12 @@ pub(super) fn fit(
     let room = Room::of(gpu, ranks, limit)?;
     let capabilities = gpu.capabilities();
     let most = ranks.all(capabilities.max_binding)?.into_iter().min().unwrap_or(u64::MAX);
-    let held = Held {
+    let memory = RunMemory {
         task,
         capabilities,
         fixed: {
             let parameters = ParameterSet::of(task, optimizer, most)?;
-            parameters.bytes(Kind::ALL.len()) + Stepper::totals_bytes(parameters.compute)
+            parameters.bytes(Kind::ALL.len()) + Trainer::totals_bytes(parameters.compute)
         },
         update: update_plan(&ParameterSet::of(task, optimizer, most)?, optimizer, capabilities)?,
         adds: ranks.share(optimizer.accumulation).len() > 1,
@@ -111,7 +111,7 @@ pub(super) fn fit(
     // What the pool of all plans holds is more than any of them does, which is known at the end.
     let mut bytes = room.bytes;
     loop {
-        let fits = held.fits(&lengths, bytes, room.bytes)?;
+        let fits = memory.fits(&lengths, bytes, room.bytes)?;
         // The smallest device decides.
         let fits = (0..fits.len()).map(|i| ranks.all(fits[i])).collect::<Result<Vec<_>>>()?;
         let fits = fits.into_iter().map(|all| all.into_iter().min().unwrap_or(1));
@@ -129,7 +129,7 @@ pub(super) fn fit(
         if let Some(valid) = valid {
             valid.config.buckets.batch = train.like()?;
         }
-        let (all, each) = held.all(&buckets, valid.as_ref())?;
+        let (all, each) = memory.all(&buckets, valid.as_ref())?;
         let over = all.saturating_sub(room.bytes);
         let smallest = buckets.iter().all(|bucket| bucket.utterances == 1);
         if ranks.all(over > 0 && !smallest)?.contains(&true) {
@@ -141,8 +141,8 @@ pub(super) fn fit(
     }
 }
 
-/// What batches hold on the device.
-struct Held<'a> {
+/// The memory of batches on the device.
+struct RunMemory<'a> {
     task: &'a dyn Task,
     capabilities: &'a Capabilities,
     /// Parameters, gradients, moments and totals.
@@ -154,11 +154,11 @@ struct Held<'a> {
     copies: usize,
 }
 
-impl Held<'_> {
-    fn plan(&self, utterances: usize, frames: usize, more: bool) -> Result<Plan> {
+impl RunMemory<'_> {
+    fn plan(&self, utterances: usize, frames: usize, accumulate: bool) -> Result<Plan> {
         stop::check()?;
         let shape = BatchShape { utterances: self.copies * utterances, frames };
-        training_plan(self.task, shape, more, self.capabilities)
+        training_plan(self.task, shape, accumulate, self.capabilities)
     }
 
     /// Bytes of all that `plans` hold together.
@@ -215,8 +215,8 @@ impl Held<'_> {
         let (mut plans, mut each) = (Vec::new(), Vec::new());
         for bucket in buckets {
             let first = plans.len();
-            for more in [false, true].into_iter().take(1 + usize::from(self.adds)) {
-                plans.push(self.plan(bucket.utterances, bucket.frames, more)?);
+            for accumulate in [false, true].into_iter().take(1 + usize::from(self.adds)) {
+                plans.push(self.plan(bucket.utterances, bucket.frames, accumulate)?);
             }
             each.push(self.sum(plans[first..].iter().chain([&self.update])));
         }
@@ -237,25 +237,27 @@ fn largest(
     mut measure: impl FnMut(usize) -> Result<u64>,
 ) -> Result<usize> {
     let (mut fits, mut too_many) = ((1, one), most + 1);
-    let mut slope = one.saturating_sub(nothing).max(1);
+    let mut bytes_each = one.saturating_sub(nothing).max(1);
     for guess in 0.. {
         if fits.0 + 1 >= too_many {
             break;
         }
         let (low, high) = (fits.0 + 1, too_many - 1);
         let next = match guess < GUESSES {
-            // As if every further one held as much as the last ones did.
-            true => fits.0.saturating_add((bytes.saturating_sub(fits.1) / slope) as usize).clamp(low, high),
+            // Assumes that every further one takes as much as the last ones.
+            true => {
+                fits.0.saturating_add((bytes.saturating_sub(fits.1) / bytes_each) as usize).clamp(low, high)
+            }
             false => low.midpoint(high),
         };
-        let held = measure(next)?;
-        if held <= bytes {
-            slope = (held.saturating_sub(fits.1) / (next - fits.0) as u64).max(1);
-            fits = (next, held);
+        let needed = measure(next)?;
+        if needed <= bytes {
+            bytes_each = (needed.saturating_sub(fits.1) / (next - fits.0) as u64).max(1);
+            fits = (next, needed);
         } else {
             too_many = next;
-            if held < u64::MAX {
-                slope = (held.saturating_sub(fits.1) / (next - fits.0) as u64).max(1);
+            if needed < u64::MAX {
+                bytes_each = (needed.saturating_sub(fits.1) / (next - fits.0) as u64).max(1);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! One owner a run: `RUN/lock`, held as long as the process lives.
+//! One owner a run: `RUN/lock`, locked as long as the process runs.
 
 use std::path::{Path, PathBuf};
 

@@ -6,14 +6,14 @@ use crate::exec::Compute;
 use crate::graph::{Graph, Tensor};
 use crate::shape::Spec;
 
-/// With operands in halves the loss is multiplied by `scale` before it is differentiated, so that small gradients do not
+/// With operands in f16 the loss is multiplied by `scale` before it is differentiated, so that small gradients do not
 /// vanish, and gradients are divided by it before the update. A step whose gradient is not finite is left out and halves
 /// the scale; a row of finite ones doubles it.
 ///
 /// The device holds it and changes it; this is its copy for logs and checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LossScale {
-    /// What the loss is multiplied by; a power of 2.
+    /// The loss scale; a power of 2.
     pub scale: f32,
     /// Finite steps since it changed.
     pub finite_steps: f32,

@@ -33,11 +33,11 @@ mod schedule;
 mod setup;
 #[cfg(feature = "cli")]
 mod start;
-mod stepper;
 #[cfg(feature = "cli")]
 mod stop;
 #[cfg(feature = "cli")]
 mod task;
+mod trainer;
 #[cfg(feature = "cli")]
 mod utterance;
 #[cfg(feature = "cli")]
@@ -53,7 +53,7 @@ pub use collective::{Job, Mpi};
 pub use finetune::Finetune;
 pub use loss_scale::LossScale;
 pub use objective::{
-    BatchShape, Feed, Feeds, LossGraph, Objective, Results, class_feeds, ctc_feeds, encoder_feeds,
+    BatchShape, InputData, Inputs, LossGraph, Objective, Results, class_inputs, ctc_inputs, encoder_inputs,
 };
 pub use parameters::{Group, Kind, ParameterSet};
 #[cfg(feature = "cli")]
@@ -65,11 +65,11 @@ pub use run::{Outcome, Progress, Run};
 pub use schedule::{Rates, Schedule, ScheduleState};
 #[cfg(feature = "cli")]
 pub use setup::{Request, finetune, finetune_among, pretrain, pretrain_among};
-pub use stepper::{StepTotals, Stepper, feed, training_plan, update_plan};
 #[cfg(feature = "cli")]
 pub use stop::{interrupt, interrupted, stop_flag};
 #[cfg(feature = "cli")]
-pub use task::{Embedding, Measure, Row, Task, Totals, common_feeds};
+pub use task::{Embedding, Measure, Row, Task, Totals, common_inputs};
+pub use trainer::{StepTotals, Trainer, training_plan, update_plan, write_inputs};
 #[cfg(feature = "cli")]
 pub use utterance::Utterances;
 #[cfg(feature = "cli")]

@@ -1,4 +1,4 @@
-//! Recordings that are left out, by name.
+//! Warnings that name the recordings that are left out.
 
 use std::collections::{BTreeMap, HashSet};
 

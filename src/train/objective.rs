@@ -1,4 +1,4 @@
-//! What an optimizer's step minimizes, without the data that it is of.
+//! The objective of an optimizer's step, without its data.
 
 use crate::error::{Error, Result};
 use crate::exec::PlanOptions;
@@ -23,7 +23,7 @@ impl BatchShape {
 
 /// Data of one input.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Feed {
+pub enum InputData {
     /// Of an f32 input.
     F32(Vec<f32>),
     /// Of a u32 input.
@@ -31,7 +31,7 @@ pub enum Feed {
 }
 
 /// Named data for a run.
-pub type Feeds = Vec<(String, Feed)>;
+pub type Inputs = Vec<(String, InputData)>;
 
 /// A loss as a graph.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub struct LossGraph {
     pub graph: Graph,
     /// The loss, `[1]`.
     pub loss: Tensor,
-    /// What is counted beside it, `[1]`: correct masked frames, or targets that do not fit.
+    /// A count beside it, `[1]`: correct masked frames, or targets that do not fit.
     pub count: Tensor,
     /// The logits of which validation reads what [`Objective::handover`] says: `[frames of all rows, tokens]` where it
     /// makes text of them, else `[rows, classes]`.
@@ -49,14 +49,14 @@ pub struct LossGraph {
     pub embeddings: Option<Tensor>,
 }
 
-/// What a validation batch gave.
+/// The results of a validation batch.
 #[derive(Debug, Clone, Default)]
 pub struct Results {
     /// The loss.
     pub loss: f64,
     /// The count.
     pub count: f64,
-    /// What the device hands over of the logits.
+    /// The outputs read from the logits.
     pub handed: Option<Handed>,
     /// The embeddings, where the objective has them.
     pub embeddings: Vec<f32>,
@@ -77,7 +77,7 @@ pub trait Objective {
     /// How its plans compute.
     fn plan_options(&self) -> PlanOptions;
 
-    /// What validation reads of the logits, where it judges them.
+    /// The outputs of the logits that validation reads, if any.
     fn handover(&self) -> Option<Handover> {
         None
     }
@@ -89,15 +89,15 @@ pub trait Objective {
     fn graph(&self, shape: BatchShape, training: bool) -> Result<LossGraph>;
 }
 
-/// The inputs of every encoder but what it hears: lengths and validity of rows with `lengths` valid feature frames of
+/// The inputs of every encoder beside its features: lengths and validity of rows with `lengths` valid feature frames of
 /// `frames`, and the RNG's counters (seed, step, micro-batch).
-pub fn encoder_feeds(lengths: &[u32], frames: usize, rng: [u32; 3]) -> Feeds {
+pub fn encoder_inputs(lengths: &[u32], frames: usize, rng: [u32; 3]) -> Inputs {
     let EncoderInputs { lengths, full_lengths, valid } = EncoderInputs::new(lengths, frames);
     vec![
-        ("valid".into(), Feed::F32(valid)),
-        ("lengths".into(), Feed::U32(lengths)),
-        ("full_lengths".into(), Feed::U32(full_lengths)),
-        ("rng".into(), Feed::U32(rng.to_vec())),
+        ("valid".into(), InputData::F32(valid)),
+        ("lengths".into(), InputData::U32(lengths)),
+        ("full_lengths".into(), InputData::U32(full_lengths)),
+        ("rng".into(), InputData::U32(rng.to_vec())),
     ]
 }
 
@@ -105,30 +105,30 @@ pub fn encoder_feeds(lengths: &[u32], frames: usize, rng: [u32; 3]) -> Feeds {
 /// of rows that have any; `None` adds nothing.
 ///
 /// # Errors
-/// When a row has more tokens than `capacity`.
-pub fn ctc_feeds(rows: &[Option<Vec<u32>>], capacity: usize) -> Result<Feeds> {
+/// When a row has more tokens than `max_target_length`.
+pub fn ctc_inputs(rows: &[Option<Vec<u32>>], max_target_length: usize) -> Result<Inputs> {
     let counted = rows.iter().flatten().count();
-    let mut targets = vec![0; rows.len() * capacity];
+    let mut targets = vec![0; rows.len() * max_target_length];
     let (mut lengths, mut weights) = (vec![0; rows.len()], vec![0.0; rows.len()]);
     for (row, ids) in rows.iter().enumerate() {
         let Some(ids) = ids else { continue };
-        if ids.len() > capacity {
-            let message = format!("a text of {} tokens passes the room for {capacity}", ids.len());
+        if ids.len() > max_target_length {
+            let message = format!("a text of {} tokens passes the room for {max_target_length}", ids.len());
             return Err(Error::invalid(message));
         }
-        targets[row * capacity..row * capacity + ids.len()].copy_from_slice(ids);
+        targets[row * max_target_length..row * max_target_length + ids.len()].copy_from_slice(ids);
         lengths[row] = ids.len() as u32;
         weights[row] = 1.0 / (counted * ids.len().max(1)) as f32;
     }
     Ok(vec![
-        ("targets".into(), Feed::U32(targets)),
-        ("target_lengths".into(), Feed::U32(lengths)),
-        ("loss_weights".into(), Feed::F32(weights)),
+        ("targets".into(), InputData::U32(targets)),
+        ("target_lengths".into(), InputData::U32(lengths)),
+        ("loss_weights".into(), InputData::F32(weights)),
     ])
 }
 
 /// The inputs of the loss of classes: the class of every row; `None` is in no loss.
-pub fn class_feeds(rows: &[Option<u32>]) -> Feeds {
+pub fn class_inputs(rows: &[Option<u32>]) -> Inputs {
     let known = rows.iter().enumerate().filter_map(|(row, class)| Some((row as u32, (*class)?)));
     let (mut selected, mut targets): (Vec<u32>, Vec<u32>) = known.unzip();
     let count = selected.len();
@@ -136,8 +136,8 @@ pub fn class_feeds(rows: &[Option<u32>]) -> Feeds {
     selected.resize(rows.len(), u32::MAX);
     targets.resize(rows.len(), 0);
     vec![
-        ("selected".into(), Feed::U32(selected)),
-        ("targets".into(), Feed::U32(targets)),
-        ("selected_count".into(), Feed::U32(vec![count as u32])),
+        ("selected".into(), InputData::U32(selected)),
+        ("targets".into(), InputData::U32(targets)),
+        ("selected_count".into(), InputData::U32(vec![count as u32])),
     ]
 }

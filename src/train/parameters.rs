@@ -17,7 +17,7 @@ use crate::weights::Weights;
 pub enum Group {
     /// Front-end and encoder.
     Encoder,
-    /// What stands on the encoder.
+    /// The head.
     Head,
 }
 
@@ -32,7 +32,7 @@ pub struct Arena {
     pub members: Vec<Parameter>,
 }
 
-/// What the optimizer keeps of every parameter.
+/// The values that the optimizer keeps for every parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The value itself.

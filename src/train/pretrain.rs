@@ -6,8 +6,8 @@ use std::collections::hash_map::Entry;
 use pollster::block_on;
 
 use super::metrics::Phase;
-use super::objective::{BatchShape, Feed, Feeds, LossGraph, Objective, Results};
-use super::task::{Measure, Task, Totals, common_feeds, layer_drop_feeds};
+use super::objective::{BatchShape, InputData, Inputs, LossGraph, Objective, Results};
+use super::task::{Measure, Task, Totals, common_inputs, layer_drop_inputs};
 use crate::audio::BANDS;
 use crate::data::Batch;
 use crate::error::Result;
@@ -69,13 +69,13 @@ impl Task for Pretrain {
         ModelKind::BestRq { codes: self.config.codes, code_dim: self.config.code_dim }
     }
 
-    fn feeds(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Feeds, usize)> {
+    fn inputs(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Inputs, usize)> {
         let shape = BatchShape::of(batch);
         let time = shape.time();
         let words =
             [self.seed, step as u32, micro, stream(if training { "mask" } else { "validation mask" })];
-        let mut feeds = common_feeds(batch, self.seed, step, micro);
-        feeds.extend(layer_drop_feeds(self.model.layers, self.options.layer_drop, &words));
+        let mut inputs = common_inputs(batch, self.seed, step, micro);
+        inputs.extend(layer_drop_inputs(self.model.layers, self.options.layer_drop, &words));
 
         let rows: Vec<usize> = (0..batch.utterances).filter(|&row| batch.lengths[row] > 0).collect();
         let shortest = rows.iter().map(|&row| batch.lengths[row] as usize).min().unwrap_or(0);
@@ -90,14 +90,14 @@ impl Task for Pretrain {
         let count = selected.len();
         // Rows behind the count gather nothing.
         selected.resize(shape.utterances * most_masked(time * STRIDE, &self.config), u32::MAX);
-        feeds.push(("mask".into(), Feed::U32(mask)));
-        feeds.push(("selected".into(), Feed::U32(selected)));
-        feeds.push(("selected_count".into(), Feed::U32(vec![count as u32])));
-        Ok((feeds, count))
+        inputs.push(("mask".into(), InputData::U32(mask)));
+        inputs.push(("selected".into(), InputData::U32(selected)));
+        inputs.push(("selected_count".into(), InputData::U32(vec![count as u32])));
+        Ok((inputs, count))
     }
 
     /// The entropy of the codes: the loss of a model that learns no more than how often each code comes.
-    fn survey(
+    fn data_statistics(
         &self,
         executor: &mut Executor,
         next: &mut dyn FnMut() -> Option<Result<Batch>>,
@@ -131,7 +131,7 @@ impl Task for Pretrain {
                     new.insert(block_on(executor.load(plan))?)
                 }
             };
-            executor.feed(loaded, "features", &batch.features)?;
+            executor.write_input(loaded, "features", &batch.features)?;
             executor.run(loaded)?;
             let codes: Vec<u32> = block_on(executor.read(loaded, "codes"))?;
             for (row, &frames) in codes.chunks(shape.time()).zip(&batch.lengths) {
@@ -152,12 +152,18 @@ impl Task for Pretrain {
         )))
     }
 
-    fn observe(&self, totals: &mut Totals, batch: &Batch, decisions: usize, results: &Results) -> Result<()> {
+    fn update_metrics(
+        &self,
+        totals: &mut Totals,
+        batch: &Batch,
+        predictions: usize,
+        results: &Results,
+    ) -> Result<()> {
         let rows = batch.lengths.iter().filter(|&&length| length > 0).count();
         totals.rows += rows;
         totals.loss_rows += rows;
-        totals.loss += results.loss * decisions as f64;
-        totals.weight += decisions as f64;
+        totals.loss += results.loss * predictions as f64;
+        totals.weight += predictions as f64;
         totals.correct += results.count;
         Ok(())
     }

@@ -1,13 +1,13 @@
-//! Probes: what is linearly readable of each layer of a model that is not trained.
+//! Linear probes of each layer of a frozen model.
 
 use std::sync::Arc;
 
 use pollster::block_on;
 
-use super::objective::{BatchShape, Feed, Feeds, LossGraph, Objective};
+use super::objective::{BatchShape, InputData, Inputs, LossGraph, Objective};
 use super::schedule::Schedule;
-use super::stepper::Stepper;
 use super::stop;
+use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::exec::{Executor, PlanOptions};
 use crate::gpu::Gpu;
@@ -32,11 +32,11 @@ pub struct ProbeData {
     pub classes: Vec<usize>,
 }
 
-/// What probes have learned.
+/// The results of probes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probed {
     /// The class of each test utterance as each layer's probe has it, and behind them that of the weighted sum.
-    pub heard: Vec<Vec<usize>>,
+    pub predicted: Vec<Vec<usize>>,
     /// The weight of each layer in the sum.
     pub weights: Vec<f32>,
 }
@@ -66,7 +66,7 @@ impl Probes {
         layers.iter().chain([&sum]).enumerate().map(probe).collect()
     }
 
-    fn feeds(&self, data: &ProbeData, rows: &[usize], batch: usize) -> Feeds {
+    fn inputs(&self, data: &ProbeData, rows: &[usize], batch: usize) -> Inputs {
         let size = self.layers * self.width;
         let (mut statistics, mut targets) = (Vec::with_capacity(batch * size), Vec::with_capacity(batch));
         for &row in rows {
@@ -76,9 +76,9 @@ impl Probes {
         statistics.resize(batch * size, 0.0);
         targets.resize(batch, 0);
         vec![
-            ("statistics".into(), Feed::F32(statistics)),
-            ("targets".into(), Feed::U32(targets)),
-            ("selected_count".into(), Feed::U32(vec![rows.len() as u32])),
+            ("statistics".into(), InputData::F32(statistics)),
+            ("targets".into(), InputData::U32(targets)),
+            ("selected_count".into(), InputData::U32(vec![rows.len() as u32])),
         ]
     }
 }
@@ -144,10 +144,10 @@ pub fn probe(
     };
     let batch = BATCH.min(rows);
     let shape = BatchShape { utterances: batch, frames: 1 };
-    let mut stepper = block_on(Stepper::new(Executor::new(gpu), &probes, &config))?;
-    stepper.parameters.fill(&stepper.executor, None, seed as u32)?;
-    block_on(stepper.prepare(&probes, shape, false))?;
-    block_on(stepper.prepare_validation(&probes, shape))?;
+    let mut trainer = block_on(Trainer::new(Executor::new(gpu), &probes, &config))?;
+    trainer.parameters.fill(&trainer.executor, None, seed as u32)?;
+    block_on(trainer.prepare(&probes, shape, false))?;
+    block_on(trainer.prepare_validation(&probes, shape))?;
     let schedule = Schedule::new(&config, steps);
     let mut rng = Rng::new(&[seed as u32, stream("probe")]);
     let (mut order, mut next): (Vec<usize>, usize) = ((0..rows).collect(), rows);
@@ -157,28 +157,28 @@ pub fn probe(
             rng.shuffle(&mut order);
             next = 0;
         }
-        let feeds = probes.feeds(&train, &order[next..next + batch], batch);
+        let inputs = probes.inputs(&train, &order[next..next + batch], batch);
         next += batch;
-        stepper.micro_batch(shape, &feeds, false)?;
-        stepper.update(step, schedule.rates(step), 1)?;
+        trainer.micro_batch(shape, &inputs, false)?;
+        trainer.update(step, schedule.rates(step), 1)?;
         watch(step);
     }
-    let mut heard = vec![Vec::with_capacity(test.classes.len()); layers + 1];
+    let mut predicted = vec![Vec::with_capacity(test.classes.len()); layers + 1];
     let all: Vec<usize> = (0..test.classes.len()).collect();
     for rows in all.chunks(batch) {
-        let results = block_on(stepper.validate(shape, &probes.feeds(&test, rows, batch)))?;
-        for (heard, ids) in heard.iter_mut().zip(results.best().chunks(batch)) {
-            heard.extend(ids.iter().take(rows.len()).map(|&id| id as usize));
+        let results = block_on(trainer.validate(shape, &probes.inputs(&test, rows, batch)))?;
+        for (predicted, ids) in predicted.iter_mut().zip(results.best().chunks(batch)) {
+            predicted.extend(ids.iter().take(rows.len()).map(|&id| id as usize));
         }
     }
-    let values = block_on(stepper.parameters.values(&stepper.executor))?;
+    let values = block_on(trainer.parameters.values(&trainer.executor))?;
     let learned = values.get("layers").map(|(_, values)| values.to_vec()).unwrap_or_default();
     let total: f32 = learned.iter().map(|value| value.exp()).sum();
     let weights: Vec<f32> = learned.iter().map(|value| value.exp() / total).collect();
     if weights.len() != layers || weights.iter().any(|weight| !weight.is_finite()) {
         return Err(Error::invalid("the weights of the layers are not finite; give more data"));
     }
-    Ok(Probed { heard, weights })
+    Ok(Probed { predicted, weights })
 }
 
 /// Shifts and scales every `size`-th element so that those of `train` have mean 0 and variance 1.

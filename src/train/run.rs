@@ -14,9 +14,9 @@ use super::metrics::{MetricsWriter, Phase, TrainLine, ValidLine};
 use super::named::Named;
 use super::objective::BatchShape;
 use super::schedule::Schedule;
-use super::stepper::{StepTotals, Stepper};
 use super::stop;
 use super::task::{Measure, Row, Task};
+use super::trainer::{StepTotals, Trainer};
 use super::valid::{Scored, excluded};
 use crate::audio::BANDS;
 use crate::data::{
@@ -101,7 +101,7 @@ pub(super) struct Spent {
 struct Told {
     next: BatchIndex,
     counts: bool,
-    decisions: u64,
+    predictions: u64,
     audio_seconds: f64,
     left_out: Vec<(Why, LeftOut)>,
     differing: Vec<LeftOut>,
@@ -182,7 +182,7 @@ pub struct Run<'a> {
     /// Validation data.
     pub valid: Option<Source>,
     /// The device's side.
-    pub stepper: Stepper,
+    pub trainer: Trainer,
     /// Learning rates.
     pub schedule: Schedule,
     /// Micro-batches of a step.
@@ -197,9 +197,9 @@ pub struct Run<'a> {
     pub vocabulary: Option<Vocabulary>,
     /// The command, for the model card.
     pub command: String,
-    /// What is left out of training.
+    /// Recordings left out of training.
     pub(super) train_named: Named,
-    /// What is left out of validation.
+    /// Recordings left out of validation.
     pub(super) valid_named: Named,
     /// How much of what the loader left out was named.
     pub(super) train_left_out: usize,
@@ -215,7 +215,7 @@ impl Run<'_> {
     pub fn go(&mut self, progress: &mut dyn Progress) -> Result<Outcome> {
         let first = self.state.step == 0;
         if first {
-            self.survey(progress)?;
+            self.data_statistics(progress)?;
         }
         let mut loader = self.train.start(self.state.next)?;
         self.prepare()?;
@@ -320,23 +320,23 @@ impl Run<'_> {
     fn prepare(&mut self) -> Result<()> {
         // The largest first: what smaller shapes need is there then.
         for shape in self.train.shapes()?.into_iter().rev() {
-            for more in [false, true].into_iter().take(self.ranks.share(self.accumulation).len()) {
+            for accumulate in [false, true].into_iter().take(self.ranks.share(self.accumulation).len()) {
                 stop::check()?;
-                block_on(self.stepper.prepare(&*self.task, shape, more))?;
+                block_on(self.trainer.prepare(&*self.task, shape, accumulate))?;
             }
         }
         for shape in self.valid.as_ref().map_or_else(|| Ok(Vec::new()), Source::shapes)?.into_iter().rev() {
             stop::check()?;
-            block_on(self.stepper.prepare_validation(&*self.task, shape))?;
+            block_on(self.trainer.prepare_validation(&*self.task, shape))?;
         }
         Ok(())
     }
 
     /// One epoch in order of length, for what the task says of its data.
-    fn survey(&mut self, progress: &mut dyn Progress) -> Result<()> {
+    fn data_statistics(&mut self, progress: &mut dyn Progress) -> Result<()> {
         let mut source = self.train.clone();
         (source.config.order, source.config.augmentation) = (Order::Sorted, None);
-        let (task, executor) = (&self.task, &mut self.stepper.executor);
+        let (task, executor) = (&self.task, &mut self.trainer.executor);
         let news = self.ranks.lead(|beat| {
             // Nothing is loaded for a task that asks for nothing.
             let mut loader = None;
@@ -348,7 +348,7 @@ impl Run<'_> {
                 },
                 (_, Some(loader)) => loader.next(),
             };
-            task.survey(executor, &mut next)
+            task.data_statistics(executor, &mut next)
         })?;
         if let Some(news) = news {
             progress.message(&news);
@@ -373,17 +373,17 @@ impl Run<'_> {
             };
             self.spent.data += begun.elapsed();
             let batch = batch.ok_or_else(|| Error::invalid("the training data has ended"))?;
-            let (feeds, decisions) = self.task.feeds(&batch, step, micro as u32, true)?;
-            self.stepper.micro_batch(BatchShape::of(&batch), &feeds, micro > share.start)?;
+            let (inputs, predictions) = self.task.inputs(&batch, step, micro as u32, true)?;
+            self.trainer.micro_batch(BatchShape::of(&batch), &inputs, micro > share.start)?;
             let rows = self.task.rows(&batch);
             // A batch without one loss is in no mean.
             let counts =
-                rows.contains(&Row::Whole) && (self.task.phase() == Phase::Finetune || decisions > 0);
+                rows.contains(&Row::Whole) && (self.task.phase() == Phase::Finetune || predictions > 0);
             let (left_out, differing) = self.lacks(loader, &batch, rows);
             told.push(Told {
                 next: batch.index.following(),
                 counts,
-                decisions: decisions as u64,
+                predictions: predictions as u64,
                 audio_seconds: batch.audio_seconds,
                 left_out,
                 differing,
@@ -393,22 +393,22 @@ impl Run<'_> {
             self.state.next = one.next;
             let since = &mut self.state.since_log;
             since.micro_batches += u64::from(one.counts);
-            since.decisions += one.decisions;
+            since.predictions += one.predictions;
             since.audio_seconds += one.audio_seconds;
             one.left_out.iter().for_each(|(why, left_out)| self.train_named.say(*why, left_out));
             self.train_named.say_differing(one.differing);
         }
         if self.ranks.size() > 1 {
-            self.stepper.executor.gpu().wait()?;
+            self.trainer.executor.gpu().wait()?;
             let begun = Instant::now();
-            self.stepper.exchange(&self.ranks)?;
+            self.trainer.exchange(&self.ranks)?;
             self.spent.exchange += begun.elapsed();
         }
-        self.stepper.update(step, self.schedule.rates(step), self.accumulation)?;
+        self.trainer.update(step, self.schedule.rates(step), self.accumulation)?;
         self.state.step = step;
         self.state.since_log.steps += 1;
         if self.unlike && step.is_multiple_of(SPREAD_EVERY) {
-            self.stepper.spread(&self.ranks, true)?;
+            self.trainer.spread(&self.ranks, true)?;
         }
         Ok(())
     }
@@ -443,7 +443,7 @@ impl Run<'_> {
         Ok(batches.drain(share).collect())
     }
 
-    /// What `batch` lacks, and those of its clips that teach nothing.
+    /// What `batch` lacks, and those of its clips that add nothing to the loss.
     fn lacks(
         &mut self,
         loader: &mut Loader,
@@ -477,7 +477,7 @@ impl Run<'_> {
 
     /// What rank 0 holds.
     fn totals(&self) -> Result<StepTotals> {
-        let totals = block_on(self.stepper.totals())?;
+        let totals = block_on(self.trainer.totals())?;
         Ok(self.ranks.all(totals.to_bits())?.first().copied().map_or(totals, StepTotals::from_bits))
     }
 
@@ -485,12 +485,12 @@ impl Run<'_> {
     /// anew.
     fn log(&mut self, clock: Instant) -> Result<Option<TrainLine>> {
         let totals = self.totals()?;
-        let loss_scale = block_on(self.stepper.loss_scale())?;
+        let loss_scale = block_on(self.trainer.loss_scale())?;
         self.check_finite(&totals, loss_scale.is_some_and(|scale| !scale.is_smallest()))?;
         let since = std::mem::take(&mut self.state.since_log);
         let step = self.state.step;
         let steps = since.steps.max(1) as f64;
-        self.stepper.set_totals(StepTotals::default())?;
+        self.trainer.set_totals(StepTotals::default())?;
         if since.micro_batches == 0 {
             tracing::warn!("step {step}: no clip since the last logged step has a loss; nothing is logged");
             return Ok(None);
@@ -505,7 +505,7 @@ impl Run<'_> {
             step,
             phase: self.task.phase(),
             loss,
-            accuracy: (since.decisions > 0).then(|| totals.count / since.decisions as f64),
+            accuracy: (since.predictions > 0).then(|| totals.count / since.predictions as f64),
             grad_norm: totals.grad_norm / since.steps.saturating_sub(skipped).max(1) as f64,
             lr: self.schedule.rates(step).encoder,
             audio_seconds: since.audio_seconds / steps,
@@ -513,7 +513,7 @@ impl Run<'_> {
             compute_ms: Some(step_ms - data_ms - exchange_ms),
             exchange_ms: Some(exchange_ms),
             data_ms: Some(data_ms),
-            gpu_bytes: self.stepper.executor.gpu().allocated(),
+            gpu_bytes: self.trainer.executor.gpu().allocated(),
             loss_scale: loss_scale.map(|scale| f64::from(scale.scale)),
             skipped_steps: loss_scale.map(|_| skipped),
         }))
@@ -523,14 +523,14 @@ impl Run<'_> {
     /// also `best`, where nothing was validated.
     fn checkpoint(&mut self, last: bool) -> Result<()> {
         if self.unlike {
-            self.stepper.spread(&self.ranks, true)?;
+            self.trainer.spread(&self.ranks, true)?;
         }
         self.state.totals = self.totals()?;
-        self.state.loss_scale = block_on(self.stepper.loss_scale())?;
+        self.state.loss_scale = block_on(self.trainer.loss_scale())?;
         let searching = self.state.loss_scale.is_some_and(|scale| !scale.is_smallest());
         self.check_finite(&self.state.totals, searching)?;
         self.state.schedule = self.schedule.state();
-        let (values, moments) = self.stepper.agreed(&self.ranks, self.state.step)?;
+        let (values, moments) = self.trainer.agreed(&self.ranks, self.state.step)?;
         for weights in [&values, &moments] {
             finite(weights).map_err(|error| {
                 Error::invalid(format!(
@@ -552,7 +552,7 @@ impl Run<'_> {
     }
 
     pub(super) fn weights(&self) -> Result<Weights> {
-        block_on(self.stepper.parameters.values(&self.stepper.executor))
+        block_on(self.trainer.parameters.values(&self.trainer.executor))
     }
 
     /// Saves a model and gives its weights back.

@@ -13,12 +13,12 @@ pub struct Rates {
     pub head: f64,
 }
 
-/// What a checkpoint keeps of a [`Schedule`]: only NewBob has a memory.
+/// The state of a [`Schedule`] in a checkpoint: only NewBob has a memory.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ScheduleState {
     /// The last finite validation loss.
     pub previous: Option<f64>,
-    /// What the peak rates are multiplied by.
+    /// The factor of the peak rates.
     pub factors: Rates,
 }
 
@@ -47,7 +47,7 @@ impl Schedule {
     /// With w warm-up steps of n:
     /// * Noam: min(step / w, √(w / step)) of the peak;
     /// * cosine: step / w up to w, then ½(1 + cos(π (step − 1 − w) / (n − w)));
-    /// * constant: the peak; NewBob: what [`Schedule::observe`] left of the peak.
+    /// * constant: the peak; NewBob: what [`Schedule::update`] left of the peak.
     pub fn rates(&self, step: u64) -> Rates {
         let step = step.max(1) as f64;
         let factor = match self.config {
@@ -76,7 +76,7 @@ impl Schedule {
 
     /// Tells the validation loss. NewBob multiplies the rates by its factors unless the loss has
     /// fallen, since the one before, by `threshold` of that one; a loss that is not finite has not.
-    pub fn observe(&mut self, loss: f64) {
+    pub fn update(&mut self, loss: f64) {
         let ScheduleConfig::Newbob { threshold, head_factor, encoder_factor } = self.config else { return };
         let ScheduleState { previous, factors } = &mut self.state;
         let fallen = match *previous {
@@ -175,12 +175,12 @@ mod tests {
     fn newbob_anneals_each_group_when_the_loss_stalls() {
         let config = ScheduleConfig::Newbob { threshold: 0.0025, head_factor: 0.5, encoder_factor: 0.7 };
         let mut newbob = schedule(config, 1.0, 0);
-        newbob.observe(2.0);
-        newbob.observe(1.5);
+        newbob.update(2.0);
+        newbob.update(1.5);
         assert_eq!(newbob.rates(7), Rates { encoder: 1.0, head: 2.0 });
-        newbob.observe(1.4999);
+        newbob.update(1.4999);
         assert_eq!(newbob.rates(8), Rates { encoder: 0.7, head: 1.0 });
-        newbob.observe(f64::NAN);
+        newbob.update(f64::NAN);
         assert_close(newbob.rates(9).head, 0.5);
         assert_eq!(newbob.state().previous, Some(1.4999));
 
@@ -188,20 +188,20 @@ mod tests {
         let mut resumed = schedule(config, 1.0, 0);
         resumed.restore(serde_json::from_str(&json).unwrap());
         assert_eq!(resumed, newbob);
-        newbob.observe(1.6);
-        resumed.observe(1.6);
+        newbob.update(1.6);
+        resumed.update(1.6);
         assert_eq!(resumed.rates(10), newbob.rates(10));
         let rates = newbob.rates(11);
         newbob.forget();
-        newbob.observe(9.0);
+        newbob.update(9.0);
         assert_eq!((newbob.rates(11), newbob.state().previous), (rates, Some(9.0)));
     }
 
     #[test]
     fn constant_stays() {
         let mut constant = schedule(ScheduleConfig::Constant {}, 0.5, 10);
-        constant.observe(9.0);
-        constant.observe(9.0);
+        constant.update(9.0);
+        constant.update(9.0);
         assert_eq!(constant.rates(1), constant.rates(1_000_000));
     }
 }

@@ -17,9 +17,9 @@ use super::pretrain::Pretrain;
 use super::run::{Outcome, Progress, Run, Source, Spent};
 use super::schedule::Schedule;
 use super::start::{Start, initial_weights};
-use super::stepper::{StepTotals, Stepper};
 use super::stop;
 use super::task::{Measure, Task};
+use super::trainer::{StepTotals, Trainer};
 use super::utterance::Utterances;
 use crate::audio::{Channel, Padding as AudioPadding};
 use crate::data::{BatchIndex, Corpus, Share, Why};
@@ -32,7 +32,7 @@ use crate::models::{PreprocessorConfig, UtteranceHead};
 use crate::recipe::{Duration, FinetuneConfig, ModelConfig, OptimizerConfig, PaddedFrames, Recipe, TaskKind};
 use crate::text::{Pieces, Vocabulary};
 
-/// What a user asks for.
+/// The request of a user.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The recipe, with the command line's values.
@@ -217,13 +217,13 @@ pub fn finetune_among(
         let (model, options, seed) = (recipe.model.clone(), recipe.options, recipe.run.seed);
         let task: Box<dyn Task> = match outputs.clone() {
             Outputs::Tokens(vocabulary) => {
-                let mut capacity = longest(&vocabulary, &corpus)?;
+                let mut max_target_length = longest(&vocabulary, &corpus)?;
                 if let Some(valid) = &valid {
-                    capacity = capacity.max(longest(&vocabulary, &valid.corpus)?);
+                    max_target_length = max_target_length.max(longest(&vocabulary, &valid.corpus)?);
                 }
-                let capacity = capacity.next_multiple_of(8).max(8);
+                let max_target_length = max_target_length.next_multiple_of(8).max(8);
                 let (decoder, config) = (decoder(&config, &vocabulary)?, config.clone());
-                Box::new(Finetune { model, options, config, vocabulary, decoder, capacity, seed })
+                Box::new(Finetune { model, options, config, vocabulary, decoder, max_target_length, seed })
             }
             Outputs::Labels(labels) => {
                 let (head, config) = (UtteranceHead::new(&config, labels), config.clone());
@@ -256,7 +256,7 @@ enum Outputs {
     Labels(Vec<String>),
 }
 
-/// What makes text of validation's logits.
+/// The decoder of validation.
 fn decoder(config: &FinetuneConfig, vocabulary: &Vocabulary) -> Result<Arc<Decoder>> {
     let settings = config.decoder.clone().unwrap_or_default();
     let lm = match (settings.decoder, &settings.lm) {
@@ -416,22 +416,22 @@ impl Plan<'_> {
         // Devices of one kind compute the same bits.
         let identities = ranks.all((gpu.identity(), gpu.capabilities().set_aside.clone()))?;
         let unlike = identities.iter().any(|other| *other != identities[0]);
-        let mut stepper = block_on(Stepper::bounded(Executor::new(gpu), &*task, self.optimizer, most))?;
+        let mut trainer = block_on(Trainer::bounded(Executor::new(gpu), &*task, self.optimizer, most))?;
         let mut schedule = Schedule::new(self.optimizer, steps);
         let mut state = ranks.lead(|_| {
             Ok(match start.checkpoint {
                 Some(checkpoint) => {
                     let mut state = checkpoint.state;
                     // What is missing would be drawn anew.
-                    stepper.parameters.iter().try_for_each(|p| checkpoint.values.values(p).map(drop))?;
-                    stepper.parameters.fill(&stepper.executor, Some(&checkpoint.values), seed)?;
-                    stepper.parameters.restore_moments(&stepper.executor, &checkpoint.moments)?;
-                    stepper.set_totals(state.totals)?;
+                    trainer.parameters.iter().try_for_each(|p| checkpoint.values.values(p).map(drop))?;
+                    trainer.parameters.fill(&trainer.executor, Some(&checkpoint.values), seed)?;
+                    trainer.parameters.restore_moments(&trainer.executor, &checkpoint.moments)?;
+                    trainer.set_totals(state.totals)?;
                     // A run that goes on in f32 has none.
                     if let (Some(scale), Some(_)) =
                         (state.loss_scale, LossScale::of(recipe.options.plan.compute))
                     {
-                        stepper.set_loss_scale(scale)?;
+                        trainer.set_loss_scale(scale)?;
                     }
                     if !same_batches && state.next.batch > 0 {
                         state.next = BatchIndex { epoch: state.next.epoch + 1, batch: 0 };
@@ -440,10 +440,10 @@ impl Plan<'_> {
                     state
                 }
                 None => {
-                    let parameters = stepper.parameters.iter();
+                    let parameters = trainer.parameters.iter();
                     let weights =
                         start.init.as_ref().map(|model| initial_weights(model, start.keeps_head, parameters));
-                    stepper.parameters.fill(&stepper.executor, weights.transpose()?.as_ref(), seed)?;
+                    trainer.parameters.fill(&trainer.executor, weights.transpose()?.as_ref(), seed)?;
                     State {
                         step: 0,
                         next: BatchIndex::default(),
@@ -471,8 +471,8 @@ impl Plan<'_> {
         })?;
         schedule.restore(state.schedule);
         if ranks.size() > 1 {
-            stepper.spread(ranks, false)?;
-            stepper.agreed(ranks, state.step)?;
+            trainer.spread(ranks, false)?;
+            trainer.agreed(ranks, state.step)?;
         }
         let validated = valid.as_ref().map(|valid| valid.identity);
         let gone = valid.as_ref().map_or(0, |valid| valid.examples.left_out.count(Why::Unreadable));
@@ -507,7 +507,7 @@ impl Plan<'_> {
         (state.vocabulary, state.corpus) = (vocabulary.clone(), Some(train.identity));
         // What is missing comes back: they are compared with what they were when all was there.
         state.valid = if missing { state.valid } else { validated.or(state.valid) };
-        progress.message(&format!("{} trainable parameters", stepper.parameters.trainable()));
+        progress.message(&format!("{} trainable parameters", trainer.parameters.trainable()));
         let accumulation = self.optimizer.accumulation.max(1);
         let mut train = train;
         train.config.share = Share { rank: ranks.rank(), of: ranks.size(), run: accumulation / ranks.size() };
@@ -525,7 +525,7 @@ impl Plan<'_> {
             task,
             train,
             valid,
-            stepper,
+            trainer,
             schedule,
             accumulation,
             steps,

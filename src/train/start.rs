@@ -1,4 +1,4 @@
-//! Where a run begins: anew, from a checkpoint, or from a saved model; and what these fix.
+//! The start of a run: from scratch, from a checkpoint, or from a saved model; and the keys that these fix.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::recipe::{
 use crate::text::{Pieces, Vocabulary, normalize};
 use crate::weights::Weights;
 
-/// What a run starts from, checked against the request.
+/// The start of a run, checked against the request.
 pub(super) struct Start {
     /// Held as long as the run goes on, by the rank that writes.
     pub _lock: Option<RunLock>,

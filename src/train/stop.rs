@@ -1,4 +1,4 @@
-//! A request to stop, from the first moment to the last.
+//! Requests to stop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};

@@ -1,9 +1,9 @@
-//! What differs between the phases of training: what the loss is fed of a corpus, and what validation scores.
+//! Tasks, the differences between the phases of training: inputs of the loss, and metrics of validation.
 
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Phase;
-use super::objective::{BatchShape, Feed, Feeds, Objective, Results, encoder_feeds};
+use super::objective::{BatchShape, InputData, Inputs, Objective, Results, encoder_inputs};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::exec::Executor;
@@ -84,7 +84,7 @@ impl Embedding {
     }
 }
 
-/// What tells which of several models is the best.
+/// The metric that chooses the best model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Measure {
     /// The validation loss.
@@ -122,14 +122,14 @@ mod bits {
     }
 }
 
-/// What a row of a batch can add to the loss and to the rates.
+/// The contribution of a row of a batch to the loss and to the rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
     /// Nothing: it is empty.
     Empty,
     /// All of it.
     Whole,
-    /// Nothing: no output of so few frames says its text.
+    /// Nothing: the text is infeasible for so few frames.
     Impossible {
         /// Frames that the text needs.
         needs: usize,
@@ -147,29 +147,29 @@ pub trait Task: Objective + Send {
     /// Which phase.
     fn phase(&self) -> Phase;
 
-    /// What tells which model is the best.
+    /// The metric that chooses the best model.
     fn measure(&self) -> Measure;
 
-    /// What stands on the encoder.
+    /// The head.
     fn kind(&self) -> ModelKind;
 
-    /// Everything that the loss is fed for `batch` in micro-batch `micro` of `step`, and the number of
-    /// decisions that accuracy is a share of (0 where there is no accuracy).
+    /// All inputs of the loss for `batch` in micro-batch `micro` of `step`, and the number of
+    /// predictions that accuracy is a share of (0 where there is no accuracy).
     ///
     /// # Errors
     /// When a text has more tokens than there is room for.
-    fn feeds(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Feeds, usize)>;
+    fn inputs(&self, batch: &Batch, step: u64, micro: u32, training: bool) -> Result<(Inputs, usize)>;
 
-    /// What each row of `batch` can add; where nothing is said of texts, all of it.
+    /// The contribution of each row of `batch`; without texts, all of it.
     fn rows(&self, batch: &Batch) -> Vec<Row> {
         batch.lengths.iter().map(|&length| if length > 0 { Row::Whole } else { Row::Empty }).collect()
     }
 
-    /// What is worth saying of the training data before the first step; `next` gives one epoch of batches.
+    /// Statistics of the training data to print before the first step; `next` gives one epoch of batches.
     ///
     /// # Errors
-    /// What data or device reported.
-    fn survey(
+    /// When data cannot be read or the device fails.
+    fn data_statistics(
         &self,
         executor: &mut Executor,
         next: &mut dyn FnMut() -> Option<Result<Batch>>,
@@ -178,26 +178,32 @@ pub trait Task: Objective + Send {
         Ok(None)
     }
 
-    /// Adds a validation batch: its loss, count and texts.
+    /// Updates the metrics by a validation batch: its loss, count and texts.
     ///
     /// # Errors
     /// When an output is not as expected.
-    fn observe(&self, totals: &mut Totals, batch: &Batch, decisions: usize, results: &Results) -> Result<()>;
+    fn update_metrics(
+        &self,
+        totals: &mut Totals,
+        batch: &Batch,
+        predictions: usize,
+        results: &Results,
+    ) -> Result<()>;
 }
 
 /// The inputs that every model takes: features, lengths, validity, RNG counters.
-pub fn common_feeds(batch: &Batch, seed: u32, step: u64, micro: u32) -> Feeds {
-    let mut feeds = encoder_feeds(&batch.lengths, batch.frames, [seed, step as u32, micro]);
-    feeds.push(("features".into(), Feed::F32(batch.features.clone())));
-    feeds
+pub fn common_inputs(batch: &Batch, seed: u32, step: u64, micro: u32) -> Inputs {
+    let mut inputs = encoder_inputs(&batch.lengths, batch.frames, [seed, step as u32, micro]);
+    inputs.push(("features".into(), InputData::F32(batch.features.clone())));
+    inputs
 }
 
 /// The inputs of LayerDrop: which of `layers` take part in this micro-batch.
-pub fn layer_drop_feeds(layers: usize, probability: f64, words: &[u32]) -> Feeds {
+pub fn layer_drop_inputs(layers: usize, probability: f64, words: &[u32]) -> Inputs {
     let mut rng = crate::rng::Rng::new(words);
     let keep = (0..layers).map(|layer| {
         let kept = if f64::from(rng.unit()) < probability { 0.0 } else { 1.0 };
-        (format!("encoder.layers.{layer}.keep"), Feed::F32(vec![kept]))
+        (format!("encoder.layers.{layer}.keep"), InputData::F32(vec![kept]))
     });
     keep.collect()
 }

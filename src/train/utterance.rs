@@ -1,8 +1,8 @@
 //! Classes of utterances: the losses of classification and verification, and their inputs.
 
 use super::metrics::Phase;
-use super::objective::{BatchShape, Feeds, LossGraph, Objective, Results, class_feeds};
-use super::task::{Embedding, Measure, Row, Task, Totals, common_feeds, layer_drop_feeds};
+use super::objective::{BatchShape, Inputs, LossGraph, Objective, Results, class_inputs};
+use super::task::{Embedding, Measure, Row, Task, Totals, common_inputs, layer_drop_inputs};
 use crate::audio::BANDS;
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ pub struct Utterances {
     pub options: ModelOptions,
     /// The loss.
     pub config: FinetuneConfig,
-    /// What stands on the encoder, with the classes.
+    /// The head, with the classes.
     pub head: UtteranceHead,
     /// Seed of dropout.
     pub seed: u32,
@@ -84,15 +84,15 @@ impl Task for Utterances {
         ModelKind::Utterance(self.head.clone())
     }
 
-    fn feeds(&self, batch: &Batch, step: u64, micro: u32, _: bool) -> Result<(Feeds, usize)> {
+    fn inputs(&self, batch: &Batch, step: u64, micro: u32, _: bool) -> Result<(Inputs, usize)> {
         let words = [self.seed, step as u32, micro, stream("layer drop")];
-        let mut feeds = common_feeds(batch, self.seed, step, micro);
-        feeds.extend(layer_drop_feeds(self.model.layers, self.options.layer_drop, &words));
+        let mut inputs = common_inputs(batch, self.seed, step, micro);
+        inputs.extend(layer_drop_inputs(self.model.layers, self.options.layer_drop, &words));
         let classes = self.classes(batch);
         let classes: Vec<Option<u32>> = classes.into_iter().map(|class| Some(class? as u32)).collect();
-        feeds.extend(class_feeds(&classes));
+        inputs.extend(class_inputs(&classes));
         let count = classes.iter().flatten().count();
-        Ok((feeds, count))
+        Ok((inputs, count))
     }
 
     fn rows(&self, batch: &Batch) -> Vec<Row> {
@@ -105,17 +105,17 @@ impl Task for Utterances {
         .collect()
     }
 
-    fn observe(&self, totals: &mut Totals, batch: &Batch, _: usize, results: &Results) -> Result<()> {
+    fn update_metrics(&self, totals: &mut Totals, batch: &Batch, _: usize, results: &Results) -> Result<()> {
         let classes = self.classes(batch);
         let whole = classes.iter().flatten().count();
         let width = self.head.embedding.unwrap_or(0);
-        let classes_heard = results.best();
-        let too_few = || Error::invalid("validation returned too few decisions");
+        let predicted_classes = results.best();
+        let too_few = || Error::invalid("validation returned too few predictions");
         for (row, class) in classes.iter().enumerate() {
             let Some(text) = batch.texts[row].as_ref().filter(|_| batch.lengths[row] > 0) else { continue };
-            let heard = *classes_heard.get(row).ok_or_else(too_few)?;
+            let predicted = *predicted_classes.get(row).ok_or_else(too_few)?;
             totals.rows += 1;
-            totals.right += usize::from(*class == Some(heard as usize));
+            totals.right += usize::from(*class == Some(predicted as usize));
             if width > 0 {
                 let values = results.embeddings.get(row * width..(row + 1) * width).ok_or_else(too_few)?;
                 totals.embeddings.push(Embedding::new(text, values));
@@ -130,7 +130,7 @@ impl Task for Utterances {
 mod tests {
     use super::*;
     use crate::models::Handed;
-    use crate::train::Feed;
+    use crate::train::InputData;
 
     #[test]
     fn rows_without_a_known_class_are_in_no_loss_and_are_errors() {
@@ -155,15 +155,15 @@ mod tests {
             index: Default::default(),
         };
         assert_eq!(task.rows(&batch), [Row::Whole, Row::Unknown, Row::Whole, Row::Empty, Row::Empty]);
-        let (feeds, count) = task.feeds(&batch, 1, 0, true).unwrap();
-        let fed = |wanted: &str| feeds.iter().find(|(name, _)| name == wanted).unwrap().1.clone();
+        let (inputs, count) = task.inputs(&batch, 1, 0, true).unwrap();
+        let input = |wanted: &str| inputs.iter().find(|(name, _)| name == wanted).unwrap().1.clone();
         assert_eq!(count, 2);
-        assert_eq!(fed("selected"), Feed::U32(vec![0, 2, u32::MAX, u32::MAX, u32::MAX]));
-        assert_eq!(fed("targets"), Feed::U32(vec![1, 0, 0, 0, 0]));
+        assert_eq!(input("selected"), InputData::U32(vec![0, 2, u32::MAX, u32::MAX, u32::MAX]));
+        assert_eq!(input("targets"), InputData::U32(vec![1, 0, 0, 0, 0]));
         let mut totals = Totals::default();
         let handed = Handed::Best { ids: vec![1; 5], probabilities: vec![1.0; 5] };
         let results = Results { loss: 3.0, handed: Some(handed), ..Results::default() };
-        task.observe(&mut totals, &batch, 2, &results).unwrap();
+        task.update_metrics(&mut totals, &batch, 2, &results).unwrap();
         assert_eq!((totals.rows, totals.loss_rows, totals.right), (3, 2, 1));
         assert_eq!((totals.loss, totals.weight), (6.0, 2.0));
     }

@@ -1,4 +1,4 @@
-//! Validation: a score, of how many utterances it is, and what it does not include.
+//! Validation: a score, its number of utterances, and what is left out.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::text::evaluate;
 /// So many recordings that are left out are listed beside a score.
 const LISTED: usize = 10;
 
-/// What a score is of.
+/// The utterances of a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scored {
@@ -47,7 +47,7 @@ impl Scored {
     }
 }
 
-/// What one pass over the validation data gave.
+/// The results of one pass over the validation data.
 struct Pass {
     totals: Totals,
     left_out: Exclusions,
@@ -55,15 +55,15 @@ struct Pass {
     sets: [Hash; 2],
 }
 
-/// What one batch of it gave, as ranks tell each other.
+/// The results of one batch of it, as exchanged between ranks.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Seen {
     totals: Totals,
-    /// What is in no mean.
+    /// Rows that are in no mean.
     left_out: Vec<(Why, LeftOut)>,
     /// Utterances, and whether they are in the rates and in the loss.
     rows: Vec<(usize, [bool; 2])>,
-    /// What could not be read.
+    /// Recordings that could not be read.
     unread: Vec<(Why, LeftOut)>,
     differing: Vec<LeftOut>,
 }
@@ -163,9 +163,9 @@ impl Run<'_> {
                     own.rows.extend(batch.ids[row].map(|id| (id, of)));
                 }
                 // Masks differ between batches, and are the same at every validation.
-                let (feeds, decisions) = self.task.feeds(&batch, before, 0, false)?;
-                let results = block_on(self.stepper.validate(BatchShape::of(&batch), &feeds))?;
-                self.task.observe(&mut own.totals, &batch, decisions, &results)?;
+                let (inputs, predictions) = self.task.inputs(&batch, before, 0, false)?;
+                let results = block_on(self.trainer.validate(BatchShape::of(&batch), &inputs))?;
+                self.task.update_metrics(&mut own.totals, &batch, predictions, &results)?;
             }
             for seen in self.ranks.all(own)? {
                 seen.left_out.into_iter().for_each(|(why, one)| {
@@ -244,7 +244,7 @@ impl Run<'_> {
                 self.schedule.forget();
             }
             self.state.valid_set = Some(loss_set.0);
-            self.schedule.observe(line.valid_loss);
+            self.schedule.update(line.valid_loss);
         }
         let score = match measure {
             Measure::Loss => Some(line.valid_loss),

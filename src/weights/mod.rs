@@ -131,8 +131,8 @@ impl Precision {
             }
             Ok(half.to_le_bytes())
         };
-        let halves = values.iter().map(half).collect::<Result<Vec<_>>>()?;
-        Ok((Dtype::F16, Cow::Owned(halves.into_flattened())))
+        let values_f16 = values.iter().map(half).collect::<Result<Vec<_>>>()?;
+        Ok((Dtype::F16, Cow::Owned(values_f16.into_flattened())))
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_are_the_nearest_and_refuse_what_they_do_not_reach() {
+    fn f16_values_are_the_nearest_and_out_of_range_is_refused() {
         let mut weights = weights();
         let read = Weights::parse(&weights.serialize(Precision::F16).unwrap()).unwrap();
         for (name, shape, values) in weights.iter() {

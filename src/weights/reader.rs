@@ -1,4 +1,4 @@
-//! A safetensors file that is read as it comes in.
+//! Streaming reader of safetensors files.
 
 use std::collections::VecDeque;
 
@@ -62,7 +62,7 @@ impl WeightsReader {
         Ok(())
     }
 
-    /// What was read.
+    /// The data that was read.
     ///
     /// # Errors
     /// When the file ended too early.

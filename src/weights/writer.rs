@@ -1,4 +1,4 @@
-//! A safetensors file that is written tensor by tensor.
+//! Streaming writer of safetensors files.
 
 use std::fmt::Write as _;
 use std::io::{BufWriter, Seek, SeekFrom, Write};

@@ -38,15 +38,15 @@ fn takes_make_a_model_with_the_letters_that_were_missing() {
     let (better, written) = (report["better"].as_bool().unwrap(), SavedModel::load(&out).unwrap());
     let card = fs::read_to_string(out.join("README.md")).unwrap();
     let ModelKind::Ctc(head) = &written.config.kind else { panic!("no head") };
-    // Drawn weights hear nothing rightly, so that a few steps lower the loss.
+    // Drawn weights recognize nothing, so that a few steps lower the loss.
     assert!(better && report["after"]["loss"].as_f64() < report["before"]["loss"].as_f64(), "{report}");
     assert_eq!((head.vocabulary, written.vocabulary.as_ref().unwrap().token(29)), (30, Some("ù")));
     assert!(card.starts_with("# A card") && card.contains("Adapted by `polymix"), "{card}");
     assert_eq!(SavedModel::load(&model).unwrap().weights, saved.weights);
 
     // The same takes as classes.
-    let labelled = fs::read_to_string(&takes).unwrap().replace("\"text\"", "\"label\"");
-    fs::write(at("labels.jsonl"), labelled).unwrap();
+    let labeled = fs::read_to_string(&takes).unwrap().replace("\"text\"", "\"label\"");
+    fs::write(at("labels.jsonl"), labeled).unwrap();
     let (labels, classes) = (at("labels.jsonl"), at("classes"));
     let arguments = ["--quiet", "adapt", text(&model), "--data", text(&labels), "--out", text(&classes)];
     let output =

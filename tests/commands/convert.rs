@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn halves_of_a_model_are_read_as_a_model() {
+fn a_model_in_f16_is_read_as_a_model() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let saved = model();
@@ -23,9 +23,9 @@ fn halves_of_a_model_are_read_as_a_model() {
     let half = SavedModel::load(&at("half")).unwrap();
     assert_eq!(half.weights, SavedModel::load(&at("whole")).unwrap().weights);
     for (name, _, values) in saved.weights.iter() {
-        let halves = half.weights.get(name).unwrap().1;
+        let f16_values = half.weights.get(name).unwrap().1;
         let near = |(a, b): (&f32, &f32)| (a - b).abs() <= (a.abs() * 2.0_f32.powi(-11)).max(3e-8);
-        assert!(values.iter().zip(halves).all(near), "{name}");
+        assert!(values.iter().zip(f16_values).all(near), "{name}");
     }
     assert_eq!((half.config, half.preprocessor), (saved.config, saved.preprocessor));
     let card = std::fs::read_to_string(at("again").join("README.md")).unwrap();
@@ -33,7 +33,7 @@ fn halves_of_a_model_are_read_as_a_model() {
 }
 
 #[test]
-fn what_halves_do_not_hold_is_named() {
+fn what_f16_does_not_hold_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let mut saved = model();

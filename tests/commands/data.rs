@@ -1,4 +1,4 @@
-//! `polymix data`: what is wrong with data is found, and any data become JSON lines with FLAC.
+//! `polymix data`: defects are found, and all formats are converted to JSON lines with FLAC.
 
 use serde_json::Value;
 

@@ -8,7 +8,7 @@ use super::*;
 /// Options that fit the few frames of the tests.
 const BEAM: [&str; 6] = ["--beam", "20", "--beam-prune", "-20", "--token-prune", "-8"];
 
-/// A model that writes words: of what it hears in the tests, one token is the space.
+/// A model that writes words: of its output in the tests, one token is the space.
 fn wordy() -> SavedModel {
     let tokens = Vocabulary::english()
         .to_json()
@@ -24,12 +24,12 @@ fn clips() -> tempfile::TempDir {
     let at = |name: &str| folder.path().join(name);
     wordy().save(&at("model"), Precision::F32, "").unwrap();
     for (name, pitch) in [("a.wav", 0.05), ("b.wav", 0.11)] {
-        let wave: Vec<f32> =
+        let waveform: Vec<f32> =
             (0..16_000).map(|i| 0.3 * (i as f32 * pitch * (1.0 + i as f32 / 9e3)).sin()).collect();
-        wav(&at(name), &wave);
+        wav(&at(name), &waveform);
     }
-    let heard = run(&["transcribe", text(&at("model")), text(&at("a.wav")), text(&at("b.wav")), "--json"]);
-    let texts: Vec<&str> = (0..2).map(|i| heard[i]["text"].as_str().unwrap()).collect();
+    let found = run(&["transcribe", text(&at("model")), text(&at("a.wav")), text(&at("b.wav")), "--json"]);
+    let texts: Vec<&str> = (0..2).map(|i| found[i]["text"].as_str().unwrap()).collect();
     // What the model says, with some of the words missing, and others.
     let said = texts.iter().map(|text| {
         let words: Vec<&str> =
@@ -48,7 +48,7 @@ fn clips() -> tempfile::TempDir {
     folder
 }
 
-/// Saves a model that writes words and hears streams.
+/// Saves a model that writes words and transcribes streams.
 fn save_stream(folder: &Path) {
     let mut model = wordy();
     model.config.model.causal_chunk = Some(4);
@@ -78,11 +78,11 @@ fn beams_of_audio_are_those_of_its_log_probabilities() {
     let options = [&BEAM[..], &["--lm", text(&lm)], &weights].concat();
     let decoded = run(&[&["decode", text(&logits), "--vocab", text(&vocab)], &options[..]].concat());
     let decoded = decoded.as_array().unwrap().iter().find(|one| one["name"] == "a.logits").unwrap();
-    let heard = run(&[&["transcribe", text(&model), text(&clip)], &options[..]].concat());
-    let (beams, expected) = (heard[0]["beams"].as_array().unwrap(), decoded["beams"].as_array().unwrap());
+    let found = run(&[&["transcribe", text(&model), text(&clip)], &options[..]].concat());
+    let (beams, expected) = (found[0]["beams"].as_array().unwrap(), decoded["beams"].as_array().unwrap());
     assert_eq!((beams.len(), expected.len()), (4, 4));
-    assert_eq!(heard[0]["text"], beams[0]["text"]);
-    assert_eq!(heard[0]["words"], beams[0]["words"]);
+    assert_eq!(found[0]["text"], beams[0]["text"]);
+    assert_eq!(found[0]["words"], beams[0]["words"]);
     for (beam, expected) in beams.iter().zip(expected) {
         assert_eq!(beam["text"], expected["text"]);
         for key in ["score", "ctc_score"] {
@@ -120,15 +120,15 @@ fn hot_words_are_preferred_by_their_weights() {
     let transcribe = |options: &[&str]| {
         run(&[&["transcribe", text(&model), text(&clip), "--json"], &BEAM[..], options].concat())
     };
-    let heard = transcribe(&["--n-best", "20"]);
-    let best: Vec<&str> = heard[0]["text"].as_str().unwrap().split(' ').collect();
-    let others = heard[0]["beams"]
+    let found = transcribe(&["--n-best", "20"]);
+    let best: Vec<&str> = found[0]["text"].as_str().unwrap().split(' ').collect();
+    let others = found[0]["beams"]
         .as_array()
         .unwrap()
         .iter()
         .flat_map(|beam| beam["text"].as_str().unwrap().split(' '));
     let word = others.into_iter().find(|word| word.len() > 1 && !best.contains(word)).unwrap();
-    let has = |heard: &Value| heard[0]["text"].as_str().unwrap().split(' ').any(|one| one == word);
+    let has = |found: &Value| found[0]["text"].as_str().unwrap().split(' ').any(|one| one == word);
     // Written in capitals; the model's letters are small.
     std::fs::write(&hot, format!("{}\n", word.to_uppercase())).unwrap();
     let hot_words = ["--hot-words", text(&hot)];
@@ -170,8 +170,8 @@ fn a_models_decoder_is_found_and_can_be_replaced() {
     assert!(
         found["decoding_seconds"].as_f64().unwrap() > 0.0 && found["decoding_share"].as_f64().unwrap() < 1.0
     );
-    let errors = |report: &Value, said: bool, heard: bool| -> u64 {
-        let of = |one: &&Value| (!one["said"].is_null(), !one["heard"].is_null()) == (said, heard);
+    let errors = |report: &Value, reference: bool, hypothesis: bool| -> u64 {
+        let of = |one: &&Value| (!one["said"].is_null(), !one["heard"].is_null()) == (reference, hypothesis);
         report["confusions"]
             .as_array()
             .unwrap()
@@ -180,10 +180,10 @@ fn a_models_decoder_is_found_and_can_be_replaced() {
             .map(|one| one["count"].as_u64().unwrap())
             .sum()
     };
-    for (key, said, heard) in
+    for (key, reference, hypothesis) in
         [("substituted", true, true), ("inserted", false, true), ("deleted", true, false)]
     {
-        assert_eq!(errors(&found, said, heard), found[key].as_u64().unwrap(), "{key}");
+        assert_eq!(errors(&found, reference, hypothesis), found[key].as_u64().unwrap(), "{key}");
     }
     let greedy = evaluate(&["--decoder", "greedy"]);
     assert_eq!(greedy["results"], plain["results"]);
@@ -274,13 +274,13 @@ fn a_known_text_gets_its_times() {
     let folder = clips();
     let at = |name: &str| folder.path().join(name);
     let (model, clip, said) = (at("model"), at("a.wav"), at("said.txt"));
-    let heard = run(&["transcribe", text(&model), text(&clip), "--json"]);
-    let known = heard[0]["text"].as_str().unwrap();
+    let found = run(&["transcribe", text(&model), text(&clip), "--json"]);
+    let known = found[0]["text"].as_str().unwrap();
     // The best path says this very text.
     let aligned = run(&["align", text(&model), text(&clip), known]);
     assert_eq!((&aligned["text"], &aligned["audio_seconds"]), (&known.into(), &1.0.into()));
     for (word, expected) in
-        aligned["words"].as_array().unwrap().iter().zip(heard[0]["words"].as_array().unwrap())
+        aligned["words"].as_array().unwrap().iter().zip(found[0]["words"].as_array().unwrap())
     {
         assert_eq!(word["word"], expected["word"]);
         for key in ["start", "end", "confidence"] {
@@ -366,9 +366,9 @@ fn streams_give_sentence_after_sentence() {
     let folder = clips();
     let at = |name: &str| folder.path().join(name);
     save_stream(&at("stream"));
-    let wave: Vec<f32> =
+    let waveform: Vec<f32> =
         (0..96_000).map(|i| 0.3 * (i as f32 * 0.07 * (1.0 + (i % 16_000) as f32 / 9e3)).sin()).collect();
-    wav(&at("long.wav"), &wave);
+    wav(&at("long.wav"), &waveform);
     let (model, clip) = (at("stream"), at("long.wav"));
     let stream = ["transcribe", text(&model), text(&clip), "--stream", "--endpoint", "--longest", "1"];
     let json = run(&[&stream[..], &["--json"]].concat());

@@ -93,9 +93,9 @@ fn bad_audio_and_bad_places_are_named() {
         return;
     }
     // A bad file is named, and the others are written; with --strict, or where all are bad, nothing is.
-    let mut wave = tone(0.3);
-    wave[100] = f32::NAN;
-    wav(&bad, &wave);
+    let mut waveform = tone(0.3);
+    waveform[100] = f32::NAN;
+    wav(&bad, &waveform);
     let encode = |audio: &[&Path], out: &Path, extra: &[&str], parts: &[&str]| {
         let mut arguments = vec!["encode", text(&model), "--out", text(out)];
         arguments.extend(audio.iter().map(|path| text(path)));

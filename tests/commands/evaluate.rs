@@ -1,4 +1,4 @@
-//! `polymix evaluate`: what a rate is of, and what it is not of.
+//! `polymix evaluate`: which utterances a rate covers.
 
 use serde_json::Value;
 
@@ -11,9 +11,9 @@ fn clips() -> tempfile::TempDir {
     model().save(&at("model"), Precision::F32, "").unwrap();
     wav(&at("good.wav"), &tone(0.6));
     wav(&at("one.wav"), &[0.1]);
-    let mut wave = tone(0.3);
-    wave[7] = f32::INFINITY;
-    wav(&at("inf.wav"), &wave);
+    let mut waveform = tone(0.3);
+    waveform[7] = f32::INFINITY;
+    wav(&at("inf.wav"), &waveform);
     std::fs::write(at("empty.wav"), "").unwrap();
     folder
 }

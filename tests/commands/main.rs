@@ -203,10 +203,10 @@ fn bad_audio_is_named_after_the_good_is_transcribed() {
     model().save(&at("model"), Precision::F32, "").unwrap();
     std::fs::write(at("empty.wav"), []).unwrap();
     wav(&at("nothing.wav"), &[]);
-    let mut wave = tone(0.5);
-    wav(&at("good.wav"), &wave);
-    wave[100] = f32::NAN;
-    wav(&at("nan.wav"), &wave);
+    let mut waveform = tone(0.5);
+    wav(&at("good.wav"), &waveform);
+    waveform[100] = f32::NAN;
+    wav(&at("nan.wav"), &waveform);
     let flac = flac();
     std::fs::write(at("cut.flac"), &flac[..flac.len() / 2]).unwrap();
     std::fs::write(at("text.wav"), "this is no audio").unwrap();

@@ -1,4 +1,4 @@
-//! `polymix import` of recognizers that SpeechBrain fine-tuned, beside what SpeechBrain makes of the same audio.
+//! `polymix import` of recognizers that SpeechBrain fine-tuned, compared with SpeechBrain on the same audio.
 
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -87,10 +87,10 @@ fn recognizers_write_what_they_write_in_speechbrain() {
                 samples.map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32768.0).collect();
             wav(Path::new(&checkpoint.path(&format!("{at}.wav"))), &samples);
         }
-        let waves = [checkpoint.path("0.wav"), checkpoint.path("1.wav")];
+        let files = [checkpoint.path("0.wav"), checkpoint.path("1.wav")];
         let transcribe = ["transcribe".to_owned(), checkpoint.path("model"), "--json".into()];
-        let heard: Value = serde_json::from_str(&succeeds(&[&transcribe[..], &waves[..]].concat())).unwrap();
-        let texts = json!([heard[0]["text"], heard[1]["text"]]);
+        let found: Value = serde_json::from_str(&succeeds(&[&transcribe[..], &files[..]].concat())).unwrap();
+        let texts = json!([found[0]["text"], found[1]["text"]]);
         let words = |texts: &Value| {
             let texts = texts.as_array().unwrap().iter().map(|text| text.as_str().unwrap());
             texts.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
@@ -99,7 +99,7 @@ fn recognizers_write_what_they_write_in_speechbrain() {
 
         let out = checkpoint.path("out.safetensors");
         let encode = ["encode".to_owned(), checkpoint.path("model"), "--out".into(), out.clone()];
-        succeeds(&[&encode[..], &waves[..]].concat());
+        succeeds(&[&encode[..], &files[..]].concat());
         let (ours, theirs) =
             (std::fs::read(out).unwrap(), golden(&format!("speechbrain-{name}-results.safetensors")));
         let (ours, theirs) =

@@ -1,4 +1,4 @@
-//! What runs leave and refuse: scores and what they are of, resumed and initialized runs, locks.
+//! Files and refusals of runs: scores, resumed and initialized runs, locks.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Fine-tuning on sub-words: made of the texts, or given.
+//! Fine-tuning on sub-words: trained on the texts, or given.
 
 use serde_json::Value;
 
@@ -217,7 +217,7 @@ fn validation_decodes_as_the_recipe_says() {
         return;
     }
     let corpus = Corpus::new();
-    // A word is worth more than any frame takes, so that what is heard depends on the decoder.
+    // A word is worth more than any frame takes, so that the text depends on the decoder.
     std::fs::write(corpus.path("words.txt"), "zz\n").unwrap();
     let lm = corpus.path("lm");
     let words = corpus.path("words.txt");

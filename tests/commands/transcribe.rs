@@ -1,4 +1,4 @@
-//! `polymix transcribe`: what is heard, in which form, and what of it survives.
+//! `polymix transcribe`: the text, in which form, and what of it survives.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
@@ -21,7 +21,7 @@ fn clips() -> tempfile::TempDir {
     folder
 }
 
-/// A model that writes something, since its decisions change from frame to frame.
+/// A model that writes something, since its predictions change from frame to frame.
 pub(super) fn talkative() -> SavedModel {
     let mut model = model();
     let mut weights = Weights::default();
@@ -85,9 +85,9 @@ fn subtitles_are_of_one_recording_or_a_file_each() {
     };
     let clip = clips.join("a.wav");
     let json: Value = serde_json::from_str(&transcribe(&clip, "json")).unwrap();
-    let heard = json[0]["text"].as_str().unwrap();
-    assert!(!heard.is_empty());
-    assert_eq!(transcribe(&clip, "txt"), format!("{}\t{heard}\n", text(&clip)));
+    let found = json[0]["text"].as_str().unwrap();
+    assert!(!found.is_empty());
+    assert_eq!(transcribe(&clip, "txt"), format!("{}\t{found}\n", text(&clip)));
     assert!(transcribe(&clip, "vtt").starts_with("WEBVTT\n\n00:00:00."));
 
     let several = ["transcribe", text(&model), text(&clips), "--format"];
@@ -104,7 +104,7 @@ fn subtitles_are_of_one_recording_or_a_file_each() {
     let subtitles = std::fs::read_to_string(out.join("a.srt")).unwrap();
     assert!(subtitles.starts_with("1\n00:00:00,"), "{subtitles}");
     let shown: Vec<&str> = subtitles.lines().skip(2).flat_map(str::split_whitespace).collect();
-    assert!(heard.starts_with(shown[0]), "{shown:?} {heard}");
+    assert!(found.starts_with(shown[0]), "{shown:?} {found}");
 }
 
 /// The first recording's words are out before the second, which a pipe holds back, has come; when the command is

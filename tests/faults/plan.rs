@@ -1,4 +1,4 @@
-//! What happens to which operation of a run's files.
+//! Which file operation of a run fails, and how.
 
 use std::collections::BTreeMap;
 use std::fmt;

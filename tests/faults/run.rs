@@ -1,4 +1,4 @@
-//! A run without a GPU, which writes all that a real one does, in the same order, with values that follow from the step.
+//! A run without a GPU, which writes all files of a real one, in the same order, with values that follow from the step.
 
 use std::path::Path;
 

@@ -6,12 +6,12 @@ use polymix::error::Result;
 use super::harness::{Target, scratch};
 
 /// Tries a kind of audio, given under a file name.
-pub fn hear(name: &str, file: &str, seeds: Vec<Vec<u8>>, tokens: &[&[u8]], share: u64) {
-    hear_as(name, file, seeds, tokens, share, &<[u8]>::to_vec);
+pub fn fuzz_decode(name: &str, file: &str, seeds: Vec<Vec<u8>>, tokens: &[&[u8]], share: u64) {
+    fuzz_decode_as(name, file, seeds, tokens, share, &<[u8]>::to_vec);
 }
 
-/// As [`hear`]; what is mutated is what `pack` makes a file of.
-pub fn hear_as(
+/// As [`fuzz_decode`]; what is mutated is what `pack` makes a file of.
+pub fn fuzz_decode_as(
     name: &str,
     file: &str,
     seeds: Vec<Vec<u8>>,
@@ -32,14 +32,14 @@ pub fn hear_as(
             let _ = recording.duration();
             let part = Recording { span: Some(Span { start: 0.01, seconds: Some(0.02) }), ..recording };
             let part = part.read();
-            heard(whole).map(|samples| 4 * samples.max(heard(part).unwrap_or(0)))
+            decoded(whole).map(|samples| 4 * samples.max(decoded(part).unwrap_or(0)))
         },
         share,
     };
     target.run();
 }
 
-fn heard(audio: Result<polymix::audio::Audio>) -> Result<usize> {
+fn decoded(audio: Result<polymix::audio::Audio>) -> Result<usize> {
     let audio = audio?;
     assert!(audio.samples.iter().all(|sample| sample.is_finite()), "samples that are not finite");
     Ok(audio.samples.len())
@@ -113,7 +113,7 @@ fn wav() {
         b"\x07\0",
         b"\x11\0",
     ];
-    hear("wav", "a.wav", seeds, &tokens, 1);
+    fuzz_decode("wav", "a.wav", seeds, &tokens, 1);
 }
 
 #[test]
@@ -121,14 +121,14 @@ fn flac() {
     let tone = include_bytes!("../../src/audio/fixtures/tone.flac").to_vec();
     let tagged = [&b"ID3\x03\0\0\0\0\0\x0A"[..], &[0; 10], &tone].concat();
     let tokens: [&[u8]; 5] = [b"fLaC", b"ID3", b"TAG", b"\xFF\xF8", b"\xFF\xF9"];
-    hear("flac", "a.flac", vec![tone, tagged], &tokens, 4);
+    fuzz_decode("flac", "a.flac", vec![tone, tagged], &tokens, 4);
 }
 
 #[test]
 fn ogg() {
     let tone = include_bytes!("../../src/audio/fixtures/tone.ogg").to_vec();
     let tokens: [&[u8]; 6] = [b"OggS", b"\x01vorbis", b"\x03vorbis", b"\x05vorbis", b"OpusHead", b"BCV"];
-    hear("ogg", "a.ogg", vec![tone], &tokens, 8);
+    fuzz_decode("ogg", "a.ogg", vec![tone], &tokens, 8);
 }
 
 /// Frames of MPEG-1 layer III, 128 kbit/s at 44.1 kHz, whose side information says that they are silent.
@@ -143,5 +143,5 @@ fn mp3() {
     let tagged = [&b"ID3\x03\0\0\0\0\0\x0A"[..], &[0; 10], &silent_frames(6)].concat();
     let tokens: [&[u8]; 6] =
         [b"\xFF\xFB\x90\x64", b"\xFF\xF3\x40\xC4", b"ID3", b"TAG", b"Xing", b"LAME3.100"];
-    hear("mp3", "a.mp3", vec![silent_frames(8), tagged], &tokens, 4);
+    fuzz_decode("mp3", "a.mp3", vec![silent_frames(8), tagged], &tokens, 4);
 }

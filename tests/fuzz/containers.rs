@@ -1,6 +1,6 @@
 //! Further containers and codings of audio.
 
-use super::audio::{chunk, format, hear, hear_as, ramp, riff};
+use super::audio::{chunk, format, fuzz_decode, fuzz_decode_as, ramp, riff};
 
 /// A WAV whose samples are `coding`.
 fn coded(tag: u16, channels: u16, rate: u32, bits: u16, extension: &[u8], data: usize) -> Vec<u8> {
@@ -34,7 +34,7 @@ fn wav_of_other_codings() {
         rf64,
     ];
     let tokens: [&[u8]; 8] = [b"RF64", b"ds64", b"fact", b"\x02\0", b"\x11\0", b"\x06\0", b"\x07\0", b"data"];
-    hear("wav_of_other_codings", "a.wav", seeds, &tokens, 1);
+    fuzz_decode("wav_of_other_codings", "a.wav", seeds, &tokens, 1);
 }
 
 /// The seven pairs of coefficients of Microsoft's ADPCM.
@@ -102,7 +102,7 @@ fn aiff() {
         b"ima4",
         b"\x40\x1E",
     ];
-    hear("aiff", "a.aiff", seeds, &tokens, 1);
+    fuzz_decode("aiff", "a.aiff", seeds, &tokens, 1);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn au() {
         [head(u32::MAX, 1, 8_000, 1), ramp(400)].concat(),
         [head(1200, 4, 16_000, 2), ramp(1200)].concat(),
     ];
-    hear("au", "a.au", seeds, &[b".snd", b"\0\0\0\x1B", b"\0\0\0\x06", b"\0\0\0\x07"], 1);
+    fuzz_decode("au", "a.au", seeds, &[b".snd", b"\0\0\0\x1B", b"\0\0\0\x06", b"\0\0\0\x07"], 1);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn sphere() {
         b"sample_rate",
         b"channels_interleaved",
     ];
-    hear("sphere", "a.sph", seeds, &tokens, 1);
+    fuzz_decode("sphere", "a.sph", seeds, &tokens, 1);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn caf() {
     };
     let seeds = vec![file(desc(b"lpcm", 2, 2, 16), 800), file(desc(b"ulaw", 0, 1, 8), 400)];
     let tokens: [&[u8]; 8] = [b"caff", b"desc", b"data", b"pakt", b"kuki", b"lpcm", b"alac", b"aac "];
-    hear("caf", "a.caf", seeds, &tokens, 1);
+    fuzz_decode("caf", "a.caf", seeds, &tokens, 1);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn w64() {
     let wave = [&b"wave"[..], tail].concat();
     let length = 40 + chunks.len() as u64;
     let file = [&riff[..], &length.to_le_bytes(), &wave, &chunks].concat();
-    hear("w64", "a.w64", vec![file], &[b"fmt ", b"data", b"wave", tail], 1);
+    fuzz_decode("w64", "a.w64", vec![file], &[b"fmt ", b"data", b"wave", tail], 1);
 }
 
 #[test]
@@ -190,13 +190,13 @@ fn m4a() {
         b"ftyp", b"moov", b"mdat", b"trak", b"stsz", b"stsc", b"stco", b"stts", b"esds", b"alac", b"mp4a",
         b"elst", b"free", b"moof",
     ];
-    hear("m4a", "a.m4a", vec![tone], &tokens, 8);
+    fuzz_decode("m4a", "a.m4a", vec![tone], &tokens, 8);
 }
 
 #[test]
 fn opus() {
     let tone = include_bytes!("../../src/audio/fixtures/tone.opus").to_vec();
-    hear("opus", "a.opus", vec![tone], &[b"OggS", b"OpusHead", b"OpusTags"], 8);
+    fuzz_decode("opus", "a.opus", vec![tone], &[b"OggS", b"OpusHead", b"OpusTags"], 8);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn ogg_with_right_checksums() {
         include_bytes!("../../src/audio/fixtures/tone.opus"),
     ];
     let seeds = seeds.map(<[u8]>::to_vec).to_vec();
-    hear_as(
+    fuzz_decode_as(
         "ogg_with_right_checksums",
         "a.ogg",
         seeds,
@@ -242,7 +242,7 @@ fn mp2() {
     // Frames of MPEG-1 layer II, 128 kbit/s at 48 kHz, without any sound.
     let mut frame = vec![0xFF, 0xFD, 0x84, 0xC4];
     frame.resize(384, 0);
-    hear("mp2", "a.mp2", vec![frame.repeat(6)], &[b"\xFF\xFD\x84\xC4", b"\xFF\xF5", b"ID3"], 4);
+    fuzz_decode("mp2", "a.mp2", vec![frame.repeat(6)], &[b"\xFF\xFD\x84\xC4", b"\xFF\xF5", b"ID3"], 4);
 }
 
 /// An element of EBML with a size of eight bytes.
@@ -301,7 +301,7 @@ fn matroska() {
         b"A_AAC",
         b"\x01\xFF\xFF\xFF\xFF\xFF\xFF\xFF",
     ];
-    hear("matroska", "a.mkv", seeds, &tokens, 4);
+    fuzz_decode("matroska", "a.mkv", seeds, &tokens, 4);
 }
 
 /// The AAC frames of an MP4 file, by its table of sizes.
@@ -331,7 +331,7 @@ fn adts() {
     };
     let silence = vec![vec![0, 0, 0, 7]; 6];
     let seeds = vec![file(&aac_frames()), file(&silence)];
-    hear("adts", "a.aac", seeds, &[b"\xFF\xF1", b"\xFF\xF9", b"\xFF\xF0", b"ID3", b"TAG"], 8);
+    fuzz_decode("adts", "a.aac", seeds, &[b"\xFF\xF1", b"\xFF\xF9", b"\xFF\xF0", b"ID3", b"TAG"], 8);
 }
 
 /// Packets of ALAC whose samples are stored as they are.
@@ -363,5 +363,11 @@ fn alac() {
         chunk(b"pakt", &pakt),
         chunk(b"data", &[vec![0; 4], packet.repeat(6)].concat()),
     ];
-    hear("alac", "a.caf", vec![file.concat()], &[b"desc", b"kuki", b"pakt", b"data", b"alac", b"frma"], 4);
+    fuzz_decode(
+        "alac",
+        "a.caf",
+        vec![file.concat()],
+        &[b"desc", b"kuki", b"pakt", b"data", b"alac", b"frma"],
+        4,
+    );
 }

@@ -1,4 +1,4 @@
-//! Tries a parser on many inputs.
+//! Runs a parser on many inputs.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;

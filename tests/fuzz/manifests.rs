@@ -1,4 +1,4 @@
-//! What is recorded: every form of a source of data.
+//! Manifests: every format of a source of data.
 
 use std::io::Write;
 use std::path::Path;
@@ -304,7 +304,7 @@ fn kaldi() {
     }
 }
 
-/// Columns as Hugging Face writes them: what is heard in a group, and texts.
+/// Columns as Hugging Face writes them: the audio in a group, and texts.
 #[cfg(feature = "parquet")]
 #[test]
 fn hugging_face_parquet() {

@@ -1,4 +1,4 @@
-//! Recipes, and what a run leaves.
+//! Recipes, and the files of a run.
 
 use polymix::recipe::Recipe;
 use polymix::train::{Checkpoint, metrics};

@@ -2,7 +2,7 @@ use polymix::autograd::gradients;
 use polymix::check::cases::attention::{self, all_positions, args, op};
 use polymix::exec::{Executor, Plan, PlanOptions};
 use polymix::graph::Graph;
-use polymix::ops::attention::{Attention, Packing, Positions};
+use polymix::ops::attention::{Attention, Positions, QkvLayout};
 use polymix::shape::Spec;
 use proptest::prelude::*;
 
@@ -144,7 +144,7 @@ fn add(sum: &mut [f64; COLUMNS], weight: f64, x: &[f64]) {
 #[test]
 fn eight_thousand_frames() {
     let Some(gpu) = gpu() else { return };
-    let op = Attention { packing: Packing::ByPart, ..op(1, Positions::Relative) };
+    let op = Attention { layout: QkvLayout::PartMajor, ..op(1, Positions::Relative) };
     let operands = args(op, TIME, COLUMNS, &[LENGTH as u32]);
     let dy = Arg::normal(&[1, TIME, COLUMNS], 9);
     let flat = |arg: &Arg| arg.values.iter().copied().collect::<Vec<f64>>();
@@ -173,9 +173,9 @@ fn eight_thousand_frames() {
         [("projection", &operands[0]), ("table", &operands[2]), ("bias", &operands[3]), ("dy", &dy)]
     {
         let data: Vec<f32> = arg.values.iter().map(|&x| x as f32).collect();
-        executor.feed(&loaded, name, &data).unwrap();
+        executor.write_input(&loaded, name, &data).unwrap();
     }
-    executor.feed(&loaded, "lengths", &[LENGTH as u32]).unwrap();
+    executor.write_input(&loaded, "lengths", &[LENGTH as u32]).unwrap();
     executor.run(&mut loaded).unwrap();
     let read = |name| pollster::block_on(executor.read::<f32>(&loaded, name)).unwrap();
     let near = |label: &str, got: &[f32], wanted: &[f64], largest: f64| {

@@ -1,10 +1,12 @@
 //! One way to test every operation: shapes, kernel, mathematics, gradients, fences, repeatability, grids.
 
+use std::collections::HashSet;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use polymix::check::{Arg, Case, Tolerance};
 use polymix::check::{Prepared, works_in_place};
+use polymix::exec::Plan;
 use polymix::gpu::{Capabilities, DeviceClass, Gpu};
 use polymix::ops::Op;
 use polymix::shader::MOST_VARIANTS;
@@ -43,28 +45,86 @@ pub fn gpu() -> Option<Turn> {
     Some(Turn(gpu, turn))
 }
 
+/// Which plans of a case run: those that compile nothing new, and those that show more than any before them. Most of the
+/// time of tests goes to the drivers' compilers; what is left out would compile another combination of what has been seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coverage {
+    /// A kernel, or a pair of values of its constants.
+    Pairs,
+    /// A kernel, or a value of its constants.
+    Values,
+    /// A kernel, or a value of a constant of its family.
+    Families,
+}
+
 /// The devices whose kernels the adapter runs in tests: its own, and grids that fold. One adapter, lavapipe, also runs
-/// what GPUs are given, and every variant of a kernel that it runs at all; elsewhere they would be compiled for nothing.
-fn devices(own: &Capabilities) -> Vec<(String, Capabilities)> {
-    let with = |name: &str, change: &dyn Fn(&mut Capabilities)| {
+/// what GPUs are given, and every variant of a kernel that it runs at all.
+fn devices(own: &Capabilities) -> Vec<(String, Capabilities, Coverage)> {
+    let with = |name: &str, coverage, change: &dyn Fn(&mut Capabilities)| {
         let mut capabilities = own.clone();
         change(&mut capabilities);
-        (name.to_owned(), capabilities)
+        (name.to_owned(), capabilities, coverage)
     };
-    let small = with("folded grids and short loops", &|c| (c.fold_grids_at, c.loop_passes) = (2, 600));
-    let mut devices = vec![with("own kernels", &|_| {}), small];
-    if own.backend == "vulkan" && own.adapter.contains("llvmpipe") {
-        devices.push(with("a GPU's kernels", &|c| c.class = DeviceClass::Discrete));
-        // With subgroups as wide as those of GPUs, only what is chosen there and here.
-        if own.subgroup != 8 {
-            devices.remove(1);
-            return devices;
-        }
+    let lavapipe = own.backend == "vulkan" && own.adapter.contains("llvmpipe");
+    let is_first = lavapipe && own.subgroup == 8;
+    let coverage = match (lavapipe, is_first) {
+        (true, true) => Coverage::Pairs,
+        (true, false) => Coverage::Values,
+        (false, _) => Coverage::Families,
+    };
+    let mut devices = vec![with("own kernels", coverage, &|_| {})];
+    if is_first || !lavapipe {
+        let change = |c: &mut Capabilities| (c.fold_grids_at, c.loop_passes) = (2, 600);
+        devices.push(with("folded grids and short loops", coverage, &change));
+    }
+    if lavapipe {
+        devices.push(with("a GPU's kernels", coverage, &|c| c.class = DeviceClass::Discrete));
+    }
+    if is_first {
         let variants = 1..=MOST_VARIANTS as u32;
-        devices.extend(variants.map(|n| with(&format!("variant {n}"), &|c| c.alternative = n)));
+        let forced = |n| with(&format!("variant {n}"), Coverage::Values, &|c| c.alternative = n);
+        devices.extend(variants.map(forced));
     }
     devices
 }
+
+/// What the adapter has run so far: pipelines, and what they show.
+#[derive(Default)]
+struct Shown {
+    pipelines: HashSet<String>,
+    features: HashSet<String>,
+}
+
+impl Shown {
+    /// Whether the plan is to be run.
+    fn lets_pass(&mut self, plan: &Plan, coverage: Coverage) -> bool {
+        let dispatches = || plan.dispatches.iter().map(|one| (one.kernel.name, &one.overrides, one.f16));
+        let pipelines: Vec<String> =
+            dispatches().map(|(kernel, constants, f16)| format!("{kernel} {constants:?} {f16}")).collect();
+        let mut features: Vec<String> = dispatches().map(|(kernel, ..)| kernel.to_owned()).collect();
+        for (kernel, constants, f16) in dispatches() {
+            let family = kernel.split('/').next().unwrap_or(kernel);
+            let of = if coverage == Coverage::Families { family } else { kernel };
+            // Which bindings are in f16 counts where kernels do.
+            let bindings = if coverage == Coverage::Families { f16.min(1) } else { f16 };
+            features.push(format!("{of} {bindings}"));
+            for (at, first) in constants.iter().enumerate() {
+                features.push(format!("{of} {first:?}"));
+                let others = if coverage == Coverage::Pairs { &constants[..at] } else { &[] };
+                features.extend(others.iter().map(|second| format!("{kernel} {first:?} {second:?}")));
+            }
+        }
+        let passes = pipelines.iter().all(|one| self.pipelines.contains(one))
+            || features.iter().any(|one| !self.features.contains(one));
+        if passes {
+            self.pipelines.extend(pipelines);
+            self.features.extend(features);
+        }
+        passes
+    }
+}
+
+static SHOWN: LazyLock<Mutex<Shown>> = LazyLock::new(Mutex::default);
 
 /// proptest with few cases and a fixed seed.
 pub fn cases(count: u32) -> Config {
@@ -84,14 +144,17 @@ pub fn check(op: impl Op + 'static, args: &[Arg], tolerance: Tolerance) {
 /// Checks cases: their kernels against the definition; where outputs carry gradients, the derivative against central
 /// differences and the derivative's kernel against its definition; on NaN-filled fenced memory, twice; for each of
 /// [`devices`]; and all of it in place, where the operation or its derivative can. A plan that differs from no earlier one
-/// runs once.
+/// runs once, and not all run everywhere: see [`Coverage`].
 pub fn each(cases: impl IntoIterator<Item = Case>) {
     for case in cases {
         let mut case = Prepared::new(case).unwrap();
         case.check_derivative().unwrap();
         let Some(gpu) = gpu() else { continue };
-        for (device, capabilities) in devices(gpu.capabilities()) {
+        for (device, capabilities, coverage) in devices(gpu.capabilities()) {
             for plan in case.plans(&capabilities).unwrap() {
+                if !SHOWN.lock().unwrap_or_else(PoisonError::into_inner).lets_pass(&plan, coverage) {
+                    continue;
+                }
                 let what = format!("{:?} ({device}, in place: {})", case.case(), works_in_place(&plan));
                 let outcome = pollster::block_on(case.run(&gpu, plan)).unwrap();
                 assert!(outcome.faults.is_empty(), "{what}: {}", outcome.faults.join("; "));

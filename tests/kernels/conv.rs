@@ -66,7 +66,7 @@ fn conv2d_tiles() {
             executor.poison(&loaded).unwrap();
             for (name, arg) in names.iter().zip(&args) {
                 let data: Vec<f32> = arg.values.iter().map(|&x| x as f32).collect();
-                executor.feed(&loaded, name, &data).unwrap();
+                executor.write_input(&loaded, name, &data).unwrap();
             }
             executor.run(&mut loaded).unwrap();
             let read = |name| -> Vec<f32> { pollster::block_on(executor.read(&loaded, name)).unwrap() };
@@ -92,7 +92,7 @@ fn depthwise_conv1d() {
     refuses(DepthwiseConv1d { left: 1 }, &specs(&[4, 1, 3], 1));
 }
 
-/// A causal convolution is a centred one whose later taps are 0; the one that looks ahead is its mirror image.
+/// A causal convolution is a centered one whose later taps are 0; the one that looks ahead is its mirror image.
 #[test]
 fn depthwise_conv1d_directions() {
     let (time, channels) = (9, 2);

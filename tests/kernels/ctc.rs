@@ -36,13 +36,13 @@ fn kernels(op: CtcLoss, args: &[Arg; 4], weights: &[f64], binding: Option<u64>) 
     let mut loaded = pollster::block_on(executor.load(plan)).unwrap();
     executor.poison(&loaded).unwrap();
     let f32s = |values: &Array| values.iter().map(|&x| x as f32).collect::<Vec<f32>>();
-    executor.feed(&loaded, "x0", &f32s(&args[0].values)).unwrap();
+    executor.write_input(&loaded, "x0", &f32s(&args[0].values)).unwrap();
     for (i, arg) in args.iter().enumerate().skip(1) {
         let data: Vec<u32> = arg.values.iter().map(|&x| x as u32).collect();
-        executor.feed(&loaded, &format!("x{i}"), &data).unwrap();
+        executor.write_input(&loaded, &format!("x{i}"), &data).unwrap();
     }
     let weights: Vec<f32> = weights.iter().map(|&x| x as f32).collect();
-    executor.feed(&loaded, "weight", &weights).unwrap();
+    executor.write_input(&loaded, "weight", &weights).unwrap();
     executor.run(&mut loaded).unwrap();
     Some(["loss", "infeasible", "gradient"].map(|name| {
         let values: Vec<f32> = pollster::block_on(executor.read(&loaded, name)).unwrap();
@@ -151,12 +151,12 @@ fn shapes() {
 
 #[test]
 fn any_lengths() {
-    proptest!(cases(12), |(time in 1usize..24, vocab in 2usize..12, capacity in 1usize..12,
+    proptest!(cases(12), |(time in 1usize..24, vocab in 2usize..12, max_target_length in 1usize..12,
         parts in prop::collection::vec((0.0..1.1_f64, 0.0..1.0_f64), 1..5), blank in 0.0..1.0_f64, seed: u32)| {
         let up_to = |part: f64, most: usize| ((part * (most + 1) as f64) as u32).min(most as u32);
-        let lengths: Vec<_> = parts.iter().map(|&(t, l)| (up_to(t, time), up_to(l, capacity))).collect();
+        let lengths: Vec<_> = parts.iter().map(|&(t, l)| (up_to(t, time), up_to(l, max_target_length))).collect();
         let blank = up_to(blank, vocab - 1);
-        let args = operands([lengths.len(), time, vocab], 2.0, blank, capacity, &lengths, seed);
+        let args = operands([lengths.len(), time, vocab], 2.0, blank, max_target_length, &lengths, seed);
         check(CtcLoss { blank, ..ZERO }, &args, Tolerance::Accumulated);
     });
 }

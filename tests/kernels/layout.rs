@@ -1,7 +1,7 @@
 use polymix::check::cases::layout;
 use polymix::graph::{Graph, Tensor};
 use polymix::ops::layout::{
-    Concat, Copy, Fill, FromHalf, GatherRows, Pad, Permute, ScatterRows, Slice, ToHalf,
+    Concat, Copy, Fill, FromF16, GatherRows, Pad, Permute, ScatterRows, Slice, ToF16,
 };
 use polymix::shape::Spec;
 use proptest::prelude::*;
@@ -26,12 +26,12 @@ fn transpose_swaps_the_last_two_axes() {
 }
 
 #[test]
-fn halves() {
-    each(layout::halves());
-    refuses(ToHalf, &[Spec::f32([2, 3])]);
-    refuses(ToHalf, &[Spec::u32([4])]);
-    refuses(FromHalf([8].into()), &[Spec::u32([3])]);
-    refuses(FromHalf([8].into()), &[Spec::f32([4])]);
+fn f16_values() {
+    each(layout::f16());
+    refuses(ToF16, &[Spec::f32([2, 3])]);
+    refuses(ToF16, &[Spec::u32([4])]);
+    refuses(FromF16([8].into()), &[Spec::u32([3])]);
+    refuses(FromF16([8].into()), &[Spec::f32([4])]);
 }
 
 #[test]

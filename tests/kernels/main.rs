@@ -6,7 +6,7 @@ mod attention;
 mod check;
 mod conv;
 mod ctc;
-mod halves;
+mod f16;
 mod layout;
 mod loss;
 mod map;

@@ -25,7 +25,7 @@ fn softplus_keeps_small_values() {
     let plan = Plan::compile(&graph, &[("y", &y)], PlanOptions::default(), gpu.capabilities()).unwrap();
     let mut executor = Executor::new(gpu.clone());
     let mut loaded = pollster::block_on(executor.load(plan)).unwrap();
-    executor.feed(&loaded, "x", &xs).unwrap();
+    executor.write_input(&loaded, "x", &xs).unwrap();
     executor.run(&mut loaded).unwrap();
     let ys: Vec<f32> = pollster::block_on(executor.read(&loaded, "y")).unwrap();
     for (x, y) in xs.into_iter().zip(ys) {

@@ -68,12 +68,12 @@ fn gradients_of_a_linear_layer() {
 }
 
 #[test]
-fn operands_rounded_to_halves() {
-    each(matmul::halves());
+fn operands_rounded_to_f16() {
+    each(matmul::operands_f16());
 }
 
 #[test]
-fn halves_of_every_size_are_the_nearest() {
+fn f16_operands_of_every_size_are_the_nearest() {
     each(matmul::roundings());
 }
 
@@ -84,11 +84,11 @@ fn what_follows_the_product() {
 
 #[test]
 fn operands_of_what_follows_that_do_not_fit() {
-    let product = MatMul { transpose_b: true, ..MatMul::PLAIN };
+    let matmul = MatMul { transpose_b: true, ..MatMul::PLAIN };
     let dropout = Some(Dropout { probability: 0.3, stream: 11, first: 0 });
     let other = Some(Other { operand: 4, role: Role::Addend });
     let finish = Finish { dropout, scale: 2.0, other, ..Finish::NONE };
-    let op = PlannedMatMul { finish, ..product.into() };
+    let op = PlannedMatMul { finish, ..matmul.into() };
     let shapes = [Spec::f32([3, 5, 8]), Spec::f32([12, 8]), Spec::f32([12]), Spec::u32([3])];
     refuses(op, &[&shapes[..], &[Spec::f32([5, 12])]].concat());
     refuses(op, &shapes);

@@ -53,9 +53,9 @@ fn a_gradient_that_is_not_finite_changes_nothing() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
         let graph = Graph::new();
         let [p, gradient, m, v] = ["p", "g", "m", "v"].map(|name| graph.input(name, Spec::f32([70])));
-        let gain = graph.input("gain", Spec::f32([1]));
+        let gradient_scale = graph.input("gradient_scale", Spec::f32([1]));
         let hyper = graph.input("hyper", Spec::f32([4]));
-        let stats = gradient.squared_norm().unwrap().clip_grad_norm(&gain, 1.0).unwrap();
+        let stats = gradient.squared_norm().unwrap().clip_grad_norm(&gradient_scale, 1.0).unwrap();
         let new = p.adamw(RULE, &gradient, [&m, &v], &stats, &hyper).unwrap();
         let outputs = [("stats", &stats), ("p", &new[0]), ("m", &new[1]), ("v", &new[2])];
         let plan = Plan::compile(&graph, &outputs, PlanOptions::default(), gpu.capabilities()).unwrap();
@@ -64,11 +64,11 @@ fn a_gradient_that_is_not_finite_changes_nothing() {
         let mut poisoned = [0.5_f32; 70];
         poisoned[69] = bad;
         for (name, value) in [("p", 1.0_f32), ("m", 2.0), ("v", 3.0)] {
-            executor.feed(&loaded, name, &[value; 70]).unwrap();
+            executor.write_input(&loaded, name, &[value; 70]).unwrap();
         }
-        executor.feed(&loaded, "g", &poisoned).unwrap();
-        executor.feed(&loaded, "gain", &[1.0_f32]).unwrap();
-        executor.feed(&loaded, "hyper", &[0.1_f32, 0.1, 0.1, 0.02]).unwrap();
+        executor.write_input(&loaded, "g", &poisoned).unwrap();
+        executor.write_input(&loaded, "gradient_scale", &[1.0_f32]).unwrap();
+        executor.write_input(&loaded, "hyper", &[0.1_f32, 0.1, 0.1, 0.02]).unwrap();
         executor.run(&mut loaded).unwrap();
         let read = |name: &str| pollster::block_on(executor.read::<f32>(&loaded, name)).unwrap();
         assert_eq!(read("stats")[1..], [0.0, 1.0], "{bad}");

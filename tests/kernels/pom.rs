@@ -118,10 +118,10 @@ fn small_bindings_change_nothing() {
             for (seed, tensor, name) in [(1, &p, "p"), (2, &z, "z"), (3, &dy, "dy")] {
                 let data = Arg::normal(tensor.dims(), seed).values;
                 let data: Vec<f32> = data.iter().map(|&x| x as f32).collect();
-                executor.feed(&loaded, name, &data).unwrap();
+                executor.write_input(&loaded, name, &data).unwrap();
             }
             let mask: Vec<f32> = (0..5 * 33).map(|i| 0.5 + (i % 3) as f32).collect();
-            executor.feed(&loaded, "mask", &mask).unwrap();
+            executor.write_input(&loaded, "mask", &mask).unwrap();
             executor.run(&mut loaded).unwrap();
             let read = |name| pollster::block_on(executor.read::<u32>(&loaded, name)).unwrap();
             (steps, ["y", "dp", "dz"].map(read))

@@ -25,8 +25,8 @@ pub fn tiled(op: impl Op + 'static, args: &[Arg], max_binding: u64, differentiab
     let refs: Vec<&Tensor> = inputs.iter().collect();
     let mut results = graph.apply(Arc::new(op), &refs).unwrap();
     if differentiable {
-        let seed = graph.fill(results[0].shape().clone(), 1.0).unwrap().mul(&results[0]).unwrap();
-        results.extend(gradients(&[(&results[0], &seed)], &refs).unwrap().into_iter().flatten());
+        let cotangent = graph.fill(results[0].shape().clone(), 1.0).unwrap().mul(&results[0]).unwrap();
+        results.extend(gradients(&[(&results[0], &cotangent)], &refs).unwrap().into_iter().flatten());
     }
     let mut bindings: reference::Bindings = HashMap::default();
     args.iter().enumerate().for_each(|(i, arg)| drop(bindings.insert(format!("x{i}"), arg.values.clone())));
@@ -44,7 +44,7 @@ pub fn tiled(op: impl Op + 'static, args: &[Arg], max_binding: u64, differentiab
     for (i, arg) in args.iter().enumerate() {
         let bits = |&x: &f64| if arg.dtype == DType::U32 { x as u32 } else { (x as f32).to_bits() };
         let data: Vec<u32> = arg.values.iter().map(bits).collect();
-        executor.feed(&loaded, &format!("x{i}"), &data).unwrap();
+        executor.write_input(&loaded, &format!("x{i}"), &data).unwrap();
     }
     executor.run(&mut loaded).unwrap();
     for ((label, tensor), wanted) in named.iter().zip(&wanted) {

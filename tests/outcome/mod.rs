@@ -1,4 +1,4 @@
-//! What runs of training left, to compare.
+//! The results of training runs, to compare.
 #![allow(dead_code, reason = "not every test reads both")]
 
 use std::path::Path;

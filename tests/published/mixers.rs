@@ -174,10 +174,10 @@ impl Module {
         for (input, values) in self.bindings.iter().filter(|(input, _)| executor.takes(&loaded, input)) {
             if input == "lengths" {
                 let values: Vec<u32> = values.iter().map(|&x| x as u32).collect();
-                executor.feed(&loaded, input, &values).unwrap();
+                executor.write_input(&loaded, input, &values).unwrap();
             } else {
                 let values: Vec<f32> = values.iter().map(|&x| x as f32).collect();
-                executor.feed(&loaded, input, &values).unwrap();
+                executor.write_input(&loaded, input, &values).unwrap();
             }
         }
         executor.run(&mut loaded).unwrap();

@@ -16,7 +16,7 @@ use polymix::recipe::{MixerKind, OptimizerConfig, PretrainConfig, ScheduleConfig
 use polymix::shape::Spec;
 use polymix::train::metrics::Phase;
 use polymix::train::{
-    BatchShape, Feed, Feeds, LossGraph, Measure, Objective, Results, Schedule, Stepper, Task, Totals,
+    BatchShape, InputData, Inputs, LossGraph, Measure, Objective, Results, Schedule, Task, Totals, Trainer,
 };
 use polymix::weights::Weights;
 
@@ -31,7 +31,7 @@ struct Golden {
     pretrain: PretrainConfig,
     batch: usize,
     frames: usize,
-    feeds: Feeds,
+    inputs: Inputs,
 }
 
 impl Golden {
@@ -72,24 +72,24 @@ impl Golden {
         let ModelKind::BestRq { codes, code_dim } = saved.config.kind else { unreachable!() };
         let pretrain = PretrainConfig { codes, code_dim, ..PretrainConfig::default() };
         let count = selected.len() as u32;
-        let feeds = vec![
-            ("clean".into(), Feed::F32(clean)),
-            ("masked".into(), Feed::F32(masked)),
-            ("lengths".into(), Feed::U32(inputs.lengths)),
-            ("full_lengths".into(), Feed::U32(inputs.full_lengths)),
-            ("valid".into(), Feed::F32(inputs.valid)),
-            ("rng".into(), Feed::U32(vec![0; 3])),
-            ("selected".into(), Feed::U32(selected)),
-            ("selected_count".into(), Feed::U32(vec![count])),
+        let inputs = vec![
+            ("clean".into(), InputData::F32(clean)),
+            ("masked".into(), InputData::F32(masked)),
+            ("lengths".into(), InputData::U32(inputs.lengths)),
+            ("full_lengths".into(), InputData::U32(inputs.full_lengths)),
+            ("valid".into(), InputData::F32(inputs.valid)),
+            ("rng".into(), InputData::U32(vec![0; 3])),
+            ("selected".into(), InputData::U32(selected)),
+            ("selected_count".into(), InputData::U32(vec![count])),
         ];
-        Some(Self { saved, pretrain, batch, frames: padded, feeds })
+        Some(Self { saved, pretrain, batch, frames: padded, inputs })
     }
 
     fn selected(&self) -> usize {
-        self.feeds
+        self.inputs
             .iter()
-            .find_map(|(name, feed)| match feed {
-                Feed::U32(values) if name == "selected" => Some(values.len()),
+            .find_map(|(name, input)| match input {
+                InputData::U32(values) if name == "selected" => Some(values.len()),
                 _ => None,
             })
             .unwrap()
@@ -143,11 +143,11 @@ impl Task for Golden {
         self.saved.config.kind.clone()
     }
 
-    fn feeds(&self, _: &Batch, _: u64, _: u32, _: bool) -> Result<(Feeds, usize)> {
-        Ok((self.feeds.clone(), self.selected()))
+    fn inputs(&self, _: &Batch, _: u64, _: u32, _: bool) -> Result<(Inputs, usize)> {
+        Ok((self.inputs.clone(), self.selected()))
     }
 
-    fn observe(&self, _: &mut Totals, _: &Batch, _: usize, _: &Results) -> Result<()> {
+    fn update_metrics(&self, _: &mut Totals, _: &Batch, _: usize, _: &Results) -> Result<()> {
         Ok(())
     }
 }
@@ -166,11 +166,11 @@ fn optimizer() -> OptimizerConfig {
     }
 }
 
-/// A stepper with the golden weights.
-fn stepper(golden: &Golden) -> Option<Stepper> {
-    let stepper = block_on(Stepper::new(Executor::new(gpu()?), golden, &optimizer())).unwrap();
-    stepper.parameters.fill(&stepper.executor, Some(&golden.saved.weights), 0).unwrap();
-    Some(stepper)
+/// A trainer with the golden weights.
+fn trainer(golden: &Golden) -> Option<Trainer> {
+    let trainer = block_on(Trainer::new(Executor::new(gpu()?), golden, &optimizer())).unwrap();
+    trainer.parameters.fill(&trainer.executor, Some(&golden.saved.weights), 0).unwrap();
+    Some(trainer)
 }
 
 /// Largest difference, and the largest magnitude of what is wanted.
@@ -184,7 +184,7 @@ fn distance(got: &[f32], wanted: &[f64]) -> (f64, f64) {
 fn activations(model: &str, batch: &str) {
     let case = format!("{model}.{batch}");
     let Some(golden) = Golden::open(model, batch) else { return };
-    let Some(mut stepper) = stepper(&golden) else { return };
+    let Some(mut trainer) = trainer(&golden) else { return };
     let values = Values::open(&case).unwrap();
     let graph = Graph::new();
     let (encoded, logits, loss) = golden.build(&graph).unwrap();
@@ -198,46 +198,46 @@ fn activations(model: &str, batch: &str) {
         ("loss", &loss.loss),
         ("targets", &loss.targets),
     ];
-    let plan = Plan::compile(&graph, &outputs, PlanOptions::default(), stepper.executor.gpu().capabilities())
+    let plan = Plan::compile(&graph, &outputs, PlanOptions::default(), trainer.executor.gpu().capabilities())
         .unwrap();
     // The same inputs twice: as they are, with noise on masked frames; and clean.
     for clean in [false, true] {
-        let mut loaded = block_on(stepper.executor.load(plan.clone())).unwrap();
-        for (name, feed) in &golden.feeds {
+        let mut loaded = block_on(trainer.executor.load(plan.clone())).unwrap();
+        for (name, input) in &golden.inputs {
             let name = match (name.as_str(), clean) {
                 ("masked", true) => continue,
                 ("clean", true) => {
-                    if let Feed::F32(values) = feed {
-                        stepper.executor.feed(&loaded, "masked", values).unwrap();
+                    if let InputData::F32(values) = input {
+                        trainer.executor.write_input(&loaded, "masked", values).unwrap();
                     }
                     "clean"
                 }
                 (name, _) => name,
             };
-            if !stepper.executor.takes(&loaded, name) {
+            if !trainer.executor.takes(&loaded, name) {
                 continue;
             }
-            match feed {
-                Feed::F32(values) => stepper.executor.feed(&loaded, name, values).unwrap(),
-                Feed::U32(values) => stepper.executor.feed(&loaded, name, values).unwrap(),
+            match input {
+                InputData::F32(values) => trainer.executor.write_input(&loaded, name, values).unwrap(),
+                InputData::U32(values) => trainer.executor.write_input(&loaded, name, values).unwrap(),
             }
         }
-        stepper.executor.run(&mut loaded).unwrap();
+        trainer.executor.run(&mut loaded).unwrap();
         for (name, _) in &outputs[..6] {
             let theirs = if clean { format!("clean.{name}") } else { (*name).to_owned() };
             if clean && *name == "cnn_out" {
                 continue;
             }
-            let got: Vec<f32> = block_on(stepper.executor.read(&loaded, name)).unwrap();
+            let got: Vec<f32> = block_on(trainer.executor.read(&loaded, name)).unwrap();
             let (difference, _) = distance(&got, &values.get(&theirs).1);
             println!("{case} {theirs}: {difference:.1e}");
             assert!(difference <= 2e-5, "{case} {theirs} is off by {difference}");
         }
         if !clean {
-            let got: Vec<f32> = block_on(stepper.executor.read(&loaded, "loss")).unwrap();
+            let got: Vec<f32> = block_on(trainer.executor.read(&loaded, "loss")).unwrap();
             let wanted = values.get("loss").1[0];
             assert!((f64::from(got[0]) - wanted).abs() <= 1e-5 * wanted, "{} for a loss of {wanted}", got[0]);
-            let got: Vec<u32> = block_on(stepper.executor.read(&loaded, "targets")).unwrap();
+            let got: Vec<u32> = block_on(trainer.executor.read(&loaded, "targets")).unwrap();
             let wanted: Vec<u32> = values.get("targets").1.iter().map(|&id| id as u32).collect();
             assert_eq!(got, wanted, "codes of the masked frames");
         }
@@ -246,11 +246,11 @@ fn activations(model: &str, batch: &str) {
 
 fn gradients(model: &str, batch: &str) {
     let Some(golden) = Golden::open(model, batch) else { return };
-    let Some(mut stepper) = stepper(&golden) else { return };
+    let Some(mut trainer) = trainer(&golden) else { return };
     let values = Values::open(&format!("{model}.{batch}.grads")).unwrap();
     let shape = BatchShape { utterances: golden.batch, frames: golden.frames };
-    block_on(stepper.prepare(&golden, shape, false)).unwrap();
-    stepper.micro_batch(shape, &golden.feeds, false).unwrap();
+    block_on(trainer.prepare(&golden, shape, false)).unwrap();
+    trainer.micro_batch(shape, &golden.inputs, false).unwrap();
     let origins = origins(&golden.saved.config).unwrap();
     let trainable = origins.iter().filter(|origin| origin.parameter.trainable);
     // What reaches the features is a gradient of no parameter.
@@ -259,7 +259,7 @@ fn gradients(model: &str, batch: &str) {
     let mut largest_share = 0.0_f64;
     for origin in trainable {
         let ours = format!("gradient/{}", origin.parameter.name);
-        let got: Vec<f32> = block_on(stepper.executor.store.read(stepper.executor.gpu(), &ours)).unwrap();
+        let got: Vec<f32> = block_on(trainer.executor.store.read(trainer.executor.gpu(), &ours)).unwrap();
         let wanted = origin.arrange(&values.get(&format!("grad.{}", origin.tensor)).1);
         let (difference, largest) = distance(&got, &wanted);
         assert!(difference <= 1e-4 * largest, "{ours} is off by {difference} of {largest}");
@@ -268,7 +268,7 @@ fn gradients(model: &str, batch: &str) {
     println!("{model}.{batch} gradients: {largest_share:.1e} of the largest");
 }
 
-/// What `encode` gives: from waves to logits, on the valid frames.
+/// What `encode` gives: from waveforms to logits, on the valid frames.
 fn encoded(model: &str, batch: &str) {
     let common = format!("common_{batch}");
     let Some(saved) = imported(model, &common) else { return };
@@ -277,17 +277,17 @@ fn encoded(model: &str, batch: &str) {
     let described = json(&common).unwrap();
     let common = Values::open(&common).unwrap();
     let (dims, pcm) = common.get("pcm");
-    let waves: Vec<Vec<f32>> = (0..dims[0])
+    let waveforms: Vec<Vec<f32>> = (0..dims[0])
         .map(|row| {
             let samples = described["samples"][row].as_u64().unwrap() as usize;
             pcm[row * dims[1]..][..samples].iter().map(|&x| (x / 32768.0) as f32).collect()
         })
         .collect();
-    let waves: Vec<&[f32]> = waves.iter().map(Vec::as_slice).collect();
+    let waveforms: Vec<&[f32]> = waveforms.iter().map(Vec::as_slice).collect();
     let mut extractor = Extractor::new(gpu, saved, None).unwrap();
     let mut largest: BTreeMap<String, f64> = BTreeMap::new();
     let (_, shares) = values.get("wav_lens");
-    for (row, tensors) in block_on(extractor.extract(&waves)).unwrap().iter().enumerate() {
+    for (row, tensors) in block_on(extractor.extract(&waveforms)).unwrap().iter().enumerate() {
         assert_eq!(tensors.len(), extractor.names().len());
         for tensor in tensors {
             let (dims, wanted) = match tensor.name.as_str() {
@@ -299,7 +299,7 @@ fn encoded(model: &str, batch: &str) {
             };
             assert_eq!(tensor.width, dims[2], "{}", tensor.name);
             let valid = match tensor.name.as_str() {
-                "features" => waves[row].len() / 160 + 1,
+                "features" => waveforms[row].len() / 160 + 1,
                 _ => (shares[row] * dims[1] as f64).round() as usize,
             };
             assert_eq!(tensor.frames(), valid, "{}", tensor.name);
@@ -404,16 +404,16 @@ fn every_published_model_is_known_by_its_tensors() {
 #[test]
 fn twelve_steps() {
     let Some(golden) = Golden::open("pom_k2d2", "b3") else { return };
-    let Some(mut stepper) = stepper(&golden) else { return };
+    let Some(mut trainer) = trainer(&golden) else { return };
     let wanted = json("train12_pom_k2d2").unwrap();
     let schedule = Schedule::new(&optimizer(), 12);
     let shape = BatchShape { utterances: golden.batch, frames: golden.frames };
-    block_on(stepper.prepare(&golden, shape, false)).unwrap();
+    block_on(trainer.prepare(&golden, shape, false)).unwrap();
     for step in 1..=12 {
-        stepper.micro_batch(shape, &golden.feeds, false).unwrap();
-        stepper.update(step, schedule.rates(step), 1).unwrap();
-        let totals = block_on(stepper.totals()).unwrap();
-        stepper.set_totals(polymix::train::StepTotals::default()).unwrap();
+        trainer.micro_batch(shape, &golden.inputs, false).unwrap();
+        trainer.update(step, schedule.rates(step), 1).unwrap();
+        let totals = block_on(trainer.totals()).unwrap();
+        trainer.set_totals(polymix::train::StepTotals::default()).unwrap();
         let index = step as usize - 1;
         let (loss, norm) = (
             wanted["losses_f64"][index].as_f64().unwrap(),
@@ -433,7 +433,7 @@ fn twelve_steps() {
         let tensor = theirs.strip_prefix("final.").unwrap();
         let origin = origins.iter().find(|origin| origin.tensor == tensor).unwrap();
         let ours = &origin.parameter.name;
-        let got: Vec<f32> = block_on(stepper.executor.store.read(stepper.executor.gpu(), ours)).unwrap();
+        let got: Vec<f32> = block_on(trainer.executor.store.read(trainer.executor.gpu(), ours)).unwrap();
         let wanted = origin.arrange(&values.get(&theirs).1);
         let (difference, _) = distance(&got, &wanted);
         assert!(difference < 2e-4, "{ours} is off by {difference} after 12 steps");

@@ -1,4 +1,4 @@
-//! Recognition of whole waves and of streams, with a small model of random weights.
+//! Recognition of whole waveforms and of streams, with a small model of random weights.
 
 #[path = "../adapter/mod.rs"]
 mod adapter;
@@ -16,7 +16,7 @@ use polymix::rng::Rng;
 use polymix::text::Vocabulary;
 use polymix::weights::Weights;
 
-/// A model for whole waves under `padding`; for chunks of a stream where that is causal.
+/// A model for whole waveforms under `padding`; for chunks of a stream where that is causal.
 fn model(padding: Padding) -> SavedModel {
     let vocabulary = Vocabulary::english();
     let finetune = FinetuneConfig { head: Head::Linear, ..FinetuneConfig::default() };
@@ -58,7 +58,7 @@ fn recognizer(gpu: Arc<Gpu>, padding: Padding) -> Recognizer {
 }
 
 /// Tones of random pitch, 0.1 s each.
-fn wave(seconds: f64, seed: u32) -> Vec<f32> {
+fn waveform(seconds: f64, seed: u32) -> Vec<f32> {
     let mut rng = Rng::new(&[seed]);
     let mut pitch = 0.0;
     let samples = 0..(seconds * 16_000.0) as usize;

@@ -1,4 +1,4 @@
-//! A stream gives what the whole wave does, however it is cut.
+//! A stream gives the text of the whole waveform, however it is cut.
 
 use pollster::block_on;
 use polymix::audio::{BANDS, Padding};
@@ -9,14 +9,14 @@ use polymix::nn::{Context, Mode, STATE_PREFIX, sinusoid_from};
 use polymix::recipe::{self, MixerKind, ModelConfig};
 use polymix::shape::Spec;
 
-use crate::{gpu, model, wave};
+use crate::{gpu, model, waveform};
 
-fn heard(recognizer: &mut StreamRecognizer, wave: &[f32], pieces: &[usize]) -> Recognized {
-    let (mut rest, mut texts) = (wave, Vec::new());
+fn streamed(recognizer: &mut StreamRecognizer, waveform: &[f32], pieces: &[usize]) -> Recognized {
+    let (mut rest, mut texts) = (waveform, Vec::new());
     for piece in pieces.iter().cycle() {
         let (now, later) = rest.split_at((*piece).min(rest.len()));
         block_on(recognizer.push(now)).unwrap();
-        texts.push(recognizer.heard().text);
+        texts.push(recognizer.recognized().text);
         rest = later;
         if rest.is_empty() {
             break;
@@ -32,9 +32,9 @@ fn however_it_is_cut() {
     let mut whole = Recognizer::new(gpu.clone(), model(Padding::Causal)).unwrap();
     let mut stream = block_on(StreamRecognizer::new(gpu, model(Padding::Causal), None)).unwrap();
     for (seconds, pieces) in [(2.63, &[4000, 1, 777][..]), (0.31, &[100_000]), (1.0, &[3200])] {
-        let wave = wave(seconds, 7);
-        let expected = block_on(whole.recognize(&[&wave])).unwrap().remove(0);
-        let found = heard(&mut stream, &wave, pieces);
+        let waveform = waveform(seconds, 7);
+        let expected = block_on(whole.recognize(&[&waveform])).unwrap().remove(0);
+        let found = streamed(&mut stream, &waveform, pieces);
         assert!(!expected.text.is_empty());
         assert_eq!(found.text, expected.text);
         for (a, b) in found.words.iter().zip(&expected.words) {
@@ -46,9 +46,9 @@ fn however_it_is_cut() {
 }
 
 /// The sentences of a stream, the last one too.
-fn sentences(recognizer: &mut StreamRecognizer, wave: &[f32], piece: usize) -> Vec<Recognized> {
+fn sentences(recognizer: &mut StreamRecognizer, waveform: &[f32], piece: usize) -> Vec<Recognized> {
     let mut found = Vec::new();
-    for piece in wave.chunks(piece) {
+    for piece in waveform.chunks(piece) {
         block_on(recognizer.push(piece)).unwrap();
         found.extend(recognizer.sentences());
     }
@@ -60,23 +60,23 @@ fn sentences(recognizer: &mut StreamRecognizer, wave: &[f32], piece: usize) -> V
 fn sentences_end_by_themselves() {
     let Some(gpu) = gpu() else { return };
     let mut stream = block_on(StreamRecognizer::new(gpu, model(Padding::Causal), None)).unwrap();
-    let wave = [wave(2.0, 3), vec![0.0; 40_000], wave(6.0, 4)].concat();
-    let whole = heard(&mut stream, &wave, &[5000]);
+    let waveform = [waveform(2.0, 3), vec![0.0; 40_000], waveform(6.0, 4)].concat();
+    let whole = streamed(&mut stream, &waveform, &[5000]);
 
     let never = Endpointing { pause: 60.0, longest: 600.0, ..Endpointing::default() };
     stream.set_endpointing(Some(never)).unwrap();
-    assert_eq!(sentences(&mut stream, &wave, 5000), [whole]);
+    assert_eq!(sentences(&mut stream, &waveform, 5000), [whole]);
 
     stream.set_endpointing(Some(Endpointing { longest: 1.0, ..Endpointing::default() })).unwrap();
-    let found = sentences(&mut stream, &wave, 5000);
+    let found = sentences(&mut stream, &waveform, 5000);
     // None lasts over twice as long, but for the chunk that ends it.
     assert!(found.len() >= 4, "{found:?}");
     let words: Vec<_> = found.iter().flat_map(|sentence| &sentence.words).collect();
     assert!(words.windows(2).all(|pair| pair[0].start < pair[1].start), "{words:?}");
-    assert!(words.iter().all(|word| word.end <= wave.len() as f64 / 16e3), "{words:?}");
+    assert!(words.iter().all(|word| word.end <= waveform.len() as f64 / 16e3), "{words:?}");
     assert!(words.last().unwrap().start > 8.5, "{words:?}");
-    // What was heard before does not matter, nor how it is cut.
-    assert_eq!(sentences(&mut stream, &wave, 777), found);
+    // What came before does not matter, nor how it is cut.
+    assert_eq!(sentences(&mut stream, &waveform, 777), found);
 
     for bad in [
         Endpointing { pause: 0.0, ..never },
@@ -142,9 +142,9 @@ fn whole(executor: &mut Executor, config: &ModelConfig, features: &[f32], time: 
             .unwrap();
     let mut loaded = block_on(executor.load(plan)).unwrap();
     let inputs = EncoderInputs::new(&[4 * time as u32], 4 * time);
-    executor.feed(&loaded, "features", &features[..4 * time * BANDS]).unwrap();
-    executor.feed(&loaded, "lengths", &inputs.lengths).unwrap();
-    executor.feed(&loaded, "valid", &inputs.valid).unwrap();
+    executor.write_input(&loaded, "features", &features[..4 * time * BANDS]).unwrap();
+    executor.write_input(&loaded, "lengths", &inputs.lengths).unwrap();
+    executor.write_input(&loaded, "valid", &inputs.valid).unwrap();
     executor.run(&mut loaded).unwrap();
     block_on(executor.read(&loaded, "y")).unwrap()
 }
@@ -174,14 +174,16 @@ fn chunked(executor: &mut Executor, config: &ModelConfig, features: &[f32], chun
         }
         let mut loaded = block_on(executor.load(plan)).unwrap();
         let frames = &features[(4 * first - before) * BANDS..4 * (first + time) * BANDS];
-        executor.feed(&loaded, "features", frames).unwrap();
-        executor.feed(&loaded, "lengths", &[time as u32]).unwrap();
-        executor.feed(&loaded, "valid", &vec![1.0_f32; time]).unwrap();
-        executor.feed(&loaded, "inverse_frames", &[1.0 / (first + time) as f32]).unwrap();
+        executor.write_input(&loaded, "features", frames).unwrap();
+        executor.write_input(&loaded, "lengths", &[time as u32]).unwrap();
+        executor.write_input(&loaded, "valid", &vec![1.0_f32; time]).unwrap();
+        executor.write_input(&loaded, "inverse_frames", &[1.0 / (first + time) as f32]).unwrap();
         if config.kernel > 1 {
-            executor.feed(&loaded, "frames_with_context", &[(time + config.kernel - 1) as u32]).unwrap();
+            executor
+                .write_input(&loaded, "frames_with_context", &[(time + config.kernel - 1) as u32])
+                .unwrap();
         }
-        executor.feed(&loaded, "positions", &sinusoid_from(first, time, config.d_model)).unwrap();
+        executor.write_input(&loaded, "positions", &sinusoid_from(first, time, config.d_model)).unwrap();
         executor.run(&mut loaded).unwrap();
         output.extend(block_on(executor.read::<f32>(&loaded, "y")).unwrap());
         first += time;

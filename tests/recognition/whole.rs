@@ -2,19 +2,19 @@
 
 use polymix::audio::Padding;
 
-use crate::{gpu, recognizer, wave};
+use crate::{gpu, recognizer, waveform};
 
 #[test]
 fn batches_and_plans_do_not_matter() {
     let Some(gpu) = gpu() else { return };
     for padding in [Padding::Masked, Padding::ReferenceFinetune] {
-        let waves = [wave(1.0, 1), wave(0.31, 2), wave(2.6, 3)];
-        let waves: Vec<&[f32]> = waves.iter().map(Vec::as_slice).collect();
+        let waveforms = [waveform(1.0, 1), waveform(0.31, 2), waveform(2.6, 3)];
+        let waveforms: Vec<&[f32]> = waveforms.iter().map(Vec::as_slice).collect();
         let mut first = recognizer(gpu.clone(), padding);
-        let together = pollster::block_on(first.recognize(&waves)).unwrap();
+        let together = pollster::block_on(first.recognize(&waveforms)).unwrap();
         let mut second = recognizer(gpu.clone(), padding);
-        for (one, wave) in together.iter().zip(&waves).rev() {
-            let alone = pollster::block_on(second.recognize(&[wave])).unwrap().remove(0);
+        for (one, waveform) in together.iter().zip(&waveforms).rev() {
+            let alone = pollster::block_on(second.recognize(&[waveform])).unwrap().remove(0);
             assert_eq!(alone.text, one.text);
             assert!(!alone.text.is_empty());
             for (a, b) in alone.words.iter().zip(&one.words) {
@@ -32,13 +32,13 @@ fn batches_and_plans_do_not_matter() {
 fn long_audio_is_the_sum_of_its_parts() {
     let Some(gpu) = gpu() else { return };
     let mut recognizer = recognizer(gpu, Padding::Masked);
-    let part = wave(50.0, 4);
-    // One second of silence, in which the long wave is cut.
+    let part = waveform(50.0, 4);
+    // One second of silence, in which the long waveform is cut.
     let mut long = [part.as_slice(), &vec![0.0; 16_000], &part].concat();
     long.truncate(75 * 16_000);
-    let heard = pollster::block_on(recognizer.recognize(&[&long])).unwrap().remove(0);
-    let last = heard.words.last().expect("words");
-    assert!(heard.words.is_sorted_by(|a, b| a.start <= b.start) && last.end <= 75.0 && last.end > 60.0);
-    let start = heard.words.iter().position(|word| word.start >= 50.9).expect("a second window");
+    let found = pollster::block_on(recognizer.recognize(&[&long])).unwrap().remove(0);
+    let last = found.words.last().expect("words");
+    assert!(found.words.is_sorted_by(|a, b| a.start <= b.start) && last.end <= 75.0 && last.end > 60.0);
+    let start = found.words.iter().position(|word| word.start >= 50.9).expect("a second window");
     assert!(start > 0);
 }

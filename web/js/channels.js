@@ -1,13 +1,13 @@
-// Which of several channels is heard.
+// Selection of one of several channels.
 
 /** What share of independent channels' energy is left of their mean where one of them counts as inverted. */
 const CANCELLED = 0.05;
 
 /**
- * What is heard of several channels: the one that is asked for, else their mean; where they cancel each other out, as
+ * The channel that is used: the one that is asked for, else their mean; where they cancel each other out, as
  * with one of them inverted, the loudest.
  */
-export function heardOf(channels, channel) {
+export function monoOf(channels, channel) {
   if (channel !== "mix") return { samples: channels[channel - 1], channel };
   if (channels.length === 1) return { samples: channels[0], channel };
   const samples = new Float32Array(channels[0].length);

@@ -14,9 +14,9 @@ class Microphone extends AudioWorkletProcessor {
 
   process([channels]) {
     if (channels.length === 0) return true;
-    const wave = channels.length === 1 ? channels[0] : this.heardOf(channels);
-    for (let i = 0; i < wave.length; i++) {
-      this.piece[this.filled++] = wave[i];
+    const waveform = channels.length === 1 ? channels[0] : this.monoOf(channels);
+    for (let i = 0; i < waveform.length; i++) {
+      this.piece[this.filled++] = waveform[i];
       if (this.filled === PIECE) {
         this.port.postMessage(this.piece, [this.piece.buffer]);
         this.piece = new Float32Array(PIECE);
@@ -27,11 +27,11 @@ class Microphone extends AudioWorkletProcessor {
   }
 
   /** The mean of the channels; while they cancel each other out, the loudest. */
-  heardOf(channels) {
+  monoOf(channels) {
     const mean = new Float32Array(channels[0].length);
     for (const channel of channels) for (let i = 0; i < mean.length; i++) mean[i] += channel[i] / channels.length;
     const decay = 1 - mean.length / sampleRate;
-    const energy = (wave) => wave.reduce((sum, x) => sum + x * x, 0);
+    const energy = (samples) => samples.reduce((sum, x) => sum + x * x, 0);
     this.mixed = decay * this.mixed + energy(mean);
     this.energies = channels.map((channel, i) => decay * (this.energies[i] ?? 0) + energy(channel));
     const independent = this.energies.reduce((sum, x) => sum + x, 0) / channels.length ** 2;

@@ -151,7 +151,7 @@ export interface Info {
   labels: string[];
   /** Seconds of silence that are added at both ends of a clip. */
   silence: number;
-  /** Milliseconds of a stream's chunks; `null` where the model hears whole clips only. */
+  /** Milliseconds of a stream's chunks; `null` where the model takes whole clips only. */
   chunkMs: number | null;
   /** Milliseconds until the files were there, and until the model was ready. */
   fetchMs: number;
@@ -175,8 +175,8 @@ export interface AudioOptions extends CallOptions {
   /** Samples a second of a typed array, from 1000 to 768000. */
   sampleRate?: number | null;
   /**
-   * Which channel is heard. If not given, their mean; where channels cancel each other out, as with one of them
-   * inverted, the loudest is heard, and the result's `channel` tells.
+   * Which channel is used. If not given, their mean; where channels cancel each other out, as with one of them
+   * inverted, the loudest is used, and the result's `channel` tells.
    */
   channel?: Channel | null;
 }
@@ -202,7 +202,7 @@ export interface Beam {
   score: number;
 }
 
-/** What was heard; nothing is an empty text. */
+/** A text, empty if no word was recognized. */
 export interface Heard {
   /** The words with single spaces between them. */
   text: string;
@@ -218,7 +218,7 @@ export interface Transcript extends Heard {
   ms: number;
   /** Real-time factor: `ms` over the audio's duration. */
   rtf: number;
-  /** What was heard of several channels. */
+  /** The channel that was used. */
   channel: Channel;
 }
 
@@ -273,7 +273,7 @@ export interface Endpoint {
 export interface StreamOptions extends CallOptions, DecodingOptions {
   /** Samples a second of what is pushed; 16000 if not given. */
   sampleRate?: number | null;
-  /** Milliseconds of audio that are heard together, a multiple of 40; those of training if not given. */
+  /** Milliseconds of audio that are processed together, a multiple of 40; those of training if not given. */
   chunkMs?: number | null;
   /** Ends sentences by themselves, each of which `onSentence` is told; without it all is one. */
   endpoint?: boolean | Endpoint | null;
@@ -305,16 +305,16 @@ export interface ListenOptions extends Omit<StreamOptions, "sampleRate"> {
 
 /** Audio that is still coming in. The model carries a running state, so that a second costs the same however long it goes on. */
 export interface PolymixStream {
-  /** What was heard so far, with `endpoint` of the sentence. */
+  /** The text so far, with `endpoint` of the sentence. */
   readonly text: string;
   /**
-   * Hears more samples, in pieces of any length: the text does not depend on how the audio is cut. Resolves to what was
-   * heard so far where this completed a chunk, else to `null`. Need not be awaited before the next one.
+   * Takes more samples, in pieces of any length: the text does not depend on how the audio is cut. Resolves to the
+   * text so far where this completed a chunk, else to `null`. Need not be awaited before the next one.
    */
   push(samples: Float32Array | Float64Array | Int16Array): Promise<Heard | null>;
   /** Ends the stream, and the microphone: what was said in all, with `endpoint` since the last sentence ended. Called again, it gives the same. */
   finish(options?: CallOptions | null): Promise<Heard>;
-  /** Ends the stream and forgets what was heard. */
+  /** Ends the stream and forgets its text. */
   cancel(): Promise<void>;
 }
 
@@ -341,8 +341,8 @@ export interface AdaptOptions extends CallOptions {
    */
   task?: "transcribe" | "classify" | null;
   /**
-   * The takes: at least two, of 60 s or less, of two hours in all; better some takes of every word. Some are held back, to
-   * hear whether learning helps: of every text that there are several takes of, one in five, at least one.
+   * The takes: at least two, of 60 s or less, of two hours in all; better some takes of every word. Some are held out, to
+   * measure whether learning helps: of every text that there are several takes of, one in five, at least one.
    */
   examples: Iterable<TextExample> | Iterable<LabelExample>;
   /** Steps, of up to eight takes each; 100. */
@@ -357,9 +357,9 @@ export interface AdaptOptions extends CallOptions {
   signal?: AbortSignal | null;
 }
 
-/** How the held-back takes are heard. */
+/** Results on the held-out takes. */
 export interface HeldOut {
-  /** Takes whose text, or label, is heard as it is. */
+  /** Takes whose text, or label, is recognized. */
   right: number;
   /** All of them. */
   takes: number;
@@ -375,21 +375,21 @@ export interface AdaptProgress {
   steps: number;
   /** The loss of the step's takes; `null` before the first step. */
   loss: number | null;
-  /** How the held-back takes are heard now: before the first step, after every tenth of the steps and the last; else `null`. */
+  /** Results on the held-out takes: before the first step, after every tenth of the steps and the last; else `null`. */
   heldOut: HeldOut | null;
 }
 
-/** A held-back take. */
+/** A held-out take. */
 export interface HeardTake {
   /** Which example, from 0. */
   take: number;
   text: string;
-  /** What the model of before hears, and that of after. */
+  /** The text before learning, and after. */
   before: string;
   after: string;
 }
 
-/** What was learned. The model that hears the held-back takes best is in use since; where none was better, that of before is. */
+/** What was learned. The model with the fewest errors on the held-out takes is in use since; if none was better, the old one is. */
 export interface PolymixSession {
   /** Whether the model is another than before. */
   readonly better: boolean;
@@ -401,7 +401,7 @@ export interface PolymixSession {
   readonly losses: (number | null)[];
   /** Letters that the vocabulary has gained. */
   readonly newCharacters: string[];
-  /** What is heard of the held-back takes. */
+  /** The texts of the held-out takes. */
   readonly heard: HeardTake[];
   /** Examples that cannot be learned, by their numbers from 0, and why. */
   readonly leftOut: { take: number; reason: string }[];
@@ -509,7 +509,7 @@ export declare class Polymix {
   features(audio: Audio, options?: AudioOptions | null): Promise<Tensor>;
 
   /**
-   * What is heard of the audio: the channel or the mean of channels that `transcribe` takes, to be drawn or played.
+   * The audio that is recognized: the channel or the mean of channels that `transcribe` takes, to be drawn or played.
    *
    * @throws {PolymixError} as of `features`
    */
@@ -530,7 +530,7 @@ export declare class Polymix {
   listen(options?: ListenOptions | null): Promise<PolymixStream>;
 
   /**
-   * Learns a few takes, in a worker of its own on a device of its own: meanwhile this model hears as before, and whatever
+   * Learns a few takes, in a worker of its own on a device of its own: meanwhile this model is used as before, and whatever
    * goes wrong, it is as it was. What learns is fetched with the first call, `polymix_train_bg.wasm`.
    *
    * ```js
@@ -544,7 +544,7 @@ export declare class Polymix {
   adapt(options: AdaptOptions): Promise<PolymixSession>;
 
   /**
-   * Hears with another model from now on, on the same device, with the kernels that are compiled: what was saved or kept,
+   * Uses another model from now on, on the same device, with the kernels that are compiled: what was saved or kept,
    * or the one that was loaded first. Streams that are open go on with theirs. Where it fails, all stays as it was.
    *
    * @throws {PolymixError} `bad-model`, `storage`, `limits`, `device-lost`, `disposed`, `aborted`

@@ -8,7 +8,7 @@ import { PolymixSession, examplesOf, learn, settingsOf } from "./learn.js";
 import { filesOf, sourceOf } from "./models.js";
 import { PolymixStream } from "./stream.js";
 import { forget, keep, names, stored } from "./stored.js";
-import { HEARING, Remote, isLost, wasServed } from "./remote.js";
+import { RECOGNIZER, Remote, isLost, wasServed } from "./remote.js";
 
 export { PolymixError, PolymixSession };
 
@@ -82,23 +82,23 @@ export class Polymix {
   }
 
   transcribe(audio, options) {
-    return this.#hear("transcribe", audio, options);
+    return this.#run("transcribe", audio, options);
   }
 
   classify(audio, options) {
-    return this.#hear("classify", audio, options);
+    return this.#run("classify", audio, options);
   }
 
   encode(audio, options) {
-    return this.#hear("encode", audio, options);
+    return this.#run("encode", audio, options);
   }
 
   features(audio, options) {
-    return this.#hear("features", audio, options);
+    return this.#run("features", audio, options);
   }
 
   mono(audio, options) {
-    return this.#hear("mono", audio, options);
+    return this.#run("mono", audio, options);
   }
 
   stream(options) {
@@ -199,7 +199,7 @@ export class Polymix {
 
   async #start() {
     const { onProgress, warm, stallMs } = this.#options;
-    const remote = new Remote(HEARING, stallMs);
+    const remote = new Remote(RECOGNIZER, stallMs);
     this.#remote = remote;
     // Without a worker the next call starts another.
     remote.watch(() => {
@@ -233,14 +233,14 @@ export class Polymix {
     }
   }
 
-  /** Hears with the model of `source` from now on. */
+  /** Uses the model of `source` from now on. */
   async #use(source, onProgress) {
     const told = await this.#retried((remote) => remote.call("use", { source }, { onProgress }));
     this.#source = source;
     this.#info = { ...this.#info, ...told };
   }
 
-  #hear(name, audio, options) {
+  #run(name, audio, options) {
     return guarded(async () => {
       const given = options ?? {};
       const signal = signalOf(given);

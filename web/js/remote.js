@@ -149,8 +149,8 @@ export class Remote {
   }
 }
 
-/** The worker that hears. */
-export const HEARING = () => new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "polymix" });
+/** The worker that recognizes. */
+export const RECOGNIZER = () => new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "polymix" });
 
 /** The worker that learns. */
 export const LEARNING = () => new Worker(new URL("./teacher.js", import.meta.url), { type: "module", name: "polymix" });

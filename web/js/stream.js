@@ -71,13 +71,13 @@ export class PolymixStream {
   }
 
   async #push(samples) {
-    const { heard, sentences } = await this.#call("push", { samples }, [samples.buffer]);
+    const { result, sentences } = await this.#call("push", { samples }, [samples.buffer]);
     this.#ended(sentences);
-    if (heard && (heard.text !== this.#text || heard.settled !== this.#settled)) {
-      [this.#text, this.#settled] = [heard.text, heard.settled];
-      tell(this.#told.onPartial, heard);
+    if (result && (result.text !== this.#text || result.settled !== this.#settled)) {
+      [this.#text, this.#settled] = [result.text, result.settled];
+      tell(this.#told.onPartial, result);
     }
-    return heard;
+    return result;
   }
 
   finish(options) {
@@ -90,12 +90,12 @@ export class PolymixStream {
     this.#over = true;
     await this.#capture?.close();
     await this.#pushed;
-    const { heard, sentences } = await this.#call("finish");
+    const { result, sentences } = await this.#call("finish");
     this.#ended(sentences);
-    if (this.#sentences && heard.text) tell(this.#told.onSentence, heard);
-    this.#text = heard.text;
+    if (this.#sentences && result.text) tell(this.#told.onSentence, result);
+    this.#text = result.text;
     this.#release();
-    return heard;
+    return result;
   }
 
   /** Tells what has ended; the text is that of the next sentence from then on. */
@@ -137,11 +137,11 @@ export class PolymixStream {
     if (end) tell(this.#told.onEnd, error);
   }
 
-  /** Pushes what `capture` hears until the end. */
+  /** Pushes the samples of `capture` until the end. */
   async follow(capture, onAudio, ...signals) {
     this.#capture = capture;
     if (this.#failure) throw this.#failure;
-    const heard = (samples) => {
+    const onSamples = (samples) => {
       const copy = onAudio && samples.slice();
       this.#pushed = this.#push(samples).then(
         () => {},
@@ -149,7 +149,7 @@ export class PolymixStream {
       );
       if (copy) tell(onAudio, copy, capture.sampleRate);
     };
-    await capture.start(heard, (error, end) => this.#trouble(error, end), ...signals);
+    await capture.start(onSamples, (error, end) => this.#trouble(error, end), ...signals);
   }
 
   async #call(name, args, transfer) {

@@ -1,6 +1,6 @@
 // The worker behind `adapt`: a model learns in it, on a device of its own, and is given back as files.
 
-import { heardOf } from "./channels.js";
+import { monoOf } from "./channels.js";
 import init, { Download, Learner, lastPanic } from "./polymix_train.js";
 import { CodedError, serve, watchDevices } from "./serve.js";
 import { library, modelFiles } from "./source.js";
@@ -8,7 +8,7 @@ import { library, modelFiles } from "./source.js";
 /** Adds an example; what is wrong with it is told with its number. */
 function add(learner, { channels, sampleRate, channel, told, classified }, number) {
   try {
-    learner.add(heardOf(channels, channel).samples, sampleRate, told, classified);
+    learner.add(monoOf(channels, channel).samples, sampleRate, told, classified);
   } catch (error) {
     if (!error?.code) throw error;
     throw new CodedError(error.code, `examples[${number}]: ${error.message}`);

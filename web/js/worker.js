@@ -1,6 +1,6 @@
 // The worker behind polymix.js: fetches the model, holds it on the GPU, and serves one call after another.
 
-import { heardOf } from "./channels.js";
+import { monoOf } from "./channels.js";
 import init, { Download, Lm, Model, Resources, lastPanic } from "./polymix_web.js";
 import { joined, receive } from "./receive.js";
 import { CodedError, serve, watchDevices } from "./serve.js";
@@ -17,12 +17,12 @@ const libraries = new Map();
 const MOST_KEPT = 4;
 const languageModels = new Map();
 const decoders = new Map();
-/** Whether the page wants no more. */
+/** Whether the page has canceled it. */
 let disposed = false;
 /** @type {Map<number, import("./polymix_web.js").Stream>} */
 const streams = new Map();
 
-async function hearing(stallMs) {
+async function recognizing(stallMs) {
   const { memory } = await library(new URL("./polymix_web_bg.wasm", import.meta.url), init, stallMs);
   return { Download, Model, memory, lastPanic };
 }
@@ -33,10 +33,10 @@ async function classifying(stallMs) {
   return { Download, Model: Classes, memory, lastPanic };
 }
 
-/** `{ Download, Model, memory, lastPanic }` of the library of such models; what only hears text never fetches the other. */
+/** `{ Download, Model, memory, lastPanic }` of the library of such models; a page that only recognizes text never fetches the other. */
 function libraryFor(classes, stallMs) {
   if (!libraries.has(classes)) {
-    const loading = classes ? classifying(stallMs) : hearing(stallMs);
+    const loading = classes ? classifying(stallMs) : recognizing(stallMs);
     libraries.set(classes, loading);
     loading.catch(() => libraries.delete(classes));
   }
@@ -180,31 +180,31 @@ const calls = {
   async transcribe({ channels, sampleRate, channel, decoder }, progress) {
     await decodeWith(decoder, progress);
     const begun = performance.now();
-    const mono = heardOf(channels, channel);
-    const heard = JSON.parse(await model.transcribe(mono.samples, sampleRate));
+    const mono = monoOf(channels, channel);
+    const result = JSON.parse(await model.transcribe(mono.samples, sampleRate));
     const ms = performance.now() - begun;
-    return { ...heard, channel: mono.channel, ms, rtf: (ms * 1e-3 * sampleRate) / mono.samples.length };
+    return { ...result, channel: mono.channel, ms, rtf: (ms * 1e-3 * sampleRate) / mono.samples.length };
   },
 
   async classify({ channels, sampleRate, channel }) {
     const begun = performance.now();
-    const mono = heardOf(channels, channel);
+    const mono = monoOf(channels, channel);
     const labels = JSON.parse(await able("classify").classify(mono.samples, sampleRate));
     const ms = performance.now() - begun;
     return { ...labels[0], labels, channel: mono.channel, ms, rtf: (ms * 1e-3 * sampleRate) / mono.samples.length };
   },
 
   async encode({ channels, sampleRate, channel }) {
-    const tensors = await able("encode").encode(heardOf(channels, channel).samples, sampleRate);
+    const tensors = await able("encode").encode(monoOf(channels, channel).samples, sampleRate);
     return Object.fromEntries(tensors.map(encoded));
   },
 
   async features({ channels, sampleRate, channel }) {
-    return encoded(["features", ...model.features(heardOf(channels, channel).samples, sampleRate)])[1];
+    return encoded(["features", ...model.features(monoOf(channels, channel).samples, sampleRate)])[1];
   },
 
   async mono({ channels, sampleRate, channel }) {
-    return { ...heardOf(channels, channel), sampleRate };
+    return { ...monoOf(channels, channel), sampleRate };
   },
 
   async openStream({ stream, sampleRate, chunkMs, endpoint, decoder }, progress) {
@@ -213,15 +213,15 @@ const calls = {
   },
 
   async push({ stream, samples }) {
-    const heard = await opened(stream).push(samples);
-    return { heard: heard ? JSON.parse(heard) : null, sentences: sentencesOf(stream) };
+    const result = await opened(stream).push(samples);
+    return { result: result ? JSON.parse(result) : null, sentences: sentencesOf(stream) };
   },
 
   async finish({ stream }) {
-    const heard = JSON.parse(await opened(stream).finish());
+    const result = JSON.parse(await opened(stream).finish());
     const sentences = sentencesOf(stream);
     await calls.closeStream({ stream });
-    return { heard, sentences };
+    return { result, sentences };
   },
 
   async closeStream({ stream }) {

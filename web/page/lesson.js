@@ -1,4 +1,4 @@
-// The tab in which the model is taught: words, takes of each, learning with its curve, and what is heard then.
+// The tab in which the model is taught: words, takes of each, training with its curve, and a test of the result.
 
 import { Capture } from "./capture.js";
 import { Polymix } from "./polymix.js";
@@ -126,7 +126,7 @@ async function record(button, seconds, quietEnds) {
   try {
     capture = await Capture.open(null, STALL);
     const { sampleRate } = capture;
-    const heard = (samples) => {
+    const onSamples = (samples) => {
       pieces.push(samples);
       length += samples.length;
       const now = loudness(samples);
@@ -137,7 +137,7 @@ async function record(button, seconds, quietEnds) {
       const said = quietEnds && most > 0.02 && quiet > QUIET;
       if (said || length > seconds * sampleRate) stop();
     };
-    await capture.start(heard, (error, last) => {
+    await capture.start(onSamples, (error, last) => {
       note(page.sentence(error));
       if (last) stop();
     });
@@ -160,10 +160,10 @@ async function record(button, seconds, quietEnds) {
 async function toggleTake(word, button) {
   if (recording?.button === button) return recording.stop();
   if (off(button)) return;
-  const heard = await record(button, word.text ? LONGEST : NO_WORD, word.text !== "");
-  if (!heard || heard.samples.length === 0) return;
-  const { sampleRate } = heard;
-  const samples = word.text ? trimmed(heard.samples, sampleRate) : heard.samples;
+  const take = await record(button, word.text ? LONGEST : NO_WORD, word.text !== "");
+  if (!take || take.samples.length === 0) return;
+  const { sampleRate } = take;
+  const samples = word.text ? trimmed(take.samples, sampleRate) : take.samples;
   if (!samples) return note("Nothing but quiet was heard: speak closer to the microphone, and record again.");
   addTake(word, samples, sampleRate);
   note(`Recorded a take of ${named(word)}: ${counted(word.takes.length, "take")}.`);
@@ -226,7 +226,7 @@ async function learn() {
   }
 }
 
-/** The loss by step as a line, that of the held-back takes as dots. */
+/** The loss by step as a line, that of the held-out takes as dots. */
 function draw({ losses, heldOut }, steps) {
   const canvas = at("curve");
   canvas.hidden = false;
@@ -270,11 +270,11 @@ async function speak() {
   if (recording?.button === button) return recording.stop();
   if (off(button)) return (at("spoken").textContent = "Teach it something first.");
   at("spoken").textContent = "Speak now.";
-  const heard = await record(button, LONGEST, true);
-  if (!heard || heard.samples.length === 0) return (at("spoken").textContent = "Nothing was recorded.");
+  const take = await record(button, LONGEST, true);
+  if (!take || take.samples.length === 0) return (at("spoken").textContent = "Nothing was recorded.");
   try {
-    const { sampleRate } = heard;
-    const samples = trimmed(heard.samples, sampleRate);
+    const { sampleRate } = take;
+    const samples = trimmed(take.samples, sampleRate);
     if (!samples) return (at("spoken").textContent = "None of these: nothing but quiet was heard.");
     const { text, words: parts } = await asr.transcribe(samples, { sampleRate });
     const confidence = parts.reduce((sum, part) => sum + part.confidence, 0) / Math.max(1, parts.length);

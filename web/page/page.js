@@ -113,7 +113,7 @@ function decoder() {
   return hotWords.length > 0 ? { beam: 100, hotWords } : undefined;
 }
 
-/** While one clip is heard no other is begun. Controls stay enabled all the same, so that none loses the focus. */
+/** While one clip is transcribed no other is begun. Controls stay enabled all the same, so that none loses the focus. */
 function work(on) {
   busy = on;
   for (const control of controls()) control.setAttribute("aria-disabled", String(on && control !== at("record")));
@@ -124,7 +124,7 @@ function say(text, state) {
   at("text").dataset.state = state;
 }
 
-function sayHeard({ text }) {
+function sayTranscript({ text }) {
   say(text || "(no word was heard)", text ? "done" : "empty");
 }
 
@@ -133,7 +133,7 @@ async function showMemory() {
   at("memory").textContent = memory ? mebibytes(memory.gpu) : "–";
 }
 
-/** Begins to hear something, where nothing is heard yet. */
+/** Begins a transcription, if none is running. */
 function begin() {
   if (busy || !asr) return false;
   work(true);
@@ -145,7 +145,7 @@ function begin() {
 }
 
 /** Transcribes a file, or what the sample's address holds. */
-async function hear(name, blob) {
+async function transcribe(name, blob) {
   if (!begin()) return;
   say("Listening…", "busy");
   try {
@@ -153,8 +153,8 @@ async function hear(name, blob) {
     const audio = await Polymix.decode(file);
     const { samples, sampleRate, channel } = await asr.mono(audio);
     const transcript = await asr.transcribe(samples, { sampleRate, decoder: decoder() });
-    const heard = channel === "mix" ? name : `${name} (channel ${channel}: the channels cancel each other out)`;
-    await show(heard, samples, sampleRate, transcript, file);
+    const label = channel === "mix" ? name : `${name} (channel ${channel}: the channels cancel each other out)`;
+    await show(label, samples, sampleRate, transcript, file);
     measured(transcript.ms, transcript.rtf);
   } catch (error) {
     fail(error);
@@ -205,13 +205,13 @@ async function finishRecording() {
   at("record").setAttribute("aria-disabled", "true");
   try {
     const begun = performance.now();
-    const heard = await stream.finish();
+    const transcript = await stream.finish();
     const ms = performance.now() - begun;
     at("record-hint").textContent = ended ? sentence(ended) : RECORD_HINT;
     const samples = joined(pieces.map((piece) => piece.samples));
-    if (samples.length === 0) return sayHeard(heard);
+    if (samples.length === 0) return sayTranscript(transcript);
     const { sampleRate } = pieces[0];
-    await show("recording", samples, sampleRate, heard, wav(samples, sampleRate));
+    await show("recording", samples, sampleRate, transcript, wav(samples, sampleRate));
     at("run-time").textContent = `${milliseconds(ms)} after the end`;
     at("rtf").textContent = "live";
   } catch (error) {
@@ -221,14 +221,14 @@ async function finishRecording() {
   }
 }
 
-async function show(name, samples, sampleRate, heard, file) {
+async function show(name, samples, sampleRate, transcript, file) {
   const seconds = samples.length / sampleRate;
   const features = await asr.features(samples, { sampleRate });
   shown = { samples, seconds, features, url: URL.createObjectURL(file) };
   at("figure").hidden = false;
-  sayHeard(heard);
+  sayTranscript(transcript);
   at("caption").textContent = `${name}, ${seconds.toFixed(2)} s at ${sampleRate} Hz`;
-  const items = heard.words.map(({ word, start, end, confidence }) => {
+  const items = transcript.words.map(({ word, start, end, confidence }) => {
     const item = document.createElement("li");
     item.style.left = `${(100 * start) / seconds}%`;
     item.style.width = `${(100 * Math.max(end - start, 0.02)) / seconds}%`;
@@ -350,12 +350,12 @@ for (const [label, url] of SAMPLES) {
   button.type = "button";
   button.textContent = label;
   button.disabled = true;
-  button.addEventListener("click", () => hear(url.split("/").pop(), () => fetched(url)));
+  button.addEventListener("click", () => transcribe(url.split("/").pop(), () => fetched(url)));
   at("samples").append(button);
 }
 at("file").addEventListener("change", () => {
   const [file] = at("file").files;
-  if (file) hear(file.name, async () => file);
+  if (file) transcribe(file.name, async () => file);
   // The same file may be chosen again.
   at("file").value = "";
 });
@@ -368,7 +368,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     event.preventDefault();
     at("drop").classList.toggle("over", kind === "dragover");
     const file = kind === "drop" ? event.dataTransfer.files[0] : null;
-    if (file && !at("hear").hidden) hear(file.name, async () => file);
+    if (file && !at("hear").hidden) transcribe(file.name, async () => file);
   });
 }
 let redraw = 0;

@@ -16,7 +16,7 @@ use polymix::models::{
 pub use polymix_glue::last_panic;
 use polymix_glue::{
     Download, Result, bad_audio, bad_model, bad_setting, describe, failure, features, json, rate_in_hertz,
-    saved_model, wave,
+    saved_model, waveform,
 };
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -27,7 +27,7 @@ fn start() {
 }
 
 /// `{ text, words, settled }` as JSON, with `beams` where more texts than one were asked for.
-fn recognized(heard: Recognized, beams: bool) -> Result<String> {
+fn recognized(found: Recognized, beams: bool) -> Result<String> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Beam {
@@ -51,10 +51,10 @@ fn recognized(heard: Recognized, beams: bool) -> Result<String> {
         score: one.score,
     };
     let beams = match beams {
-        true => std::iter::once(&heard).chain(&heard.alternatives).map(beam).collect(),
+        true => std::iter::once(&found).chain(&found.alternatives).map(beam).collect(),
         false => Vec::new(),
     };
-    json(&Transcript { text: heard.text, words: heard.words, settled: heard.settled, beams })
+    json(&Transcript { text: found.text, words: found.words, settled: found.settled, beams })
 }
 
 /// A language model, for any number of decoders.
@@ -78,7 +78,7 @@ pub struct Decoder {
     count: usize,
 }
 
-/// What a decoder reads besides its settings.
+/// The resources of a decoder besides its settings.
 #[wasm_bindgen]
 #[derive(Default)]
 pub struct Resources(decode::Resources);
@@ -136,7 +136,7 @@ impl Model {
     ) -> Result<Model> {
         let saved = saved_model(&config, &preprocessor, vocabulary.as_deref(), download)?;
         let gpu = Arc::new(Gpu::new(&Selection::default()).await.map_err(bad_model)?);
-        Self::placed(gpu, &saved)
+        Self::on_device(gpu, &saved)
     }
 
     /// Takes the model of these files in the place of the one that is there; streams that are open go on with theirs. Where
@@ -149,11 +149,11 @@ impl Model {
         download: Download,
     ) -> Result<()> {
         let saved = saved_model(&config, &preprocessor, vocabulary.as_deref(), download)?;
-        *self = Self::placed(self.gpu.clone(), &saved)?;
+        *self = Self::on_device(self.gpu.clone(), &saved)?;
         Ok(())
     }
 
-    fn placed(gpu: Arc<Gpu>, saved: &SavedModel) -> Result<Self> {
+    fn on_device(gpu: Arc<Gpu>, saved: &SavedModel) -> Result<Self> {
         let description = describe(saved)?;
         let on_device = DeviceModel::new(gpu.clone(), saved).map_err(bad_model)?;
         let recognizer = Recognizer::of(&on_device).map_err(bad_model)?;
@@ -190,19 +190,19 @@ impl Model {
 
     /// What was said in a clip, as JSON.
     pub async fn transcribe(&mut self, samples: Vec<f32>, rate: f64) -> Result<String> {
-        let wave = wave(&samples, rate)?;
-        let heard = self.recognizer.recognize(&[&wave]).await.map_err(bad_audio)?;
-        recognized(heard.into_iter().next().unwrap_or_default(), self.count > 1)
+        let waveform = waveform(&samples, rate)?;
+        let found = self.recognizer.recognize(&[&waveform]).await.map_err(bad_audio)?;
+        recognized(found.into_iter().next().unwrap_or_default(), self.count > 1)
     }
 
     /// `[name, width, Float32Array]` of the features, every layer's output and the logits.
     pub async fn encode(&mut self, samples: Vec<f32>, rate: f64) -> Result<Array> {
-        let wave = wave(&samples, rate)?;
+        let waveform = waveform(&samples, rate)?;
         let extractor = match &mut self.extractor {
             Some(extractor) => extractor,
             slot => slot.insert(Extractor::of(&self.on_device, None).map_err(bad_model)?),
         };
-        let extracted = extractor.extract(&[&wave]).await.map_err(bad_audio)?;
+        let extracted = extractor.extract(&[&waveform]).await.map_err(bad_audio)?;
         let tensors = Array::new();
         for tensor in extracted.into_iter().flatten() {
             let values = Float32Array::from(tensor.values.as_slice());
@@ -211,7 +211,7 @@ impl Model {
         Ok(tensors)
     }
 
-    /// `[width, Float32Array]`: the log-mel energies of a clip as the model hears them, without the GPU.
+    /// `[width, Float32Array]`: the log-mel energies of a clip as the model takes them, without the GPU.
     pub fn features(&self, samples: Vec<f32>, rate: f64) -> Result<Array> {
         features(&self.preprocessor, &samples, rate)
     }
@@ -257,7 +257,7 @@ pub struct Stream {
 
 #[wasm_bindgen]
 impl Stream {
-    /// Hears more; what was said so far as JSON where a chunk was completed.
+    /// Takes more samples; the text so far as JSON where a chunk was completed.
     pub async fn push(&mut self, samples: Vec<f32>) -> Result<Option<String>> {
         let Some(resampler) = &mut self.resampler else {
             return Err(failure("bad-audio", "the stream has ended; open another"));
@@ -266,11 +266,11 @@ impl Stream {
             return Ok(None);
         }
         check_waveform(&samples).map_err(bad_audio)?;
-        let wave = resampler.push(&samples).map_err(bad_audio)?;
-        let advanced = self.recognizer.push(&wave).await.map_err(bad_audio)?;
+        let waveform = resampler.push(&samples).map_err(bad_audio)?;
+        let advanced = self.recognizer.push(&waveform).await.map_err(bad_audio)?;
         self.ended.extend(self.recognizer.sentences());
         match advanced {
-            true => recognized(self.recognizer.heard(), false).map(Some),
+            true => recognized(self.recognizer.recognized(), false).map(Some),
             false => Ok(None),
         }
     }
@@ -281,7 +281,7 @@ impl Stream {
         next.map(|said| recognized(said, self.beams)).transpose()
     }
 
-    /// Hears the end: what was said in all, or since the last sentence ended, as JSON.
+    /// Ends the stream: the text of all, or since the last sentence ended, as JSON.
     pub async fn finish(&mut self) -> Result<String> {
         if let Some(resampler) = self.resampler.take() {
             let rest = resampler.finish().map_err(bad_audio)?;

@@ -87,11 +87,11 @@ test("hot words change what is heard, in a clip and in a stream", async () => {
     async ({ name, search }) => {
       const audio = await clip(name);
       const hot = { ...search, hotWords: { xs: 60 } };
-      const wave = audio.getChannelData(0);
+      const waveform = audio.getChannelData(0);
       const partials = [];
       const onPartial = ({ words, settled }) => partials.push(words.slice(0, settled).map(({ word }) => word));
       const stream = await asr.stream({ sampleRate: audio.sampleRate, decoder: hot, onPartial });
-      for (let i = 0; i < wave.length; i += 5000) await stream.push(wave.slice(i, i + 5000));
+      for (let i = 0; i < waveform.length; i += 5000) await stream.push(waveform.slice(i, i + 5000));
       return {
         plain: (await asr.transcribe(audio, { decoder: search })).text,
         hot: (await asr.transcribe(audio, { decoder: hot })).text,
@@ -112,11 +112,11 @@ test("hot words change what is heard, in a clip and in a stream", async () => {
 test("sentences of a stream end by themselves", async () => {
   const page = await loaded();
   const found = await page.evaluate(async () => {
-    const wave = Float32Array.from({ length: 96000 }, (_, i) => 0.3 * Math.sin(i * 0.07 * (1 + (i % 16000) / 9000)));
+    const waveform = Float32Array.from({ length: 96000 }, (_, i) => 0.3 * Math.sin(i * 0.07 * (1 + (i % 16000) / 9000)));
     const hear = async (endpoint) => {
       const told = [];
       const stream = await asr.stream({ endpoint, onSentence: ({ words }) => told.push([words[0].start, words.at(-1).end]) });
-      for (let i = 0; i < wave.length; i += 5000) await stream.push(wave.slice(i, i + 5000));
+      for (let i = 0; i < waveform.length; i += 5000) await stream.push(waveform.slice(i, i + 5000));
       return { told, last: (await stream.finish()).text };
     };
     return {
@@ -141,8 +141,8 @@ test("sentences of a stream end by themselves", async () => {
 test("wrong options and files that are no language model are refused by name", async () => {
   const page = await loaded();
   const refusals = await page.evaluate(async () => {
-    const wave = new Float32Array(16000);
-    const refusal = (decoder) => refused(asr.transcribe(wave, { sampleRate: 16000, decoder }));
+    const waveform = new Float32Array(16000);
+    const refusal = (decoder) => refused(asr.transcribe(waveform, { sampleRate: 16000, decoder }));
     return {
       key: await refusal({ beams: 3 }),
       kind: await refusal({ beam: "3" }),
@@ -153,7 +153,7 @@ test("wrong options and files that are no language model are refused by name", a
       weight: await refusal({ hotWords: { a: 1e9 } }),
       list: await refusal([]),
       file: await refusal({ lm: "/lm/bad" }),
-      after: (await asr.transcribe(wave, { sampleRate: 16000 })).text,
+      after: (await asr.transcribe(waveform, { sampleRate: 16000 })).text,
     };
   });
   assertRefused(refusals.key, "failed", /decoder\.beams.*none of/);

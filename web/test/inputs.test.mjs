@@ -212,7 +212,7 @@ test("options of a wrong kind, callbacks that throw, and signals", async () => {
   const { errors, aborted, told, text, reported, finished, left } = await page.evaluate(async () => {
     const { Polymix } = polymix;
     const audio = await clip("flac/test-en-us-m7-03.flac");
-    const wave = audio.getChannelData(0);
+    const waveform = audio.getChannelData(0);
     const errors = {
       "bad-model address": await refused(Polymix.load()),
       "bad-model understood": await refused(Polymix.load("http://[")),
@@ -250,7 +250,7 @@ test("options of a wrong kind, callbacks that throw, and signals", async () => {
     addEventListener("error", report);
     const told = [];
     const heard = await asr.stream({ onPartial: ({ text }) => { told.push(text); throw new Error("a callback"); } });
-    await heard.push(wave);
+    await heard.push(waveform);
     const finished = await Promise.all([heard.finish(), heard.finish(null), heard.finish()]);
     removeEventListener("error", report);
     await when(async () => (await asr.memory()).gpu <= before);

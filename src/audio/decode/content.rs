@@ -1,4 +1,4 @@
-//! What a file is, by its content.
+//! Detection of a file's format by its content.
 
 use super::part::Part;
 use super::{FORMATS, Outcome, mpeg};

@@ -1,4 +1,4 @@
-//! Headers of FLAC files that are whole, but not as the library wants them.
+//! Corrects headers of valid FLAC files that the library refuses.
 
 use super::Outcome;
 use super::part::Part;

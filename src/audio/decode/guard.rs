@@ -1,4 +1,4 @@
-//! Panics of decoding libraries, which damaged files must not turn into the program's.
+//! Catches panics of decoding libraries on damaged files.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};

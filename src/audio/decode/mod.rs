@@ -59,7 +59,7 @@ pub struct Audio {
     pub source_rate: u32,
     /// Channels of the file.
     pub channels: usize,
-    /// What is doubtful about the file, though it was read; each goes on from the file's name.
+    /// Warnings about the file, though it was read; each goes on from the file's name.
     pub notes: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ fn ends_in(path: &Path, endings: &[&str]) -> bool {
 ///
 /// # Errors
 /// When the file is absent, empty, of another format, cut short, damaged, longer than 24 hours, holds no sample or
-/// what cannot be a wave, or when its channels cancel each other out.
+/// what cannot be a waveform, or when its channels cancel each other out.
 pub fn read(path: impl AsRef<Path>) -> Result<Audio> {
     Recording::file(path.as_ref()).read()
 }
@@ -191,7 +191,7 @@ fn whole_duration(mut part: Part) -> Outcome<f64> {
     Ok(sink.finish()?.seconds())
 }
 
-/// What a container holds.
+/// The contents of a container.
 fn payload(part: &mut Part, kind: Kind) -> Outcome<Payload> {
     Ok(match kind {
         Kind::Wave => pcm::wave(part)?,

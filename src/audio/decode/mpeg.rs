@@ -309,7 +309,7 @@ pub(super) fn read(part: &mut Part, mut sink: Option<&mut Sink>) -> Outcome<f64>
     let mut walk = Walk { part, at: 0, last: None, junk: 0, cut: false };
     let (mut stream, mut format, mut decoder) = (Stream::default(), None, None::<Box<dyn AudioDecoder>>);
     let (mut next, mut seconds, mut rate, mut skipped) = (0u64, 0.0, 0, false);
-    let mut wave = Vec::new();
+    let mut waveform = Vec::new();
     while let Some((at, header)) = walk.next()? {
         let frame = match stream.frames == 0 || sink.is_some() || header.layer == 3 {
             true => walk.part.peek(at, header.size as usize)?,
@@ -349,15 +349,15 @@ pub(super) fn read(part: &mut Part, mut sink: Option<&mut Sink>) -> Outcome<f64>
             None => decoder.insert(make(&header)?),
         };
         let packet = Packet::new(0, Timestamp::ZERO, Duration::new(header.samples), frame);
-        wave.clear();
+        waveform.clear();
         match decoder.decode(&packet) {
-            Ok(decoded) => decoded.copy_to_vec_interleaved(&mut wave),
+            Ok(decoded) => decoded.copy_to_vec_interleaved(&mut waveform),
             // Frames before the part may refer to others that were not decoded.
             Err(_) if next < sink.wanted() => {}
             Err(error) => return Err(format!("is damaged ({error}); fetch it again")),
         }
-        wave.resize(header.samples as usize * header.channels, 0.0);
-        let kept = &wave[keep.start * header.channels..keep.end * header.channels];
+        waveform.resize(header.samples as usize * header.channels, 0.0);
+        let kept = &waveform[keep.start * header.channels..keep.end * header.channels];
         if !sink.push(kept, true)? {
             return Ok(seconds);
         }
@@ -369,7 +369,7 @@ pub(super) fn read(part: &mut Part, mut sink: Option<&mut Sink>) -> Outcome<f64>
     if let Some(sink) = sink
         && walk.junk > MUCH_JUNK
     {
-        sink.note(format!("{} bytes between its frames are no audio and are not heard", walk.junk));
+        sink.note(format!("{} bytes between its frames are no audio and are not read", walk.junk));
     }
     Ok(seconds)
 }

@@ -62,17 +62,17 @@ impl Opus {
         [b"OpusHead\x01", &[channels as u8][..], &[0; 9]].concat()
     }
 
-    /// Replaces `wave` by the packet's frames, interleaved.
+    /// Replaces `waveform` by the packet's frames, interleaved.
     ///
     /// # Errors
     /// The message, when the packet is damaged.
-    pub fn decode(&mut self, packet: &[u8], wave: &mut Vec<f32>) -> Outcome<()> {
+    pub fn decode(&mut self, packet: &[u8], waveform: &mut Vec<f32>) -> Outcome<()> {
         let size = i32::try_from(packet.len()).unwrap_or(i32::MAX);
         let frames = self.decoder.decode(Some(packet), size, &mut self.samples, LONGEST as i32, false);
         let frames = frames.map_err(|_| "is damaged: it holds a packet that is not Opus; fetch it again")?;
         let samples = &self.samples[..frames as usize * self.channels];
-        wave.clear();
-        wave.extend(samples.iter().map(|&sample| f32::from(sample) * self.gain));
+        waveform.clear();
+        waveform.extend(samples.iter().map(|&sample| f32::from(sample) * self.gain));
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use super::part::Part;
 use super::sink::{Sink, check_length};
 use super::{FORMATS, Outcome, adts, flac, ogg};
 
-/// What decodes a track's packets.
+/// The decoder of a track's packets.
 enum Decoder {
     Library(Box<dyn AudioDecoder>),
     Opus(Box<Opus>),
@@ -248,7 +248,7 @@ struct Run {
     expected: Option<i64>,
     /// Whether more is wanted after the last packet.
     more: bool,
-    wave: Vec<f32>,
+    waveform: Vec<f32>,
 }
 
 impl Run {
@@ -278,20 +278,20 @@ impl Run {
     fn push(&mut self, track: &mut Track, packet: &Packet, edit: Edit, sink: &mut Sink) -> Outcome<bool> {
         let (rate, channels, float) = match &mut track.decoder {
             Decoder::Opus(opus) => {
-                opus.decode(&packet.data, &mut self.wave)?;
-                let frames = self.wave.len() / opus.channels;
+                opus.decode(&packet.data, &mut self.waveform)?;
+                let frames = self.waveform.len() / opus.channels;
                 let end = frames.saturating_sub(packet.trim_end.get() as usize);
-                self.wave.truncate(end * opus.channels);
+                self.waveform.truncate(end * opus.channels);
                 (opus::RATE, opus.channels, true)
             }
             Decoder::Library(decoder) => {
                 let decoded = decoder.decode(packet).map_err(damaged)?;
-                decoded.copy_to_vec_interleaved(&mut self.wave);
+                decoded.copy_to_vec_interleaved(&mut self.waveform);
                 (decoded.spec().rate(), decoded.spec().channels().count(), true)
             }
         };
         self.bytes += packet.data.len() as u64;
-        if self.wave.is_empty() {
+        if self.waveform.is_empty() {
             return Ok(true);
         }
         if !std::mem::replace(&mut self.started, true) {
@@ -306,7 +306,7 @@ impl Run {
         } else if !sink.is(rate, channels) {
             return Err("changes its sample rate or channels midway; export it again".into());
         }
-        let frames = (self.wave.len() / channels) as u64;
+        let frames = (self.waveform.len() / channels) as u64;
         self.decoded += frames;
         let first = self.skip.min(frames);
         self.skip -= first;
@@ -314,6 +314,6 @@ impl Run {
         if let Some(left) = &mut self.left {
             *left -= last;
         }
-        sink.push(&self.wave[first as usize * channels..(first + last) as usize * channels], float)
+        sink.push(&self.waveform[first as usize * channels..(first + last) as usize * channels], float)
     }
 }

@@ -1,4 +1,4 @@
-//! Where decoders put what they decode: the part and the channel that count, at 16 kHz.
+//! The sink of decoders: selects segment and channel, and resamples to 16 kHz.
 
 use super::{Audio, LONGEST_SECONDS, Outcome, RATES};
 use crate::audio::features::SAMPLE_RATE;
@@ -159,7 +159,7 @@ impl<'a> Sink<'a> {
     /// more are wanted.
     ///
     /// # Errors
-    /// The message, when the samples are no wave or too many.
+    /// The message, when the samples are no waveform or too many.
     pub fn push(&mut self, interleaved: &[f32], float: bool) -> Outcome<bool> {
         let Some(stretch) = &mut self.stretch else { return Ok(false) };
         let channels = stretch.channels;
@@ -193,7 +193,7 @@ impl<'a> Sink<'a> {
     }
 
     /// # Errors
-    /// The message, when there is nothing, or it is no wave.
+    /// The message, when there is nothing, or it is no waveform.
     pub fn finish(mut self) -> Outcome<Audio> {
         self.end()?;
         let (source_rate, channels) = self.first.unwrap_or((SAMPLE_RATE, 1));

@@ -1,7 +1,7 @@
 //! Cases of attention.
 
 use super::{Arg, Case, Tolerance};
-use crate::ops::attention::{Attention, Packing, Positions};
+use crate::ops::attention::{Attention, Positions, QkvLayout};
 
 const POSITIONS: [Positions; 3] = [Positions::Absent, Positions::Rotary, Positions::Relative];
 
@@ -21,8 +21,8 @@ pub fn all() -> Vec<Case> {
 
 /// Attention of so many heads; both packings of the projection are used with all positions.
 pub fn op(heads: usize, positions: Positions) -> Attention {
-    let packing = if heads % 2 == 1 { Packing::ByHead } else { Packing::ByPart };
-    Attention { heads, packing, positions, scale: 0.6 }
+    let layout = if heads % 2 == 1 { QkvLayout::HeadMajor } else { QkvLayout::PartMajor };
+    Attention { heads, layout, positions, scale: 0.6 }
 }
 
 /// The operands for heads of `columns`, with `lengths` valid keys.
@@ -70,7 +70,7 @@ pub fn times_around_the_tiles() -> Vec<Case> {
     small.chain(large).collect()
 }
 
-/// Columns that fours divide and that they do not.
+/// Head dimensions that are multiples of 4 and others.
 pub fn columns_of_a_head() -> Vec<Case> {
     [2, 3, 5, 6, 8, 16, 18, 20].into_iter().flat_map(|columns| all_positions(2, 9, columns, &[9])).collect()
 }

@@ -16,7 +16,7 @@ pub fn operands(
     dims: [usize; 3],
     spread: f64,
     blank: u32,
-    capacity: usize,
+    max_target_length: usize,
     lengths: &[(u32, u32)],
     seed: u32,
 ) -> [Arg; 4] {
@@ -24,10 +24,10 @@ pub fn operands(
     let mut rng = Rng::new(&[seed, 3]);
     let logits = Arg::f32(&dims, |_| spread * rng.normal());
     // Few classes make many labels repeat at once; what lies beyond a target is garbage.
-    let targets = Arg::u32(&[batch, capacity], |i| {
+    let targets = Arg::u32(&[batch, max_target_length], |i| {
         let class = rng.below(vocab.max(2) - 1) as u32;
         let label = if class >= blank { class + 1 } else { class };
-        if (i % capacity) as u32 >= lengths[i / capacity].1 { 0xdead_beef } else { label }
+        if (i % max_target_length) as u32 >= lengths[i / max_target_length].1 { 0xdead_beef } else { label }
     });
     [logits, targets, Arg::u32(&[batch], |b| lengths[b].0), Arg::u32(&[batch], |b| lengths[b].1)]
 }
@@ -47,8 +47,8 @@ pub fn shapes() -> Vec<Case> {
         ([2, 4, 65], 64, 300, &[(4, 2), (3, 300)]),
         ([1, 3, 259], 7, 2, &[(3, 2)]),
     ];
-    let case = |(dims, blank, capacity, lengths)| {
-        let args = operands(dims, 1.5, blank, capacity, lengths, 1);
+    let case = |(dims, blank, max_target_length, lengths)| {
+        let args = operands(dims, 1.5, blank, max_target_length, lengths, 1);
         Case::new(CtcLoss { blank, ..ZERO }, &args, Tolerance::Accumulated)
     };
     let mut cases = all.map(case).to_vec();

@@ -1,4 +1,4 @@
-//! One case of each operation as large as models have them, by which kernels are timed.
+//! One case of each operation at the sizes of models, to time kernels.
 
 use super::{
     Arg, Case, Tolerance, attention, conv, loss, mask, matmul, norm, optimizer, pom, quantizer, random, scan,
@@ -18,21 +18,21 @@ use crate::ops::random::Dropout;
 use crate::ops::reduce::Sum;
 use crate::ops::scan::SelectiveScan;
 
-/// Large cases, products first.
+/// Large cases, matmuls first.
 pub fn large() -> Vec<Case> {
     use Tolerance::{Accumulated, Elementwise, Exact};
     let by_rows = MatMul { transpose_b: true, ..MatMul::PLAIN };
     let factors = [Arg::normal(&[1536, 512], 1), Arg::normal(&[1536, 512], 2)];
-    let halves = PlannedMatMul { f16_inputs: true, ..by_rows.into() };
+    let in_f16 = PlannedMatMul { f16_inputs: true, ..by_rows.into() };
     let rows = || Arg::normal(&[2048, 512], 1);
     let attended = attention::op(4, Positions::Absent);
     let time = 512;
     let lengths = [512, 400];
     vec![
-        matmul::product(0, [1536, 1536, 512], by_rows),
+        matmul::matmul(0, [1536, 1536, 512], by_rows),
         // Sizes that no vector divides.
-        matmul::product(0, [1537, 1537, 511], by_rows),
-        Case::forward(halves, &factors, Accumulated),
+        matmul::matmul(0, [1537, 1537, 511], by_rows),
+        Case::forward(in_f16, &factors, Accumulated),
         Case::new(attended, &attention::args(attended, time, 64, &lengths), Accumulated),
         Case::new(LayerNorm { eps: 1e-5 }, &norm::layer_norm_args(&[2048, 512]), Accumulated),
         Case::new(Softmax, &[rows()], Accumulated),

@@ -1,13 +1,13 @@
-//! Cases of what moves elements.
+//! Cases of copies and views.
 
 use super::{Arg, Case, Tolerance};
 use crate::ops::layout::{
-    Cast, Concat, Copy, Fill, FromHalf, GatherRows, Pad, Permute, ScatterRows, Slice, ToHalf,
+    Cast, Concat, Copy, Fill, FromF16, GatherRows, Pad, Permute, ScatterRows, Slice, ToF16,
 };
 
 /// All of them.
 pub fn all() -> Vec<Case> {
-    [permute(), halves(), slice_and_pad(), concat(), rows(), copy_and_fill()].concat()
+    [permute(), f16(), slice_and_pad(), concat(), rows(), copy_and_fill()].concat()
 }
 
 fn u32s(dims: &[usize]) -> Arg {
@@ -40,19 +40,19 @@ pub fn permute() -> Vec<Case> {
     cases
 }
 
-/// Halves that are exact: how others are rounded is the adapter's affair.
-pub fn halves() -> Vec<Case> {
+/// Values that f16 holds exactly: how others are rounded depends on the adapter.
+pub fn f16() -> Vec<Case> {
     let mut cases = Vec::new();
     for elements in [4, 60, 1024, 70_004] {
         let values = |i: usize| [1.0, -0.375, 65504.0, 6.103_515_625e-5, 0.0, -2047.0, 1e30, -7e4][i % 8];
-        cases.push(Case::forward(ToHalf, &[Arg::f32(&[elements / 4, 4], values)], Tolerance::Exact));
+        cases.push(Case::forward(ToF16, &[Arg::f32(&[elements / 4, 4], values)], Tolerance::Exact));
         let words = Arg::u32(&[elements / 2], |i| {
             let half = |i: u32| (i.wrapping_mul(40_503) % 0x7c00) | ((i % 2) << 15);
             half(2 * i as u32) | (half(2 * i as u32 + 1) << 16)
         });
-        cases.push(Case::forward(FromHalf([2, elements / 2].into()), &[words], Tolerance::Exact));
+        cases.push(Case::forward(FromF16([2, elements / 2].into()), &[words], Tolerance::Exact));
     }
-    cases.push(Case::forward(ToHalf, &[Arg::normal(&[0, 3], 1)], Tolerance::Exact));
+    cases.push(Case::forward(ToF16, &[Arg::normal(&[0, 3], 1)], Tolerance::Exact));
     cases
 }
 

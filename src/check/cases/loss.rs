@@ -1,4 +1,4 @@
-//! Cases of losses and decisions.
+//! Cases of losses and predictions.
 
 use super::{Arg, Case, Tolerance};
 use crate::ops::loss::{AngularMargin, Argmax, CrossEntropy, Likely};

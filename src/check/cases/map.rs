@@ -1,4 +1,4 @@
-//! Cases of what is done element by element.
+//! Cases of elementwise operations.
 
 use super::{Arg, Case, Tolerance};
 use crate::ops::finish::{Finish, Other, Role};
@@ -67,7 +67,7 @@ pub fn binary_broadcast() -> Vec<Case> {
     shapes.into_iter().flat_map(|(a, b)| binary(a, b)).collect()
 }
 
-/// Operations that a plan joins: activation, dropout, scale, an addend or a slope.
+/// Operations that a plan joins: activation, dropout, scale, an addend or a derivative.
 pub fn chain() -> Vec<Case> {
     let mut cases: Vec<Case> = [1, 7, 64, 1021, 4096].into_iter().flat_map(chain_of).collect();
     let dropout = Some(Dropout { probability: 0.3, stream: 11, first: 8 });
@@ -105,7 +105,7 @@ pub fn chain_of(size: usize) -> Vec<Case> {
     forward(Finish { activation: gelu, dropout, ..Finish::NONE }, &[&rng]);
     forward(Finish { dropout, scale: 0.5, ..Finish::NONE }, &[&rng]);
     forward(Finish { activation: gelu, scale: -0.5, ..Finish::NONE }, &[]);
-    for role in [Role::Addend, Role::Slope(ActivationKind::Silu)] {
+    for role in [Role::Addend, Role::Derivative(ActivationKind::Silu)] {
         let with = |operand| Some(Other { operand, role });
         forward(Finish { scale: 0.5, other: with(1), ..Finish::NONE }, &[&like]);
         let all = Finish { activation: gelu, dropout, scale: 0.5, lengths: None, other: with(2) };

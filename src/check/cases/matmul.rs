@@ -1,4 +1,4 @@
-//! Cases of matrix products.
+//! Cases of matmuls.
 
 use super::{Arg, Case, Tolerance};
 use crate::ops::Op;
@@ -17,7 +17,7 @@ pub fn all() -> Vec<Case> {
         many_tiles(),
         long_sums(),
         weight_gradients(),
-        halves(),
+        operands_f16(),
         roundings(),
         epilogues(),
     ]
@@ -30,7 +30,7 @@ pub fn stored(rows: usize, columns: usize, transposed: bool) -> [usize; 2] {
 }
 
 /// op(A)·op(B) of m by k and k by n, each `batch` times where that is not 0.
-pub fn product(batch: usize, [m, n, k]: [usize; 3], op: MatMul) -> Case {
+pub fn matmul(batch: usize, [m, n, k]: [usize; 3], op: MatMul) -> Case {
     let dims = |dims: [usize; 2]| if batch == 0 { dims.to_vec() } else { [&[batch], &dims[..]].concat() };
     let args = [
         Arg::normal(&dims(stored(m, k, op.transpose_a)), 1),
@@ -45,7 +45,7 @@ pub fn multiples_of_four_and_edges_of_tiles() -> Vec<Case> {
         [[1, 1, 1], [16, 16, 16], [64, 64, 64], [20, 36, 12], [65, 128, 132], [17, 4, 260], [33, 29, 17]];
     let form = |sizes| {
         FORMS.map(|(transpose_a, transpose_b)| {
-            product(0, sizes, MatMul { transpose_a, transpose_b, alpha: 1.0 })
+            matmul(0, sizes, MatMul { transpose_a, transpose_b, alpha: 1.0 })
         })
     };
     sizes.into_iter().flat_map(form).collect()
@@ -56,9 +56,9 @@ pub fn many_tiles() -> Vec<Case> {
     let mut cases = Vec::new();
     for (transpose_a, transpose_b) in FORMS {
         let op = MatMul { transpose_a, transpose_b, alpha: 1.0 };
-        cases.extend([product(129, [6, 7, 9], op), product(129, [8, 12, 20], op)]);
+        cases.extend([matmul(129, [6, 7, 9], op), matmul(129, [8, 12, 20], op)]);
     }
-    cases.push(product(33, [130, 132, 12], MatMul { transpose_b: true, ..MatMul::PLAIN }));
+    cases.push(matmul(33, [130, 132, 12], MatMul { transpose_b: true, ..MatMul::PLAIN }));
     cases
 }
 
@@ -69,7 +69,7 @@ pub fn long_sums() -> Vec<Case> {
     let uneven = [(1031, 36, 12), (1025, 7, 9), (2049, 132, 4)].map(|(k, m, n)| {
         Case::forward(op, &[Arg::normal(&[k, m], 1), Arg::normal(&[k, n], 2)], Tolerance::Accumulated)
     });
-    [&[product(0, [16, 12, 1030], op)][..], &uneven].concat()
+    [&[matmul(0, [16, 12, 1030], op)][..], &uneven].concat()
 }
 
 /// Weights and biases of linear layers: in parts and not, past edges of tiles, of sizes that no vector divides; of what a norm
@@ -85,7 +85,7 @@ pub fn weight_gradients() -> Vec<Case> {
         forward(rounded, &gradient_args(sizes)[..2]);
         forward(WeightGradient { norm: Some(NORM), ..plain }, &gradient_args(sizes));
     }
-    // As many tiles as a large kernel wants.
+    // As many tiles as a large kernel needs.
     let sizes = [5700, 260, 132];
     forward(plain, &gradient_args(sizes)[..2]);
     forward(WeightGradient { norm: Some(NORM), ..plain }, &gradient_args(sizes));
@@ -114,37 +114,36 @@ fn gradient_args([rows, outputs, inputs]: [usize; 3]) -> Vec<Arg> {
     vec![Arg::normal(&[rows, outputs], 1), x, weight, bias, mean, rstd]
 }
 
-fn in_halves(product: MatMul) -> PlannedMatMul {
-    PlannedMatMul { f16_inputs: true, ..product.into() }
+fn f16_inputs(matmul: MatMul) -> PlannedMatMul {
+    PlannedMatMul { f16_inputs: true, ..matmul.into() }
 }
 
 /// With operands in f16.
-pub fn halves() -> Vec<Case> {
+pub fn operands_f16() -> Vec<Case> {
     let forward = |op, args: &[Arg]| Case::forward(op, args, Tolerance::Accumulated);
-    let product = |[m, n, k]: [usize; 3], (transpose_a, transpose_b)| {
-        let op = in_halves(MatMul { transpose_a, transpose_b, alpha: 0.5 });
+    let case = |[m, n, k]: [usize; 3], (transpose_a, transpose_b)| {
+        let op = f16_inputs(MatMul { transpose_a, transpose_b, alpha: 0.5 });
         let (a, b) = (stored(m, k, transpose_a), stored(k, n, transpose_b));
         forward(op, &[Arg::normal(&a, 1), Arg::normal(&b, 2), Arg::normal(&[n], 3)])
     };
     let mut cases = Vec::new();
     // With edges of tiles of 64 and 128.
     for form in FORMS {
-        cases.extend(
-            [[4, 8, 4], [132, 136, 68], [64, 132, 36], [300, 4, 132]].map(|sizes| product(sizes, form)),
-        );
+        cases
+            .extend([[4, 8, 4], [132, 136, 68], [64, 132, 36], [300, 4, 132]].map(|sizes| case(sizes, form)));
     }
     // Sizes that only scalar kernels take.
-    cases.push(product([33, 29, 17], (false, true)));
-    cases.push(product([65, 132, 36], (true, false)));
+    cases.push(case([33, 29, 17], (false, true)));
+    cases.push(case([65, 132, 36], (true, false)));
     let args = [Arg::normal(&[3, 20, 8], 1), Arg::normal(&[3, 8, 12], 2)];
-    cases.push(forward(in_halves(MatMul::PLAIN), &args));
+    cases.push(forward(f16_inputs(MatMul::PLAIN), &args));
     let args = [Arg::normal(&[1032, 16], 1), Arg::normal(&[1032, 12], 2)];
-    cases.push(forward(in_halves(MatMul { transpose_a: true, ..MatMul::PLAIN }), &args));
+    cases.push(forward(f16_inputs(MatMul { transpose_a: true, ..MatMul::PLAIN }), &args));
     cases
 }
 
-/// Halves of every size are the nearest: powers of 2 with a mantissa between two halves, subnormal ones and ties among
-/// them; times 1.
+/// Operands are rounded to the nearest f16: powers of 2 with a mantissa between two of them, subnormal ones and ties
+/// among them; times 1.
 pub fn roundings() -> Vec<Case> {
     let value = |i: usize| {
         let mantissa = [1.0, 1.0 + 1.0 / 2048.0, 1.0 + 3.0 / 2048.0, 1.0 + 1.3 / 2048.0][i % 4];
@@ -156,17 +155,17 @@ pub fn roundings() -> Vec<Case> {
             Arg::f32(&[rows, 4], |i| if i.is_multiple_of(4) { value(i / 4) } else { 0.0 }),
             Arg::f32(&[4, 4], |_| 1.0),
         ];
-        Case::forward(in_halves(MatMul::PLAIN), &args, Tolerance::Exact)
+        Case::forward(f16_inputs(MatMul::PLAIN), &args, Tolerance::Exact)
     };
     [160, 161].map(rows).to_vec()
 }
 
-/// With what follows the product: an activation, dropout, a scale, an addend or a slope.
+/// With what follows the matmul: an activation, dropout, a scale, an addend or a derivative.
 pub fn epilogues() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut forward = |op, args: &[Arg]| cases.push(Case::forward(op, args, Tolerance::Accumulated));
     let by_rows = MatMul { transpose_b: true, ..MatMul::PLAIN };
-    let finished = |product: MatMul, finish| PlannedMatMul { matmul: product, f16_inputs: false, finish };
+    let finished = |matmul: MatMul, finish| PlannedMatMul { matmul, f16_inputs: false, finish };
     let with = |kind| finished(by_rows, Finish { activation: Some(kind), ..Finish::NONE });
     for ([m, n, k], kind) in [([20, 36, 12], ActivationKind::Gelu), ([17, 13, 9], ActivationKind::Silu)] {
         forward(with(kind), &[Arg::normal(&[m, k], 1), Arg::normal(&[n, k], 2), Arg::normal(&[n], 3)]);
@@ -185,12 +184,12 @@ pub fn epilogues() -> Vec<Case> {
     let rng = || Arg::u32(&[3], |i| [3, 17, 1][i]);
     let like = |[batch, m, n]: [usize; 3]| Arg::normal(&[batch, m, n], 9);
     let dropout = |first| Some(Dropout { probability: 0.3, stream: 11, first });
-    let product = MatMul { alpha: 0.5, ..by_rows };
+    let halved = MatMul { alpha: 0.5, ..by_rows };
     let plain = Finish { scale: -0.5, ..Finish::NONE };
     let other = |operand, role| Some(Other { operand, role });
-    let slope = Role::Slope(ActivationKind::Gelu);
+    let derivative = Role::Derivative(ActivationKind::Gelu);
     let most = Finish { activation: Some(ActivationKind::Gelu), dropout: dropout(0), ..plain };
-    let all = |role| finished(product, Finish { other: other(3, role), ..most });
+    let all = |role| finished(halved, Finish { other: other(3, role), ..most });
     let mut with_factors = |op, [batch, m, n, k]: [usize; 4], more: &[Arg]| {
         let factors = [Arg::normal(&[batch, m, k], 1), Arg::normal(&[batch, n, k], 2)];
         forward(op, &[&factors[..], more].concat());
@@ -200,15 +199,15 @@ pub fn epilogues() -> Vec<Case> {
         let [batch, m, n, _] = sizes;
         with_factors(all(Role::Addend), sizes, &[rng(), like([batch, m, n])]);
     }
-    with_factors(all(slope), [2, 17, 13, 9], &[rng(), like([2, 17, 13])]);
+    with_factors(all(derivative), [2, 17, 13, 9], &[rng(), like([2, 17, 13])]);
     let sizes = [1, 20, 36, 12];
-    for role in [Role::Addend, slope] {
-        let with_other = finished(product, Finish { other: other(2, role), ..plain });
+    for role in [Role::Addend, derivative] {
+        let with_other = finished(halved, Finish { other: other(2, role), ..plain });
         with_factors(with_other, sizes, &[like([1, 20, 36])]);
     }
     let op = PlannedMatMul { f16_inputs: true, ..all(Role::Addend) };
     with_factors(op, sizes, &[rng(), like([1, 20, 36])]);
-    with_factors(finished(product, Finish { dropout: dropout(8), ..plain }), sizes, &[rng()]);
+    with_factors(finished(halved, Finish { dropout: dropout(8), ..plain }), sizes, &[rng()]);
     // Frames behind the lengths of utterances, by a matmul of all and one of each.
     let lengths = Arg::u32(&[3], |i| [5, 0, 3][i]);
     for (shared, n) in [(true, 12), (false, 7)] {
@@ -218,7 +217,7 @@ pub fn epilogues() -> Vec<Case> {
         let finish = Finish { lengths: Some(3), other: other(4, Role::Addend), ..most };
         forward(finished(by_rows, finish), &args);
     }
-    // With a bias, of one product for all of the batch.
+    // With a bias, of one matmul for all of the batch.
     let finish = Finish { dropout: dropout(0), scale: 2.0, other: other(4, Role::Addend), ..Finish::NONE };
     let op = finished(by_rows, finish);
     let args = [Arg::normal(&[3, 5, 8], 1), Arg::normal(&[12, 8], 2), Arg::normal(&[12], 3), rng()];

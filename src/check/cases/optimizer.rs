@@ -27,13 +27,13 @@ pub fn clip_grad_norm() -> Vec<Case> {
         (&[9.0], 0.5, -1.0),
         (&[0.0, 0.0, 0.0], 1.0, 5.0),
     ];
-    let gain = |gain| Arg::f32(&[1], |_| gain);
+    let gradient_scale = |gradient_scale| Arg::f32(&[1], |_| gradient_scale);
     let case = |(sums, by, clip): (&[f64], f64, f32)| {
-        let args = [Arg::f32(&[sums.len()], |i| sums[i]), gain(by)];
+        let args = [Arg::f32(&[sums.len()], |i| sums[i]), gradient_scale(by)];
         Case::forward(ClipGradNorm { clip }, &args, Tolerance::Elementwise)
     };
     let mut cases = all.map(case).to_vec();
-    let args = [Arg::f32(&[2], |i| [1.0, f64::INFINITY][i]), gain(1.0)];
+    let args = [Arg::f32(&[2], |i| [1.0, f64::INFINITY][i]), gradient_scale(1.0)];
     cases.push(Case::forward(ClipGradNorm { clip: 1.0 }, &args, Tolerance::Exact));
     cases
 }

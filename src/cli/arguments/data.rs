@@ -9,13 +9,13 @@ use crate::audio::Channel;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Data {
-    /// Hears everything once: hours, lengths, formats, alphabet, and what is wrong with it
+    /// Reads everything once: hours, lengths, formats, alphabet, and defects
     Check(DataCheck),
     /// Writes any data as JSON lines with 16 kHz FLAC files
     Convert(DataConvert),
     /// Writes any data as tar archives, which are read in sequence, with an index of every recording's place
     Pack(DataPack),
-    /// Times how fast data are read, decoded, resampled and made features of
+    /// Times reading, decoding, resampling and feature extraction
     Bench(DataBench),
 }
 
@@ -24,7 +24,7 @@ pub(in crate::cli) struct DataCheck {
     /// Manifests, folders or archives
     #[arg(required = true, value_name = "SRC")]
     pub sources: Vec<PathBuf>,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Prints one JSON document
@@ -33,7 +33,7 @@ pub(in crate::cli) struct DataCheck {
     /// Writes a histogram of the lengths
     #[arg(long, value_name = "FILE.svg")]
     pub svg: Option<PathBuf>,
-    /// Fails where something is wrong
+    /// Fails if there are defects
     #[arg(long)]
     pub strict: bool,
 }
@@ -43,10 +43,10 @@ pub(in crate::cli) struct DataConvert {
     /// Manifests, folders or archives
     #[arg(required = true, value_name = "SRC")]
     pub sources: Vec<PathBuf>,
-    /// Folder for manifest.jsonl and audio/; what an earlier run has written there is kept
+    /// Folder for manifest.jsonl and audio/; files of an earlier run are kept
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Prints one JSON document
@@ -68,7 +68,7 @@ pub(in crate::cli) struct DataPack {
     /// Size of an archive, in MB of 1 000 000 bytes
     #[arg(long, value_name = "MB", default_value_t = 512, value_parser = value_parser!(u64).range(1..=1_000_000))]
     pub shard_mb: u64,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Prints one JSON document
@@ -90,7 +90,7 @@ pub(in crate::cli) struct DataBench {
     /// Threads that make batches; all cores but one if not given
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Prints one JSON document

@@ -10,11 +10,11 @@ use super::{count, number};
 pub(in crate::cli) enum Decoder {
     /// The most probable token of each frame
     Greedy,
-    /// The best of many texts, with a language model and hot words where they are given
+    /// Beam search, with a language model and hot words if given
     Beam,
 }
 
-/// How log-probabilities become text.
+/// Options of decoding.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Decoding")]
 pub(in crate::cli) struct Decoding {
@@ -35,7 +35,7 @@ pub(in crate::cli) struct Decoding {
     pub search: Search,
 }
 
-/// What `polymix tune` does not search for.
+/// Options that `polymix tune` does not search.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Decoding")]
 pub(in crate::cli) struct Search {
@@ -51,7 +51,7 @@ pub(in crate::cli) struct Search {
     /// Of texts that end alike, as far as the language model sees, keeps only the best
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub prune_history: Option<bool>,
-    /// Added for a word that is not known, with a language model [default: -10]
+    /// Added for an unknown word, with a language model [default: -10]
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number)]
     pub unknown: Option<f64>,
     /// Whether the language model scores the text from the beginning to the end of a sentence [default: true]
@@ -60,7 +60,7 @@ pub(in crate::cli) struct Search {
     /// The known words, one a line; without it those of the language model
     #[arg(long, value_name = "FILE")]
     pub words: Option<PathBuf>,
-    /// Words to be preferred, one a line, perhaps with a weight behind it
+    /// Hot words, one a line, optionally followed by a weight
     #[arg(long, value_name = "FILE")]
     pub hot_words: Option<PathBuf>,
     /// Added for each hot word without a weight of its own [default: 10]
@@ -88,9 +88,9 @@ pub(in crate::cli) struct Decode {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Lm {
-    /// Writes an ARPA file in a form that is small and opened at once
+    /// Converts an ARPA file to a small format that opens at once
     Build(LmBuild),
-    /// Makes a language model of text, by interpolated modified Kneser-Ney
+    /// Trains a language model on text, by interpolated modified Kneser-Ney
     Train(LmTrain),
     /// Describes a language model, and checks it whole
     Info(LmInfo),

@@ -31,10 +31,10 @@ pub(in crate::cli) struct Check {
     /// Every variant that the adapter can run and large shapes, however slow it is
     #[arg(long, conflicts_with = "quick")]
     pub full: bool,
-    /// These operations alone; what is found out is not kept then
+    /// These operations alone; findings are not kept then
     #[arg(long, value_delimiter = ',', value_name = "OP,OP,…")]
     pub ops: Vec<String>,
-    /// Writes all that was found out, to send in
+    /// Writes the full report, to send in
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
 }
@@ -54,7 +54,7 @@ pub(in crate::cli) struct Profile {
     /// Utterances in a batch
     #[arg(long, default_value = "1", value_name = "N", value_parser = count)]
     pub batch: usize,
-    /// What a run computes
+    /// Workload of a run
     #[arg(long, value_enum, default_value_t = Workload::Infer)]
     pub mode: Workload,
     /// Folder for profile.csv, profile.json and profile.svg
@@ -66,7 +66,7 @@ pub(in crate::cli) struct Profile {
     /// Timed runs of each model and length
     #[arg(long, default_value = "5", value_name = "N", value_parser = count)]
     pub repeat: usize,
-    /// Leaves out what does not fit into this time
+    /// Leaves out runs that do not fit into this time
     #[arg(long, default_value = "900", value_name = "S", value_parser = length)]
     pub budget_seconds: f64,
     /// Time by kernel, with operations and bytes a second
@@ -79,7 +79,7 @@ pub(in crate::cli) struct Profile {
     /// Models a training step of so many ranks, each with such a card and batch
     #[arg(long, requires = "gpu", requires = "link", value_name = "N", value_parser = count)]
     pub ranks: Option<usize>,
-    /// What joins the ranks, in 10⁹ bytes a second
+    /// Bandwidth between ranks, in 10⁹ bytes a second
     #[arg(long, requires = "ranks", value_name = "GBPS", value_parser = link)]
     pub link: Option<f64>,
     /// Writes every dispatch and what it binds to stderr

@@ -1,8 +1,8 @@
-//! What a user types.
+//! Arguments of the command line.
 
 mod data;
 mod decoding;
-mod hearing;
+mod inference;
 mod measuring;
 mod models;
 mod scoring;
@@ -14,7 +14,7 @@ use crate::audio::Channel;
 
 pub(super) use data::{Data, DataBench, DataCheck, DataConvert, DataPack};
 pub(super) use decoding::{Decode, Decoder, Decoding, Lm, LmBuild, LmInfo, LmTrain, Search};
-pub(super) use hearing::{Align, AlignFormat, Embed, Encode, Format, PaddingForm, Transcribe};
+pub(super) use inference::{Align, AlignFormat, Embed, Encode, Format, PaddingForm, Transcribe};
 pub(super) use measuring::{Check, Demo, Devices, Profile};
 pub(super) use models::{Convert, Import, ImportSpeechbrain, Info, TensorType};
 pub(super) use scoring::{Evaluate, Field, Probe, Tune};
@@ -60,23 +60,23 @@ pub(super) enum Command {
     Check(Check),
     /// Pre-trains an encoder with BEST-RQ on speech without text
     Pretrain(Pretrain),
-    /// Trains a recognizer on speech with text, or a model of utterances on their classes
+    /// Trains a recognizer on speech with text, or a classifier or speaker model
     Finetune(Finetune),
-    /// Teaches a model a few words or phrases, by takes of each
+    /// Adapts a model to a few words or phrases, by takes of each
     Adapt(Adapt),
     /// Scores a model: error rates of a recognizer, accuracy of a classifier, equal error rate of a verifier, with 95 % intervals
     Evaluate(Evaluate),
     /// Finds the weights of a language model on data with text, and writes them beside the model
     Tune(Tune),
-    /// Writes down what is said in audio files
+    /// Transcribes audio files
     Transcribe(Transcribe),
-    /// Finds the times of words whose text is known
+    /// Aligns a known text: finds the times of its words
     Align(Align),
     /// Writes features, every layer's output and logits of audio files to a safetensors file
     Encode(Encode),
     /// Writes the embedding of each audio file to a safetensors file, by which speakers are compared
     Embed(Embed),
-    /// How well each layer of a model, and their weighted sum, tell classes
+    /// Trains linear probes on each layer of a model and their weighted sum
     Probe(Probe),
     /// Time and memory of models by the length of the audio, and time by kernel
     Profile(Profile),
@@ -84,13 +84,13 @@ pub(super) enum Command {
     Info(Info),
     /// Writes a model with its tensors in another type
     Convert(Convert),
-    /// Makes a model of another toolkit's checkpoint
+    /// Imports a checkpoint of another toolkit
     #[command(subcommand)]
     Import(Import),
-    /// Looks into data, and writes it in another form
+    /// Checks, converts, packs and times data
     #[command(subcommand)]
     Data(Data),
-    /// Writes down what log-probabilities say, whoever computed them
+    /// Decodes log-probabilities from any source
     Decode(Decode),
     /// Makes and describes language models
     #[command(subcommand)]

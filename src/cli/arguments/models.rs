@@ -26,7 +26,7 @@ pub(in crate::cli) struct Convert {
 pub(in crate::cli) enum TensorType {
     /// Half the bytes, three decimal digits
     F16,
-    /// What training computes in
+    /// The type of training
     F32,
 }
 

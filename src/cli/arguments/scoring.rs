@@ -16,10 +16,10 @@ pub(in crate::cli) struct Evaluate {
     /// Data with text, or with classes; may be repeated
     #[arg(long, required = true, value_name = "SRC")]
     pub data: Vec<PathBuf>,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
-    /// Leaves characters that the model cannot write out of the references, instead of counting them as errors
+    /// Leaves characters that are not in the vocabulary out of the references, instead of counting them as errors
     #[arg(long)]
     pub ignore_outside_vocabulary: bool,
     /// Of a verifier: which recordings of the data are compared, two and 1 or 0 a line; without it, all pairs
@@ -45,14 +45,14 @@ pub(in crate::cli) struct Tune {
     /// Data with text that was not trained on, as that of validation; may be repeated
     #[arg(long, required = true, value_name = "SRC")]
     pub data: Vec<PathBuf>,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Weights of the language model that are tried
     #[arg(long, value_name = "A,A,…", value_delimiter = ',', allow_hyphen_values = true, value_parser = number)]
     #[arg(default_values_t = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0])]
     pub alpha: Vec<f64>,
-    /// What is added for each word, as it is tried
+    /// Scores added for each word that are tried
     #[arg(long, value_name = "B,B,…", value_delimiter = ',', allow_hyphen_values = true, value_parser = number)]
     #[arg(default_values_t = [-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0])]
     pub beta: Vec<f64>,
@@ -82,13 +82,13 @@ pub(in crate::cli) struct Probe {
     /// Data to test on; may be repeated [default: every fifth utterance of each class of --data]
     #[arg(long, value_name = "SRC")]
     pub test: Vec<PathBuf>,
-    /// What of a recording its class is [default: what the model was trained on, else the label]
+    /// The field that is the class [default: that of training, else the label]
     #[arg(long, value_enum)]
     pub target: Option<Field>,
     /// Folder for probe.json and probe.svg
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Prints one JSON document

@@ -25,7 +25,7 @@ pub(in crate::cli) struct Training {
     /// Goes on with other training data than the run was begun with
     #[arg(long, requires = "resume")]
     pub other_data: bool,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Makes a bad file an error
@@ -34,7 +34,7 @@ pub(in crate::cli) struct Training {
     /// Makes batches as large as the device holds, over the recipe's batch_seconds or batch_utterances
     #[arg(long)]
     pub fit: bool,
-    /// GiB that each device may hold where batches are as large as fit [default: nine tenths of what it tells is free]
+    /// GiB that each device may hold where batches are as large as fit [default: nine tenths of the free memory]
     #[arg(long, value_name = "GIB", value_parser = gibibytes)]
     pub memory_limit: Option<f64>,
     #[command(flatten)]
@@ -47,7 +47,7 @@ pub(in crate::cli) struct Several {
     /// Trains on several devices at once, a thread each: such as `0,1`, or `all` of the best kind; `0,0` is one twice
     #[arg(long, value_name = "DEVICE,...|all", conflicts_with = "device")]
     pub devices: Option<String>,
-    /// The form of gradients between devices: halves take half the time and have three decimal digits
+    /// Format of gradients between devices: f16 takes half the time and has three decimal digits
     #[arg(long, value_enum, default_value_t = Exchange::F32)]
     pub exchange: Exchange,
     /// Seconds for which a device or machine may be silent before the run ends
@@ -59,7 +59,7 @@ pub(in crate::cli) struct Several {
 pub(in crate::cli) enum Exchange {
     /// As they are
     F32,
-    /// As halves, scaled so that none overflows, summed in f32
+    /// As f16, scaled so that none overflows, summed in f32
     F16,
 }
 
@@ -88,28 +88,28 @@ pub(in crate::cli) struct Finetune {
 pub(in crate::cli) struct Adapt {
     /// A recognizer, or with --labels any model, or a run's best one; it stays as it is
     pub model: PathBuf,
-    /// Takes with text, several of each word or phrase; may be repeated. Some are held back to hear whether it helps
+    /// Takes with text, several of each word or phrase; may be repeated. Some are held out to measure whether it helps
     #[arg(long, required = true, value_name = "SRC")]
     pub data: Vec<PathBuf>,
-    /// Learns to tell the takes' labels apart, and no texts: the new model is a classifier
+    /// Trains on the takes' labels instead of texts: the new model is a classifier
     #[arg(long)]
     pub labels: bool,
-    /// Folder of the new model; it has the old weights where the takes that are held back are not heard better
+    /// Folder of the new model; it has the old weights where the held-out takes are not recognized better
     #[arg(long, value_name = "MODEL")]
     pub out: PathBuf,
     /// Optimizer steps, of up to eight takes each
     #[arg(long, default_value_t = Settings::default().steps, value_name = "N", value_parser = value_parser!(u64).range(1..=Settings::MOST_STEPS))]
     pub steps: u64,
-    /// What learns: the head, so many of the last layers with it, or all
+    /// Trainable layers: the head, the head and so many of the last layers, or all
     #[arg(long, default_value = "2", value_name = "head|N|all")]
     pub layers: Layers,
     /// Highest learning rate of the encoder's layers [default: 0.001]
     #[arg(long, value_name = "X", value_parser = number)]
     pub encoder_rate: Option<f64>,
-    /// Highest learning rate of the head [default: 0.002, and 0.01 where it learns alone]
+    /// Highest learning rate of the head [default: 0.002, and 0.01 if it is trained alone]
     #[arg(long, value_name = "X", value_parser = number)]
     pub head_rate: Option<f64>,
-    /// The channel to hear of files with several, over the data's own
+    /// The channel to read of files with several, over the data's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Prints one JSON document

@@ -1,4 +1,4 @@
-//! The members of a tar archive, found without reading what is in them.
+//! The members of a tar archive, found without reading their contents.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -103,8 +103,8 @@ pub(super) fn begins<R: Read + Seek>(path: &Path, reader: &mut R, name: &str, st
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
         read => read.map_err(|error| unreadable(path, &error))?,
     }
-    let held = tar::Header::from_byte_slice(&block).path_bytes();
-    Ok(held.len() >= HELD.min(name.len()) && name.as_bytes().starts_with(&held))
+    let stored = tar::Header::from_byte_slice(&block).path_bytes();
+    Ok(stored.len() >= HELD.min(name.len()) && name.as_bytes().starts_with(&stored))
 }
 
 #[cfg(test)]

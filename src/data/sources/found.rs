@@ -1,4 +1,4 @@
-//! What sources hold, as far as it can be read.
+//! The utterances that sources give, with errors.
 
 use crate::data::Utterance;
 use crate::error::{Error, Result};
@@ -10,11 +10,11 @@ pub(in crate::data) struct Found {
     pub utterances: Vec<Utterance>,
     /// Lines and files that are wrong, where these are kept.
     pub broken: Vec<Error>,
-    /// What is left out by rule, in sentences.
+    /// Recordings that are left out by rule, in sentences.
     pub notes: Vec<String>,
-    /// Bytes of audio that are held in memory.
+    /// Bytes of audio that are kept in memory.
     #[cfg(feature = "parquet")]
-    pub held: u64,
+    pub kept_bytes: u64,
     keeps_errors: bool,
 }
 

@@ -171,7 +171,7 @@ fn recording(fields: &Object<'_>, manifest: &Path, line: usize) -> Result<(Strin
     let id = fields.required("id", "the recording's id")?.to_owned();
     if fields.get("transforms").is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty())) {
         return Err(fields.error(format!(
-            "has `transforms`, which change {id} when it is read; save its audio as it is to be heard"
+            "has `transforms`, which change {id} when it is read; save its audio as it should be read"
         )));
     }
     let seconds = fields.duration("duration")?;

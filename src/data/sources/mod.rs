@@ -52,7 +52,7 @@ pub(crate) fn is_list_name(path: &Path) -> bool {
     LISTS.contains(&ending(&bare_name(path)))
 }
 
-/// What a source is.
+/// The format of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Nemo,

@@ -28,8 +28,8 @@ pub(super) struct Shards {
     named: BTreeMap<u64, PathBuf>,
     /// Archives that were looked into, by their manifest's folder and their number.
     opened: BTreeMap<(PathBuf, u64), (Arc<Path>, Members)>,
-    /// Archives whose members the manifest places, and their lengths.
-    placed: BTreeMap<(PathBuf, u64), (Arc<Path>, u64)>,
+    /// Archives whose members the manifest locates, and their lengths.
+    located: BTreeMap<(PathBuf, u64), (Arc<Path>, u64)>,
     used: BTreeSet<u64>,
 }
 
@@ -53,7 +53,7 @@ impl Shards {
                 return Err(Error::file(tar, message));
             }
         }
-        Ok(Self { named, opened: BTreeMap::new(), placed: BTreeMap::new(), used: BTreeSet::new() })
+        Ok(Self { named, opened: BTreeMap::new(), located: BTreeMap::new(), used: BTreeSet::new() })
     }
 
     /// Says which archives no line has named.
@@ -118,7 +118,7 @@ impl Shards {
     }
 
     /// Where the audio of a line is, which says so itself. The first of each archive is looked for there.
-    fn placed(
+    fn locate(
         &mut self,
         line: &Object<'_>,
         manifest: &Path,
@@ -128,7 +128,7 @@ impl Shards {
     ) -> Result<Place> {
         self.used.insert(number);
         let key = (super::folder_of(manifest).to_path_buf(), number);
-        if !self.placed.contains_key(&key) {
+        if !self.located.contains_key(&key) {
             let tar = self.there(line, manifest, number)?;
             let mut reader = archive::open(&tar)?;
             if !archive::begins(&tar, &mut reader, name, start)? {
@@ -139,9 +139,9 @@ impl Shards {
                 )));
             }
             let length = reader.get_ref().metadata().map_err(|error| unreadable(&tar, &error))?.len();
-            self.placed.insert(key.clone(), (tar.into(), length));
+            self.located.insert(key.clone(), (tar.into(), length));
         }
-        let (tar, length) = &self.placed[&key];
+        let (tar, length) = &self.located[&key];
         if start.checked_add(bytes).is_none_or(|end| end > *length) {
             return Err(line.error(format!(
                 "says that {name} has {bytes} bytes from byte {start} of {} on, which ends at {length}; fetch it again",
@@ -205,7 +205,7 @@ fn utterance(manifest: &Path, line: usize, text: &str, shards: &mut Shards) -> R
     let position = position(&fields)?;
     let place = match fields.get("shard_id").and_then(Value::as_u64) {
         Some(number) => match position {
-            Some(position) => shards.placed(&fields, manifest, number, path, position)?,
+            Some(position) => shards.locate(&fields, manifest, number, path, position)?,
             None => shards.find(&fields, manifest, number, path)?,
         },
         None => Place::File(resolve(manifest, path)),

@@ -1,4 +1,4 @@
-//! Names that stand for several files: `audio_{0..7}.tar`, `audio__OP_0..7_CL_.tar`, `{train,dev}.jsonl`.
+//! Patterns of file names: `audio_{0..7}.tar`, `audio__OP_0..7_CL_.tar`, `{train,dev}.jsonl`.
 
 use std::path::{Path, PathBuf};
 

@@ -56,7 +56,7 @@ fn place_parts(utterances: &mut [Utterance], parts: &[(usize, Samples)]) {
     let path = |at: usize| utterances[at].audio.path().unwrap_or(Path::new("")).to_path_buf();
     let files: Vec<PathBuf> =
         parts.iter().map(|(at, _)| path(*at)).collect::<HashSet<_>>().into_iter().collect();
-    // The beginning of a file tells its rate. What cannot be read is named when it is to be heard.
+    // The beginning of a file tells its rate. What cannot be read is named when its audio is read.
     let beginning = Some(Span { start: 0.0, seconds: Some(0.02) });
     let rates = parallel(files.len(), |at| {
         let recording =

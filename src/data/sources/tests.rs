@@ -144,7 +144,7 @@ fn a_survey_goes_on_after_what_is_wrong() {
     let good = "{\"audio_filepath\": \"a.wav\"}\n";
     let manifest = write(&folder, "m.jsonl", format!("{good}{{\n{good}[]\n"));
     let absent = folder.path().join("absent.csv");
-    let (corpus, broken) = Corpus::survey(&[&manifest, &absent]).expect("a survey");
+    let (corpus, broken) = Corpus::read_with_errors(&[&manifest, &absent]).expect("a corpus");
     assert_eq!(corpus.utterances.len(), 2);
     let broken: Vec<String> = broken.iter().map(ToString::to_string).collect();
     assert_eq!(broken.len(), 3);
@@ -460,7 +460,7 @@ fn webdatasets_are_read() {
     assert_eq!(&bytes[*start as usize..][..*length as usize], b"more audio");
     let bad = write(&folder, "bad.tar", tar(&[("a.wav", b"x"), ("a.json", b"{")]));
     assert!(failure(&[&bad]).contains("bad.tar/a.json: is no JSON"));
-    let (corpus, broken) = Corpus::survey(&[&bad]).expect("a survey");
+    let (corpus, broken) = Corpus::read_with_errors(&[&bad]).expect("a corpus");
     assert_eq!((corpus.utterances.len(), broken.len()), (1, 1));
     assert!(failure(&[&write(&folder, "x.tar.gz", gzip("x"))]).contains("packed with gzip"));
     assert!(failure(&[&write(&folder, "cut.tar", &bytes[..700])]).contains("cut short"));
@@ -628,9 +628,9 @@ fn every_ending_of_a_list_has_a_format() {
 }
 
 /// The recordings' lines and the faults of a manifest.
-fn surveyed(folder: &TempDir, name: &str, bytes: &[u8]) -> (Vec<String>, Vec<String>) {
+fn read_with_errors(folder: &TempDir, name: &str, bytes: &[u8]) -> (Vec<String>, Vec<String>) {
     let path = write(folder, name, bytes);
-    let (corpus, faults) = Corpus::survey(&[&path]).expect("a survey");
+    let (corpus, faults) = Corpus::read_with_errors(&[&path]).expect("a corpus");
     let line = |origin: &str| origin.rsplit('/').next().unwrap_or_default().to_owned();
     let faults = faults.iter().map(|fault| line(&fault.to_string()));
     (corpus.utterances.iter().map(|utterance| line(&utterance.origin)).collect(), faults.collect())
@@ -639,12 +639,16 @@ fn surveyed(folder: &TempDir, name: &str, bytes: &[u8]) -> (Vec<String>, Vec<Str
 #[test]
 fn a_line_that_is_no_text_is_named_and_the_others_are_read() {
     let folder = TempDir::new().expect("a folder");
-    let (found, faults) = surveyed(&folder, "m.csv", b"wav,wrd\na.wav,one\nb.wav,\xE9t\xE9\nc.wav,two\n");
+    let (found, faults) =
+        read_with_errors(&folder, "m.csv", b"wav,wrd\na.wav,one\nb.wav,\xE9t\xE9\nc.wav,two\n");
     assert_eq!(found, ["m.csv:2", "m.csv:4"]);
     assert!(matches!(&faults[..], [one] if one.starts_with("m.csv:3: is not UTF-8")), "{faults:?}");
     // In a field of several lines it takes its row with it.
-    let (found, faults) =
-        surveyed(&folder, "m.csv", b"wav,wrd\na.wav,\"one\n\xE9t\xE9\nx\"\nc.wav,two\nd.wav,\"open\n");
+    let (found, faults) = read_with_errors(
+        &folder,
+        "m.csv",
+        b"wav,wrd\na.wav,\"one\n\xE9t\xE9\nx\"\nc.wav,two\nd.wav,\"open\n",
+    );
     assert_eq!(found, ["m.csv:5"]);
     assert!(
         faults[0].starts_with("m.csv:3: ") && faults[1].starts_with("m.csv:6: opens a quote"),
@@ -655,7 +659,7 @@ fn a_line_that_is_no_text_is_named_and_the_others_are_read() {
         ("m.tsv", &b"client_id\tpath\tsentence\ns\ta.mp3\tone\ns\tb.mp3\t\xE9\ns\tc.mp3\ttwo\n"[..]),
         ("m.jsonl", b"\n{\"audio_filepath\": \"a.wav\"}\n\xE9\n{\"audio_filepath\": \"c.wav\"}\n"),
     ] {
-        let (found, faults) = surveyed(&folder, name, bytes);
+        let (found, faults) = read_with_errors(&folder, name, bytes);
         assert_eq!(found, [format!("{name}:2"), format!("{name}:4")]);
         assert!(faults.len() == 1 && faults[0].starts_with(&format!("{name}:3: is not UTF-8")), "{faults:?}");
     }

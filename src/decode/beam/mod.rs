@@ -144,10 +144,10 @@ impl Search {
         let scoring = self.scoring.clone();
         let tokens = scoring.alphabet.len() as u32;
         let best = best(frame).0;
-        let heard =
+        let likely =
             |&&(id, log): &&(u32, f64)| id < tokens && (log >= scoring.settings.token_prune || id == best);
         self.ids.clear();
-        self.ids.extend(frame.iter().filter(heard).map(|&(id, _)| id));
+        self.ids.extend(frame.iter().filter(likely).map(|&(id, _)| id));
         self.order.sort(&mut self.ids, best.min(tokens - 1));
         self.logs.clear();
         let log = |id: &u32| frame.binary_search_by_key(id, |&(id, _)| id).map_or(0.0, |at| frame[at].1);
@@ -229,7 +229,7 @@ impl Search {
     }
 
     /// The best text so far, with the word that is begun.
-    pub fn heard(&self) -> Hypothesis {
+    pub fn hypothesis(&self) -> Hypothesis {
         let mut hypotheses: Vec<Hypothesis> = self
             .beams
             .iter()
@@ -239,7 +239,7 @@ impl Search {
                     words.push(beam.part);
                     frames.push(beam.own);
                 }
-                self.hypothesis(beam, &words, frames)
+                self.hypothesis_of(beam, &words, frames)
             })
             .collect();
         set_confidences(&mut hypotheses, 1);
@@ -257,7 +257,7 @@ impl Search {
         common.len()
     }
 
-    fn hypothesis(&self, beam: &Beam, words: &[u32], frames: Vec<(i32, i32)>) -> Hypothesis {
+    fn hypothesis_of(&self, beam: &Beam, words: &[u32], frames: Vec<(i32, i32)>) -> Hypothesis {
         let word = |(&word, frames): (&u32, (i32, i32))| HypothesisWord {
             word: compose(&self.texts.letters(&self.scoring, word)),
             start_frame: frames.0.max(0) as usize,
@@ -292,9 +292,9 @@ impl Search {
         }
         let mut kept = Vec::new();
         self.ranks.keep(&ended, &scoring.settings, &mut kept);
-        let found = kept
-            .iter()
-            .map(|beam| self.hypothesis(beam, &self.texts.words(beam.text), self.texts.frames(beam.frames)));
+        let found = kept.iter().map(|beam| {
+            self.hypothesis_of(beam, &self.texts.words(beam.text), self.texts.frames(beam.frames))
+        });
         let mut hypotheses: Vec<Hypothesis> = found.collect();
         set_confidences(&mut hypotheses, count);
         hypotheses.truncate(count);
@@ -382,7 +382,7 @@ mod tests {
             all.push(frame);
             little.push(frame);
             little.forget();
-            assert_eq!((all.heard(), all.settled()), (little.heard(), little.settled()));
+            assert_eq!((all.hypothesis(), all.settled()), (little.hypothesis(), little.settled()));
         }
         assert!(little.texts.size() * 4 < all.texts.size(), "{} {}", little.texts.size(), all.texts.size());
         let found = all.finish(30);

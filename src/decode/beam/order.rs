@@ -1,4 +1,4 @@
-//! The order in which the tokens of a frame are looked at.
+//! The order in which the tokens of a frame are visited.
 //!
 //! It is that of pyctcdecode, whose results are the ones that others compare with: that of a Python set of the ids, an
 //! open hash table of whole numbers. It decides only between equal scores, and with sub-words which beam a token that

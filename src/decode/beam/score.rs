@@ -1,4 +1,4 @@
-//! What language model, known words and hot words add to a text's score.
+//! Scores of language model, known words and hot words.
 
 use std::f64::consts::LN_10;
 use std::sync::Arc;

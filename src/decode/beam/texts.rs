@@ -1,4 +1,4 @@
-//! The words and texts that a search has met, each once.
+//! Interned words and texts of a search.
 
 use super::score::Scoring;
 use crate::decode::hash::FastMap;
@@ -34,7 +34,7 @@ pub(super) struct Text {
     /// The text without its last word, and that word.
     pub before: u32,
     pub word: u32,
-    /// What the language model remembers, and its score so far.
+    /// The state of the language model, and its score so far.
     pub state: State,
     pub score: f64,
     /// Weights of the hot words.

@@ -116,7 +116,7 @@ fn counts<R: BufRead>(lines: &mut Lines<'_, R>) -> Result<Vec<u64>> {
         let parsed = line.strip_prefix("ngram ").and_then(|rest| rest.split_once('='));
         let parsed = parsed.and_then(|(n, count)| Some((n.trim().parse().ok()?, count.trim().parse().ok()?)));
         let Some((order, count)) = parsed else {
-            let message = format!("{line:?} is neither `ngram N=count` nor `\\1-grams:`; mend the line");
+            let message = format!("{line:?} is neither `ngram N=count` nor `\\1-grams:`; correct the line");
             return Err(lines.error(&message));
         };
         let (order, count): (usize, u64) = (order, count);
@@ -181,7 +181,7 @@ fn entry(line: &str, length: usize) -> Result<([&str; LONGEST], f32, f32), Strin
     let number = |text: &str| text.parse::<f32>().ok().filter(|number| !number.is_nan());
     let probability = fields.next().and_then(number).ok_or_else(wrong)?;
     if probability > 0.0 {
-        return Err(format!("the log10 probability {probability} is above 0; mend the line"));
+        return Err(format!("the log10 probability {probability} is above 0; correct the line"));
     }
     let mut words = [""; LONGEST];
     for word in &mut words[..length] {
@@ -195,7 +195,7 @@ fn entry(line: &str, length: usize) -> Result<([&str; LONGEST], f32, f32), Strin
         return Err(wrong());
     }
     if backoff > -LOWEST {
-        return Err(format!("the log10 backoff {backoff} is above {}; mend the line", -LOWEST));
+        return Err(format!("the log10 backoff {backoff} is above {}; correct the line", -LOWEST));
     }
     Ok((words, probability.max(LOWEST), backoff.max(LOWEST)))
 }

@@ -1,4 +1,4 @@
-//! Numbers of any width, one behind the other in bytes.
+//! Bit packing: numbers of any width.
 
 /// Bytes behind the last number, so that every number can be read by one load of eight bytes.
 pub(super) const PAD: usize = 8;

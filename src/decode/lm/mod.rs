@@ -23,10 +23,10 @@ pub use train::{Counts, Trained};
 pub const START: &str = "<s>";
 /// The word that ends a sentence.
 pub const END: &str = "</s>";
-/// Every word that the model does not know.
+/// The unknown word.
 pub const UNKNOWN: &str = "<unk>";
 
-/// Whether a word stands for all that a model does not know, in whatever case it is written.
+/// Whether a word is the unknown word, in any case.
 fn is_unknown(word: &str) -> bool {
     word.eq_ignore_ascii_case(UNKNOWN)
 }
@@ -43,7 +43,7 @@ pub struct LanguageModel {
     end: u32,
 }
 
-/// What a model remembers of the words before: up to order − 1 of them.
+/// The state of a language model, the words before: up to order − 1 of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct State {
     /// The last word first.
@@ -142,7 +142,7 @@ impl LanguageModel {
         self.layout.id(&self.bytes, word)
     }
 
-    /// The id of every word that the model does not know.
+    /// The id of the unknown word.
     pub fn unknown(&self) -> u32 {
         self.unknown
     }

@@ -58,7 +58,7 @@ pub(super) struct Level {
     place_bits: u32,
 }
 
-/// What the header says.
+/// The header.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub words: Vec<u32>,
@@ -233,7 +233,7 @@ pub(super) fn damaged(what: &str) -> Error {
     Error::invalid(format!("this is no whole language model ({what}); build it again with polymix lm build"))
 }
 
-/// What the header of `file` says, checked.
+/// The header of `file`, checked.
 ///
 /// # Errors
 /// When the file is cut short or damaged, or of a later version.

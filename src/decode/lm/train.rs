@@ -40,7 +40,7 @@ struct Level {
     discounts: [f64; 3],
 }
 
-/// What is known of all that follows a context.
+/// Statistics of the words that follow a context.
 #[derive(Clone, Copy, Default)]
 struct Following {
     total: f64,

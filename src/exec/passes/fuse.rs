@@ -3,7 +3,7 @@
 use super::{Draft, Pass};
 use crate::ops::Epilogue;
 
-/// Joins elementwise operations with the operation that makes their operand, as its epilogue, where nobody else reads the
+/// Joins elementwise operations with the operation that makes their operand, as its epilogue, where nothing else reads the
 /// value between them: values that derivatives need stay.
 #[derive(Debug)]
 pub(super) struct FuseEpilogues;
@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn gradients_take_what_follows() {
         let gradient = |graph: &Graph, y: &Tensor, x: &Tensor| {
-            let seed = graph.input("seed", y.spec().clone());
-            let dx = crate::autograd::gradients(&[(y, &seed)], &[x]).unwrap().remove(0).unwrap();
+            let cotangent = graph.input("cotangent", y.spec().clone());
+            let dx = crate::autograd::gradients(&[(y, &cotangent)], &[x]).unwrap().remove(0).unwrap();
             kernels(graph, &[("dx", &dx)])
         };
         let graph = Graph::new();

@@ -1,4 +1,4 @@
-//! What happens to a graph between its building and the recording of its dispatches: a list of passes over a copy.
+//! Passes over a copy of the graph, before its dispatches are recorded.
 
 mod fuse;
 mod matmul_f16;

@@ -61,8 +61,8 @@ mod tests {
         let (weight, bias) = (graph.input("w", Spec::f32([256, 64])), graph.input("b", Spec::f32([256])));
         let y =
             x.copy().unwrap().layer_norm(&scale, &shift, 1e-5).unwrap().linear(&weight, Some(&bias)).unwrap();
-        let seed = graph.input("seed", y.spec().clone());
-        let grads = gradients(&[(&y, &seed)], &[&weight, &bias, &scale]).unwrap();
+        let cotangent = graph.input("cotangent", y.spec().clone());
+        let grads = gradients(&[(&y, &cotangent)], &[&weight, &bias, &scale]).unwrap();
         let grads: Vec<_> = grads.into_iter().flatten().collect();
         let outputs = [("y", &y), ("dw", &grads[0]), ("db", &grads[1]), ("dscale", &grads[2])];
         for recompute in [Recompute::None, Recompute::Cheap] {

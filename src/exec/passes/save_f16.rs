@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Draft, Pass};
 use crate::graph::{Node, Value, ValueId, ValueSource, roots};
-use crate::ops::layout::{FromHalf, Reshape, ToHalf};
+use crate::ops::layout::{FromF16, Reshape, ToF16};
 use crate::ops::{Alias, NodeOp};
 use crate::shape::{DType, Spec};
 
@@ -85,7 +85,7 @@ impl Conversions {
 
     fn save(&mut self, id: ValueId, maker: &Node) {
         let words = Spec::u32([self.values[id].spec.shape.elements() / 2]);
-        let half = self.add(Arc::new(ToHalf), id, words, maker);
+        let half = self.add(Arc::new(ToF16), id, words, maker);
         self.saved.insert(id, half);
     }
 
@@ -98,7 +98,7 @@ impl Conversions {
         }
         let spec = self.values[id].spec.clone();
         let wide = match id == root {
-            true => self.add(Arc::new(FromHalf(spec.shape.clone())), half, spec, reader),
+            true => self.add(Arc::new(FromF16(spec.shape.clone())), half, spec, reader),
             false => {
                 let whole = self.restore(root, reader);
                 self.add(Arc::new(Reshape(spec.shape.clone())), whole, spec, reader)

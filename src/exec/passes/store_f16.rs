@@ -1,4 +1,4 @@
-//! Values that lie in memory as f16.
+//! Values stored in f16.
 
 use std::collections::HashSet;
 
@@ -9,9 +9,9 @@ use crate::graph::{Node, ValueId, ValueSource, roots};
 use crate::ops::Alias;
 use crate::shape::DType;
 
-/// Stores in f16 what the device's kernels write and read so: activations, their gradients, and casts. What is fed, read after
-/// a run or kept in the store is f32, as is what a kernel makes or takes as such alone: statistics, scores, losses, gradients
-/// of weights.
+/// Stores values in f16 if the device's kernels write and read them so: activations, their gradients, and casts. Inputs, results
+/// and the store are f32, as are values that a kernel writes or reads in f32 only: statistics, scores, losses, gradients of
+/// weights.
 #[derive(Debug)]
 pub(super) struct StoreF16<'a>(pub &'a Capabilities);
 
@@ -33,7 +33,7 @@ impl Pass for StoreF16<'_> {
             let in_f32 = Recorder::values_in_f32(self.0, |rec| node.op.record(rec, &inputs, &outputs));
             match in_f32 {
                 Ok(in_f32) => chosen.retain(|id| !in_f32.contains(id)),
-                // Compiling tells.
+                // Compilation reports it.
                 Err(_) => chosen.clear(),
             }
         }
@@ -46,7 +46,7 @@ impl Pass for StoreF16<'_> {
     }
 }
 
-/// The roots that may be in f16 if kernels can.
+/// The roots that may be in f16, as far as kernels can.
 fn candidates(draft: &Draft, roots: &[ValueId]) -> HashSet<ValueId> {
     let Draft { values, nodes, .. } = draft;
     let worth = |&id: &ValueId| {
@@ -69,7 +69,7 @@ fn candidates(draft: &Draft, roots: &[ValueId]) -> HashSet<ValueId> {
     chosen
 }
 
-/// Lets what reads a cast that stayed f32 read what was cast.
+/// Replaces casts that stayed f32 by their operands.
 fn drop_casts(draft: &mut Draft) {
     let casts = draft.nodes.iter().filter(|node| node.op.name() == "cast");
     let pairs = |node: &Node| node.outputs.clone().into_iter().zip(node.inputs.clone());

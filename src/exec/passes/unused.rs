@@ -1,4 +1,4 @@
-//! Nodes that nothing needs.
+//! Dead code elimination.
 
 use super::Draft;
 use crate::graph::{ValueSource, roots};

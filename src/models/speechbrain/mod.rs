@@ -27,7 +27,7 @@ use crate::weights::Weights;
 const STATISTICS: [&str; 2] = ["normalize.glob_mean", "normalize.glob_std"];
 /// Ends of the names of tensors that SpeechBrain computes again: tables and frequencies of positions.
 const COMPUTED: [&str; 2] = [".pe", ".inv_freq"];
-/// What a recognizer still carries of pre-training.
+/// Tensors of pre-training that a recognizer may still have.
 const PRETRAINING: [&str; 4] = ["linear.w.weight", "linear.w.bias", "quantizer.P", "quantizer.CB"];
 /// The first and the last layer of a recognizer's head.
 const HEAD: [&str; 2] = ["back_end_ffn.linear1.w.weight", "ctc_lin.w.weight"];
@@ -55,7 +55,7 @@ pub fn outputs(weights: &Weights) -> Result<Option<usize>> {
 /// A recognizer from the checkpoint of a fine-tuning. It pads as SpeechBrain does.
 ///
 /// # Errors
-/// As of [`import`], and when there are more or fewer tokens than outputs.
+/// See [`import`], and when there are more or fewer tokens than outputs.
 pub fn import_recognizer(
     weights: &Weights,
     hyper_parameters: &HyperParameters,

@@ -214,7 +214,7 @@ pub(super) fn origin(config: &ModelConfig, parameter: Parameter) -> Result<Origi
         parameter.name.strip_prefix("encoder.layers.").and_then(|rest| rest.split_once('.'))
     else {
         let found = find(MODEL, &parameter.name);
-        return placed(parameter, found);
+        return with_layout(parameter, found);
     };
     let found = match within.strip_prefix("mixer.") {
         None => find(LAYER, within),
@@ -225,7 +225,7 @@ pub(super) fn origin(config: &ModelConfig, parameter: Parameter) -> Result<Origi
     };
     let found =
         found.map(|(theirs, layout)| (format!("1.transformer.encoder.layers.{layer}.{theirs}"), layout));
-    placed(parameter, found)
+    with_layout(parameter, found)
 }
 
 /// Where a parameter of the mixer `mixer` alone comes from, whose tensors are those of SpeechBrain's module.
@@ -234,7 +234,7 @@ pub(super) fn origin(config: &ModelConfig, parameter: Parameter) -> Result<Origi
 /// When SpeechBrain has no such mixer.
 pub fn mixer_origin(mixer: MixerKind, parameter: Parameter) -> Result<Origin> {
     let found = find(mixer_rows(mixer), &parameter.name);
-    placed(parameter, found)
+    with_layout(parameter, found)
 }
 
 fn mixer_rows(mixer: MixerKind) -> &'static [Row] {
@@ -242,7 +242,7 @@ fn mixer_rows(mixer: MixerKind) -> &'static [Row] {
 }
 
 /// The parameter with the shape of its tensor.
-fn placed(parameter: Parameter, found: Option<(String, Layout)>) -> Result<Origin> {
+fn with_layout(parameter: Parameter, found: Option<(String, Layout)>) -> Result<Origin> {
     let Some((tensor, layout)) = found else {
         let name = parameter.name;
         return Err(Error::invalid(format!("SpeechBrain has no counterpart of the parameter {name}")));

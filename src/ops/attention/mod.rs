@@ -5,4 +5,4 @@ mod definition;
 mod scaled_dot_product;
 mod walk;
 
-pub use scaled_dot_product::{Attention, Packing, Positions};
+pub use scaled_dot_product::{Attention, Positions, QkvLayout};

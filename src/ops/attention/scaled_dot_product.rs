@@ -11,21 +11,21 @@ use crate::graph::Tensor;
 use crate::ops::{Array, Op, Vjp, expect, mismatch};
 use crate::shape::{DType, Spec};
 
-/// Where queries, keys and values of a head lie in a frame's projection, of 3·H parts of d_h columns.
+/// Layout of queries, keys and values in the columns of the projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packing {
-    /// The queries of all heads, then the keys, then the values.
-    ByPart,
-    /// The queries, keys and values of the first head, then those of the next.
-    ByHead,
+pub enum QkvLayout {
+    /// [3, H, d_h]: the queries of all heads, then the keys, then the values.
+    PartMajor,
+    /// [H, 3, d_h]: queries, keys and values of the first head, then those of the next.
+    HeadMajor,
 }
 
-/// What the scores know of positions.
+/// The position encoding of the scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Positions {
-    /// Nothing.
+    /// None.
     Absent,
-    /// Queries and keys are rotated: RoPE (Su et al. 2021). The columns (2c, 2c + 1) of frame t are turned by
+    /// Queries and keys are rotated: RoPE (Su et al. 2021). The columns (2c, 2c + 1) of frame t are rotated by
     /// the angle of which the operand [time, d_h] has sine and cosine in these columns.
     Rotary,
     /// Distances have a vector: Transformer-XL (Dai et al. 2019). The operands p [time, d] and [2, H, d_h], the
@@ -41,15 +41,15 @@ pub enum Positions {
 /// y [batch, time, d], the heads side by side, and, for the derivative, log Σ_j exp(score_ij) [batch, H, time],
 /// 0 where there is no key, which passes no gradient on. All frames are queries, padded ones too.
 ///
-/// The softmax is made along the walk over the keys (Milakov and Gimelshein 2018), in f32; the derivative makes the
-/// weights anew (Dao et al. 2022). Memory is linear in the time.
+/// The softmax is computed online, over blocks of keys (Milakov and Gimelshein 2018), in f32; the derivative recomputes
+/// the weights (Dao et al. 2022). Memory is linear in the time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Attention {
     /// Number of heads H.
     pub heads: usize,
-    /// How the projection is packed.
-    pub packing: Packing,
-    /// What the scores know of positions.
+    /// Layout of the projection.
+    pub layout: QkvLayout,
+    /// The position encoding of the scores.
     pub positions: Positions,
     /// Factor of the scores.
     pub scale: f32,
@@ -80,9 +80,9 @@ impl Attention {
 
     /// Columns from a head to the next, and from queries to keys and keys to values.
     pub(super) fn strides(&self, sizes: &Sizes) -> [usize; 2] {
-        match self.packing {
-            Packing::ByPart => [sizes.head_dim, sizes.width()],
-            Packing::ByHead => [3 * sizes.head_dim, sizes.head_dim],
+        match self.layout {
+            QkvLayout::PartMajor => [sizes.head_dim, sizes.width()],
+            QkvLayout::HeadMajor => [3 * sizes.head_dim, sizes.head_dim],
         }
     }
 

@@ -1,4 +1,4 @@
-//! The walk over the frames, in how many dispatches.
+//! The loop over KV blocks, split into dispatches.
 
 use std::ops::Range;
 
@@ -14,11 +14,11 @@ use crate::shader::attention::{
 pub(super) struct Walker {
     variants: &'static [&'static Variant],
     /// How often it goes through head_dim for a tile of weights.
-    products: usize,
+    matmuls: usize,
     /// How often it goes through the KV block for a tile of the result.
     sweeps: usize,
-    /// Operations of the definition's products for a pair of frames and an element of a head, without and with relative
-    /// positions: what is made anew is not counted.
+    /// Operations of the definition's matmuls for a pair of frames and an element of a head, without and with relative
+    /// positions: recomputation is not counted.
     operations: [u64; 2],
     /// Whether it makes the gradient of the values too.
     has_values: bool,
@@ -26,7 +26,7 @@ pub(super) struct Walker {
 
 pub(super) static FORWARD: Walker = Walker {
     variants: attention::VARIANTS,
-    products: 1,
+    matmuls: 1,
     sweeps: 1,
     // q·k, (q + v)·p, w·v.
     operations: [4, 6],
@@ -34,7 +34,7 @@ pub(super) static FORWARD: Walker = Walker {
 };
 pub(super) static QUERIES: Walker = Walker {
     variants: attention_backward_query::VARIANTS,
-    products: 2,
+    matmuls: 2,
     sweeps: 2,
     // dy·v, s·k, s·p.
     operations: [4, 6],
@@ -43,7 +43,7 @@ pub(super) static QUERIES: Walker = Walker {
 /// The gradient of the keys, or that of the values.
 pub(super) static KEYS: Walker = Walker {
     variants: attention_backward_key::VARIANTS,
-    products: 2,
+    matmuls: 2,
     sweeps: 2,
     // s·(q + u), or w·dy.
     operations: [2, 2],
@@ -51,14 +51,14 @@ pub(super) static KEYS: Walker = Walker {
 };
 pub(super) static DISTANCES: Walker = Walker {
     variants: attention_backward_position::VARIANTS,
-    products: 2,
+    matmuls: 2,
     sweeps: 2,
     // s·(q + v), in two walks of half the pairs each.
     operations: [0, 1],
     has_values: false,
 };
 
-/// What a dispatch does beside its kernel.
+/// Options of a dispatch beside its kernel.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Part {
     /// Makes the values' gradient instead of the keys'.
@@ -120,13 +120,13 @@ impl Walk<'_> {
         };
         let width = rec.choose(walker.variants, constants, &params, &[], 0)?.workgroup_size as usize;
 
-        let quads = head_dim.div_ceil(4);
-        let outputs = TILE / 4 * quads.div_ceil(4);
-        let passes = UNITS.div_ceil(width) * (2 + walker.products * quads)
+        let columns4 = head_dim.div_ceil(4);
+        let outputs = TILE / 4 * columns4.div_ceil(4);
+        let passes = UNITS.div_ceil(width) * (2 + walker.matmuls * columns4)
             + outputs.div_ceil(width) * (24 + KV_BLOCK / 4 * walker.sweeps);
         let run = (rec.capabilities().loop_passes as usize / passes).max(1) * KV_BLOCK;
-        let products = (walker.products + walker.sweeps) * if relative { 2 } else { 1 };
-        let work = |frames: usize| (TILE * frames) as f64 * (2 * head_dim * products + 32) as f64;
+        let matmuls = (walker.matmuls + walker.sweeps) * if relative { 2 } else { 1 };
+        let work = |frames: usize| (TILE * frames) as f64 * (2 * head_dim * matmuls + 32) as f64;
         let operations = walker.operations[usize::from(relative)] * head_dim as u64;
         let tiles = self.utterances.len() * heads * time.div_ceil(TILE);
         let most = (WORK / work(run.min(time)).max(1.0)).max(1.0) as usize;
@@ -144,7 +144,7 @@ impl Walk<'_> {
                 let frames = run.min(time - begin);
                 let pairs = (self.utterances.len() * heads * time) as u64 * frames as u64;
                 rec.share_of_flops(pairs * operations, &(first..first + count), tiles);
-                // With the weights that are made anew, and exponentials.
+                // With the recomputed weights, and exponentials.
                 rec.work(count as f64 * work(frames));
             }
         }

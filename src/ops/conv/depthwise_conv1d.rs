@@ -1,4 +1,4 @@
-//! Depthwise convolution over time: centred, causal or looking ahead.
+//! Depthwise convolution over time: centered, causal or looking ahead.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::shape::{DType, Spec};
 /// dweight[c, 0, k] = Σ_{b, t} dy[b, t, c] · x̃[b, t + k − left, c]; dbias`[c]` = Σ_{b, t} dy[b, t, c].
 #[derive(Debug, Clone, Copy)]
 pub struct DepthwiseConv1d {
-    /// Taps before the frame itself, fewer than there are: (kernel − 1)/2 is centred, kernel − 1 causal, and 0
+    /// Taps before the frame itself, fewer than there are: (kernel − 1)/2 is centered, kernel − 1 causal, and 0
     /// its mirror image, which sees the frame and those after it.
     pub left: usize,
 }

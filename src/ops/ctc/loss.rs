@@ -51,7 +51,7 @@ impl CtcLoss {
     }
 }
 
-/// What the kernels bind; `labels` serves the batch, all scratch memory after it one tile of utterances.
+/// The bindings of the kernels; `labels` serves the batch, all scratch memory after it one tile of utterances.
 #[derive(Clone, Copy)]
 struct Buffers<'a> {
     logits: &'a Operand,

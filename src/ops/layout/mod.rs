@@ -1,11 +1,11 @@
-//! Views and copies: reshape, permute, slice, concatenate, pad, gather and scatter of rows, casts, conversion to halves.
+//! Views and copies: reshape, permute, slice, concatenate, pad, gather and scatter of rows, casts, conversion to f16.
 
 mod cast;
 mod concat;
 mod copy;
-mod fill;
 #[cfg(feature = "autograd")]
-mod half;
+mod f16;
+mod fill;
 mod permute;
 mod reshape;
 mod rows;
@@ -14,9 +14,9 @@ mod slice;
 pub use cast::Cast;
 pub use concat::Concat;
 pub use copy::Copy;
-pub use fill::Fill;
 #[cfg(feature = "autograd")]
-pub use half::{FromHalf, ToHalf};
+pub use f16::{FromF16, ToF16};
+pub use fill::Fill;
 pub use permute::Permute;
 pub use reshape::Reshape;
 pub use rows::{GatherRows, ScatterRows};

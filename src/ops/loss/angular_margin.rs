@@ -17,7 +17,7 @@ pub struct AngularMargin {
     pub margin: f32,
 }
 
-/// What sin² θ is taken as where it is smaller.
+/// The lower bound of sin² θ.
 const LEAST_SQUARE: f64 = 1e-6;
 
 impl AngularMargin {

@@ -176,7 +176,7 @@ impl Op for ActivationBackward {
     }
 
     fn epilogue(&self) -> Option<Epilogue> {
-        Some(Epilogue::Slope(self.0))
+        Some(Epilogue::Derivative(self.0))
     }
 }
 

@@ -38,7 +38,7 @@ impl Op for Glu {
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
-        let (a, b) = halves(inputs[0]);
+        let (a, b) = split(inputs[0]);
         vec![a * b.mapv(sigmoid)]
     }
 
@@ -55,7 +55,7 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-fn halves(x: &Array) -> (Array, Array) {
+fn split(x: &Array) -> (Array, Array) {
     let axis = ndarray::Axis(x.ndim() - 1);
     let (a, b) = x.view().split_at(axis, x.len_of(axis) / 2);
     (a.to_owned(), b.to_owned())
@@ -87,7 +87,7 @@ impl Op for GluBackward {
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
-        let (a, b) = halves(inputs[0]);
+        let (a, b) = split(inputs[0]);
         let gate = b.mapv(sigmoid);
         let da = inputs[1] * &gate;
         let db = &da * &a * gate.mapv(|s| 1.0 - s);

@@ -10,7 +10,7 @@ use crate::shape::{DType, Spec};
 /// y = √(x + eps), element by element, of x that are not below 0; dx = dy / 2y.
 #[derive(Debug, Clone, Copy)]
 pub struct Root {
-    /// Added before the root is taken, so that the slope is finite at 0.
+    /// Added before the root is taken, so that the derivative is finite at 0.
     pub eps: f32,
 }
 

@@ -79,7 +79,7 @@ impl Op for MatMul {
         PlannedMatMul::from(*self).record(rec, inputs, outputs)
     }
 
-    fn in_halves(&self) -> Option<Arc<NodeOp>> {
+    fn with_f16_inputs(&self) -> Option<Arc<NodeOp>> {
         Some(Arc::new(PlannedMatMul { f16_inputs: true, ..(*self).into() }))
     }
 

@@ -23,7 +23,7 @@ pub struct PlannedMatMul {
     /// Whether A and B are rounded to the nearest f16, what is beyond the largest to infinity, with sums and result in
     /// f32 as of cooperative matrices: [`Compute::F16`](crate::exec::Compute::F16).
     pub f16_inputs: bool,
-    /// What is done to every element of the result.
+    /// The epilogue of the result.
     pub finish: Finish,
 }
 

@@ -51,7 +51,7 @@ impl WeightGradient {
         let constants = [
             ("TRANSPOSE_A", 1.0),
             ("F16_INPUTS", flag(self.f16_inputs)),
-            // What a norm makes of x is no half.
+            // The normalized x is not f16.
             ("ROUNDED", flag(self.f16_inputs && (self.norm.is_some() || are_rounded_as_read(&dy, &x)))),
             ("NORMALIZED", flag(self.norm.is_some())),
         ];
@@ -137,7 +137,7 @@ impl Op for WeightGradient {
         Sum { first: 0, last: 1 }.record(rec, &[dy], &outputs[1..])
     }
 
-    fn in_halves(&self) -> Option<Arc<NodeOp>> {
+    fn with_f16_inputs(&self) -> Option<Arc<NodeOp>> {
         Some(Arc::new(Self { f16_inputs: true, ..*self }))
     }
 

@@ -9,9 +9,9 @@ use crate::ops::{Array, Op, expect, mismatch};
 use crate::shader::optimizer::clip_grad_norm;
 use crate::shape::{DType, Spec};
 
-/// From Σ x² of every gradient arena, `sums` `[k]`, and a factor `gain` `[1]` that the gradients have yet to be
-/// multiplied by: stats `[3]` = (norm, scale, nonfinite) with norm = gain·√(Σ sums),
-/// scale = gain·min(1, clip/(norm + 1e-6)) and nonfinite = 0; where the norm is infinite or NaN,
+/// From Σ x² of every gradient arena, `sums` `[k]`, and a factor `gradient_scale` `[1]` that the gradients have yet to be
+/// multiplied by: stats `[3]` = (norm, scale, nonfinite) with norm = gradient_scale·√(Σ sums),
+/// scale = gradient_scale·min(1, clip/(norm + 1e-6)) and nonfinite = 0; where the norm is infinite or NaN,
 /// norm = scale = 0 and nonfinite = 1.
 #[derive(Debug, Clone, Copy)]
 pub struct ClipGradNorm {
@@ -27,7 +27,7 @@ impl Op for ClipGradNorm {
     fn infer(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         expect(self.name(), inputs, &[DType::F32; 2])?;
         if inputs[0].shape.rank() != 1 || inputs[1].shape.elements() != 1 {
-            return Err(mismatch(self.name(), inputs, "takes sums [k] and gain [1]"));
+            return Err(mismatch(self.name(), inputs, "takes sums [k] and gradient_scale [1]"));
         }
         Ok(vec![Spec::f32([3])])
     }
@@ -39,10 +39,10 @@ impl Op for ClipGradNorm {
     }
 
     fn reference(&self, inputs: &[&Array]) -> Vec<Array> {
-        let gain = inputs[1].sum();
-        let norm = gain * inputs[0].sum().sqrt();
+        let gradient_scale = inputs[1].sum();
+        let norm = gradient_scale * inputs[0].sum().sqrt();
         let clip = if self.clip > 0.0 { (f64::from(self.clip) / (norm + 1e-6)).min(1.0) } else { 1.0 };
-        let stats = if norm.is_finite() { [norm, gain * clip, 0.0] } else { [0.0, 0.0, 1.0] };
+        let stats = if norm.is_finite() { [norm, gradient_scale * clip, 0.0] } else { [0.0, 0.0, 1.0] };
         vec![Array::from_shape_fn(IxDyn(&[3]), |i| stats[i[0]])]
     }
 }
@@ -52,8 +52,8 @@ impl Tensor {
     /// [`ClipGradNorm`].
     ///
     /// # Errors
-    /// When this tensor is not `[k]` or `gain` not `[1]`.
-    pub fn clip_grad_norm(&self, gain: &Tensor, clip: f32) -> Result<Tensor> {
-        self.apply(ClipGradNorm { clip }, &[gain])
+    /// When this tensor is not `[k]` or `gradient_scale` not `[1]`.
+    pub fn clip_grad_norm(&self, gradient_scale: &Tensor, clip: f32) -> Result<Tensor> {
+        self.apply(ClipGradNorm { clip }, &[gradient_scale])
     }
 }

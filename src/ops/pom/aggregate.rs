@@ -243,7 +243,7 @@ impl Op for PomAggregate {
 impl Tensor {
     /// The means over the time of the products of this tensor's parts, weighted by `mask`; see [`PomAggregate`].
     /// A mask [batch, queries, time] asks for means of their own for each of `queries` places,
-    /// [batch, queries, degree·e]; then the products are held in memory.
+    /// [batch, queries, degree·e]; then the products are kept in memory.
     ///
     /// # Errors
     /// When this tensor is not [batch, time, degree·e], or [batch, time, e] for powers, or `mask` neither of

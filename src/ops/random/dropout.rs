@@ -29,12 +29,12 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// Halves below it are kept.
+    /// Draws of 16 bits below it are kept.
     pub(crate) fn threshold(&self) -> u32 {
         (((1.0 - f64::from(self.probability)) * 65_536.0).round() as u32).max(1)
     }
 
-    /// What is kept is multiplied by it.
+    /// Kept elements are multiplied by it.
     pub(crate) fn scale(&self) -> f32 {
         65_536.0 / self.threshold() as f32
     }

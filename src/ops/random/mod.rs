@@ -1,4 +1,4 @@
-//! Random operations: pure functions of (seed, optimizer step, micro-batch), fed as data, of the stream of
+//! Random operations: pure functions of (seed, optimizer step, micro-batch), given as an input, of the stream of
 //! their place in the model and of the element's number, so that backward, recomputation and resumption
 //! draw the same bits. The generator is [`crate::rng`]'s, word for word.
 

@@ -13,7 +13,7 @@ use crate::recipe::{line, one_line};
 
 const TABLE: &str = include_str!("gpus.toml");
 
-/// What a card can do at most, and how near kernels come to it.
+/// Peak rates of a card, and the shares that kernels reach.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Card {
     /// Its name, for people.

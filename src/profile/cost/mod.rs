@@ -16,7 +16,7 @@ pub use ranks::{Link, RanksCost, StepCost};
 use super::{Estimate, gib};
 use crate::exec::{Dispatch, KernelTime, Plan, Region};
 
-/// What a kernel, or a family of kernels, takes.
+/// The cost of a kernel, or of a family of kernels.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct KernelCost {
     /// `family/stem`, or `family`.
@@ -76,7 +76,7 @@ impl KernelCost {
     }
 }
 
-/// What a plan takes on a card.
+/// The cost of a plan on a card.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Cost {
     /// The card's name.
@@ -216,7 +216,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// What one dispatch takes, in milliseconds.
+/// The time of one dispatch, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 struct Time {
     compute: f64,

@@ -1,4 +1,4 @@
-//! What a training step of one rank, or of several, takes.
+//! The cost of a training step of one rank, or of several.
 
 use serde::Serialize;
 
@@ -57,7 +57,7 @@ impl StepCost {
 }
 
 impl Subject {
-    /// What a training step takes on `card`.
+    /// The cost of a training step on `card`.
     ///
     /// # Errors
     /// When the mode trains nothing, or the model does not fit the card's limits.
@@ -70,7 +70,7 @@ impl Subject {
 }
 
 impl crate::profile::Planned {
-    /// What it takes on `card`.
+    /// Its cost on `card`.
     pub fn cost(&self, card: &Card) -> Cost {
         Cost::of(&self.plan, self.update.as_ref(), card)
     }

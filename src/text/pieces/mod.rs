@@ -1,7 +1,7 @@
 //! Sub-words: how words become the tokens of a model.
 //!
-//! A word is written with `▁` before it. What a model writes with them needs their texts alone, which `vocab.json` has; what
-//! is here is for texts that a model learns.
+//! A word is written with `▁` before it. Decoding needs the texts of the tokens alone, which `vocab.json` has; this
+//! module encodes texts for training.
 
 mod bpe;
 mod json;
@@ -74,7 +74,7 @@ impl Pieces {
     /// As [`Pieces::parse`] of a SentencePiece model whose first token stands for the blank: ids are those of the file.
     ///
     /// # Errors
-    /// As of [`Pieces::parse`].
+    /// See [`Pieces::parse`].
     pub fn with_blank_in_place(bytes: &[u8]) -> Result<Self> {
         sentencepiece::read(bytes, true)
     }

@@ -68,7 +68,7 @@ fn text(bytes: &[u8]) -> Result<String> {
     std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| damaged())
 }
 
-/// What a piece is for.
+/// The kind of a piece.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Normal,

@@ -54,7 +54,7 @@ pub(super) fn train<S: AsRef<str>>(
     let mut alphabet: BTreeSet<char> = counts.keys().flat_map(|word| word.chars()).collect();
     if alphabet.is_empty() {
         return Err(Error::invalid(
-            "the transcripts hold no word to make sub-words of; give labelled data whose text is not empty",
+            "the transcripts hold no word to make sub-words of; give labeled data whose text is not empty",
         ));
     }
     alphabet.insert(BOUNDARY);

@@ -1,4 +1,4 @@
-//! The most probable way to part a word.
+//! The most probable segmentation of a word.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What ranks exchange of what their devices hold.
+//! Exchange of gradients and parameters between the devices of ranks.
 
 use pollster::block_on;
 
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Staging;
 use crate::train::loss_scale::{LOSS_SCALE, LossScale};
 use crate::train::parameters::Kind;
-use crate::train::stepper::{LOSS_TOTALS, Stepper, UPDATE_TOTALS};
+use crate::train::trainer::{LOSS_TOTALS, Trainer, UPDATE_TOTALS};
 use crate::weights::Weights;
 
 /// Values that are exchanged at a time, at most: 32 MiB.
@@ -25,7 +25,7 @@ pub(in crate::train) struct Exchange {
     theirs: Vec<f32>,
 }
 
-impl Stepper {
+impl Trainer {
     /// Does `each` for every piece of the entry `name`, which it may change, and writes it back if it says so.
     fn pieces(
         &mut self,
@@ -59,12 +59,12 @@ impl Stepper {
     /// Adds the gradients of all ranks, and their sums of loss and count to those of rank 0.
     ///
     /// # Errors
-    /// What the device reported; when a rank failed or is silent.
+    /// When the device fails; when a rank failed or is silent.
     pub(in crate::train) fn exchange(&mut self, ranks: &Ranks) -> Result<()> {
         for index in 0..self.parameters.arenas.len() {
             self.pieces(&Kind::Gradient.arena(index), |values, _| ranks.sum(values).map(|()| true))?;
         }
-        // In full, whatever form gradients have; rank 0 goes on from what it held.
+        // In full, whatever form gradients have; rank 0 goes on from its own values.
         self.pieces(LOSS_TOTALS, |values, _| {
             let all: Vec<Vec<u32>> = ranks.all(values.iter().map(|value| value.to_bits()).collect())?;
             let add = |sum: Vec<f32>, one: &Vec<u32>| -> Vec<f32> {
@@ -86,7 +86,7 @@ impl Stepper {
     /// no further apart than rounding takes them.
     ///
     /// # Errors
-    /// What the device reported; when a rank failed or is silent; when a rank has left the others, with its number.
+    /// When the device fails; when a rank failed or is silent; when a rank has left the others, with its number.
     pub(in crate::train) fn spread(&mut self, ranks: &Ranks, drift: bool) -> Result<()> {
         let mut names: Vec<String> = self.parameters.frozen.iter().map(|p| p.name.clone()).collect();
         for kind in [Kind::Value, Kind::First, Kind::Second] {

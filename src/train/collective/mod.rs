@@ -140,7 +140,7 @@ impl Ranks {
         )))
     }
 
-    /// What each rank says, in their order.
+    /// An all-gather: the values of all ranks, in their order.
     ///
     /// # Errors
     /// When a rank failed or is silent.
@@ -159,7 +159,7 @@ impl Ranks {
         Ok(self.all(own)?.into_iter().any(|one| one))
     }
 
-    /// What rank 0 makes of `work`, while the others wait. `work` calls its argument now and then, by which the others
+    /// The result of `work` on rank 0, while the others wait. `work` calls its argument now and then, by which the others
     /// know that it goes on, and it that they do; a stop that any is asked for ends it.
     ///
     /// # Errors
@@ -170,7 +170,7 @@ impl Ranks {
     ) -> Result<T> {
         let Some(_) = &self.0 else { return work(&mut || Ok(())) };
         // Nothing as long as the work goes on. It is a list, since in JSON an option of nothing is no option.
-        let hear = |done: Option<T>| -> Result<Option<T>> {
+        let exchange = |done: Option<T>| -> Result<Option<T>> {
             let done: Vec<T> = done.into_iter().collect();
             let (mut done, stop): (Vec<Vec<T>>, Vec<bool>) =
                 self.all((done, stop::interrupted()))?.into_iter().unzip();
@@ -178,11 +178,11 @@ impl Ranks {
         };
         let made = match self.leads() {
             true => {
-                let made = work(&mut || hear(None).map(drop))?;
-                hear(Some(made))?
+                let made = work(&mut || exchange(None).map(drop))?;
+                exchange(Some(made))?
             }
             false => loop {
-                if let Some(made) = hear(None)? {
+                if let Some(made) = exchange(None)? {
                     break Some(made);
                 }
             },

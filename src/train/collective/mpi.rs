@@ -16,7 +16,7 @@ use super::wire::{pack, unpack};
 use super::{Collective, Terms, Wire, of_rank, segment, silent};
 use crate::error::{Error, Remedy, Result};
 
-/// What a message is.
+/// The kind of a message.
 const WORD: i32 = 1;
 const FAILURE: i32 = 2;
 const PART: i32 = 3;
@@ -115,7 +115,7 @@ impl Mpi {
     }
 
     /// The message of `tag` from `rank`, if it is there.
-    fn heard(&self, rank: usize, tag: i32) -> Option<Vec<u8>> {
+    fn waiting_message(&self, rank: usize, tag: i32) -> Option<Vec<u8>> {
         let found = self.checked(self.world.iprobe::<u8>(rank as i32, tag));
         found.map(|status| self.received(&status))
     }
@@ -232,8 +232,8 @@ impl Mpi {
         values[own].copy_from_slice(sum);
     }
 
-    /// As [`Mpi::sum_own`] and [`Mpi::gather_segments`], with halves on the way.
-    fn sum_halves(&self, values: &mut [f32], kept: &mut Kept) {
+    /// As [`Mpi::sum_own`] and [`Mpi::gather_segments`], with f16 on the way.
+    fn sum_f16(&self, values: &mut [f32], kept: &mut Kept) {
         let length = values.len();
         let own = segment(length, self.rank, self.size);
         // The largest segment, behind its scale.
@@ -289,7 +289,7 @@ fn parts(mut values: &mut [f32], size: usize) -> Vec<&mut [f32]> {
     (0..size).map(each).collect()
 }
 
-/// What the process ends with.
+/// The exit code of the process.
 fn code(error: &Error) -> i32 {
     if matches!(error.kind(), Error::Usage(_)) { 2 } else { 1 }
 }
@@ -317,7 +317,7 @@ impl Collective for Mpi {
             self.wait(|| {
                 for rank in self.others() {
                     if all[rank].is_none() {
-                        all[rank] = self.heard(rank, WORD);
+                        all[rank] = self.waiting_message(rank, WORD);
                     }
                 }
                 self.others().filter(|&rank| all[rank].is_none()).collect()
@@ -335,7 +335,7 @@ impl Collective for Mpi {
                 self.sum_own(values, &mut kept);
                 self.gather_segments(values);
             }
-            Wire::F16 => self.sum_halves(values, &mut kept),
+            Wire::F16 => self.sum_f16(values, &mut kept),
         }
         Ok(())
     }
@@ -372,7 +372,7 @@ impl Collective for Mpi {
             let begun = Instant::now();
             let mut waited_for: Vec<usize> = if self.rank == 0 { self.others().collect() } else { vec![0] };
             while !waited_for.is_empty() {
-                waited_for.retain(|&rank| self.heard(rank, FAILURE).is_none());
+                waited_for.retain(|&rank| self.waiting_message(rank, FAILURE).is_none());
                 let limit = match (self.rank, error.kind()) {
                     // All end for the same reason.
                     (0, Error::Interrupted | Error::Usage(_)) => GRACE,

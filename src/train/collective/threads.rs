@@ -39,7 +39,7 @@ struct Meeting {
     number: u64,
     messages: Vec<Option<Vec<u8>>>,
     /// Those of the last meeting.
-    heard: Vec<Vec<u8>>,
+    received: Vec<Vec<u8>>,
     failure: Option<Error>,
     /// Whether the failure is that someone says nothing.
     silent: bool,
@@ -90,14 +90,14 @@ impl Collective for Threads {
         meeting.messages[self.rank] = Some(message);
         let number = meeting.number;
         if meeting.messages.iter().all(Option::is_some) {
-            meeting.heard = meeting.messages.iter_mut().filter_map(Option::take).collect();
+            meeting.received = meeting.messages.iter_mut().filter_map(Option::take).collect();
             meeting.number += 1;
             self.world.changed.notify_all();
         }
         loop {
             // What all have said counts, though one may have failed since.
             if meeting.number != number {
-                return Ok(meeting.heard.clone());
+                return Ok(meeting.received.clone());
             }
             if let Some(failure) = &meeting.failure {
                 return Err(failure.clone());
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_on_the_way_are_the_same_everywhere() {
+    fn f16_on_the_way_is_the_same_everywhere() {
         let terms = Terms { wire: Wire::F16, ..Terms::default() };
         let sums = in_threads(3, terms, |ranks| {
             let mut values: Vec<f32> = (0..100).map(|i| 1e6 * (i + ranks.rank()) as f32).collect();
@@ -346,7 +346,7 @@ mod tests {
             })?;
             assert_eq!(ranks.lead(|_| Ok(()))?, ());
             assert_eq!(ranks.lead(|_| Ok(None::<u32>))?, None);
-            ranks.same(made.clone(), "heard another")?;
+            ranks.same(made.clone(), "received another")?;
             Ok(made)
         });
         assert_eq!(made.unwrap(), "made");

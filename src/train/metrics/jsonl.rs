@@ -53,7 +53,7 @@ pub struct TrainLine {
     pub data_ms: Option<f64>,
     /// Bytes allocated on the device.
     pub gpu_bytes: u64,
-    /// What the loss is multiplied by before it is differentiated (mixed precision).
+    /// The loss scale (mixed precision).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f64>,
     /// Steps since the last line that were left out because their gradient was not finite (mixed precision).

@@ -1,4 +1,4 @@
-//! What a run leaves of its progress: `metrics.jsonl`, TensorBoard events, `loss.svg`.
+//! Metrics of a run: `metrics.jsonl`, TensorBoard events, `loss.svg`.
 
 pub(crate) mod chart;
 mod jsonl;

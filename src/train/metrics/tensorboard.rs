@@ -129,7 +129,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// The vectors of RFC 3720, B.4, and the check value of the CRC catalogue.
+    /// The vectors of RFC 3720, B.4, and the check value of the CRC catalog.
     #[test]
     fn crc32c_known_answers() {
         assert_eq!(crc32c(b"123456789"), 0xE306_9283);

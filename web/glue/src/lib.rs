@@ -1,6 +1,6 @@
-//! What the two libraries of the browser share: errors as JavaScript has them, waves, the files of a model, the last panic.
+//! Shared code of the two libraries of the browser: JavaScript errors, waveforms, the files of a model, the last panic.
 //!
-//! Waves come at any rate and become 16 kHz here. Every error is a JavaScript `Error` with a `code`, one of those in
+//! Waveforms come at any rate and become 16 kHz here. Every error is a JavaScript `Error` with a `code`, one of those in
 //! `polymix.d.ts`.
 
 use std::path::Path;
@@ -84,25 +84,26 @@ pub fn rate_in_hertz(rate: f64) -> Result<u32> {
     Err(failure("bad-audio", &message))
 }
 
-/// The wave at 16 kHz.
+/// The waveform at 16 kHz.
 ///
 /// # Errors
 /// When it is too short, or holds samples that no recording holds.
-pub fn wave(samples: &[f32], rate: f64) -> Result<Vec<f32>> {
+pub fn waveform(samples: &[f32], rate: f64) -> Result<Vec<f32>> {
     let rate = rate_in_hertz(rate)?;
     check_waveform(samples).map_err(bad_audio)?;
-    let wave = resample(samples, rate, SAMPLE_RATE).map_err(bad_audio)?;
+    let waveform = resample(samples, rate, SAMPLE_RATE).map_err(bad_audio)?;
     let seconds = samples.len() as f64 / f64::from(rate);
-    check_length(wave.len(), seconds).map_err(|error| failure("bad-audio", &format!("the audio {error}")))?;
-    Ok(wave)
+    check_length(waveform.len(), seconds)
+        .map_err(|error| failure("bad-audio", &format!("the audio {error}")))?;
+    Ok(waveform)
 }
 
-/// `[width, Float32Array]`: the log-mel energies of a clip as a model hears them, without the GPU.
+/// `[width, Float32Array]`: the log-mel energies of a clip as a model takes them, without the GPU.
 ///
 /// # Errors
-/// As of [`wave`].
+/// See [`waveform`].
 pub fn features(preprocessor: &Preprocessor, samples: &[f32], rate: f64) -> Result<Array> {
-    let features = preprocessor.features(&wave(samples, rate)?);
+    let features = preprocessor.features(&waveform(samples, rate)?);
     Ok(Array::of2(&BANDS.into(), &Float32Array::from(features.data.as_slice())))
 }
 

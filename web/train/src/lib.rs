@@ -1,5 +1,5 @@
-//! What `teacher.js` calls: a model learns a few takes, as `polymix adapt` does. It has a device of its own, so that the
-//! model that hears stays as it is, whatever becomes of this one.
+//! What `teacher.js` calls: fine-tunes a model on a few takes, as `polymix adapt` does. It has a device of its own, so that the
+//! model in use is not affected.
 //!
 //! And what `worker.js` calls of a model that tells classes apart: the library that writes text has none of its kernels.
 
@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use js_sys::{Array, Function, Uint8Array};
 use polymix::Error;
-use polymix::adapt::{HeardTake, HeldOut, LeftOut, Outcome, Progress, Settings, Take, Target, adapt};
+use polymix::adapt::{HeldOut, HeldOutTake, LeftOut, Outcome, Progress, Settings, Take, Target, adapt};
 use polymix::audio::Preprocessor;
 use polymix::gpu::{Gpu, Selection};
 use polymix::models::{Classifier, DeviceModel, SavedModel};
 use polymix::weights::Precision;
 pub use polymix_glue::last_panic;
 use polymix_glue::{
-    Download, Result, bad_audio, bad_model, bad_setting, describe, failure, features, json, saved_model, wave,
+    Download, Result, bad_audio, bad_model, bad_setting, describe, failure, features, json, saved_model,
+    waveform,
 };
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -49,7 +50,7 @@ impl Learner {
     /// One more take: what is said in it, or where it is `classified`, its label.
     pub fn add(&mut self, samples: Vec<f32>, rate: f64, told: String, classified: bool) -> Result<()> {
         let target = if classified { Target::Label(told) } else { Target::Text(told) };
-        self.takes.push(Take { wave: wave(&samples, rate)?, target });
+        self.takes.push(Take { waveform: waveform(&samples, rate)?, target });
         Ok(())
     }
 
@@ -74,7 +75,7 @@ impl Learner {
     }
 }
 
-/// What came of it.
+/// The result.
 #[wasm_bindgen]
 pub struct Learned {
     report: String,
@@ -108,14 +109,33 @@ fn report(outcome: Outcome) -> Result<String> {
         after: HeldOut,
         losses: Vec<f64>,
         new_characters: Vec<char>,
-        heard: Vec<HeardTake>,
+        heard: Vec<HeldOutTake>,
         left_out: Vec<LeftOut>,
         trainable: usize,
     }
     let Outcome {
-        better, best_step, before, after, losses, new_characters, heard, left_out, trainable, ..
+        better,
+        best_step,
+        before,
+        after,
+        losses,
+        new_characters,
+        held_out,
+        left_out,
+        trainable,
+        ..
     } = outcome;
-    json(&Report { better, best_step, before, after, losses, new_characters, heard, left_out, trainable })
+    json(&Report {
+        better,
+        best_step,
+        before,
+        after,
+        losses,
+        new_characters,
+        heard: held_out,
+        left_out,
+        trainable,
+    })
 }
 
 /// A model that tells classes apart, on the GPU.
@@ -138,7 +158,7 @@ impl Classes {
     ) -> Result<Classes> {
         let saved = saved_model(&config, &preprocessor, vocabulary.as_deref(), download)?;
         let gpu = Arc::new(Gpu::new(&Selection::default()).await.map_err(bad_model)?);
-        Self::placed(gpu, &saved)
+        Self::on_device(gpu, &saved)
     }
 
     /// Takes the model of these files in the place of the one that is there. Where it fails, all stays as it was.
@@ -150,11 +170,11 @@ impl Classes {
         download: Download,
     ) -> Result<()> {
         let saved = saved_model(&config, &preprocessor, vocabulary.as_deref(), download)?;
-        *self = Self::placed(self.gpu.clone(), &saved)?;
+        *self = Self::on_device(self.gpu.clone(), &saved)?;
         Ok(())
     }
 
-    fn placed(gpu: Arc<Gpu>, saved: &SavedModel) -> Result<Self> {
+    fn on_device(gpu: Arc<Gpu>, saved: &SavedModel) -> Result<Self> {
         let description = describe(saved)?;
         let on_device = DeviceModel::new(gpu.clone(), saved).map_err(bad_model)?;
         let classifier = Classifier::of(&on_device).map_err(bad_model)?;
@@ -180,8 +200,8 @@ impl Classes {
             label: &'a str,
             probability: f32,
         }
-        let wave = wave(&samples, rate)?;
-        let classified = self.classifier.classify(&[&wave]).await.map_err(bad_audio)?;
+        let waveform = waveform(&samples, rate)?;
+        let classified = self.classifier.classify(&[&waveform]).await.map_err(bad_audio)?;
         let probabilities = classified.into_iter().flat_map(|one| one.probabilities);
         let labels = self.classifier.labels().iter().zip(probabilities);
         let mut classes: Vec<Class> =
@@ -191,7 +211,7 @@ impl Classes {
         json(&classes)
     }
 
-    /// `[width, Float32Array]`: the log-mel energies of a clip as the model hears them, without the GPU.
+    /// `[width, Float32Array]`: the log-mel energies of a clip as the model takes them, without the GPU.
     pub fn features(&self, samples: Vec<f32>, rate: f64) -> Result<Array> {
         features(&self.preprocessor, &samples, rate)
     }

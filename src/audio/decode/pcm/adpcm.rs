@@ -56,16 +56,16 @@ impl Adpcm {
     }
 }
 
-pub(super) fn decode(adpcm: &Adpcm, bytes: &[u8], channels: usize, wave: &mut Vec<f32>) {
+pub(super) fn decode(adpcm: &Adpcm, bytes: &[u8], channels: usize, waveform: &mut Vec<f32>) {
     for block in bytes.chunks(adpcm.block.max(1)) {
-        let (start, frames) = (wave.len(), adpcm.frames(block.len(), channels));
-        wave.resize(start + frames * channels, 0.0);
-        let wave = &mut wave[start..];
+        let (start, frames) = (waveform.len(), adpcm.frames(block.len(), channels));
+        waveform.resize(start + frames * channels, 0.0);
+        let waveform = &mut waveform[start..];
         if frames > 0 {
             match &adpcm.kind {
-                Kind::Apple => apple(block, channels, wave),
-                Kind::Ima => ima(block, channels, wave),
-                Kind::Microsoft(coefficients) => microsoft(coefficients, block, channels, wave),
+                Kind::Apple => apple(block, channels, waveform),
+                Kind::Ima => ima(block, channels, waveform),
+                Kind::Microsoft(coefficients) => microsoft(coefficients, block, channels, waveform),
             }
         }
     }
@@ -98,18 +98,18 @@ impl Ima {
     }
 }
 
-fn ima(block: &[u8], channels: usize, wave: &mut [f32]) {
+fn ima(block: &[u8], channels: usize, waveform: &mut [f32]) {
     let (heads, data) = block.split_at(4 * channels);
     for channel in 0..channels {
         let head = &heads[4 * channel..];
         let mut state = Ima::new(i32::from(i16::from_le_bytes([head[0], head[1]])), head[2]);
-        wave[channel] = state.value as f32 / 32_768.0;
+        waveform[channel] = state.value as f32 / 32_768.0;
         let mut frame = 1;
         // Four bytes of each channel in turn.
         for word in data.chunks_exact(4 * channels) {
             for &byte in &word[4 * channel..4 * channel + 4] {
                 for nibble in [byte & 15, byte >> 4] {
-                    wave[frame * channels + channel] = state.next(nibble);
+                    waveform[frame * channels + channel] = state.next(nibble);
                     frame += 1;
                 }
             }
@@ -117,18 +117,18 @@ fn ima(block: &[u8], channels: usize, wave: &mut [f32]) {
     }
 }
 
-fn apple(block: &[u8], channels: usize, wave: &mut [f32]) {
+fn apple(block: &[u8], channels: usize, waveform: &mut [f32]) {
     for (channel, part) in block.chunks_exact(APPLE_BYTES).take(channels).enumerate() {
         let head = i16::from_be_bytes([part[0], part[1]]);
         let mut state = Ima::new(i32::from(head & -128), (head & 127) as u8);
         for (frame, byte) in part[2..].iter().enumerate() {
-            wave[2 * frame * channels + channel] = state.next(byte & 15);
-            wave[(2 * frame + 1) * channels + channel] = state.next(byte >> 4);
+            waveform[2 * frame * channels + channel] = state.next(byte & 15);
+            waveform[(2 * frame + 1) * channels + channel] = state.next(byte >> 4);
         }
     }
 }
 
-fn microsoft(coefficients: &[[i32; 2]], block: &[u8], channels: usize, wave: &mut [f32]) {
+fn microsoft(coefficients: &[[i32; 2]], block: &[u8], channels: usize, waveform: &mut [f32]) {
     let (heads, data) = block.split_at(7 * channels);
     let short = |at: usize| i32::from(i16::from_le_bytes([heads[at], heads[at + 1]]));
     // Pair of coefficients, step, the sample before, the one before that.
@@ -140,11 +140,11 @@ fn microsoft(coefficients: &[[i32; 2]], block: &[u8], channels: usize, wave: &mu
         })
         .collect();
     for (channel, (_, _, one, two)) in states.iter().enumerate() {
-        wave[channel] = *two as f32 / 32_768.0;
-        wave[channels + channel] = *one as f32 / 32_768.0;
+        waveform[channel] = *two as f32 / 32_768.0;
+        waveform[channels + channel] = *one as f32 / 32_768.0;
     }
     let nibbles = data.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    for (at, (nibble, sample)) in nibbles.zip(&mut wave[2 * channels..]).enumerate() {
+    for (at, (nibble, sample)) in nibbles.zip(&mut waveform[2 * channels..]).enumerate() {
         let (pair, step, one, two) = &mut states[at % channels];
         let signed = i32::from(nibble) - if nibble & 8 != 0 { 16 } else { 0 };
         let predicted = (*one * pair[0]).wrapping_add(*two * pair[1]) / 256;

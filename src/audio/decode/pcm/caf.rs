@@ -1,4 +1,4 @@
-//! Apple's CAF, as far as it holds samples; other codecs are a library's.
+//! Apple's CAF, with plain samples; a library decodes other codecs.
 
 use super::adpcm::Adpcm;
 use super::coding::Coding;

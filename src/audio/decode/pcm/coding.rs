@@ -1,4 +1,4 @@
-//! What a sample looks like.
+//! Sample formats.
 
 use super::adpcm::{self, Adpcm};
 use super::{Order, Outcome};
@@ -63,20 +63,20 @@ impl Coding {
     }
 
     /// Appends the frames of whole units.
-    pub fn decode(&self, bytes: &[u8], channels: usize, wave: &mut Vec<f32>) {
+    pub fn decode(&self, bytes: &[u8], channels: usize, waveform: &mut Vec<f32>) {
         let whole = |size: usize| {
             let frame = size * channels;
             &bytes[..bytes.len() / frame * frame]
         };
         match *self {
-            Self::Signed(1, _) => wave.extend(whole(1).iter().map(|&byte| f32::from(byte as i8) / 128.0)),
+            Self::Signed(1, _) => waveform.extend(whole(1).iter().map(|&byte| f32::from(byte as i8) / 128.0)),
             Self::Signed(2, order) => {
                 let value = |b: [u8; 2]| match order {
                     Order::Little => i16::from_le_bytes(b),
                     Order::Big => i16::from_be_bytes(b),
                 };
                 let (samples, _) = whole(2).as_chunks();
-                wave.extend(samples.iter().map(|&b| f32::from(value(b)) / 32_768.0));
+                waveform.extend(samples.iter().map(|&b| f32::from(value(b)) / 32_768.0));
             }
             Self::Signed(3, order) => {
                 let value = |[a, b, c]: [u8; 3]| match order {
@@ -84,7 +84,7 @@ impl Coding {
                     Order::Big => i32::from_be_bytes([a, b, c, 0]),
                 };
                 let (samples, _) = whole(3).as_chunks();
-                wave.extend(samples.iter().map(|&b| value(b) as f32 / 2_147_483_648.0));
+                waveform.extend(samples.iter().map(|&b| value(b) as f32 / 2_147_483_648.0));
             }
             Self::Signed(_, order) => {
                 let value = |b: [u8; 4]| match order {
@@ -92,16 +92,16 @@ impl Coding {
                     Order::Big => i32::from_be_bytes(b),
                 };
                 let (samples, _) = whole(4).as_chunks();
-                wave.extend(samples.iter().map(|&b| value(b) as f32 / 2_147_483_648.0));
+                waveform.extend(samples.iter().map(|&b| value(b) as f32 / 2_147_483_648.0));
             }
-            Self::Unsigned => wave.extend(whole(1).iter().map(|&byte| (f32::from(byte) - 128.0) / 128.0)),
+            Self::Unsigned => waveform.extend(whole(1).iter().map(|&byte| (f32::from(byte) - 128.0) / 128.0)),
             Self::Float(4, order) => {
                 let value = |b: [u8; 4]| match order {
                     Order::Little => f32::from_le_bytes(b),
                     Order::Big => f32::from_be_bytes(b),
                 };
                 let (samples, _) = whole(4).as_chunks();
-                wave.extend(samples.iter().map(|&b| value(b)));
+                waveform.extend(samples.iter().map(|&b| value(b)));
             }
             Self::Float(_, order) => {
                 let value = |b: [u8; 8]| match order {
@@ -109,11 +109,11 @@ impl Coding {
                     Order::Big => f64::from_be_bytes(b),
                 };
                 let (samples, _) = whole(8).as_chunks();
-                wave.extend(samples.iter().map(|&b| value(b) as f32));
+                waveform.extend(samples.iter().map(|&b| value(b) as f32));
             }
-            Self::ALaw => wave.extend(whole(1).iter().map(|&byte| A_LAW[usize::from(byte)])),
-            Self::MuLaw => wave.extend(whole(1).iter().map(|&byte| MU_LAW[usize::from(byte)])),
-            Self::Adpcm(ref adpcm) => adpcm::decode(adpcm, bytes, channels, wave),
+            Self::ALaw => waveform.extend(whole(1).iter().map(|&byte| A_LAW[usize::from(byte)])),
+            Self::MuLaw => waveform.extend(whole(1).iter().map(|&byte| MU_LAW[usize::from(byte)])),
+            Self::Adpcm(ref adpcm) => adpcm::decode(adpcm, bytes, channels, waveform),
         }
     }
 }
@@ -153,9 +153,9 @@ mod tests {
     #[test]
     fn companded_samples_have_the_values_of_g_711() {
         let of = |coding: Coding, codes: &[u8]| {
-            let mut wave = Vec::new();
-            coding.decode(codes, 1, &mut wave);
-            wave.iter().map(|x| x * 32_768.0).collect::<Vec<_>>()
+            let mut waveform = Vec::new();
+            coding.decode(codes, 1, &mut waveform);
+            waveform.iter().map(|x| x * 32_768.0).collect::<Vec<_>>()
         };
         // The ends, the smallest steps and one in between, from G.711's tables scaled to 16 bits.
         assert_eq!(
@@ -171,9 +171,9 @@ mod tests {
     #[test]
     fn integers_and_floats_of_both_orders() {
         let of = |coding: Coding, bytes: &[u8]| {
-            let mut wave = Vec::new();
-            coding.decode(bytes, 1, &mut wave);
-            wave
+            let mut waveform = Vec::new();
+            coding.decode(bytes, 1, &mut waveform);
+            waveform
         };
         let (little, big) = (Order::Little, Order::Big);
         assert_eq!(of(Coding::Signed(1, little), &[0x80, 0x40]), [-1.0, 0.5]);

@@ -24,7 +24,7 @@ use super::sink::{Sink, check_rate};
 
 /// Bytes that are read at a time, about.
 const BLOCK: u64 = 1 << 16;
-/// What a container holds.
+/// The contents of a container.
 pub(super) enum Payload {
     Pcm(Pcm),
     /// MPEG frames, from one byte up to another.
@@ -80,12 +80,12 @@ impl Pcm {
         let total = self.frames() + self.skip;
         let wanted = (sink.wanted() + self.skip).min(total);
         let mut first = 0;
-        let mut wave = Vec::new();
+        let mut waveform = Vec::new();
         let mut bytes = Vec::new();
         // Frames are numbered with those that are skipped; the sink knows only the others.
-        let skip = |number: u64, wave: &mut Vec<f32>, sink: &mut Sink| {
-            let early = self.skip.saturating_sub(number).min((wave.len() / self.channels) as u64);
-            wave.drain(..early as usize * self.channels);
+        let skip = |number: u64, waveform: &mut Vec<f32>, sink: &mut Sink| {
+            let early = self.skip.saturating_sub(number).min((waveform.len() / self.channels) as u64);
+            waveform.drain(..early as usize * self.channels);
             sink.jump((number + early).saturating_sub(self.skip));
         };
         sink.jump(total - self.skip);
@@ -106,12 +106,12 @@ impl Pcm {
                     return Err("has become shorter while it was read; try again".into());
                 }
                 left -= count;
-                wave.clear();
-                self.coding.decode(&bytes, self.channels, &mut wave);
-                let decoded = (wave.len() / self.channels) as u64;
-                wave.truncate((total - number).min(decoded) as usize * self.channels);
-                skip(number, &mut wave, sink);
-                if !sink.push(&wave, self.coding.is_float())? {
+                waveform.clear();
+                self.coding.decode(&bytes, self.channels, &mut waveform);
+                let decoded = (waveform.len() / self.channels) as u64;
+                waveform.truncate((total - number).min(decoded) as usize * self.channels);
+                skip(number, &mut waveform, sink);
+                if !sink.push(&waveform, self.coding.is_float())? {
                     return Ok(());
                 }
                 number += decoded;

@@ -1,4 +1,4 @@
-//! NIST SPHERE, as TIMIT and its kin have it.
+//! NIST SPHERE, as in TIMIT.
 
 use super::coding::Coding;
 use super::{Order, Payload, Pcm, extent};

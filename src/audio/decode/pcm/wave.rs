@@ -1,4 +1,4 @@
-//! WAV and its kin: RIFF, RIFX, RF64, BW64, Sony's W64.
+//! The WAV family: RIFF, RIFX, RF64, BW64, Sony's W64.
 
 use super::adpcm::{Adpcm, COEFFICIENTS, Kind};
 use super::coding::Coding;
@@ -199,9 +199,9 @@ fn payload(part: &mut Part, chunks: &Chunks, order: Order) -> Outcome<Payload> {
     let mut pcm = Pcm::new(rate, channels, coding, ranges)?;
     // The last block of ADPCM is filled up; other files count themselves.
     pcm.limit = chunks.fact.filter(|_| adpcm);
-    let held: u64 = pcm.ranges.iter().map(|&(_, length)| length).sum();
-    if chunks.rest > SLACK.max(held / 100) {
-        let note = format!("{} bytes behind its samples belong to no chunk and are not heard", chunks.rest);
+    let audio_bytes: u64 = pcm.ranges.iter().map(|&(_, length)| length).sum();
+    if chunks.rest > SLACK.max(audio_bytes / 100) {
+        let note = format!("{} bytes behind its samples belong to no chunk and are not read", chunks.rest);
         pcm.notes.push(note);
     }
     Ok(Payload::Pcm(pcm))

@@ -105,7 +105,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn every_container_holds_the_same_samples() {
     for (name, bytes) in all() {
-        let audio = heard(&bytes);
+        let audio = decoded(&bytes);
         assert_eq!((audio.samples, audio.source_rate, audio.channels), (expected(), 16_000, 1), "{name}");
         assert!(audio.notes.is_empty(), "{name}: {:?}", audio.notes);
         assert_eq!(memory(&bytes).duration().expect(name), 6.0 / 16_000.0, "{name}");
@@ -115,12 +115,15 @@ fn every_container_holds_the_same_samples() {
 #[test]
 fn eight_bits_and_companded_samples() {
     let wave = |tag: u16, data: &[u8]| riff(&[(b"fmt ", &format(tag, 1, 16_000, 1, 8)), (b"data", data)]);
-    assert_eq!(heard(&wave(1, &[128, 192, 0])).samples, [0.0, 0.5, -1.0]);
-    assert_eq!(heard(&wave(7, &[0x80, 0xFF])).samples, [32_124.0 / 32_768.0, 0.0]);
-    assert_eq!(heard(&wave(6, &[0xAA, 0x55])).samples, [32_256.0 / 32_768.0, -8.0 / 32_768.0]);
-    assert_eq!(heard(&aiff(b"AIFC", b"raw \0\0", 8, &[128, 192])).samples, [0.0, 0.5]);
-    assert_eq!(heard(&au(1, 2, &[0x80, 0xFF])).samples, [32_124.0 / 32_768.0, 0.0]);
-    assert_eq!(heard(&caf(b"alaw", 0, 1, 6, &[0xAA, 0x55])).samples, [32_256.0 / 32_768.0, -8.0 / 32_768.0]);
+    assert_eq!(decoded(&wave(1, &[128, 192, 0])).samples, [0.0, 0.5, -1.0]);
+    assert_eq!(decoded(&wave(7, &[0x80, 0xFF])).samples, [32_124.0 / 32_768.0, 0.0]);
+    assert_eq!(decoded(&wave(6, &[0xAA, 0x55])).samples, [32_256.0 / 32_768.0, -8.0 / 32_768.0]);
+    assert_eq!(decoded(&aiff(b"AIFC", b"raw \0\0", 8, &[128, 192])).samples, [0.0, 0.5]);
+    assert_eq!(decoded(&au(1, 2, &[0x80, 0xFF])).samples, [32_124.0 / 32_768.0, 0.0]);
+    assert_eq!(
+        decoded(&caf(b"alaw", 0, 1, 6, &[0xAA, 0x55])).samples,
+        [32_256.0 / 32_768.0, -8.0 / 32_768.0]
+    );
 }
 
 #[test]
@@ -128,16 +131,16 @@ fn chunks_of_any_order_and_size() {
     let (fmt, data) = (format(1, 1, 16_000, 2, 16), pcm16(&SAMPLES));
     let list: &[u8] = b"INFOISFT\x05\0\0\0Lavf\0";
     let odd = riff(&[(b"LIST", list), (b"fmt ", &fmt), (b"JUNK", &[7]), (b"data", &data), (b"id3 ", b"ID3")]);
-    assert_eq!(heard(&odd).samples, expected());
+    assert_eq!(decoded(&odd).samples, expected());
     // The same without the pad bytes that the format asks for.
     let chunk = |name: &[u8; 4], data: &[u8]| [name, &(data.len() as u32).to_le_bytes()[..], data].concat();
     let body =
         [chunk(b"LIST", list), chunk(b"fmt ", &fmt), chunk(b"abcd", &[7]), chunk(b"data", &data)].concat();
-    assert_eq!(heard(&[b"RIFF\0\x01\0\0WAVE", &body[..]].concat()).samples, expected());
+    assert_eq!(decoded(&[b"RIFF\0\x01\0\0WAVE", &body[..]].concat()).samples, expected());
     // Samples before their format, and in two chunks.
-    assert_eq!(heard(&riff(&[(b"data", &data), (b"fmt ", &fmt)])).samples, expected());
+    assert_eq!(decoded(&riff(&[(b"data", &data), (b"fmt ", &fmt)])).samples, expected());
     let two = riff(&[(b"fmt ", &fmt), (b"data", &data), (b"LIST", list), (b"data", &data)]);
-    assert_eq!(heard(&two).samples, [expected(), expected()].concat());
+    assert_eq!(decoded(&two).samples, [expected(), expected()].concat());
 }
 
 #[test]
@@ -148,9 +151,9 @@ fn sizes_that_a_pipe_could_not_know() {
             let mut bytes = whole.clone();
             bytes[4..8].copy_from_slice(&form.to_le_bytes());
             bytes[40..44].copy_from_slice(&size.to_le_bytes());
-            assert_eq!(heard(&bytes).samples, expected(), "{size:#x}");
+            assert_eq!(decoded(&bytes).samples, expected(), "{size:#x}");
             bytes.push(9);
-            assert_eq!(heard(&bytes).samples, expected(), "{size:#x}, half a sample more");
+            assert_eq!(decoded(&bytes).samples, expected(), "{size:#x}, half a sample more");
         }
     }
     // No samples at all, but a chunk, are none.
@@ -158,7 +161,7 @@ fn sizes_that_a_pipe_could_not_know() {
     let empty = riff(&[(b"fmt ", &fmt), (b"data", &[]), (b"LIST", b"INFO")]);
     assert!(refused(&empty).contains("no audio samples"));
     let junk = [whole, vec![0; 400]].concat();
-    let audio = heard(&junk);
+    let audio = decoded(&junk);
     assert_eq!(audio.samples, expected());
     assert!(audio.notes[0].contains("400 bytes"), "{:?}", audio.notes);
 }
@@ -175,7 +178,7 @@ fn samples_that_are_missing_are_named() {
         sphere("01", 400, &pcm16(&samples)),
         caf(b"lpcm", 0, 2, 804, &pcm16(&samples)),
     ] {
-        assert_eq!(heard(&bytes).samples.len(), 400);
+        assert_eq!(decoded(&bytes).samples.len(), 400);
         let message = refused(&bytes[..bytes.len() - 400]);
         assert!(message.contains("cut short: its header says 0.03 s, it holds 0.01 s"), "{message}");
     }
@@ -198,14 +201,14 @@ fn adpcm_has_the_samples_of_other_decoders() {
     let head =
         [0, 11, 41, 104, 240, 533, 1164, 2521, 5431, 858, -4621, -9777, -14_464, -16_289, -15_736, -14_227];
     let scaled = |samples: &[i16]| samples.iter().map(|&x| f32::from(x) / 32_768.0).collect::<Vec<_>>();
-    let audio = heard(&wave(0x11, &[57], 57, &ima));
+    let audio = decoded(&wave(0x11, &[57], 57, &ima));
     assert_eq!(audio.samples.len(), 57);
     assert_eq!(audio.samples[..16], scaled(&head));
-    assert_eq!(heard(&wave(0x11, &[57], 20, &ima)).samples.len(), 20);
+    assert_eq!(decoded(&wave(0x11, &[57], 20, &ima)).samples.len(), 20);
     let microsoft = hex("0010 00ac15 0000 777 77fccceee013534 3311edbcddde0136343221fdbdbeeef1");
     let head =
         [0, 5548, 5660, 5926, 6563, 8089, 11_743, 10_492, 6000, 616, -5840, -9710, -13_186, -16_308, -16_308];
-    let audio = heard(&wave(2, &[52, 0], 52, &microsoft));
+    let audio = decoded(&wave(2, &[52, 0], 52, &microsoft));
     assert_eq!(audio.samples.len(), 52);
     assert_eq!(audio.samples[..15], scaled(&head));
 }

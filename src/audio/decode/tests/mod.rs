@@ -29,7 +29,7 @@ fn memory(bytes: &[u8]) -> Recording {
     Recording { place, span: None, channel: Channel::Mix }
 }
 
-fn heard(bytes: &[u8]) -> Audio {
+fn decoded(bytes: &[u8]) -> Audio {
     memory(bytes).read().unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -117,7 +117,7 @@ fn what_is_no_wave_is_refused() {
     assert!(refused(&float(&[0.1, 0.2, f32::INFINITY])).contains("inf as sample 2"));
     assert!(refused(&float(&[-102.4, 1200.5])).contains("16-bit integers"));
     assert!(refused(&float(&[0.1, 1e30])).contains("1e30"));
-    assert_eq!(heard(&float(&[0.1, 1.75, -2.5])).samples, [0.1, 1.75, -2.5]);
+    assert_eq!(decoded(&float(&[0.1, 1.75, -2.5])).samples, [0.1, 1.75, -2.5]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ fn span(bytes: &[u8], start: f64, seconds: Option<f64>) -> Result<Audio> {
     Recording { span: Some(Span { start, seconds }), ..memory(bytes) }.read()
 }
 
-/// A wave that repeats nowhere.
+/// A waveform that repeats nowhere.
 fn chirp(samples: usize) -> Vec<i16> {
     (0..samples).map(|i| (9000.0 * ((i as f64).powf(1.4) * 0.01).sin()) as i16).collect()
 }
@@ -16,7 +16,7 @@ fn chirp(samples: usize) -> Vec<i16> {
 #[test]
 fn parts_are_what_a_cut_of_the_whole_is() {
     let plain = wav(1, 16_000, &pcm16(&chirp(16_000)));
-    let whole = heard(&plain).samples;
+    let whole = decoded(&plain).samples;
     for (start, end) in [(0usize, 160usize), (1, 2), (4000, 12_000), (15_999, 16_000)] {
         let part = span(&plain, start as f64 / 16e3, Some((end - start) as f64 / 16e3)).expect("a part");
         assert_eq!(part.samples, whole[start..end], "{start} to {end}");
@@ -24,7 +24,7 @@ fn parts_are_what_a_cut_of_the_whole_is() {
     assert_eq!(span(&plain, 0.75, None).expect("the rest").samples, whole[12_000..]);
     // Where the rate changes, the part's ends are not the whole's, but what is between them.
     let inner = |bytes: &[u8], exact: f32| {
-        let whole = heard(bytes).samples;
+        let whole = decoded(bytes).samples;
         let part = span(bytes, 0.1, Some(0.15)).expect("a part").samples;
         assert_eq!(part.len(), 2400);
         let error = (100..2300).map(|i| (part[i] - whole[1600 + i]).abs()).fold(0.0, f32::max);
@@ -62,8 +62,8 @@ fn a_channel_can_be_taken() {
     let only = |channel| Recording { channel: Channel::Only(channel), ..memory(&stereo) }.read();
     let (left, right) = (only(1).expect("left").samples, only(2).expect("right").samples);
     let mean: Vec<f32> = left.iter().zip(&right).map(|(l, r)| (l + r) * 0.5).collect();
-    assert_eq!(heard(&stereo).samples, mean);
-    assert_eq!(left, heard(&wav(1, 16_000, &pcm16(&chirp(400)))).samples);
+    assert_eq!(decoded(&stereo).samples, mean);
+    assert_eq!(left, decoded(&wav(1, 16_000, &pcm16(&chirp(400)))).samples);
     for channel in [0, 3] {
         let message = only(channel).expect_err("no such channel").to_string();
         assert!(
@@ -81,13 +81,13 @@ fn channels_that_cancel_are_noticed() {
     };
     assert!(refused(&stereo(-1.0)).contains("take one, channel 1"));
     assert!(refused(&stereo(-0.96)).contains("take one, channel 1"));
-    let weak = heard(&stereo(-0.8));
+    let weak = decoded(&stereo(-0.8));
     assert!(weak.notes[0].contains("mostly cancel"), "{:?}", weak.notes);
     for share in [1.0, 0.0, -0.2] {
-        assert!(heard(&stereo(share)).notes.is_empty(), "{share}");
+        assert!(decoded(&stereo(share)).notes.is_empty(), "{share}");
     }
     // Silence may cancel, and a channel alone cannot.
-    assert_eq!(heard(&wav(2, 16_000, &pcm16(&[0; 800]))).samples, [0.0; 400]);
+    assert_eq!(decoded(&wav(2, 16_000, &pcm16(&[0; 800]))).samples, [0.0; 400]);
     let left = Recording { channel: Channel::Only(1), ..memory(&stereo(-1.0)) };
     assert_eq!(left.read().expect("left").samples.len(), 4000);
 }

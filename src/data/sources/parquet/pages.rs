@@ -1,4 +1,4 @@
-//! Pages of parquet tables that hold what they say: the library makes room beforehand for what headers claim.
+//! Checks of the sizes in page headers of parquet tables: the library allocates them before it reads.
 
 use bytes::Bytes;
 use parquet::bloom_filter::Sbbf;

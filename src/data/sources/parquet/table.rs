@@ -69,9 +69,9 @@ pub(in super::super) fn read(path: &Path, bytes: Option<&[u8]>, found: &mut Foun
                 if let Ok(Utterance { audio: Recording { place: Place::Memory { bytes, .. }, .. }, .. }) =
                     &utterance
                 {
-                    found.held += bytes.len() as u64;
+                    found.kept_bytes += bytes.len() as u64;
                 }
-                if found.held > MOST_BYTES {
+                if found.kept_bytes > MOST_BYTES {
                     let message = format!(
                         "holds more than {} GiB of audio with the tables before it, all kept in memory; \
                          write it to files once with `polymix data convert`, some tables at a time",

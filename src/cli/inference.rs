@@ -1,4 +1,4 @@
-//! What a device hears of a corpus: recordings that are read ahead, in groups of similar length.
+//! Inference over a corpus: recordings are prefetched and batched by length.
 
 use pollster::block_on;
 
@@ -6,7 +6,7 @@ use super::sources::{Ahead, about};
 use crate::audio::{Place, Recording, SAMPLE_RATE};
 use crate::data::{Exclusions, LeftOut, TOLERANCE_SECONDS, Utterance, Why};
 use crate::error::{Error, Result};
-use crate::models::{Heard, Recognizer};
+use crate::models::{ModelOutput, Recognizer};
 use crate::text::{Vocabulary, least_frames};
 use crate::train::Progress;
 
@@ -15,46 +15,46 @@ const TOGETHER: usize = 600 * SAMPLE_RATE as usize;
 /// Recordings that are named, as left out or as of another length; `--json` names all that are left out.
 pub(super) const NAMED: usize = 20;
 
-/// What was heard in all.
-pub(super) struct Listened {
+/// Totals of an inference.
+pub(super) struct Processed {
     pub audio_seconds: f64,
-    /// What cannot be scored, in the order of the corpus.
+    /// Utterances that cannot be scored, in the order of the corpus.
     pub left_out: Exclusions,
 }
 
 /// Gives `give` what the device hands over of each utterance that can be scored, with its number; `progress` has begun.
-/// Left out are, as in validation, recordings that cannot be read, and texts that no output of so few frames says.
+/// Left out are, as in validation, recordings that cannot be read, and texts that no alignment to so few frames exists for.
 ///
 /// # Errors
 /// When one is left out and `strict`, or the device fails.
-pub(super) fn hear_corpus(
+pub(super) fn recognize_corpus(
     recognizer: &mut Recognizer,
     utterances: &[Utterance],
     strict: bool,
     progress: &mut dyn Progress,
-    give: &mut dyn FnMut(usize, Heard),
-) -> Result<Listened> {
+    give: &mut dyn FnMut(usize, ModelOutput),
+) -> Result<Processed> {
     let vocabulary = recognizer.vocabulary().clone();
-    let mut hear = |waves: &[&[f32]]| block_on(recognizer.hear(waves, &mut |_| Ok(())));
-    let judge = |at: usize, heard: &Heard| beyond(&utterances[at], &vocabulary, heard.frames());
-    listen(&mut hear, &judge, utterances, strict, progress, give)
+    let mut forward = |waveforms: &[&[f32]]| block_on(recognizer.forward(waveforms, &mut |_| Ok(())));
+    let judge = |at: usize, output: &ModelOutput| beyond(&utterances[at], &vocabulary, output.frames());
+    process_corpus(&mut forward, &judge, utterances, strict, progress, give)
 }
 
-/// What makes something of each of several waves.
-pub(super) type Hear<'a, T> = dyn FnMut(&[&[f32]]) -> Result<Vec<T>> + 'a;
+/// What computes a result for each of several waveforms.
+pub(super) type Forward<'a, T> = dyn FnMut(&[&[f32]]) -> Result<Vec<T>> + 'a;
 
-/// As [`hear_corpus`], of whatever `hear` makes of waves; `judge` says why no output says the text of one, if so.
+/// As [`recognize_corpus`], with the results of `forward`; `judge` says why no output says the text of one, if so.
 ///
 /// # Errors
-/// When one is left out and `strict`, or `hear` fails.
-pub(super) fn listen<T>(
-    hear: &mut Hear<'_, T>,
+/// When one is left out and `strict`, or `forward` fails.
+pub(super) fn process_corpus<T>(
+    forward: &mut Forward<'_, T>,
     judge: &dyn Fn(usize, &T) -> Option<LeftOut>,
     utterances: &[Utterance],
     strict: bool,
     progress: &mut dyn Progress,
     give: &mut dyn FnMut(usize, T),
-) -> Result<Listened> {
+) -> Result<Processed> {
     // Recordings of one length share a batch; which is which matters for nothing else.
     let lengths: Vec<f64> = utterances.iter().map(guess).collect();
     let mut order: Vec<usize> = (0..utterances.len()).collect();
@@ -85,9 +85,9 @@ pub(super) fn listen<T>(
                 }
             }
         }
-        let waves: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
-        let heard = hear(&waves)?;
-        for ((at, audio), heard) in audios.iter().zip(heard) {
+        let waveforms: Vec<&[f32]> = audios.iter().map(|(_, audio)| audio.samples.as_slice()).collect();
+        let outputs = forward(&waveforms)?;
+        for ((at, audio), output) in audios.iter().zip(outputs) {
             audio_seconds += audio.seconds();
             if let Some(stated) = utterances[*at].duration
                 && (stated - audio.seconds()).abs() > TOLERANCE_SECONDS
@@ -101,8 +101,8 @@ pub(super) fn listen<T>(
                     );
                 }
             }
-            match judge(*at, &heard) {
-                None => give(*at, heard),
+            match judge(*at, &output) {
+                None => give(*at, output),
                 Some(one) if strict => return Err(about(&utterances[*at], Error::invalid(one.reason))),
                 Some(one) => {
                     tracing::warn!("left out: {one}");
@@ -120,7 +120,7 @@ pub(super) fn listen<T>(
     left_out.into_iter().for_each(|(_, why, one)| {
         all.add(why, one);
     });
-    Ok(Listened { audio_seconds, left_out: all })
+    Ok(Processed { audio_seconds, left_out: all })
 }
 
 /// Why no output of so few encoder frames says the utterance's text, if so. A text with characters that the vocabulary

@@ -1,4 +1,4 @@
-//! What the layers that stay make of every take, computed once.
+//! The hidden states of every take: the output of the frozen layers, computed once.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::gpu::Gpu;
 use crate::models::{DeviceModel, Part, Prefix, STRIDE, SavedModel};
 use crate::train::BatchShape;
 
-/// Takes that the layers that stay hear together.
+/// Takes that go through the frozen layers together.
 const TOGETHER: usize = 8;
 /// Takes of a step at the most.
 const ROWS: usize = 8;
@@ -18,7 +18,7 @@ const FRAMES: usize = 8192;
 /// Shapes are multiples of so many feature frames, so that few plans serve all.
 const MULTIPLE: usize = 64;
 
-/// What the layers that learn are given of one take.
+/// The input of the layers that learn, of one take.
 pub(super) struct Hidden {
     /// Frames, one after another.
     pub values: Vec<f32>,
@@ -42,7 +42,7 @@ impl Hidden {
     }
 }
 
-/// What a step takes, for all steps.
+/// The shape of a step, for all steps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     pub rows: usize,
@@ -81,29 +81,29 @@ pub(super) fn parts(layers: Layers, all: usize, summed: bool) -> Vec<Part> {
     }
 }
 
-/// Hears every wave; `pause` is asked between them whether to go on.
-pub(super) async fn hear(
+/// The hidden states of every waveform; `pause` is asked between them whether to go on.
+pub(super) async fn hidden_states(
     gpu: Arc<Gpu>,
     model: &SavedModel,
     parts: &[Part],
-    waves: &[&[f32]],
+    waveforms: &[&[f32]],
     pause: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Vec<Hidden>> {
     if parts.is_empty() {
         let preprocessor = model.preprocessor.preprocessor();
-        let features = waves.iter().map(|wave| {
-            let alone = preprocessor.batch(&[wave])?;
+        let features = waveforms.iter().map(|waveform| {
+            let alone = preprocessor.batch(&[waveform])?;
             let length = alone.lengths[0] as usize;
             Ok(Hidden { values: alone.features, width: BANDS, length, stride: 1 })
         });
         return features.collect();
     }
-    let placed = DeviceModel::new(gpu, model)?;
-    let mut prefix = Prefix::new(&placed, parts)?;
-    let mut hidden = Vec::with_capacity(waves.len());
-    for waves in waves.chunks(TOGETHER) {
+    let on_device = DeviceModel::new(gpu, model)?;
+    let mut prefix = Prefix::new(&on_device, parts)?;
+    let mut hidden = Vec::with_capacity(waveforms.len());
+    for waveforms in waveforms.chunks(TOGETHER) {
         pause()?;
-        for values in prefix.run(waves).await? {
+        for values in prefix.run(waveforms).await? {
             let length = values.len() / prefix.width() * STRIDE;
             hidden.push(Hidden { values, width: prefix.width(), length, stride: STRIDE });
         }

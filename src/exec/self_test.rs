@@ -1,5 +1,5 @@
-//! Whether an adapter's driver computes with cooperative matrices what it should, and fast; not compiled for browsers, which
-//! have none.
+//! Self-test of cooperative matrices: correctness and speed of an adapter's driver; not compiled for browsers, which have
+//! none.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use super::executor::{Executor, Loaded};
 use super::options::PlanOptions;
 use super::plan::Plan;
 use crate::error::Result;
-use crate::gpu::{Capabilities, DeviceClass, Gpu, MatrixTrial};
+use crate::gpu::{Capabilities, DeviceClass, Gpu, MatrixSelfTest};
 use crate::graph::Graph;
 use crate::ops::matmul::{MatMul, PlannedMatMul};
 use crate::shape::Spec;
 
 /// Runs whose bits are compared: a race shows in some of them.
 const RUNS: usize = 8;
-/// A driver that emulates matrices needs a thousand times as long; who needs this much longer is not asked for a large product.
+/// A driver that emulates matrices needs a thousand times as long; one that needs this much longer is not given a large matmul.
 const EMULATED: f64 = 8.0;
 
-/// A product of m by k and k by n whose every number is a whole one that halves and sums hold exactly.
+/// A matmul of m by k and k by n whose elements are whole numbers that f16 and the sums hold exactly.
 #[derive(Clone, Copy)]
 struct Sample {
     m: usize,
@@ -44,7 +44,7 @@ impl Sample {
         ]
     }
 
-    /// The product's plan on the device, with its factors there.
+    /// The plan of the matmul on the device, with its operands there.
     async fn load(&self, gpu: &Arc<Gpu>, capabilities: &Capabilities) -> Result<(Executor, Loaded)> {
         let stored = |[rows, columns]: [usize; 2], transposed| {
             if transposed { [columns, rows] } else { [rows, columns] }
@@ -52,9 +52,8 @@ impl Sample {
         let a = Spec::f32(stored([self.m, self.k], self.transpose_a));
         let b = Spec::f32(stored([self.k, self.n], self.transpose_b));
         let graph = Graph::new();
-        let product =
-            MatMul { transpose_a: self.transpose_a, transpose_b: self.transpose_b, ..MatMul::PLAIN };
-        let op = PlannedMatMul { f16_inputs: true, ..product.into() };
+        let matmul = MatMul { transpose_a: self.transpose_a, transpose_b: self.transpose_b, ..MatMul::PLAIN };
+        let op = PlannedMatMul { f16_inputs: true, ..matmul.into() };
         let c = graph.stored("a", a.clone()).apply(op, &[&graph.stored("b", b.clone())])?;
         let plan = Plan::compile(&graph, &[("c", &c)], PlanOptions::default(), capabilities)?;
         let mut executor = Executor::new(gpu.clone());
@@ -75,7 +74,7 @@ impl Sample {
         Ok((executor, loaded))
     }
 
-    /// What is wrong with the product, if anything.
+    /// The fault of the result, if any.
     async fn fault(&self, gpu: &Arc<Gpu>, capabilities: &Capabilities) -> Result<Option<&'static str>> {
         let [a, b] = self.factors();
         let wanted = a.dot(&b);
@@ -85,13 +84,13 @@ impl Sample {
             executor.run(&mut loaded)?;
             let got: Vec<f32> = executor.read(&loaded, "c").await?;
             if !got.iter().eq(wanted.iter()) {
-                return Ok(Some("they give wrong products"));
+                return Ok(Some("they give wrong results"));
             }
         }
         Ok(None)
     }
 
-    /// Milliseconds of the product, the fastest of three.
+    /// Milliseconds of the matmul, the fastest of three.
     async fn milliseconds(&self, gpu: &Arc<Gpu>, capabilities: &Capabilities) -> Result<f64> {
         let (executor, mut loaded) = self.load(gpu, capabilities).await?;
         let mut best = f64::INFINITY;
@@ -113,15 +112,15 @@ impl Sample {
 
 /// Multiplies with cooperative matrices what has one exact result in any arithmetic, at several sizes, forms and offsets, and
 /// times them beside the kernel that would take their place.
-pub(crate) async fn matrices(gpu: &Arc<Gpu>) -> MatrixTrial {
-    let mut trial = MatrixTrial::default();
-    if let Err(error) = attempt(gpu, &mut trial).await {
-        trial.fault = Some(error.to_string());
+pub(crate) async fn matrices(gpu: &Arc<Gpu>) -> MatrixSelfTest {
+    let mut self_test = MatrixSelfTest::default();
+    if let Err(error) = attempt(gpu, &mut self_test).await {
+        self_test.fault = Some(error.to_string());
     }
-    trial
+    self_test
 }
 
-async fn attempt(gpu: &Arc<Gpu>, trial: &mut MatrixTrial) -> Result<()> {
+async fn attempt(gpu: &Arc<Gpu>, self_test: &mut MatrixSelfTest) -> Result<()> {
     let own = gpu.capabilities();
     // Also where the rule would take another kernel, so that tests may run this one.
     let with = Capabilities { class: DeviceClass::Discrete, ..own.clone() };
@@ -142,24 +141,24 @@ async fn attempt(gpu: &Arc<Gpu>, trial: &mut MatrixTrial) -> Result<()> {
         sample([132, 264, 68], by_columns, 0),
         sample([260, 136, 100], by_rows, 64),
     ] {
-        trial.fault = sample.fault(gpu, &with).await?.map(str::to_owned);
-        if trial.fault.is_some() {
+        self_test.fault = sample.fault(gpu, &with).await?.map(str::to_owned);
+        if self_test.fault.is_some() {
             return Ok(());
         }
     }
-    // Of software nobody expects speed, and nobody is given them there.
+    // Software adapters do not use them, so their speed does not matter.
     if own.class == DeviceClass::Cpu {
         return Ok(());
     }
     let without = Capabilities { cooperative: None, ..with.clone() };
     for (size, most) in [(256, EMULATED), (1024, 1.0)] {
         let sample = sample([size; 3], by_rows, 0);
-        trial.milliseconds = sample.milliseconds(gpu, &with).await?;
-        trial.plain_milliseconds = sample.milliseconds(gpu, &without).await?;
-        if trial.milliseconds > most * trial.plain_milliseconds {
-            let MatrixTrial { milliseconds, plain_milliseconds, .. } = trial;
-            trial.fault = Some(format!(
-                "they need {milliseconds:.2} ms for a product of {size}³, the plain kernel {plain_milliseconds:.2} ms"
+        self_test.milliseconds = sample.milliseconds(gpu, &with).await?;
+        self_test.plain_milliseconds = sample.milliseconds(gpu, &without).await?;
+        if self_test.milliseconds > most * self_test.plain_milliseconds {
+            let MatrixSelfTest { milliseconds, plain_milliseconds, .. } = self_test;
+            self_test.fault = Some(format!(
+                "they need {milliseconds:.2} ms for a matmul of {size}³, the plain kernel {plain_milliseconds:.2} ms"
             ));
             return Ok(());
         }

@@ -1,7 +1,7 @@
 // Rows and 4×4 blocks of matrices whose innermost dimension is a multiple of 4; the importer has `store_row`.
 
 // Where four elements of a row of `width` begin.
-fn at_quad(base: u32, row: u32, column: u32, width: u32) -> u32 {
+fn vec4_index(base: u32, row: u32, column: u32, width: u32) -> u32 {
     return (base + row * width + column) / 4u;
 }
 

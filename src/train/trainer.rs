@@ -8,7 +8,7 @@ use web_time::Instant;
 #[cfg(feature = "cli")]
 use super::collective::Exchange;
 use super::loss_scale::{GROWTH_INTERVAL, LOSS_SCALE, LossScale};
-use super::objective::{BatchShape, Feed, Feeds, LossGraph, Objective, Results};
+use super::objective::{BatchShape, InputData, Inputs, LossGraph, Objective, Results};
 use super::parameters::{Group, Kind, ParameterSet};
 use super::schedule::Rates;
 use crate::autograd::gradients;
@@ -23,7 +23,7 @@ use crate::shape::Spec;
 
 /// Runs micro-batches and updates.
 #[derive(Debug)]
-pub struct Stepper {
+pub struct Trainer {
     /// The device's side.
     pub executor: Executor,
     /// The model's parameters.
@@ -68,7 +68,7 @@ impl StepTotals {
     }
 }
 
-impl Stepper {
+impl Trainer {
     /// Places the parameters on the device; their values are undefined until they are filled.
     ///
     /// # Errors
@@ -82,10 +82,10 @@ impl Stepper {
         Self::bounded(executor, objective, config, most).await
     }
 
-    /// As [`Stepper::new`], with the parameters in parts of at most `most` bytes, as the least of several devices binds.
+    /// As [`Trainer::new`], with the parameters in parts of at most `most` bytes, as the least of several devices binds.
     ///
     /// # Errors
-    /// As [`Stepper::new`].
+    /// As [`Trainer::new`].
     pub async fn bounded(
         mut executor: Executor,
         objective: &dyn Objective,
@@ -129,17 +129,23 @@ impl Stepper {
     }
 
     /// Makes the plan of a batch shape, where the gradient is added to that of earlier micro-batches if
-    /// `more`.
+    /// `accumulate`.
     ///
     /// # Errors
     /// When the model cannot be built within the device's limits, or memory is out.
-    pub async fn prepare(&mut self, objective: &dyn Objective, shape: BatchShape, more: bool) -> Result<()> {
-        if !self.plans.contains_key(&(shape, more)) {
+    pub async fn prepare(
+        &mut self,
+        objective: &dyn Objective,
+        shape: BatchShape,
+        accumulate: bool,
+    ) -> Result<()> {
+        if !self.plans.contains_key(&(shape, accumulate)) {
             let begun = Instant::now();
-            let plan = training_plan(objective, shape, more, self.executor.gpu().capabilities())?;
-            let loaded =
-                self.load(plan, if more { "further training" } else { "training" }, shape, begun).await?;
-            self.plans.insert((shape, more), loaded);
+            let plan = training_plan(objective, shape, accumulate, self.executor.gpu().capabilities())?;
+            let loaded = self
+                .load(plan, if accumulate { "further training" } else { "training" }, shape, begun)
+                .await?;
+            self.plans.insert((shape, accumulate), loaded);
         }
         Ok(())
     }
@@ -170,23 +176,24 @@ impl Stepper {
         Ok(loaded)
     }
 
-    /// Gradient of one micro-batch of a prepared shape, added to that of the step's earlier ones if `more`.
+    /// Gradient of one micro-batch of a prepared shape, added to that of the step's earlier ones if `accumulate`.
     ///
     /// # Errors
-    /// What the device reported.
-    pub fn micro_batch(&mut self, shape: BatchShape, feeds: &Feeds, more: bool) -> Result<()> {
-        let loaded = self.plans.get_mut(&(shape, more)).ok_or_else(|| unprepared(shape))?;
-        feed(&self.executor, loaded, feeds)?;
+    /// When the device fails.
+    pub fn micro_batch(&mut self, shape: BatchShape, inputs: &Inputs, accumulate: bool) -> Result<()> {
+        let loaded = self.plans.get_mut(&(shape, accumulate)).ok_or_else(|| unprepared(shape))?;
+        write_inputs(&self.executor, loaded, inputs)?;
         self.executor.run(loaded)
     }
 
     /// Updates the parameters from the gradients of `micro_batches`, as step `step` from 1.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub fn update(&mut self, step: u64, rates: Rates, micro_batches: usize) -> Result<()> {
         let correction = |beta: f64| (1.0 - beta.powf(step as f64)) as f32;
-        let mut feeds: Feeds = vec![("gain".into(), Feed::F32(vec![1.0 / micro_batches as f32]))];
+        let mut inputs: Inputs =
+            vec![("gradient_scale".into(), InputData::F32(vec![1.0 / micro_batches as f32]))];
         for (index, arena) in self.parameters.arenas.iter().enumerate() {
             let rate = match arena.group {
                 Group::Encoder => rates.encoder,
@@ -195,19 +202,19 @@ impl Stepper {
             let decay = if arena.decays { self.config.weight_decay } else { 0.0 };
             let [first, second] = self.config.betas.map(correction);
             let hyper = vec![rate as f32, decay as f32, first, second];
-            feeds.push((format!("hyper.{index}"), Feed::F32(hyper)));
+            inputs.push((format!("hyper.{index}"), InputData::F32(hyper)));
         }
-        feed(&self.executor, &self.update, &feeds)?;
+        write_inputs(&self.executor, &self.update, &inputs)?;
         self.executor.run(&mut self.update)
     }
 
     /// Loss, count and logits of a validation batch of a prepared shape.
     ///
     /// # Errors
-    /// What the device reported.
-    pub async fn validate(&mut self, shape: BatchShape, feeds: &Feeds) -> Result<Results> {
+    /// When the device fails.
+    pub async fn validate(&mut self, shape: BatchShape, inputs: &Inputs) -> Result<Results> {
         let (loaded, handover) = self.validation.get_mut(&shape).ok_or_else(|| unprepared(shape))?;
-        feed(&self.executor, loaded, feeds)?;
+        write_inputs(&self.executor, loaded, inputs)?;
         self.executor.run(loaded)?;
         let loss: Vec<f32> = self.executor.read(loaded, "loss").await?;
         let count: Vec<f32> = self.executor.read(loaded, "count").await?;
@@ -239,7 +246,7 @@ impl Stepper {
     /// Sets the totals: to zero after they were logged, to those of a checkpoint on resuming.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub fn set_totals(&self, totals: StepTotals) -> Result<()> {
         let (store, gpu) = (&self.executor.store, self.executor.gpu());
         store.write(gpu, LOSS_TOTALS, &[totals.loss as f32, totals.count as f32])?;
@@ -261,7 +268,7 @@ impl Stepper {
     /// Sets the scale of the loss to that of a checkpoint.
     ///
     /// # Errors
-    /// What the device reported.
+    /// When the device fails.
     pub fn set_loss_scale(&self, LossScale { scale, finite_steps }: LossScale) -> Result<()> {
         self.executor.store.write(self.executor.gpu(), LOSS_SCALE, &[scale, finite_steps])
     }
@@ -278,14 +285,14 @@ fn unprepared(BatchShape { utterances, frames }: BatchShape) -> Error {
     ))
 }
 
-/// The plan of a micro-batch: loss, gradients into their arenas (added to what is there if `more`), totals.
+/// The plan of a micro-batch: loss, gradients into their arenas (added to what is there if `accumulate`), totals.
 ///
 /// # Errors
 /// When the model cannot be built within the device's limits.
 pub fn training_plan(
     objective: &dyn Objective,
     shape: BatchShape,
-    more: bool,
+    accumulate: bool,
     capabilities: &Capabilities,
 ) -> Result<Plan> {
     let options = objective.plan_options();
@@ -297,14 +304,14 @@ pub fn training_plan(
         .map(|(parameter, tensor)| (parameter.name, tensor))
         .collect();
     let wrt: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).collect();
-    let seed = match LossScale::of(options.compute) {
+    let cotangent = match LossScale::of(options.compute) {
         Some(_) => LossScale::stored(&graph).slice(0, 0, 1)?,
         None => graph.fill([1], 1.0)?,
     };
-    for ((name, _), gradient) in parameters.iter().zip(gradients(&[(&loss, &seed)], &wrt)?) {
+    for ((name, _), gradient) in parameters.iter().zip(gradients(&[(&loss, &cotangent)], &wrt)?) {
         // A parameter that the loss does not reach keeps its zero gradient.
         let Some(gradient) = gradient else { continue };
-        if more {
+        if accumulate {
             let target = graph.stored(Kind::Gradient.of(name), gradient.spec().clone());
             target.apply(Accumulate, &[&gradient])?;
         } else {
@@ -336,15 +343,15 @@ pub(super) fn validation_plan(
     Plan::compile(&graph, &named, objective.plan_options(), capabilities)
 }
 
-/// Writes those of `feeds` that the plan reads.
+/// Writes those of `inputs` that the plan reads.
 ///
 /// # Errors
 /// When a length differs.
-pub fn feed(executor: &Executor, loaded: &Loaded, feeds: &Feeds) -> Result<()> {
-    for (name, data) in feeds.iter().filter(|(name, _)| executor.takes(loaded, name)) {
+pub fn write_inputs(executor: &Executor, loaded: &Loaded, inputs: &Inputs) -> Result<()> {
+    for (name, data) in inputs.iter().filter(|(name, _)| executor.takes(loaded, name)) {
         match data {
-            Feed::F32(values) => executor.feed(loaded, name, values)?,
-            Feed::U32(values) => executor.feed(loaded, name, values)?,
+            InputData::F32(values) => executor.write_input(loaded, name, values)?,
+            InputData::U32(values) => executor.write_input(loaded, name, values)?,
         }
     }
     Ok(())
@@ -371,12 +378,12 @@ pub fn update_plan(
         [one] => one.clone(),
         all => Tensor::concat(&all.iter().collect::<Vec<_>>(), 0)?,
     };
-    let mut gain = graph.input("gain", Spec::f32([1]));
+    let mut gradient_scale = graph.input("gradient_scale", Spec::f32([1]));
     let loss_scale = LossScale::of(parameters.compute).map(|_| LossScale::stored(&graph));
     if let Some(state) = &loss_scale {
-        gain = gain.div(&state.slice(0, 0, 1)?)?;
+        gradient_scale = gradient_scale.div(&state.slice(0, 0, 1)?)?;
     }
-    let stats = norms.apply(ClipGradNorm { clip: config.clip as f32 }, &[&gain])?;
+    let stats = norms.apply(ClipGradNorm { clip: config.clip as f32 }, &[&gradient_scale])?;
     let op = AdamW { beta1: config.betas[0], beta2: config.betas[1], eps: config.eps };
     for index in arenas {
         let hyper = graph.input(format!("hyper.{index}"), Spec::f32([4]));

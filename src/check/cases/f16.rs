@@ -1,4 +1,4 @@
-//! Cases whose tensors lie in memory as f16: one or two of each kernel that reads or writes them.
+//! Cases with tensors stored in f16: one or two of each kernel that reads or writes them.
 
 use super::{Arg, Case, Tolerance, conv, map, matmul, norm, pom, random};
 use crate::ops::conv::{Conv2d, DepthwiseConv1d};
@@ -33,7 +33,7 @@ fn matmuls() -> Vec<Case> {
     };
     let args = [Arg::normal(&[3, 20, 12], 1), Arg::normal(&[36, 12], 2), Arg::normal(&[36], 3)];
     let more = [random::rng([3, 17, 1]), Arg::normal(&[3, 20, 36], 4)];
-    for role in [Role::Addend, Role::Slope(ActivationKind::Gelu)] {
+    for role in [Role::Addend, Role::Derivative(ActivationKind::Gelu)] {
         let finish = Finish { other: Some(Other { operand: 4, role }), ..finish };
         let op = PlannedMatMul { matmul: by_rows, f16_inputs: true, finish };
         cases.push(Case::forward(op, &[&args[..], &more].concat(), Tolerance::Accumulated));

@@ -1,15 +1,15 @@
-//! What a device heard of a wave, and the words that a decoder finds in it.
+//! The output of a CTC model for a waveform, and the words that a decoder finds in it.
 
 use crate::decode::{Alphabet, Decoder, Emissions, Hypothesis, align};
 use crate::error::Result;
 use crate::text::{SECONDS_PER_FRAME, Word};
 
-/// What was said in one wave.
+/// The text of one waveform.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Recognized {
     /// The words, with single spaces between them.
     pub text: String,
-    /// Their times, in seconds from the wave's beginning, and confidence.
+    /// Their times, in seconds from the waveform's beginning, and confidence.
     pub words: Vec<Word>,
     /// Number of words, from the first on, that stay whatever follows: of a stream, the others may still change.
     pub settled: usize,
@@ -21,10 +21,10 @@ pub struct Recognized {
     pub alternatives: Vec<Recognized>,
 }
 
-/// How encoder frames lie in a wave.
+/// How encoder frames lie in a waveform.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Timing {
-    /// Seconds of the wave before the part that the frames are of.
+    /// Seconds of the waveform before the part that the frames are of.
     pub start: f64,
     /// Seconds of frame 0 before the part's beginning: silence that was added, and the left padding to a multiple of
     /// 4 feature frames.
@@ -60,25 +60,25 @@ impl Timing {
     }
 }
 
-/// What the device handed over of one wave, part by part of long ones.
+/// The output of the model for one waveform, part by part of long ones.
 #[derive(Debug, Clone, Default)]
-pub struct Heard {
+pub struct ModelOutput {
     pub(super) parts: Vec<(Emissions, Timing)>,
 }
 
-impl Heard {
-    /// What `decoder` finds in it; `count` texts, the others as alternatives of the best one.
+impl ModelOutput {
+    /// The hypotheses of `decoder`; `count` texts, the others as alternatives of the best one.
     pub fn decode(&self, decoder: &Decoder, count: usize) -> Recognized {
         let parts = (0..self.parts()).map(|part| self.decode_part(part, decoder, count));
         Self::join(parts, count)
     }
 
-    /// Number of parts of a wave.
+    /// Number of parts of a waveform.
     pub fn parts(&self) -> usize {
         self.parts.len()
     }
 
-    /// The best `count` texts of one part, the best one first; [`Heard::join`] makes the whole of them.
+    /// The best `count` texts of one part, the best one first; [`ModelOutput::join`] makes the whole of them.
     pub fn decode_part(&self, part: usize, decoder: &Decoder, count: usize) -> Vec<Recognized> {
         let (emissions, timing) = &self.parts[part];
         let found = decoder.decode(emissions, count.max(1));
@@ -178,15 +178,15 @@ mod tests {
     fn parts_follow_each_other_with_times_and_alternatives() {
         let alphabet = Alphabet::new(&["", "a", "b", " "]).unwrap();
         let timing = |start| Timing { start, offset: 0.05, duration: 0.1 };
-        let heard = Heard {
+        let output = ModelOutput {
             parts: vec![
                 (Emissions::certain(&[1, 0, 2, 2]), timing(0.0)),
                 (Emissions::certain(&[0, 0]), timing(60.0)),
                 (Emissions::certain(&[0, 2, 3, 1]), timing(120.0)),
             ],
         };
-        assert_eq!(heard.frames(), 10);
-        let found = heard.decode(&Decoder::Greedy(alphabet), 3);
+        assert_eq!(output.frames(), 10);
+        let found = output.decode(&Decoder::Greedy(alphabet), 3);
         assert_eq!((found.text.as_str(), found.words.len(), found.settled), ("ab b a", 3, 3));
         let times: Vec<f64> = found.words.iter().flat_map(|word| [word.start, word.end]).collect();
         for (time, expected) in times.iter().zip([0.0, 0.1, 120.0, 120.03, 120.07, 120.1]) {

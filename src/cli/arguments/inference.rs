@@ -15,12 +15,12 @@ pub(in crate::cli) struct Align {
     pub model: PathBuf,
     /// An audio file, or `-` for standard input
     pub audio: PathBuf,
-    /// What is said in it: a text file, or the text itself
+    /// Its text: a text file, or the text itself
     pub text: String,
-    /// What is written
+    /// Output format
     #[arg(long, value_enum, default_value_t = AlignFormat::Json)]
     pub format: AlignFormat,
-    /// The channel to hear of a file with several
+    /// The channel to read of a file with several
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
 }
@@ -44,7 +44,7 @@ pub(in crate::cli) struct Transcribe {
     /// Audio files of any name, `-` for standard input, manifests, folders of audio
     #[arg(required = true)]
     pub audio: Vec<PathBuf>,
-    /// What is written
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Txt)]
     pub format: Format,
     /// Prints one JSON document, with the words' times and confidence: --format json
@@ -53,13 +53,13 @@ pub(in crate::cli) struct Transcribe {
     /// Writes a file a recording to this folder instead, in place of any of its name
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// The channel to hear of files with several, over a manifest's own
+    /// The channel to read of files with several, over a manifest's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Stops at the first bad file
     #[arg(long)]
     pub strict: bool,
-    /// Hears the audio chunk by chunk, as from a microphone, with a model trained for it (model.causal_chunk)
+    /// Reads the audio chunk by chunk, as from a microphone, with a model trained for it (model.causal_chunk)
     #[arg(long)]
     pub stream: bool,
     /// Milliseconds of a chunk, a multiple of 40; by default those of training
@@ -77,7 +77,7 @@ pub(in crate::cli) struct Transcribe {
 /// When a stream's sentences end.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Endpoint {
-    /// Ends sentences at pauses, each with its times, as soon as it is over; memory stays what it is however long the audio
+    /// Ends sentences at pauses, each with its times, as soon as it is over; memory does not grow with the length of the audio
     #[arg(long, requires = "stream", conflicts_with = "n_best")]
     endpoint: bool,
     /// Milliseconds without a word that end a sentence, where they are quiet; three times as long where they are not
@@ -126,9 +126,9 @@ fn chunk_milliseconds(text: &str) -> std::result::Result<usize, String> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum PaddingForm {
-    /// Padded frames do nothing: an utterance's output is the same alone and in any batch
+    /// Padded frames are masked: an utterance's output is the same alone and in any batch
     Masked,
-    /// Padded frames do what they do in the published implementation
+    /// Padded frames as in the published implementation
     Reference,
 }
 
@@ -145,10 +145,10 @@ pub(in crate::cli) struct Encode {
     /// Files that are padded together
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub batch: u32,
-    /// What padded frames do, if not what they did in training
+    /// Treatment of padded frames, if not that of training
     #[arg(long, value_enum, value_name = "masked|reference")]
     pub padding: Option<PaddingForm>,
-    /// The channel to hear of files with several, over a manifest's own
+    /// The channel to read of files with several, over a manifest's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Stops at the first bad file, and writes nothing then
@@ -166,7 +166,7 @@ pub(in crate::cli) struct Embed {
     /// The file to write; of each audio file `<stem>.embedding` [1, width], of length 1
     #[arg(long, value_name = "FILE.safetensors")]
     pub out: PathBuf,
-    /// The channel to hear of files with several, over a manifest's own
+    /// The channel to read of files with several, over a manifest's own
     #[arg(long, value_name = "N|mix", value_parser = channel)]
     pub channel: Option<Channel>,
     /// Stops at the first bad file, and writes nothing then
