@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, ArraySize, ScalarKind, StorageAccess, TypeInner};
 
-use crate::header::{Variant, Workgroup};
 use crate::f16::in_f16;
+use crate::header::{Variant, Workgroup};
 use crate::source::{compact, in_f16_too};
 
 /// A valid kernel with one entry point, `main`.

@@ -96,7 +96,9 @@ impl Plan {
         let mut text = String::new();
         for (index, dispatch) in self.dispatches.iter().enumerate() {
             let _ = write!(text, "{index:4} {:32} {:?}", dispatch.kernel.name, dispatch.groups);
-            for (number, (binding, region)) in dispatch.kernel.bindings.iter().zip(&dispatch.bindings).enumerate() {
+            for (number, (binding, region)) in
+                dispatch.kernel.bindings.iter().zip(&dispatch.bindings).enumerate()
+            {
                 let place = match region.place {
                     Place::Slot(slot) => format!("#{slot}"),
                     Place::Stored(entry) => self.stored[entry].0.clone(),

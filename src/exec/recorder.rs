@@ -247,7 +247,9 @@ impl<'a> Recorder<'a> {
             for (index, operand) in bindings.iter().enumerate() {
                 let takes_f16 = || Facts { f16: 1 << index, ..facts }.choose(variants).is_ok();
                 match operand.memory {
-                    Memory::Value(id) if operand.spec.dtype == DType::F32 && !takes_f16() => in_f32.insert(id),
+                    Memory::Value(id) if operand.spec.dtype == DType::F32 && !takes_f16() => {
+                        in_f32.insert(id)
+                    }
                     _ => false,
                 };
             }

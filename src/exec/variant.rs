@@ -106,7 +106,9 @@ impl Facts<'_> {
     fn alternative(&self, variants: &'static [&'static Variant]) -> Option<&'static Variant> {
         let number = (self.capabilities.alternative as usize).checked_sub(1)?;
         let fits = |variant: &&&Variant| {
-            !self.is_set_aside(variant) && self.takes_f16(variant) && variant.needs.iter().all(|need| self.holds(need, variant))
+            !self.is_set_aside(variant)
+                && self.takes_f16(variant)
+                && variant.needs.iter().all(|need| self.holds(need, variant))
         };
         variants.iter().filter(fits).nth(number).copied()
     }

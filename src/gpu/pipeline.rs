@@ -88,7 +88,8 @@ impl Gpu {
         {
             return Err(Error::Gpu(format!("kernel {} has no override {name}", kernel.name)));
         }
-        let refused = |error: &dyn std::fmt::Display| Error::Gpu(format!("kernel {key} was refused: {error}"));
+        let refused =
+            |error: &dyn std::fmt::Display| Error::Gpu(format!("kernel {key} was refused: {error}"));
         let source = kernel.source_in_f16(f16).map_err(|error| refused(&error))?;
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let module = self.module(kernel.name, f16, source);
@@ -105,10 +106,8 @@ impl Gpu {
     fn module(&self, name: &'static str, f16: u32, source: Cow<'static, str>) -> wgpu::ShaderModule {
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         let module = modules.entry((name, f16)).or_insert_with(|| {
-            let source = wgpu::ShaderModuleDescriptor {
-                label: Some(name),
-                source: wgpu::ShaderSource::Wgsl(source),
-            };
+            let source =
+                wgpu::ShaderModuleDescriptor { label: Some(name), source: wgpu::ShaderSource::Wgsl(source) };
             // SAFETY: every kernel guards its own indices and terminates; tests fence every output.
             unsafe {
                 self.device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())

@@ -35,7 +35,8 @@ impl Pass for MatMulF16 {
             let first = group[0].1;
             let outputs: Vec<ValueId> = inputs.iter().map(|&id| draft.copy_of(id)).collect();
             casts.extend(inputs.iter().copied().zip(outputs.iter().copied()));
-            let node = Node { op: Arc::new(Cast), inputs, outputs, section: None, ..draft.nodes[first].clone() };
+            let node =
+                Node { op: Arc::new(Cast), inputs, outputs, section: None, ..draft.nodes[first].clone() };
             added.entry(first).or_default().push(node);
         }
         let nodes = std::mem::take(&mut draft.nodes);

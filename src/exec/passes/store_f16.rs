@@ -24,9 +24,8 @@ impl Pass for StoreF16<'_> {
         let mut chosen = candidates(draft, &roots);
         for node in &draft.nodes {
             let operands = |ids: &[ValueId]| -> Vec<Operand> {
-                let whole = |&id: &ValueId| {
-                    Operand::whole(Memory::Value(roots[id]), draft.values[id].spec.clone())
-                };
+                let whole =
+                    |&id: &ValueId| Operand::whole(Memory::Value(roots[id]), draft.values[id].spec.clone());
                 ids.iter().map(whole).collect()
             };
             let (inputs, outputs) = (operands(&node.inputs), operands(&node.outputs));

@@ -1,7 +1,7 @@
 //! Copies that a plan stores in f16.
 
-use crate::exec::{Operand, Recorder};
 use crate::error::Result;
+use crate::exec::{Operand, Recorder};
 use crate::ops::{Array, Op, mismatch};
 use crate::shader::layout::cast;
 use crate::shape::{DType, Shape, Spec};
@@ -36,7 +36,8 @@ impl Op for Cast {
 
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         // Bound for what is not there.
-        let nothing: Vec<Operand> = (inputs.len()..Self::MOST).map(|_| rec.scratch(DType::U32, [4])).collect();
+        let nothing: Vec<Operand> =
+            (inputs.len()..Self::MOST).map(|_| rec.scratch(DType::U32, [4])).collect();
         let unread = inputs[0].unread();
         let mut ends = [0; Self::MOST];
         let mut end = 0;

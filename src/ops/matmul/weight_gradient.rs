@@ -75,7 +75,8 @@ impl WeightGradient {
             return Ok(false);
         }
         let work = Work::Tiles { batch: most, m, n };
-        let Ok(choice) = rec.choose(weight_gradient::VARIANTS, &constants, &params(most), &[&dy, &x], work) else {
+        let Ok(choice) = rec.choose(weight_gradient::VARIANTS, &constants, &params(most), &[&dy, &x], work)
+        else {
             return Ok(false);
         };
         let params = params(parts([m, n], most, choice.variant));
