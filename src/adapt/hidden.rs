@@ -63,8 +63,8 @@ impl Shape {
     }
 }
 
-/// What the layers that learn are given: what the layer before them gives, and before it, where all layers are `summed`, what
-/// those before give. Nothing where all learn.
+/// The inputs of the trainable layers: the output of the layer before them and, if all layers are `summed`, those of all
+/// earlier ones. Nothing if all layers are trained.
 pub(super) fn parts(layers: Layers, all: usize, summed: bool) -> Vec<Part> {
     let first = match layers {
         Layers::All => return Vec::new(),

@@ -19,7 +19,7 @@ pub(super) struct Tail {
     pub config: SavedConfig,
     pub head: Head,
     pub layers: Layers,
-    /// What of the encoder the takes are given as, so many parts of a frame.
+    /// Number of outputs of the encoder that are the input of the trainable layers.
     pub parts: usize,
 }
 

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn waves_pass_and_others_are_named() {
+    fn waveforms_pass_and_others_are_named() {
         for waveform in [&[0.0f32][..], &[1.0, -1.0, 0.0], &[0.1, 3.5, -7.9], &[0.0; 40]] {
             assert!(check_waveform(waveform).is_ok(), "{waveform:?}");
         }

@@ -66,7 +66,7 @@ pub(super) fn run(command: &Align, global: &Global) -> Result<()> {
     }
     let alphabet = Alphabet::of(&vocabulary)?;
     let tokens = ids.iter().flatten().copied().chain(alphabet.space()).chain([Vocabulary::BLANK]);
-    recognizer.hear_tokens(tokens.collect());
+    recognizer.keep_tokens(tokens.collect());
     let output = block_on(recognizer.forward(&[&audio.samples], &mut |_| Ok(())))?;
     let output = output.into_iter().next().unwrap_or_default();
     let (words, score) = output.align(&alphabet, &words, &ids).map_err(|error| about(utterance, error))?;

@@ -183,7 +183,7 @@ pub(super) fn beside<T: Send, R: Send, F>(
         loop {
             let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok((index, item)) = next else { break };
-            // A thread that ended would leave who gives items waiting.
+            // A thread that ended would leave the producer waiting.
             let result = catch_unwind(AssertUnwindSafe(|| work(item)));
             done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
         }

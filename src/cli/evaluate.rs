@@ -190,7 +190,7 @@ pub(super) fn score_corpus(
         })
         .collect();
     if results.is_empty() {
-        return Err(nothing_heard(texts.len(), &left_out));
+        return Err(nothing_scored(texts.len(), &left_out));
     }
     let scores: Vec<Score> = results.iter().map(|result| result.score).collect();
     let greedy: Option<Vec<Score>> = results.iter().map(|result| result.greedy).collect();
@@ -212,7 +212,7 @@ pub(super) fn score_corpus(
 }
 
 /// The error where none of `count` recordings can be scored.
-pub(super) fn nothing_heard(count: usize, left_out: &Exclusions) -> Error {
+pub(super) fn nothing_scored(count: usize, left_out: &Exclusions) -> Error {
     let first = left_out.iter().next().map_or(String::new(), |(_, one)| format!("; the first: {one}"));
     Error::invalid(format!("none of the {count} recordings can be scored: {left_out}{first}; correct --data"))
 }

@@ -43,7 +43,7 @@ pub(super) fn recognize_corpus(
 /// What computes a result for each of several waveforms.
 pub(super) type Forward<'a, T> = dyn FnMut(&[&[f32]]) -> Result<Vec<T>> + 'a;
 
-/// As [`recognize_corpus`], with the results of `forward`; `judge` says why no output says the text of one, if so.
+/// As [`recognize_corpus`], with the results of `forward`; `judge` gives the reason if a text is infeasible.
 ///
 /// # Errors
 /// When one is left out and `strict`, or `forward` fails.

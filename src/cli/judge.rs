@@ -10,7 +10,7 @@ use web_time::Instant;
 use super::adapter::Device;
 use super::arguments::{Evaluate, Global};
 use super::drawing::{Grid, detection};
-use super::evaluate::{left_out, nothing_heard, rate};
+use super::evaluate::{left_out, nothing_scored, rate};
 use super::inference::{Forward, Processed, process_corpus};
 use super::output::{note, percent, print, print_json, table, thousands};
 use super::progress::Reporter;
@@ -123,7 +123,7 @@ fn process_all<T>(
         process_corpus(forward, &|_, _| None, utterances, command.strict, &mut reporter, &mut give)?;
     reporter.end();
     if predicted.iter().all(Option::is_none) {
-        return Err(nothing_heard(utterances.len(), &left_out));
+        return Err(nothing_scored(utterances.len(), &left_out));
     }
     let seconds = begun.elapsed().as_secs_f64();
     Ok((predicted, Time { audio_seconds, seconds, rtf: seconds / audio_seconds }, left_out))
@@ -147,7 +147,7 @@ fn classify(
     let classes: Vec<usize> = predicted.iter().map(|(_, one)| one.class).collect();
     let said: Vec<&str> = predicted.iter().map(|(at, _)| said[*at]).collect();
     let scores = tasks::classification(&head.labels, &said, &classes);
-    let scores = scores.ok_or_else(|| nothing_heard(corpus.utterances.len(), &left_out))?;
+    let scores = scores.ok_or_else(|| nothing_scored(corpus.utterances.len(), &left_out))?;
     let result = |(at, one): &(usize, Classified)| Judged {
         audio_filepath: corpus.utterances[*at].audio.to_string(),
         label: corpus.utterances[*at].text.clone().unwrap_or_default(),

@@ -105,7 +105,7 @@ impl Failures {
     /// The end of the command.
     ///
     /// # Errors
-    /// The last failure, which nobody was told of yet.
+    /// The last failure that was not reported yet.
     pub fn finish(mut self) -> Result<()> {
         self.last.take().map_or(Ok(()), Err)
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::adapter::Device;
 use super::arguments::{Global, Probe};
-use super::evaluate::{left_out, nothing_heard};
+use super::evaluate::{left_out, nothing_scored};
 use super::inference::process_corpus;
 use super::output::{note, percent, print, print_json, table, to_json};
 use super::progress::Reporter;
@@ -196,7 +196,7 @@ fn process_all(
     let (statistics, classes): (Vec<_>, Vec<_>) =
         known.filter_map(|(one, class)| Some((one?, class.to_owned()))).unzip();
     if classes.is_empty() {
-        return Err(nothing_heard(utterances.len(), &listened.left_out));
+        return Err(nothing_scored(utterances.len(), &listened.left_out));
     }
     left.extend(&listened.left_out);
     Ok(Statistics { classes, statistics })

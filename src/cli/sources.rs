@@ -16,7 +16,7 @@ const GROUP: usize = 16;
 /// Recordings that wait for the device, and their samples (64 MiB), unless the next one alone has more.
 const MOST_AHEAD: usize = 2 * GROUP;
 const MOST_SAMPLES: usize = 1 << 24;
-/// How often someone who waits looks whether to stop.
+/// How often a waiting thread checks for a stop.
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// The recordings of audio files of any name, `-` for standard input, manifests and folders.

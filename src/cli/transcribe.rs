@@ -48,13 +48,13 @@ pub(super) fn run(command: &Transcribe, global: &Global) -> Result<()> {
             stream.set_decoder(decoder, command.n_best)?;
         }
         stream.set_endpointing(command.endpoint.rule())?;
-        hear_streams(&mut stream, &utterances, command, format, global, &mut sink, &mut failures)?;
+        transcribe_streams(&mut stream, &utterances, command, format, global, &mut sink, &mut failures)?;
     } else {
         let mut recognizer = recognizer(&device, model, &command.model)?;
         if let Some(decoder) = decoder {
             recognizer.set_decoder(decoder, command.n_best)?;
         }
-        hear_whole(&mut recognizer, &utterances, command.n_best, global, &mut sink, &mut failures)?;
+        transcribe_whole(&mut recognizer, &utterances, command.n_best, global, &mut sink, &mut failures)?;
     }
     sink.close()?;
     failures.finish()
@@ -87,7 +87,7 @@ fn transcript(
 }
 
 /// Whole recordings, several at once.
-fn hear_whole(
+fn transcribe_whole(
     recognizer: &mut Recognizer,
     utterances: &[Utterance],
     count: usize,
@@ -132,7 +132,7 @@ fn hear_whole(
 }
 
 /// Recordings one after another, chunk by chunk as they are read.
-fn hear_streams(
+fn transcribe_streams(
     recognizer: &mut StreamRecognizer,
     utterances: &[Utterance],
     command: &Transcribe,

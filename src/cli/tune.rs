@@ -12,7 +12,7 @@ use super::adapter::Device;
 use super::arguments::{Global, Tune};
 use super::decoding::beside;
 use super::drawing::Grid;
-use super::evaluate::{nothing_heard, rate, recognizer};
+use super::evaluate::{nothing_scored, rate, recognizer};
 use super::inference::{Processed, recognize_corpus};
 use super::output::{note, percent, print, print_json, table};
 use super::progress::Reporter;
@@ -106,7 +106,7 @@ pub(super) fn run(command: &Tune, global: &Global) -> Result<()> {
     let Processed { left_out, .. } =
         recognize_corpus(&mut recognizer, utterances, command.strict, &mut reporter, &mut keep)?;
     if outputs.is_empty() {
-        return Err(nothing_heard(texts.len(), &left_out));
+        return Err(nothing_scored(texts.len(), &left_out));
     }
     let development = Development { alphabet, resources, outputs };
 

@@ -15,7 +15,7 @@ use crate::rng::{Rng, stream};
 /// Samples by which a length that a header gives may be off, through the rounding of another rate.
 const ROUNDING: usize = 16;
 
-/// How recordings become examples. Stringing and cutting are for unlabeled data only.
+/// How recordings become examples. Concatenation and windows are for unlabeled data only.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExampleConfig {

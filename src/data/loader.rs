@@ -293,7 +293,7 @@ impl Loader {
         }
     }
 
-    /// Batches of an epoch, whoever makes them.
+    /// Batches of an epoch, on all ranks.
     pub fn batches_per_epoch(&self) -> usize {
         self.batches_per_epoch
     }

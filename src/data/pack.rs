@@ -318,7 +318,7 @@ impl<'a> Shards<'a> {
     }
 }
 
-/// A file that knows its length.
+/// A file with its length.
 struct Counted {
     file: BufWriter<NewFile>,
     count: u64,

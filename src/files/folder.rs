@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// before, it leaves nothing.
 #[derive(Debug)]
 pub struct NewFolder {
-    /// The name that the user knows.
+    /// The final name.
     path: PathBuf,
     aside: PathBuf,
     end: PathBuf,

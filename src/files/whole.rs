@@ -26,7 +26,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
-    /// The name that the user knows.
+    /// The final name.
     path: PathBuf,
     /// Where it is made and what it becomes; `None` where every byte goes through to a device or pipe.
     names: Option<(PathBuf, PathBuf)>,

@@ -40,7 +40,7 @@ pub struct Timing {
 #[derive(Debug)]
 pub(super) struct Pace {
     work_per_submit: f64,
-    /// When work began of which nobody has seen the end, and how much there is of it.
+    /// When the unfinished work began, and its amount.
     under_way: Option<(Instant, f64)>,
 }
 

@@ -20,7 +20,7 @@ const INAUDIBLE: f32 = 1e-3;
 /// * or where it has lasted `longest` seconds and the chunk's last frame writes nothing,
 /// * or where it has lasted twice as long.
 ///
-/// What a model writes in a frame that is 30 dB quieter than the loudest one does not count: models that were never trained on
+/// Tokens in a frame that is 30 dB quieter than the loudest one do not count: models that were never trained on
 /// silence write in it.
 ///
 /// What follows is transcribed as a stream of its own.

@@ -91,7 +91,7 @@ impl Recognizer {
 
     /// From now on, [`Recognizer::forward`] tells the log-probabilities of these tokens alone, however small they are: what
     /// [`ModelOutput::align`] reads.
-    pub fn hear_tokens(&mut self, tokens: BTreeSet<u32>) {
+    pub fn keep_tokens(&mut self, tokens: BTreeSet<u32>) {
         if self.handover != Handover::Whole {
             self.handover = Handover::Whole;
             self.session.set_forward(forward(self.model.clone(), Handover::Whole));
@@ -123,7 +123,7 @@ impl Recognizer {
         Ok(outputs.iter().map(|output| output.decode(&self.decoder, self.count)).collect())
     }
 
-    /// What the device hands over of waveforms, as of [`Recognizer::recognize_watched`]: decoding, which needs no device, is
+    /// The outputs of the model for waveforms, as in [`Recognizer::recognize_watched`]: decoding, which needs no device, is
     /// left to the caller.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::graph::{Init, Scope, Tensor};
 use crate::ops::attention::{Attention, Positions, QkvLayout};
 use crate::recipe::Initialization;
 
-/// q, k, v = Linear(x); in each head, softmax(q·kᵀ/√d_h)·v; y = Linear of the heads side by side. It knows positions
+/// q, k, v = Linear(x); in each head, softmax(q·kᵀ/√d_h)·v; y = Linear of the heads side by side. It has positions
 /// from the encoder's input alone. Padded frames are no keys.
 #[derive(Debug, Clone, Copy)]
 pub struct RegularAttention {

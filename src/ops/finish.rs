@@ -152,7 +152,7 @@ impl Finish {
     /// The override constants of `shared/epilogue`; `other` is the other operand as the dispatch that writes `result`
     /// binds it.
     pub(super) fn constants(&self, other: Option<&Operand>, result: &Operand) -> [(&'static str, f64); 5] {
-        let slope = match self.other {
+        let derivative = match self.other {
             Some(Other { role: Role::Derivative(kind), .. }) => kind.code() + 1.0,
             _ => 0.0,
         };
@@ -166,7 +166,7 @@ impl Finish {
             ("DROPOUT", f64::from(u8::from(self.dropout.is_some()))),
             ("MASKED", f64::from(u8::from(self.lengths.is_some()))),
             ("OTHER", place),
-            ("DERIVATIVE", slope),
+            ("DERIVATIVE", derivative),
         ]
     }
 }

@@ -19,7 +19,7 @@ use crate::train::{Inputs, Rates, Task, Trainer, common_inputs, interrupted, wri
 pub struct Sweep {
     /// The models.
     pub subjects: Vec<Subject>,
-    /// Lengths of the utterances in seconds, ascending: what is left out for want of time is long.
+    /// Lengths of the utterances in seconds, ascending: so that long ones are left out if time runs out.
     pub seconds: Vec<f64>,
     /// Utterances in a batch.
     pub batch: usize,

@@ -357,7 +357,7 @@ impl DataConfig {
         (self.batch_seconds, self.batch_utterances) = (Some(BatchSeconds::Fit(Fit::Fit)), None);
     }
 
-    /// Writes down what fits: so many utterances for each length of batches.
+    /// Sets the batch sizes that fit: so many utterances for each length of batches.
     pub fn fitted(&mut self, utterances: &[usize]) {
         let each = BatchUtterances::Each(utterances.to_vec());
         (self.batch_seconds, self.batch_utterances) = (None, Some(each));

@@ -20,7 +20,7 @@ pub struct Classification {
     pub macro_f1_ci: [f64; 2],
     /// Number of utterances.
     pub utterances: usize,
-    /// The model's classes, and behind them those of the data that it does not know.
+    /// The model's classes, and behind them those of the data that the model lacks.
     pub labels: Vec<String>,
     /// How often the class of the row was predicted as that of the column.
     pub confusion: Vec<Vec<usize>>,

@@ -83,7 +83,7 @@ pub struct SinceLog {
     pub steps: u64,
     /// Micro-batches.
     pub micro_batches: u64,
-    /// Decisions that accuracy is a share of.
+    /// Predictions that accuracy is a share of.
     #[serde(rename = "decisions")]
     pub predictions: u64,
     /// Seconds of audio.

@@ -36,7 +36,7 @@ impl Room {
     /// What the user says, else a part of what is free, divided among the ranks that share it.
     ///
     /// # Errors
-    /// When nobody says how much there is; when a rank is silent.
+    /// When the amount of free memory is unknown; when a rank is silent.
     pub fn of(gpu: &Gpu, ranks: &Ranks, limit: Option<u64>) -> Result<Self> {
         let place = gpu.place();
         // All devices are open by then, none holds a model, and none takes memory before all have looked.

@@ -71,7 +71,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// What a rank knows of a run with nothing left to do, which rank 0 tells of.
+    /// A finished run on a rank other than 0, which reports nothing.
     pub(super) fn elsewhere() -> Self {
         Self {
             steps: 0,

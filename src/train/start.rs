@@ -215,7 +215,7 @@ impl Start {
         let told =
             |identity: &Identity| format!("{} recordings, {:.3} s", identity.recordings, identity.seconds);
         let mut same = true;
-        // A checkpoint of an earlier version does not know its data.
+        // A checkpoint of an earlier version does not name its data.
         if let Some(before) = self.checkpoint.as_ref().and_then(|checkpoint| checkpoint.state.corpus) {
             if before.audio != now.audio {
                 let differs = format!("the training data are {} (were {})", told(now), told(&before));

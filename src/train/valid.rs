@@ -132,7 +132,7 @@ impl Run<'_> {
     }
 
     /// One pass over the validation data, by all ranks; `None` when a stop is asked for. Everything is added in the
-    /// order of batches, whoever computed them.
+    /// order of batches, from all ranks.
     fn pass(&mut self) -> Result<Option<Pass>> {
         let Some(source) = &self.valid else { return Ok(None) };
         let begun = Instant::now();

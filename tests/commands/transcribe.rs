@@ -165,7 +165,7 @@ fn results_survive_a_kill() {
 /// A name that is no UTF-8 costs no result.
 #[cfg(target_os = "linux")]
 #[test]
-fn any_name_is_heard() {
+fn any_name_is_transcribed() {
     use std::os::unix::ffi::OsStrExt;
     if !adapter() {
         return;

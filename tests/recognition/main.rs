@@ -39,7 +39,7 @@ fn model(padding: Padding) -> SavedModel {
     for parameter in config.parameters().unwrap() {
         let mut values = parameter.init.draw(&parameter.name, &parameter.shape, 3);
         if parameter.name.starts_with("head.") {
-            // Decisions that change from frame to frame.
+            // Predictions that change from frame to frame.
             values.iter_mut().for_each(|x| *x *= 8.0);
         }
         weights.insert(parameter.name, parameter.shape, values).unwrap();

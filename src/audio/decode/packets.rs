@@ -236,7 +236,7 @@ fn codec(id: AudioCodecId) -> &'static str {
 /// Decoding from packet to packet.
 #[derive(Default)]
 struct Run {
-    /// Whether the sink knows the stretch.
+    /// Whether the sink was told the segment.
     started: bool,
     /// Frames that are still left out, and those that count after them.
     skip: u64,

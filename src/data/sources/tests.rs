@@ -139,7 +139,7 @@ fn wrong_lines_of_nemo_are_named() {
 }
 
 #[test]
-fn a_survey_goes_on_after_what_is_wrong() {
+fn reading_with_errors_goes_on_after_what_is_wrong() {
     let folder = TempDir::new().expect("a folder");
     let good = "{\"audio_filepath\": \"a.wav\"}\n";
     let manifest = write(&folder, "m.jsonl", format!("{good}{{\n{good}[]\n"));

@@ -21,7 +21,7 @@ pub struct AngularMargin {
 const LEAST_SQUARE: f64 = 1e-6;
 
 impl AngularMargin {
-    fn value_and_slope(self, x: f64) -> (f64, f64) {
+    fn value_and_derivative(self, x: f64) -> (f64, f64) {
         let (sine, cosine) = f64::from(self.margin).sin_cos();
         if x <= -cosine {
             return (x - f64::from(self.margin) * sine, 1.0);
@@ -77,7 +77,7 @@ impl Op for AngularMargin {
         let mut y = inputs[0].clone();
         for (mut row, &target) in y.rows_mut().into_iter().zip(inputs[1]) {
             if let Some(own) = row.get_mut(target as usize) {
-                *own = self.value_and_slope(*own).0;
+                *own = self.value_and_derivative(*own).0;
             }
         }
         vec![y]
@@ -131,7 +131,7 @@ impl Op for AngularMarginBackward {
         let rows = inputs[0].rows().into_iter().zip(inputs[1]);
         for (mut dx, (row, &target)) in dx.rows_mut().into_iter().zip(rows) {
             if let Some((own, &x)) = dx.get_mut(target as usize).zip(row.get(target as usize)) {
-                *own *= self.0.value_and_slope(x).1;
+                *own *= self.0.value_and_derivative(x).1;
             }
         }
         vec![dx]

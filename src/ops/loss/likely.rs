@@ -24,7 +24,7 @@ pub struct Likely {
 impl Likely {
     /// Classes of a row that a kernel goes through: one pass each, of which an invocation makes fewer than 65 535.
     pub const MOST_CLASSES: usize = 1 << 15;
-    /// Slightly less than is asked for, so that whoever compares again decides.
+    /// Slightly less than is asked for, since the caller compares again.
     const SLACK: f64 = 1e-3;
 
     /// The classes with a log-probability of `least` or more, of `classes`: there is room for as many as there can be.

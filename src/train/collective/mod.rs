@@ -146,9 +146,9 @@ impl Ranks {
     /// When a rank failed or is silent.
     pub fn all<T: Serialize + DeserializeOwned>(&self, own: T) -> Result<Vec<T>> {
         let Some(world) = &self.0 else { return Ok(vec![own]) };
-        let message = serde_json::to_vec(&own).map_err(misheard)?;
+        let message = serde_json::to_vec(&own).map_err(malformed)?;
         let messages = world.gather(message)?;
-        messages.iter().map(|message| serde_json::from_slice(message).map_err(misheard)).collect()
+        messages.iter().map(|message| serde_json::from_slice(message).map_err(malformed)).collect()
     }
 
     /// Whether any rank says so.
@@ -225,7 +225,7 @@ fn listed(all: &[String]) -> String {
     }
 }
 
-fn misheard(error: serde_json::Error) -> Error {
+fn malformed(error: serde_json::Error) -> Error {
     Error::invalid(format!("a message between ranks is not understood ({error}); start all with one version"))
 }
 

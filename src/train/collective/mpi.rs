@@ -140,7 +140,7 @@ impl Mpi {
         self.world.abort(i32::from(*code))
     }
 
-    /// Asks `done` until it is, which says who is still waited for.
+    /// Polls `done`, which returns the ranks that are still waited for, until there are none.
     fn wait(&self, mut done: impl FnMut() -> Vec<usize>) {
         let (mut last, mut waited) = (Instant::now(), Duration::ZERO);
         loop {

@@ -69,7 +69,7 @@ impl Pcm {
         present.saturating_sub(self.skip).min(self.limit.unwrap_or(u64::MAX))
     }
 
-    /// Decodes what the sink wants, beginning at the unit that holds its first frame.
+    /// Decodes the segment of the sink, beginning at the unit that holds its first frame.
     ///
     /// # Errors
     /// The message.

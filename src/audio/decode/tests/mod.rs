@@ -108,7 +108,7 @@ fn other_files_are_named_with_the_remedy() {
 }
 
 #[test]
-fn what_is_no_wave_is_refused() {
+fn what_is_no_waveform_is_refused() {
     let float = |samples: &[f32]| {
         let data: Vec<u8> = samples.iter().flat_map(|x| x.to_le_bytes()).collect();
         riff(&[(b"fmt ", &format(3, 1, 16_000, 4, 32)), (b"data", &data)])
