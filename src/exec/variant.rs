@@ -82,9 +82,11 @@ impl Facts<'_> {
         if let Some(variant) = self.alternative(variants) {
             return Ok(Choice { variant, workgroup_size: self.workgroup_size(variant), unmet });
         }
+        // The plainest one is there whatever was found out about it.
+        let plainest = variants.iter().rposition(|variant| variant.needs.is_empty());
+        let plainest = plainest.unwrap_or(variants.len().saturating_sub(1));
         for (index, variant) in variants.iter().enumerate() {
-            // The last one is there whatever was found out about it.
-            if index + 1 < variants.len() && self.is_set_aside(variant) {
+            if index != plainest && self.is_set_aside(variant) {
                 unmet.push((variant.kernel.name, SET_ASIDE));
                 continue;
             }
