@@ -53,8 +53,8 @@ pub enum Compute {
     /// All in f32.
     #[default]
     F32,
-    /// Matmuls multiply numbers of f16, and what kernels that can leave to each other lies in memory as f16, two to a word: a
-    /// number beyond the largest, 65504, is infinite there. Adapters with cooperative matrices multiply f16 faster; others
-    /// give the same results. Training needs a scaled loss, so that gradients fit into f16.
+    /// Matmuls multiply in f16, and values between kernels that support it are stored in f16, two to a u32: those beyond the
+    /// largest f16, 65504, are infinite. Adapters with cooperative matrices multiply f16 faster; others give the same
+    /// results. Training needs a scaled loss, so that gradients fit into f16.
     F16,
 }

@@ -20,9 +20,9 @@ pub fn all() -> Vec<Case> {
 fn matmuls() -> Vec<Case> {
     let by_rows = MatMul { transpose_b: true, ..MatMul::PLAIN };
     let mut cases = vec![
-        matmul::product(0, [132, 68, 36], by_rows),
-        matmul::product(0, [68, 132, 20], MatMul::PLAIN),
-        matmul::product(129, [8, 12, 20], by_rows),
+        matmul::matmul(0, [132, 68, 36], by_rows),
+        matmul::matmul(0, [68, 132, 20], MatMul::PLAIN),
+        matmul::matmul(129, [8, 12, 20], by_rows),
     ];
     let finish = Finish {
         activation: Some(ActivationKind::Gelu),
