@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use ndarray::IxDyn;
 
-use super::case::{Case, bits};
+use super::case::{Case, bits, nearest_f16};
 use crate::autograd::gradients;
 use crate::error::{Error, Result};
-use crate::exec::{Executor, KernelTime, Loaded, Plan, PlanOptions, reference};
+use crate::exec::{Compute, Executor, KernelTime, Loaded, Plan, PlanOptions, reference};
 use crate::gpu::{Capabilities, Gpu};
 use crate::graph::{Graph, Tensor};
 use crate::ops::Array;
@@ -21,12 +21,19 @@ struct Built {
     /// Results by name: `y0` … and, where there are gradients, `dx0` ….
     results: Vec<(String, Tensor)>,
     gradients_of_args: Vec<Option<Tensor>>,
+    in_f16: bool,
 }
 
 impl Built {
-    /// `copied`: the operation and its derivative get copies of their inputs, whose memory they may take.
+    /// `copied`: the operation and its derivative get copies of their inputs, whose memory they may take. Inputs and results are
+    /// f32, copies may be f16.
     fn new(case: &Case, copied: bool) -> Result<Self> {
         let graph = Graph::new();
+        let copied = copied || case.in_f16;
+        let read = |tensor: &Tensor| {
+            let is_f16 = case.in_f16 && tensor.dtype() == DType::F32;
+            if is_f16 { tensor.copy() } else { Ok(tensor.clone()) }
+        };
         let input = |name: String, spec| {
             let given = graph.input(name, spec);
             if copied { given.copy() } else { Ok(given) }
@@ -36,8 +43,10 @@ impl Built {
             specs.map(|(i, arg)| input(format!("x{i}"), arg.spec())).collect::<Result<_>>()?;
         let refs: Vec<&Tensor> = inputs.iter().collect();
         let outputs = case.apply(&graph, &refs)?;
-        let mut results: Vec<(String, Tensor)> =
-            outputs.iter().enumerate().map(|(i, tensor)| (format!("y{i}"), tensor.clone())).collect();
+        let mut results: Vec<(String, Tensor)> = Vec::new();
+        for (i, tensor) in outputs.iter().enumerate() {
+            results.push((format!("y{i}"), read(tensor)?));
+        }
         let mut gradients_of_args = vec![None; case.args.len()];
         if case.differentiable > 0 {
             let differentiable = outputs.iter().take(case.differentiable).enumerate();
@@ -47,20 +56,23 @@ impl Built {
             let pairs: Vec<(&Tensor, &Tensor)> = outputs.iter().zip(&cotangents).collect();
             gradients_of_args = gradients(&pairs, &refs)?;
             for (i, gradient) in gradients_of_args.iter().enumerate() {
-                results.extend(gradient.iter().map(|gradient| (format!("dx{i}"), gradient.clone())));
+                if let Some(gradient) = gradient {
+                    results.push((format!("dx{i}"), read(gradient)?));
+                }
             }
             if gradients_of_args.iter().all(Option::is_none) {
                 return Err(Error::invalid(format!("{} has no derivative", case.op.name())));
             }
         }
-        Ok(Self { graph, results, gradients_of_args })
+        Ok(Self { graph, results, gradients_of_args, in_f16: case.in_f16 })
     }
 
     /// The plan of the results that `of` picks.
     fn plan(&self, of: fn(&str) -> bool, capabilities: &Capabilities) -> Result<Plan> {
         let picked = self.results.iter().filter(|(name, _)| of(name));
         let named: Vec<(&str, &Tensor)> = picked.map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        Plan::compile(&self.graph, &named, PlanOptions::default(), capabilities)
+        let compute = if self.in_f16 { Compute::F16 } else { Compute::F32 };
+        Plan::compile(&self.graph, &named, PlanOptions { compute, ..PlanOptions::default() }, capabilities)
     }
 }
 
@@ -121,8 +133,11 @@ impl Prepared {
             args.map(|(i, arg)| (format!("x{i}"), arg.values.clone())).collect();
         let mut rng = Rng::new(&[5, case.args.len() as u32]);
         for (i, (_, output)) in plain.results.iter().take(case.differentiable).enumerate() {
-            let cotangent =
-                Array::from_shape_simple_fn(IxDyn(output.dims()), || f64::from(rng.normal() as f32));
+            let mut one = || f64::from(rng.normal() as f32);
+            let mut cotangent = Array::from_shape_simple_fn(IxDyn(output.dims()), &mut one);
+            if case.in_f16 {
+                cotangent.mapv_inplace(nearest_f16);
+            }
             bindings.insert(format!("cotangent{i}"), cotangent);
         }
         let refs: Vec<&Tensor> = plain.results.iter().map(|(_, tensor)| tensor).collect();

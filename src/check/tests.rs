@@ -51,7 +51,7 @@ impl Op for Copied {
             y_3: 1,
             ..Default::default()
         };
-        let choice = rec.choose(copy::VARIANTS, &[], &params, elements as usize)?;
+        let choice = rec.choose(copy::VARIANTS, &[], &params, &[], elements as usize)?;
         if self.short && choice.variant.kernel.name == VECTORIZED {
             params.elements -= 4;
         }

@@ -32,6 +32,8 @@ pub struct Dispatch<Binding = Region> {
     pub unmet: Vec<Unmet>,
     /// Its override constants.
     pub overrides: Vec<(&'static str, f64)>,
+    /// A bit for each storage binding, set where it is in f16.
+    pub f16: u32,
     /// Its storage bindings.
     pub bindings: Vec<Binding>,
     /// Where its parameters start in [`super::Plan::uniforms`].
@@ -49,9 +51,9 @@ pub struct Dispatch<Binding = Region> {
 impl<Binding> Dispatch<Binding> {
     /// The same dispatch with other bindings.
     pub(super) fn binding<Other>(&self, bindings: Vec<Other>) -> Dispatch<Other> {
-        let Self { kernel, params, groups, work, flops, .. } = *self;
+        let Self { kernel, f16, params, groups, work, flops, .. } = *self;
         let (unmet, overrides, path) = (self.unmet.clone(), self.overrides.clone(), self.path.clone());
-        Dispatch { kernel, unmet, overrides, bindings, params, groups, path, work, flops }
+        Dispatch { kernel, unmet, overrides, f16, bindings, params, groups, path, work, flops }
     }
 }
 

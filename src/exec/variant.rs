@@ -46,6 +46,9 @@ impl Work {
 /// What a kernel of [`Capabilities::set_aside`] lacks.
 const SET_ASIDE: &str = "a driver that computes it rightly and fast";
 
+/// What a kernel lacks that takes one of the bindings in f32 only.
+const IN_F32: &str = "f32 in memory";
+
 /// A kernel, and the text of a condition that did not hold for it.
 pub type Unmet = (&'static str, &'static str);
 
@@ -67,6 +70,8 @@ pub(super) struct Facts<'a> {
     /// The bytes of `Params`.
     pub params: &'a [u8],
     pub work: Work,
+    /// A bit for each storage binding, set where it is in f16.
+    pub f16: u32,
 }
 
 impl Facts<'_> {
@@ -77,10 +82,16 @@ impl Facts<'_> {
         if let Some(variant) = self.alternative(variants) {
             return Ok(Choice { variant, workgroup_size: self.workgroup_size(variant), unmet });
         }
+        // The plainest one is there whatever was found out about it.
+        let plainest = variants.iter().rposition(|variant| variant.needs.is_empty());
+        let plainest = plainest.unwrap_or(variants.len().saturating_sub(1));
         for (index, variant) in variants.iter().enumerate() {
-            // The last one is there whatever was found out about it.
-            if index + 1 < variants.len() && self.is_set_aside(variant) {
+            if index != plainest && self.is_set_aside(variant) {
                 unmet.push((variant.kernel.name, SET_ASIDE));
+                continue;
+            }
+            if !self.takes_f16(variant) {
+                unmet.push((variant.kernel.name, IN_F32));
                 continue;
             }
             match variant.needs.iter().chain(variant.prefers).find(|need| !self.holds(need, variant)) {
@@ -97,9 +108,16 @@ impl Facts<'_> {
     fn alternative(&self, variants: &'static [&'static Variant]) -> Option<&'static Variant> {
         let number = (self.capabilities.alternative as usize).checked_sub(1)?;
         let fits = |variant: &&&Variant| {
-            !self.is_set_aside(variant) && variant.needs.iter().all(|need| self.holds(need, variant))
+            !self.is_set_aside(variant)
+                && self.takes_f16(variant)
+                && variant.needs.iter().all(|need| self.holds(need, variant))
         };
         variants.iter().filter(fits).nth(number).copied()
+    }
+
+    /// Whether the bindings in f16 may be.
+    fn takes_f16(&self, variant: &Variant) -> bool {
+        self.f16 & !variant.kernel.in_f16() == 0
     }
 
     fn is_set_aside(&self, variant: &Variant) -> bool {

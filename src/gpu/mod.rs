@@ -41,7 +41,7 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     capabilities: Capabilities,
-    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
+    modules: Mutex<HashMap<(&'static str, u32), wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
     disk_cache: Option<wgpu::PipelineCache>,
     failure: Arc<Mutex<Option<Error>>>,

@@ -4,6 +4,7 @@
 pub mod attention;
 pub mod conv;
 pub mod ctc;
+pub mod f16;
 mod large;
 pub mod layout;
 pub mod loss;

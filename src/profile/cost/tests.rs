@@ -18,7 +18,18 @@ fn dispatch(kernel: &'static Kernel, groups: [u32; 3], bytes: &[u64], flops: u64
     let bindings = regions.map(|(slot, &bytes)| Region { place: Place::Slot(slot), offset: 0, bytes });
     let (bindings, path) = (bindings.collect(), String::new());
     let unmet = Vec::new();
-    Dispatch { kernel, unmet, overrides: Vec::new(), bindings, params: 0, groups, path, work: 0.0, flops }
+    Dispatch {
+        kernel,
+        unmet,
+        overrides: Vec::new(),
+        f16: 0,
+        bindings,
+        params: 0,
+        groups,
+        path,
+        work: 0.0,
+        flops,
+    }
 }
 
 fn near(value: f64, wanted: f64) -> bool {
