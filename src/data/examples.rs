@@ -12,7 +12,7 @@ use super::manifest::{Corpus, Utterance};
 use super::strings::{Clip, Strings};
 use crate::audio::{HOP, SAMPLE_RATE};
 use crate::error::{Error, Result};
-use crate::rng::{Rng, stream};
+use crate::rng::stream;
 
 /// Samples by which a length that a header gives may be off, through the rounding of another rate.
 const ROUNDING: usize = 16;
