@@ -40,6 +40,8 @@ fn request(overrides: &[&str], out: PathBuf) -> Request {
         "finetune.data.buckets=2",
         "finetune.optimizer.lr=0.003",
         "finetune.augmentation.enabled=false",
+        "finetune.data.string_seconds=4",
+        "finetune.data.string_gap_seconds=[0.1, 1.0]",
         "pretrain.steps=4",
         "pretrain.codes=32",
         "pretrain.data.string_seconds=3",

@@ -141,6 +141,10 @@ fn resumes(compute: &str) {
         "model.layer_drop=0.2",
         "finetune.optimizer.accumulation=2",
         "finetune.augmentation.enabled=true",
+        "finetune.augmentation.noise_db=[10, 50]",
+        "finetune.augmentation.gain_db=[-18, 6]",
+        "finetune.data.string_seconds=4",
+        "finetune.data.string_gap_seconds=[0.1, 1.0]",
         &compute,
     ];
     let whole = request(recipe(&dropped), folder.path().join("whole"));
@@ -258,6 +262,70 @@ fn pre_training_starts_a_fine_tuning() {
     assert!(error.to_string().contains("pre: the recipe has model.d_model"), "{error}");
 }
 
+/// A recording in which nobody speaks is one of the training data: all of its frames are to be blanks.
+#[test]
+fn empty_texts_are_learned_as_blanks() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(&[]);
+    let (task, shape) = (task(&recipe, 5), BatchShape { utterances: 2, frames: 24 });
+    let mut batch = noise([2, 24], 4);
+    batch.texts = vec![Some(String::new()); 2];
+    let (inputs, _) = task.inputs(&batch, 1, 0, true).unwrap();
+    assert!(task.rows(&batch).iter().all(|row| *row == polymix::train::Row::Whole));
+    let built = task.graph(shape, false).unwrap();
+    let mut bindings = reference::Bindings::new();
+    for (parameter, _) in &built.graph.parameters() {
+        let values = parameter.init.draw(&parameter.name, &parameter.shape, 1);
+        let values = values.into_iter().map(f64::from).collect();
+        bindings
+            .insert(parameter.name.clone(), Array::from_shape_vec(parameter.shape.dims(), values).unwrap());
+    }
+    for (name, input) in inputs {
+        let values: Vec<f64> = match input {
+            InputData::F32(values) => values.into_iter().map(f64::from).collect(),
+            InputData::U32(values) => values.into_iter().map(f64::from).collect(),
+        };
+        bindings.insert(name, Array::from_shape_vec(vec![values.len()], values).unwrap());
+    }
+    let logits = built.logits.unwrap();
+    let results = reference::run(&built.graph, &mut bindings, &[&built.loss, &logits]).unwrap();
+    let logits: Vec<f64> = results[1].iter().copied().collect();
+    let blanks: f64 = (0..2)
+        .flat_map(|row| (0..(batch.lengths[row] as usize).div_ceil(4)).map(move |frame| row * 6 + frame))
+        .map(|at| {
+            let frame = &logits[at * task.vocabulary.len()..][..task.vocabulary.len()];
+            frame.iter().map(|x| x.exp()).sum::<f64>().ln() - frame[0]
+        })
+        .sum();
+    let loss = results[0].iter().next().unwrap();
+    assert!((loss - blanks / 2.0).abs() < 1e-6 * blanks, "{loss} of {blanks}");
+
+    // A whole run on nothing else.
+    let Some(gpu) = gpu() else { return };
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut lines = String::new();
+    let mut rng = Rng::new(&[1]);
+    for clip in 0..8 {
+        let name = format!("{clip}.wav");
+        let mut writer = hound::WavWriter::create(folder.path().join(&name), spec).unwrap();
+        for _ in 0..8000 + 2000 * clip {
+            writer.write_sample(if clip == 0 { 0 } else { (rng.normal() * 50.0) as i16 }).unwrap();
+        }
+        writer.finalize().unwrap();
+        lines += &format!("{{\"audio_filepath\": \"{name}\", \"text\": \"\"}}\n");
+    }
+    std::fs::write(folder.path().join("m.jsonl"), lines).unwrap();
+    let mut run = request(recipe, folder.path().join("run"));
+    run.data = vec![folder.path().join("m.jsonl")];
+    let outcome = polymix::train::finetune(gpu.clone(), &run, &mut Quiet::default()).unwrap();
+    assert!(outcome.left_out.is_empty() && outcome.loss_last < 0.9 * outcome.loss_first, "{outcome:?}");
+}
+
 /// A batch of noise whose every row says "one two".
 fn noise([utterances, frames]: [usize; 2], seed: u32) -> polymix::data::Batch {
     let mut rng = Rng::new(&[seed]);
@@ -267,7 +335,7 @@ fn noise([utterances, frames]: [usize; 2], seed: u32) -> polymix::data::Batch {
         features: (0..utterances * frames * BANDS).map(|_| rng.unit()).collect(),
         lengths: (0..utterances).map(|row| (frames - 4 * (row % 3)) as u32).collect(),
         texts: vec![Some("one two".into()); utterances],
-        ids: vec![None; utterances],
+        ids: vec![vec![]; utterances],
         audio_seconds: 1.0,
         index: Default::default(),
     }
@@ -452,7 +520,7 @@ fn gradient_bits(
         features: (0..shape.utterances * shape.frames * BANDS).map(|_| rng.normal() as f32).collect(),
         lengths: (0..shape.utterances).map(|row| (shape.frames - 4 * (row % 2)) as u32).collect(),
         texts: vec![Some("one two".into()); shape.utterances],
-        ids: vec![None; shape.utterances],
+        ids: vec![vec![]; shape.utterances],
         audio_seconds: 1.0,
         index: Default::default(),
     };

@@ -1,4 +1,4 @@
-//! Augmentation of the waveform: speed, notched frequency bands, zeroed chunks.
+//! Augmentation of the waveform: speed, notched frequency bands, zeroed chunks, noise, gain.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,11 @@ const NOTCH_TAPS: usize = 101;
 /// Centres stay this far (as a share of the Nyquist frequency) from 0 and the Nyquist frequency.
 const NOTCH_MARGIN: f64 = 0.05;
 
-/// Settings of the three augmentations of CTC fine-tuning, applied to every copy in this order: speed,
-/// notched frequency bands, zeroed chunks. Ranges are inclusive.
+/// Octaves of pink noise, from half the sampling rate down.
+const PINK_OCTAVES: usize = 12;
+
+/// Settings of the augmentations of CTC fine-tuning, applied to every copy in this order: speed, notched
+/// frequency bands, zeroed chunks, noise, gain. Ranges are inclusive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augmentation {
@@ -26,6 +29,11 @@ pub struct Augmentation {
     pub chunks: [usize; 2],
     /// Length of a chunk, in samples.
     pub chunk_samples: [usize; 2],
+    /// The power of the waveform, of which silence is a part, over that of the noise that is added, in dB; white and pink
+    /// noise are as likely. `None` adds none.
+    pub noise_db: Option<[f64; 2]>,
+    /// Gain in dB; `None` is 0 dB. Nothing is clipped.
+    pub gain_db: Option<[f64; 2]>,
 }
 
 impl Default for Augmentation {
@@ -36,6 +44,8 @@ impl Default for Augmentation {
             band_width: 0.05,
             chunks: [1, 5],
             chunk_samples: [1000, 2000],
+            noise_db: None,
+            gain_db: None,
         }
     }
 }
@@ -67,6 +77,15 @@ impl Augmentation {
                 )));
             }
         }
+        for (key, decibels) in [("noise_db", self.noise_db), ("gain_db", self.gain_db)] {
+            if let Some([low, high]) =
+                decibels.filter(|[low, high]| !(-100.0 <= *low && low <= high && *high <= 100.0))
+            {
+                return Err(Error::invalid(format!(
+                    "{key} = [{low}, {high}]: give two values from -100 to 100 dB, the smaller first"
+                )));
+            }
+        }
         Ok(())
     }
 
@@ -92,12 +111,53 @@ impl Augmentation {
             let start = rng.below(waveform.len() - length + 1);
             waveform[start..start + length].fill(0.0);
         }
+        if let Some(ratio) = self.noise_db {
+            add_noise(&mut waveform, decibels(ratio, rng), rng);
+        }
+        if let Some(gain) = self.gain_db {
+            let factor = 10f64.powf(decibels(gain, rng) / 20.0) as f32;
+            waveform.iter_mut().for_each(|x| *x *= factor);
+        }
         Ok(waveform)
     }
 }
 
 fn between([low, high]: [usize; 2], rng: &mut Rng) -> usize {
     low + rng.below(high.saturating_sub(low) + 1)
+}
+
+fn decibels([low, high]: [f64; 2], rng: &mut Rng) -> f64 {
+    low + (high - low) * f64::from(rng.unit())
+}
+
+/// Adds noise of a power `ratio` dB below that of the waveform; to silence, none.
+fn add_noise(waveform: &mut [f32], ratio: f64, rng: &mut Rng) {
+    let energy = |samples: &[f32]| samples.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+    let pink = rng.below(2) == 1;
+    let noise = if pink { pink_noise(waveform.len(), rng) } else { white_noise(waveform.len(), rng) };
+    let (signal, power) = (energy(waveform), energy(&noise));
+    if power > 0.0 {
+        let factor = (signal / power / 10f64.powf(ratio / 10.0)).sqrt() as f32;
+        waveform.iter_mut().zip(noise).for_each(|(x, noise)| *x += factor * noise);
+    }
+}
+
+fn white_noise(samples: usize, rng: &mut Rng) -> Vec<f32> {
+    (0..samples).map(|_| rng.normal() as f32).collect()
+}
+
+/// A power that falls by 3 dB an octave (Voss and McCartney): a sum of values, each of which holds twice as long as the
+/// one before.
+fn pink_noise(samples: usize, rng: &mut Rng) -> Vec<f32> {
+    let mut held = [0.0; PINK_OCTAVES];
+    held.iter_mut().for_each(|value| *value = rng.normal());
+    let mut next = |at: usize| {
+        // Every second sample changes the first, every fourth the second, and so on.
+        let octave = (at as u32 + 1).trailing_zeros() as usize;
+        held[octave.min(PINK_OCTAVES - 1)] = rng.normal();
+        (held.iter().sum::<f64>() + rng.normal()) as f32
+    };
+    (0..samples).map(&mut next).collect()
 }
 
 /// A linear-phase band-stop filter: the unit impulse minus a Blackman-windowed ideal band-pass of
@@ -179,6 +239,40 @@ mod tests {
     }
 
     #[test]
+    fn noise_has_its_ratio_and_gain_its_factor() {
+        let waveform = sine(0.1, 16_000);
+        let plain = Augmentation { speeds: vec![100], bands: [0, 0], chunks: [0, 0], ..Default::default() };
+        let noisy = Augmentation { noise_db: Some([20.0, 20.0]), ..plain.clone() };
+        let energy = |samples: &[f32]| samples.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+        // Of equal power, pink noise has less of it between neighbors.
+        let mut steps = Vec::new();
+        for seed in 0..20 {
+            let copy = noisy.apply(&waveform, &mut Rng::new(&[seed])).expect("a copy");
+            let noise: Vec<f32> = copy.iter().zip(&waveform).map(|(x, y)| x - y).collect();
+            let ratio = 10.0 * (energy(&waveform) / energy(&noise)).log10();
+            assert!((ratio - 20.0).abs() < 0.01, "{ratio}");
+            let step: Vec<f32> = noise.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            steps.push(energy(&step) / energy(&noise));
+        }
+        assert!(steps.iter().all(|step| (1.9..2.1).contains(step) || *step < 0.8), "{steps:?}");
+        assert!(steps.iter().any(|&step| step > 1.0) && steps.iter().any(|&step| step < 1.0), "{steps:?}");
+        assert!(
+            noisy.apply(&[0.0; 500], &mut Rng::new(&[1])).expect("a copy").iter().all(|&x| x == 0.0),
+            "silence stays"
+        );
+
+        let loud = Augmentation { gain_db: Some([-6.0, -6.0]), ..plain.clone() };
+        let copy = loud.apply(&waveform, &mut Rng::new(&[1])).expect("a copy");
+        assert!(copy.iter().zip(&waveform).all(|(x, y)| (x - 0.501_187_2 * y).abs() < 1e-6));
+        let drawn = Augmentation { gain_db: Some([-18.0, 6.0]), ..plain };
+        for seed in 0..50 {
+            let copy = drawn.apply(&waveform, &mut Rng::new(&[seed])).expect("a copy");
+            let gain = 10.0 * (energy(&copy) / energy(&waveform)).log10();
+            assert!((-18.01..6.01).contains(&gain), "{gain}");
+        }
+    }
+
+    #[test]
     fn wrong_settings_are_named() {
         let wrong = |settings: Augmentation, key: &str| {
             let message = settings.check().expect_err("wrong settings").to_string();
@@ -186,6 +280,8 @@ mod tests {
         };
         wrong(Augmentation { speeds: vec![0], ..Default::default() }, "speeds");
         wrong(Augmentation { bands: [3, 1], ..Default::default() }, "bands");
+        wrong(Augmentation { noise_db: Some([20.0, 10.0]), ..Default::default() }, "noise_db");
+        wrong(Augmentation { gain_db: Some([0.0, f64::NAN]), ..Default::default() }, "gain_db");
         wrong(Augmentation { band_width: f64::NAN, ..Default::default() }, "band_width");
         Augmentation::default().check().expect("the defaults are right");
     }

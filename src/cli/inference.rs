@@ -127,7 +127,7 @@ pub(super) fn process_corpus<T>(
 /// lacks has no tokens to count.
 fn beyond(utterance: &Utterance, vocabulary: &Vocabulary, frames: usize) -> Option<LeftOut> {
     let needs = least_frames(&vocabulary.encode(utterance.text.as_deref()?).ok()?);
-    (needs > frames).then(|| LeftOut::impossible(utterance, needs, frames, "it"))
+    (needs > frames).then(|| LeftOut::impossible(utterance, needs, frames, "it", 1))
 }
 
 /// About how long a recording is, without opening it: seconds where they are known, else by its bytes.

@@ -35,10 +35,21 @@ impl LeftOut {
         }
     }
 
-    /// `utterance` is left out because no output of the `frames` encoder frames that `who` has says its text.
-    pub fn impossible(utterance: &super::Utterance, needs: usize, frames: usize, who: &str) -> Self {
+    /// `utterance`, one of `clips` that are strung together, is left out because no output of the `frames` encoder frames
+    /// that `who` has says their text.
+    pub fn impossible(
+        utterance: &super::Utterance,
+        needs: usize,
+        frames: usize,
+        who: &str,
+        clips: usize,
+    ) -> Self {
+        let text = match clips {
+            ..=1 => "its text needs".to_owned(),
+            _ => format!("its text and those of {} clips joined with it need", clips - 1),
+        };
         let reason = format!(
-            "its text needs {needs} encoder frames of 40 ms, and {who} has {frames}; correct the text, or add \
+            "{text} {needs} encoder frames of 40 ms, and {who} has {frames}; correct the text, or add \
              features.silence"
         );
         Self::new(utterance, reason)

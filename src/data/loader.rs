@@ -1,5 +1,6 @@
 //! Batches made in the background.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,13 +89,17 @@ impl LoaderConfig {
         self.augmentation.as_ref().map_or(samples, |a| a.longest(samples).max(samples))
     }
 
+    fn all_frames(&self, examples: &[Example]) -> Vec<usize> {
+        examples.iter().map(|example| self.frames(example)).collect()
+    }
+
     /// The order and the shapes of the examples' batches.
     ///
     /// # Errors
     /// When the settings are wrong.
     pub fn sampler(&self, examples: &Examples) -> Result<Sampler> {
-        let frames = examples.list.iter().map(|example| self.frames(example)).collect();
-        Sampler::new(frames, &self.buckets, self.order, self.seed)
+        let longest = self.preprocessor.frames(self.most_samples(examples.longest()));
+        Sampler::bounded(self.all_frames(&examples.list), longest, &self.buckets, self.order, self.seed)
     }
 
     /// Every shape (B, F) that a batch can have, shortest first.
@@ -132,13 +137,13 @@ impl LoaderConfig {
     /// epoch to epoch or with the batch, or where that is less than a tenth of them.
     pub fn cache(&self, examples: &Examples) -> FeatureCache {
         const MOST_FRAMES: usize = (512 << 20) / (BANDS * size_of::<f32>());
-        let frames = examples.list.iter().map(|example| self.frames(example)).sum::<usize>();
-        let worth_it = self.features_last() && frames <= 10 * MOST_FRAMES;
+        let frames = self.all_frames(&examples.list).iter().sum::<usize>();
+        let worth_it = self.features_last(examples) && frames <= 10 * MOST_FRAMES;
         FeatureCache::new(if worth_it { frames.min(MOST_FRAMES) } else { 0 })
     }
 
-    fn features_last(&self) -> bool {
-        self.augmentation.is_none() && self.preprocessor.padding.by_own_length()
+    fn features_last(&self, examples: &Examples) -> bool {
+        self.augmentation.is_none() && self.preprocessor.padding.by_own_length() && !examples.differ()
     }
 }
 
@@ -153,11 +158,10 @@ pub struct Batch {
     pub features: Vec<f32>,
     /// `[B]`: valid feature frames, the padding on the left included; 0 for an empty row.
     pub lengths: Vec<u32>,
-    /// `[B]`: what is said, where known.
+    /// `[B]`: what is said, where known; a space between the texts of clips that are strung together.
     pub texts: Vec<Option<String>>,
-    /// `[B]`: index in the corpus (of the first part, where clips are strung together); `None` for an
-    /// empty row.
-    pub ids: Vec<Option<usize>>,
+    /// `[B]`: indices in the corpus of the recordings that the row has, in order; none for an empty row.
+    pub ids: Vec<Vec<usize>>,
     /// Duration of the examples, silence and augmented copies not counted.
     pub audio_seconds: f64,
     /// Position in the order of batches.
@@ -203,7 +207,8 @@ impl Loader {
             augmentation.check()?;
         }
         let sampler = config.sampler(&examples)?;
-        let batches_per_epoch = sampler.epoch(from.epoch).len();
+        // A resumed run counts as an unbroken one, also where epochs differ.
+        let batches_per_epoch = sampler.epoch(0).len();
         let (threads, prefetch) = (config.threads.max(1), config.prefetch);
         let maker = Arc::new(BatchMaker {
             windows: windows(&examples),
@@ -291,7 +296,7 @@ impl Loader {
         }
     }
 
-    /// Batches of an epoch, on all ranks.
+    /// Batches of an epoch, on all ranks: of the first, where they differ by a few.
     pub fn batches_per_epoch(&self) -> usize {
         self.batches_per_epoch
     }
@@ -338,7 +343,8 @@ impl BatchMaker {
         let (mut turn, mut own) = (0, 0);
         let mut first = from.batch as usize;
         for epoch in from.epoch.. {
-            for (batch, planned) in self.sampler.epoch(epoch).iter().enumerate().skip(first) {
+            let (examples, planned) = self.epoch(epoch);
+            for (batch, planned) in planned.iter().enumerate().skip(first) {
                 turn += 1;
                 if !self.config.share.has(turn - 1) {
                     continue;
@@ -347,7 +353,7 @@ impl BatchMaker {
                 if (own - 1) % workers != worker {
                     continue;
                 }
-                let batch = self.batch(planned, BatchIndex { epoch, batch: batch as u32 });
+                let batch = self.batch(&examples, planned, BatchIndex { epoch, batch: batch as u32 });
                 if self.stop.load(Ordering::Relaxed) || queue.send(batch).is_err() {
                     return;
                 }
@@ -359,16 +365,27 @@ impl BatchMaker {
         }
     }
 
-    fn batch(&self, planned: &PlannedBatch, index: BatchIndex) -> Result<Prepared> {
+    /// The examples of an epoch, and its batches.
+    fn epoch(&self, epoch: u32) -> (Cow<'_, [Example]>, Vec<PlannedBatch>) {
+        let examples = self.examples.epoch(epoch);
+        let planned = match &examples {
+            Cow::Borrowed(_) => self.sampler.epoch(epoch),
+            Cow::Owned(drawn) => self.sampler.with(self.config.all_frames(drawn)).epoch(epoch),
+        };
+        (examples, planned)
+    }
+
+    fn batch(&self, examples: &[Example], planned: &PlannedBatch, index: BatchIndex) -> Result<Prepared> {
         let rows = planned.utterances * self.config.copies();
         let mut padded = PaddedBatch::empty(rows, planned.frames);
-        let (mut texts, mut ids, mut samples) = (vec![None; rows], vec![None; rows], 0);
+        let (mut texts, mut ids, mut samples) = (vec![None; rows], vec![Vec::new(); rows], 0);
         let mut prepared = Prepared::default();
         for (row, &at) in planned.examples.iter().enumerate() {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(Prepared::default());
             }
-            let filled = self.fill(&mut padded, [row, planned.utterances + row], at, index.epoch)?;
+            let places = [row, planned.utterances + row];
+            let filled = self.fill(&mut padded, places, &examples[at], at, index.epoch)?;
             for refused in filled.refused {
                 if self.config.strict {
                     return Err(refused.error);
@@ -379,11 +396,11 @@ impl BatchMaker {
             let Some(length) = filled.samples else { continue };
             samples += length;
             for row in (row..rows).step_by(planned.utterances) {
-                ids[row] = self.examples.list[at].segments.first().map(|segment| segment.utterance);
-                texts[row] = ids[row].and_then(|id| self.corpus.utterances[id].text.clone());
+                texts[row] = self.text(&filled.parts);
+                ids[row] = filled.parts.clone();
             }
         }
-        if ids.iter().any(Option::is_some) {
+        if ids.iter().any(|parts| !parts.is_empty()) {
             let PaddedBatch { utterances, frames, features, lengths, .. } = padded;
             let audio_seconds = samples as f64 / f64::from(SAMPLE_RATE);
             prepared.batch =
@@ -392,29 +409,48 @@ impl BatchMaker {
         Ok(prepared)
     }
 
-    /// Writes example `at` into its row, and its augmented copy into the other.
-    fn fill(&self, padded: &mut PaddedBatch, rows: [usize; 2], at: usize, epoch: u32) -> Result<Filled> {
+    /// What is said in recordings of the corpus, one after the other; `None` where that is known of none of them.
+    fn text(&self, parts: &[usize]) -> Option<String> {
+        let texts: Vec<&str> = parts
+            .iter()
+            .filter_map(|&id| self.corpus.utterances[id].text.as_deref())
+            .map(str::trim)
+            .collect();
+        let said = texts.iter().filter(|text| !text.is_empty()).copied().collect::<Vec<_>>();
+        (!texts.is_empty()).then(|| said.join(" "))
+    }
+
+    /// Writes an example, the epoch's `at`-th, into its row, and its augmented copy into the other.
+    fn fill(
+        &self,
+        padded: &mut PaddedBatch,
+        rows: [usize; 2],
+        example: &Example,
+        at: usize,
+        epoch: u32,
+    ) -> Result<Filled> {
         let preprocessor = &self.config.preprocessor;
-        if self.config.features_last()
-            && let Some((features, samples)) = self.cache.get(at)
-        {
+        let features_last = self.config.features_last(&self.examples);
+        if features_last && let Some((features, samples)) = self.cache.get(at) {
             preprocessor.place(padded, rows[0], &features)?;
-            return Ok(Filled { samples: Some(samples), ..Filled::default() });
+            // It is kept only where nothing of it was refused.
+            let parts = example.segments.iter().map(|segment| segment.utterance).collect();
+            return Ok(Filled { samples: Some(samples), parts, ..Filled::default() });
         }
-        let ExampleAudio { waveform, mut refused, differing } = self.audio(at);
+        let ExampleAudio { waveform, parts, mut refused, differing } = self.audio(example, at);
         let longest = self.config.most_samples(waveform.len());
         if waveform.len() < self.examples.least {
             if refused.is_empty() {
-                refused.push(self.examples.too_short(&self.corpus, at, waveform.len()));
+                refused.push(self.examples.too_short(&self.corpus, example, waveform.len()));
             }
-            return Ok(Filled { samples: None, refused, differing: Vec::new() });
+            return Ok(Filled { refused, ..Filled::default() });
         }
         if preprocessor.frames(longest) > padded.frames {
-            refused.push(self.too_long(at, waveform.len()));
-            return Ok(Filled { samples: None, refused, differing: Vec::new() });
+            refused.push(self.too_long(example, waveform.len()));
+            return Ok(Filled { refused, ..Filled::default() });
         }
-        let filled = Filled { samples: Some(waveform.len()), refused, differing };
-        if self.config.features_last() {
+        let filled = Filled { samples: Some(waveform.len()), parts, refused, differing };
+        if features_last {
             let features = preprocessor.features(&waveform);
             // What is kept is not read again, and so would not be named again.
             if filled.refused.is_empty() && filled.differing.is_empty() {
@@ -442,9 +478,8 @@ impl BatchMaker {
         Ok(filled)
     }
 
-    /// That example `at` has no room in its batch.
-    fn too_long(&self, at: usize, samples: usize) -> Refused {
-        let example = &self.examples.list[at];
+    /// That an example has no room in its batch.
+    fn too_long(&self, example: &Example, samples: usize) -> Refused {
         let utterance = example.segments.first().map_or(0, |segment| segment.utterance);
         let message = format!(
             "lasts {:.3} s, for which a batch of clips of {:.3} s has no room; correct its duration in the manifest",
@@ -455,9 +490,9 @@ impl BatchMaker {
         Refused { why: Why::TooLong, utterance, error }
     }
 
-    /// The audio of example `at`. A recording that is decoded for one of its windows gives the
+    /// The audio of an example, the epoch's `at`-th. A recording that is decoded for one of its windows gives the
     /// features of the others as well, as long as they can be kept.
-    fn audio(&self, at: usize) -> ExampleAudio {
+    fn audio(&self, example: &Example, at: usize) -> ExampleAudio {
         let mut recording = None;
         let mut read = |utterance: usize| {
             let samples = self.corpus.utterances[utterance].audio.read()?.samples;
@@ -465,8 +500,9 @@ impl BatchMaker {
             recording = Some((utterance, Arc::clone(&samples)));
             Ok(samples)
         };
-        let audio = self.examples.list[at].waveform(&self.corpus, &mut read);
-        let Some((utterance, samples)) = recording.filter(|_| self.config.features_last()) else {
+        let audio = example.waveform(&self.corpus, &mut read);
+        let Some((utterance, samples)) = recording.filter(|_| self.config.features_last(&self.examples))
+        else {
             return audio;
         };
         for &other in self.windows.get(&utterance).into_iter().flatten().filter(|&&other| other != at) {
@@ -490,6 +526,8 @@ impl BatchMaker {
 struct Filled {
     /// Samples of its waveform; `None` where the rows stay empty.
     samples: Option<usize>,
+    /// The recordings that it has.
+    parts: Vec<usize>,
     refused: Vec<Refused>,
     differing: Vec<LeftOut>,
 }

@@ -82,6 +82,80 @@ fn resuming_anywhere_gives_the_unbroken_sequence() {
     }
 }
 
+/// The clips of `data` as strings of two speakers, drawn anew in every epoch.
+fn strung(corpus: &mut Arc<Corpus>) -> Arc<Examples> {
+    let changed = Arc::get_mut(corpus).expect("the only one");
+    for (i, utterance) in changed.utterances.iter_mut().enumerate() {
+        utterance.speaker = Some(format!("s{}", i % 2));
+        match i {
+            4 => utterance.text = Some(" ".to_owned()),
+            5 => utterance.text = None,
+            _ => {}
+        }
+    }
+    let settings = ExampleConfig {
+        string_seconds: Some(2.0),
+        string_gap_seconds: [0.05, 0.3],
+        string_whole: true,
+        ..ExampleConfig::default()
+    };
+    Arc::new(build(corpus, &settings))
+}
+
+#[test]
+fn strings_have_their_texts_and_resume_anywhere() {
+    let (folder, mut corpus) = data();
+    let examples = strung(&mut corpus);
+    let from = |at, threads, augmentation| {
+        let config = LoaderConfig { augmentation, threads, ..config(Order::Shuffled) };
+        let cache = Arc::new(config.cache(&examples));
+        Loader::start(corpus.clone(), examples.clone(), cache, config, at).expect("a loader")
+    };
+    let said = |parts: &[usize]| {
+        let texts = parts.iter().filter(|&&id| ![4, 5].contains(&id)).map(|id| format!("t{id}"));
+        texts.collect::<Vec<_>>().join(" ")
+    };
+    for augmentation in [None, Some(Augmentation::default())] {
+        let unbroken = take(&mut from(BatchIndex::default(), 2, augmentation.clone()), 20);
+        let mut drawn: [Vec<Vec<usize>>; 2] = Default::default();
+        for batch in &unbroken {
+            let rows = batch.utterances / (1 + usize::from(augmentation.is_some()));
+            for (row, parts) in batch.ids.iter().enumerate() {
+                let text = (!parts.is_empty() && parts[..] != [5]).then(|| said(parts));
+                assert_eq!(batch.texts[row], text, "{parts:?}");
+                if let Some(list) = drawn.get_mut(batch.index.epoch as usize)
+                    && row < rows
+                    && !parts.is_empty()
+                {
+                    list.push(parts.clone());
+                }
+            }
+        }
+        assert!(unbroken[19].index.epoch >= 2);
+        assert!(drawn[0].iter().any(|parts| parts.len() > 1) && drawn[0] != drawn[1], "{drawn:?}");
+        for list in drawn {
+            let mut seen = list.concat();
+            seen.sort_unstable();
+            assert_eq!(seen, (0..CLIPS).collect::<Vec<_>>());
+        }
+        for at in [1, 6, 13] {
+            let mut resumed = from(unbroken[at - 1].index.following(), 1, augmentation.clone());
+            assert!(take(&mut resumed, 5) == unbroken[at..at + 5], "from batch {at}");
+            assert_eq!(resumed.batches_per_epoch(), from(BatchIndex::default(), 1, None).batches_per_epoch());
+        }
+    }
+    // A file that is gone takes its word along, and no other.
+    std::fs::remove_file(folder.path().join("3.wav")).expect("a file");
+    let mut loader = from(BatchIndex::default(), 2, None);
+    for batch in take(&mut loader, 12) {
+        for (parts, text) in batch.ids.iter().zip(&batch.texts).filter(|(parts, _)| parts[..] != [5]) {
+            assert!(!parts.contains(&3));
+            assert_eq!(text.as_deref().unwrap_or_default(), said(parts));
+        }
+    }
+    assert_eq!(loader.left_out().to_string(), "1 unreadable");
+}
+
 #[test]
 fn one_sorted_epoch_holds_every_row_once_with_its_features() {
     let (_folder, corpus) = data();
@@ -96,7 +170,7 @@ fn one_sorted_epoch_holds_every_row_once_with_its_features() {
         assert!(shapes.contains(&(batch.utterances, batch.frames)));
         for row in 0..batch.utterances {
             let features = &batch.features[row * batch.frames * BANDS..(row + 1) * batch.frames * BANDS];
-            let Some(id) = batch.ids[row] else {
+            let Some(&id) = batch.ids[row].first() else {
                 assert!(
                     batch.lengths[row] == 0
                         && batch.texts[row].is_none()
@@ -242,7 +316,7 @@ fn an_hour_stands_for_more() {
 /// Windows of a recording, among recordings of one example and of concatenated clips.
 #[test]
 fn windows_of_a_recording_are_found() {
-    let window = |utterance, start| Segment { utterance, gap: 0, start, samples: Some(10) };
+    let window = |utterance, start| Segment { utterance, gap: 0, start, samples: 10, open: false };
     let example = |segments: Vec<Segment>| Example { segments, samples: 10, stated: false };
     let list = vec![
         Example::whole(0, 10),
@@ -273,9 +347,9 @@ fn real_speech_makes_batches_of_few_shapes() {
     let settings = ExampleConfig {
         window_seconds: Some(4.0),
         string_seconds: Some(4.0),
-        string_gap_seconds: 0.2,
+        string_gap_seconds: [0.2; 2],
         min_seconds: 1.0,
-        max_seconds: None,
+        ..ExampleConfig::default()
     };
     let examples = Arc::new(build(&corpus, &settings));
     let settings = LoaderConfig { strict: true, ..config(Order::Shuffled) };
@@ -312,7 +386,8 @@ fn the_recipes_pad_little_of_what_is_strung_or_cut() {
             max_seconds: Some(data.max_seconds),
             window_seconds: data.window_seconds,
             string_seconds: data.string_seconds,
-            string_gap_seconds: data.string_gap_seconds,
+            string_gap_seconds: data.string_gap_seconds.range(),
+            string_whole: false,
         };
         let examples = build(&corpus, &settings);
         let batch = match (data.batch_utterances, data.batch_seconds) {

@@ -21,6 +21,7 @@ mod parallel;
 mod sampler;
 mod sources;
 mod statistics;
+mod strings;
 
 pub use cache::FeatureCache;
 pub use examples::{Example, ExampleConfig, Examples, Segment};

@@ -425,10 +425,19 @@ mod tests {
         folder
     }
 
-    fn batches(corpus: &Arc<Corpus>, order: Order, string: Option<f64>) -> (Vec<Batch>, Identity) {
+    fn batches(
+        corpus: &Arc<Corpus>,
+        order: Order,
+        (string, whole): (Option<f64>, bool),
+    ) -> (Vec<Batch>, Identity) {
         let lengths = Lengths::measure(corpus, true, &mut |_, _| Ok(())).expect("lengths");
-        let settings =
-            ExampleConfig { string_seconds: string, window_seconds: Some(0.3), ..ExampleConfig::default() };
+        let settings = ExampleConfig {
+            string_seconds: string,
+            string_gap_seconds: [0.01, 0.1],
+            string_whole: whole,
+            window_seconds: Some(0.3).filter(|_| !whole),
+            ..ExampleConfig::default()
+        };
         let examples = Arc::new(Examples::build(corpus, &lengths, &settings, 3).expect("examples"));
         let preprocessor = Preprocessor::new(0.1, Normalization::Sentence, Padding::Masked);
         let buckets = BucketConfig { batch: BatchSize::Seconds(1.0), buckets: 3, group_by_length: true };
@@ -472,9 +481,12 @@ mod tests {
             };
             assert_eq!(told(&files), told(&shards));
             assert_eq!(files.utterances[10].audio.channel, shards.utterances[10].audio.channel);
-            for (order, string) in
-                [(Order::Sorted, None), (Order::Shuffled, None), (Order::Shuffled, Some(0.35))]
-            {
+            for (order, string) in [
+                (Order::Sorted, (None, false)),
+                (Order::Shuffled, (None, false)),
+                (Order::Shuffled, (Some(0.35), false)),
+                (Order::Shuffled, (Some(1.5), true)),
+            ] {
                 let ((of_files, one), (of_shards, other)) =
                     (batches(&files, order, string), batches(&shards, order, string));
                 assert!(of_files.len() > 4 && of_files == of_shards, "{order:?}, {string:?}");

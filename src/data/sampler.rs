@@ -108,6 +108,20 @@ impl Sampler {
     /// When there is no example, a batch of nothing is asked for, or [`BatchSize::Each`] has another number of buckets
     /// than the examples make.
     pub fn new(frames: Vec<usize>, config: &BucketConfig, order: Order, seed: u32) -> Result<Self> {
+        Self::bounded(frames, 0, config, order, seed)
+    }
+
+    /// As [`Sampler::new`], with a shape that holds `longest` frames, which an example of a later epoch may have.
+    ///
+    /// # Errors
+    /// As for [`Sampler::new`].
+    pub fn bounded(
+        frames: Vec<usize>,
+        longest: usize,
+        config: &BucketConfig,
+        order: Order,
+        seed: u32,
+    ) -> Result<Self> {
         if frames.is_empty() {
             return Err(Error::invalid("there is no example to make batches of; check the data"));
         }
@@ -135,7 +149,8 @@ impl Sampler {
             Some(rows) => sampler.mixed(0, rows).iter().map(|batch| sampler.longest(batch)).collect(),
         };
         // Batches of later epochs may be longer.
-        lengths.extend(mixed.and_then(|_| sampler.frames.iter().copied().max()));
+        let most = sampler.frames.iter().copied().max().unwrap_or(0);
+        lengths.extend((mixed.is_some() || longest > most).then_some(longest.max(most)));
         lengths.sort_unstable();
         let plain = |examples: usize, frames: usize| examples * frames;
         sampler.shapes = match &config.batch {
@@ -171,6 +186,11 @@ impl Sampler {
             }
         };
         Ok(sampler)
+    }
+
+    /// The same shapes for other examples, none of them longer than the longest shape.
+    pub fn with(&self, frames: Vec<usize>) -> Self {
+        Self { frames, ..self.clone() }
     }
 
     /// The epoch's examples in random order, `rows` at a time.

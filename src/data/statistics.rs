@@ -95,7 +95,7 @@ fn sums_of(
         if audio.waveform.len() >= examples.least {
             sum.add(&preprocessor.energies(&audio.waveform).data);
         } else if audio.refused.is_empty() {
-            audio.refused.push(examples.too_short(corpus, at, audio.waveform.len()));
+            audio.refused.push(examples.too_short(corpus, &examples.list[at], audio.waveform.len()));
         }
         (sum, audio.refused)
     };

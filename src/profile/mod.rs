@@ -135,7 +135,7 @@ impl Point {
             features: (0..utterances * frames * BANDS).map(|_| rng.normal() as f32).collect(),
             lengths: vec![frames as u32; utterances],
             texts: vec![Some(text); utterances],
-            ids: (0..utterances).map(Some).collect(),
+            ids: (0..utterances).map(|row| vec![row]).collect(),
             audio_seconds: self.seconds * utterances as f64,
             index: BatchIndex::default(),
         }

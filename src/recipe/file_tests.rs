@@ -104,6 +104,17 @@ fn batches_are_numbers_lists_or_what_fits() {
 }
 
 #[test]
+fn gaps_are_a_number_or_a_range() {
+    for (text, range) in [("0.4", [0.4, 0.4]), ("1", [1.0, 1.0]), ("[0, 2.5]", [0.0, 2.5])] {
+        let recipe = parse(&format!("[finetune.data]\nstring_seconds = 4\nstring_gap_seconds = {text}"));
+        assert_eq!(recipe.finetune.data.string_gap_seconds.range(), range);
+        assert_eq!(parse(&recipe.to_toml()), recipe);
+        assert_eq!(Recipe::from_json(&recipe.to_json()).unwrap(), recipe);
+    }
+    assert_eq!(Recipe::default().to_json()["pretrain"]["data"]["string_gap_seconds"], 0.0);
+}
+
+#[test]
 fn one_rate_can_differ_from_both() {
     let recipe = parse("[finetune.optimizer]\nencoder_lr = 1e-4\nlr = 1e-3");
     assert_eq!((recipe.finetune.optimizer.encoder_lr, recipe.finetune.optimizer.head_lr), (1e-4, 1e-3));
@@ -171,6 +182,12 @@ fn values_have_ranges() {
         ("pretrain.data.min_seconds=61", "give the smaller number first"),
         ("pretrain.data.window_seconds=1", "from 2 to 60"),
         ("finetune.data.window_seconds=4", "would part clips from their text"),
+        ("finetune.data.string_seconds=99", "from 0.1 to 60"),
+        ("finetune.data.string_gap_seconds=[2.0,1]", "string_gap_seconds = [2, 1] is not a range"),
+        ("finetune.data.string_gap_seconds=[0,99]", "string_gap_seconds = 99 is out of range"),
+        ("finetune.data.string_gap_seconds='1'", "the shortest and the longest gap"),
+        ("finetune.augmentation.noise_db=[50,10]", "noise_db = [50, 10]"),
+        ("finetune.augmentation.gain_db=[-18,inf]", "gain_db[1] = inf"),
         ("finetune.augmentation.speeds=[]", "speeds is empty"),
         ("finetune.augmentation.zero_chunks=[3,2]", "zero_chunks = [3, 2]"),
         ("finetune.optimizer.betas=[0.9,1.0]", "betas[1] = 1"),
@@ -179,6 +196,10 @@ fn values_have_ranges() {
         ("features.silence=-0.1", "features.silence"),
     ] {
         assert_error("", &[setting], &[part]);
+    }
+    for task in ["classify", "verify"] {
+        let settings = [format!("finetune.task={task}"), "finetune.data.string_seconds=4".into()];
+        assert_error("", &settings.each_ref().map(String::as_str), &["joins clips of several classes", task]);
     }
     let heads = ["model.mixer=['pom', 'fastformer']", "model.layers=2", "model.heads=5"];
     assert_error("", &heads, &["model.heads = 5 does not divide model.d_model = 488"]);

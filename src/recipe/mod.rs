@@ -23,8 +23,8 @@ pub use model::{
     PaddedFrames,
 };
 pub use phase::{
-    AugmentationConfig, BatchSeconds, BatchUtterances, DataConfig, Duration, FinetuneConfig, Fit, Head,
-    OptimizerConfig, PretrainConfig, ScheduleConfig, Target, TaskKind, VocabularySource,
+    AugmentationConfig, BatchSeconds, BatchUtterances, DataConfig, Duration, FinetuneConfig, Fit, GapSeconds,
+    Head, OptimizerConfig, PretrainConfig, ScheduleConfig, Target, TaskKind, VocabularySource,
 };
 
 /// Keys of one table of which giving one takes the other back.

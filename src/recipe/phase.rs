@@ -300,11 +300,12 @@ pub struct DataConfig {
     /// (pre-training only).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_seconds: Option<f64>,
-    /// Concatenates shorter clips of one speaker to this many seconds (pre-training only).
+    /// Concatenates shorter clips of one speaker: in pre-training to exactly this many seconds, in fine-tuning on texts
+    /// whole clips to at most as many, drawn anew in every epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub string_seconds: Option<f64>,
     /// Seconds of silence between concatenated clips.
-    pub string_gap_seconds: f64,
+    pub string_gap_seconds: GapSeconds,
     /// Whether clips of similar length share batches, which pads least; else any do (with `batch_utterances`).
     pub group_by_length: bool,
     /// Seconds of audio in a batch, padding included, or `"fit"`; instead of `batch_utterances`.
@@ -316,6 +317,29 @@ pub struct DataConfig {
     pub batch_utterances: Option<BatchUtterances>,
     /// At most so many lengths to which batches are padded; a list of `batch_utterances` tells their number itself.
     pub buckets: usize,
+}
+
+/// Seconds of silence between clips.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a number of seconds, or the shortest and the longest gap such as [0.1, 2.0]"
+)]
+pub enum GapSeconds {
+    /// Always so many.
+    Same(f64),
+    /// Drawn from the first to the second for every gap.
+    Drawn([f64; 2]),
+}
+
+impl GapSeconds {
+    /// The shortest and the longest.
+    pub fn range(self) -> [f64; 2] {
+        match self {
+            Self::Same(seconds) => [seconds; 2],
+            Self::Drawn(range) => range,
+        }
+    }
 }
 
 /// Seconds of audio in a batch.
@@ -371,7 +395,7 @@ impl Default for DataConfig {
             max_seconds: 60.0,
             window_seconds: None,
             string_seconds: None,
-            string_gap_seconds: 0.0,
+            string_gap_seconds: GapSeconds::Same(0.0),
             group_by_length: true,
             batch_seconds: None,
             batch_utterances: None,
@@ -473,6 +497,13 @@ pub struct AugmentationConfig {
     pub zero_chunks: [usize; 2],
     /// Shortest and longest zeroed chunk, in samples at 16 kHz.
     pub chunk_samples: [usize; 2],
+    /// Least and greatest ratio of the signal's power to that of white or pink noise that is added, in dB; without it none
+    /// is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_db: Option<[f64; 2]>,
+    /// Least and greatest gain, in dB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gain_db: Option<[f64; 2]>,
 }
 
 impl Default for AugmentationConfig {
@@ -483,6 +514,8 @@ impl Default for AugmentationConfig {
             notch_bands: [1, 3],
             zero_chunks: [1, 5],
             chunk_samples: [1000, 2000],
+            noise_db: None,
+            gain_db: None,
         }
     }
 }

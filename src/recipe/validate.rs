@@ -205,11 +205,16 @@ impl FinetuneConfig {
                 target.name()
             )));
         }
-        let windows =
-            [("window_seconds", self.data.window_seconds), ("string_seconds", self.data.string_seconds)];
-        if let Some((key, _)) = windows.into_iter().find(|(_, seconds)| seconds.is_some()) {
+        if self.data.window_seconds.is_some() {
+            return Err(Error::usage(
+                "finetune.data.window_seconds would part clips from their text; leave it to pretrain.data",
+            ));
+        }
+        if self.task != TaskKind::Ctc && self.data.string_seconds.is_some() {
             return Err(Error::usage(format!(
-                "finetune.data.{key} would part clips from their text; leave it to pretrain.data"
+                "finetune.data.string_seconds joins clips of several classes, and finetune.task = \"{}\" tells one of each; \
+                 leave it out",
+                self.task.name()
             )));
         }
         self.data.validate("finetune.data")?;
@@ -231,7 +236,11 @@ impl DataConfig {
             within(format_args!("{section}.{key}"), seconds, SECONDS)?;
             within(format_args!("{section}.{key}"), seconds, self.min_seconds..=self.max_seconds)?;
         }
-        within(format_args!("{section}.string_gap_seconds"), self.string_gap_seconds, 0.0..=60.0)?;
+        let gap = self.string_gap_seconds.range();
+        gap.into_iter().try_for_each(|seconds| {
+            within(format_args!("{section}.string_gap_seconds"), seconds, 0.0..=60.0)
+        })?;
+        ordered(format_args!("{section}.string_gap_seconds"), gap)?;
         within(format_args!("{section}.buckets"), self.buckets, 1..=256)?;
         if !self.group_by_length && !matches!(self.batch_utterances, Some(BatchUtterances::Same(_))) {
             return Err(Error::usage(format!(
@@ -305,6 +314,13 @@ impl AugmentationConfig {
         for (key, [low, high], most) in ranges {
             ordered(format_args!("{SECTION}.{key}"), [low, high])?;
             within(format_args!("{SECTION}.{key}[1]"), high, 0..=most)?;
+        }
+        for (key, decibels) in [("noise_db", self.noise_db), ("gain_db", self.gain_db)] {
+            let Some(decibels) = decibels else { continue };
+            for (i, value) in decibels.into_iter().enumerate() {
+                within(format_args!("{SECTION}.{key}[{i}]"), value, -100.0..=100.0)?;
+            }
+            ordered(format_args!("{SECTION}.{key}"), decibels)?;
         }
         Ok(())
     }

@@ -12,13 +12,14 @@ use super::stop;
 use crate::audio::{Augmentation, Normalization, Padding, Preprocessor, Stats};
 use crate::data::{
     BatchSize, BucketConfig, Corpus, ExampleConfig, Examples, Exclusions, Identity, Lengths, LoaderConfig,
-    Order, statistics, statistics_sample,
+    Order, Utterance, statistics, statistics_sample,
 };
 use crate::error::{Error, Result};
 use crate::models::PreprocessorConfig;
 use crate::recipe::{
     AugmentationConfig, BatchSeconds, BatchUtterances, DataConfig, Normalization as Wanted, Target,
 };
+use crate::text::Vocabulary;
 
 /// How a phase reads audio.
 pub(super) struct Data<'a> {
@@ -30,6 +31,8 @@ pub(super) struct Data<'a> {
     pub augmentation: Option<&'a AugmentationConfig>,
     /// What is told of recordings in the place of their texts, if their classes are learned.
     pub target: Option<Target>,
+    /// The tokens of the texts, where these are learned.
+    pub vocabulary: Option<&'a Vocabulary>,
 }
 
 impl Data<'_> {
@@ -43,14 +46,22 @@ impl Data<'_> {
         Ok(Arc::new(corpus))
     }
 
-    /// The examples of a corpus; what it lacks is named.
-    fn list(&self, corpus: Arc<Corpus>, named: &mut Named, progress: &mut dyn Progress) -> Result<Listed> {
+    /// The examples of a corpus, for training or validation; what it lacks is named.
+    fn list(
+        &self,
+        corpus: Arc<Corpus>,
+        training: bool,
+        named: &mut Named,
+        progress: &mut dyn Progress,
+    ) -> Result<Listed> {
         let config = ExampleConfig {
             min_seconds: self.config.min_seconds,
             max_seconds: Some(self.config.max_seconds),
             window_seconds: self.config.window_seconds,
-            string_seconds: self.config.string_seconds,
-            string_gap_seconds: self.config.string_gap_seconds,
+            // Texts are scored as they are.
+            string_seconds: self.config.string_seconds.filter(|_| training || self.vocabulary.is_none()),
+            string_gap_seconds: self.config.string_gap_seconds.range(),
+            string_whole: self.vocabulary.is_some(),
         };
         stop::check()?;
         progress.begin("lengths", corpus.utterances.len() as u64);
@@ -59,7 +70,13 @@ impl Data<'_> {
             stop::check()
         })?;
         named.say_differing(std::mem::take(&mut lengths.differing));
-        let examples = Examples::build(&corpus, &lengths, &config, self.request.recipe.run.seed)?;
+        // A text that the vocabulary cannot write would take those beside it out of the loss.
+        let joins = |utterance: &Utterance| match (self.vocabulary, &utterance.text) {
+            (Some(vocabulary), Some(text)) => vocabulary.encode(text).is_ok(),
+            _ => true,
+        };
+        let seed = self.request.recipe.run.seed;
+        let examples = Examples::build_joining(&corpus, &lengths, &config, seed, &joins)?;
         named.say_all(&examples.left_out);
         let identity = Identity::of(&corpus, &lengths);
         Ok(Listed { corpus, identity, examples })
@@ -93,7 +110,7 @@ impl Data<'_> {
         named: &mut Named,
         progress: &mut dyn Progress,
     ) -> Result<(Source, PreprocessorConfig)> {
-        let Listed { corpus, identity, examples } = self.list(corpus, named, progress)?;
+        let Listed { corpus, identity, examples } = self.list(corpus, true, named, progress)?;
         progress.message(&format!(
             "{} examples, {:.2} hours; left out: {}",
             examples.list.len(),
@@ -151,7 +168,7 @@ impl Data<'_> {
             return Ok(None);
         }
         let corpus = self.load(&self.request.valid)?;
-        let listed = self.list(corpus, named, progress).map_err(|error| match error {
+        let listed = self.list(corpus, false, named, progress).map_err(|error| match error {
             Error::Invalid(message) => Error::invalid(format!("the validation data: {message}")),
             other => other,
         });
@@ -188,6 +205,8 @@ fn augmentation(config: &AugmentationConfig) -> Augmentation {
         bands: config.notch_bands,
         chunks: config.zero_chunks,
         chunk_samples: config.chunk_samples,
+        noise_db: config.noise_db,
+        gain_db: config.gain_db,
         ..Augmentation::default()
     }
 }

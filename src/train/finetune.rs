@@ -168,7 +168,7 @@ mod tests {
             features: vec![0.0; 5 * 16 * BANDS],
             lengths: vec![16, 16, 16, 13, 0],
             texts: texts.into_iter().chain([None]).collect(),
-            ids: vec![None; 5],
+            ids: vec![vec![]; 5],
             audio_seconds: 1.0,
             index: Default::default(),
         };

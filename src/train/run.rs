@@ -455,7 +455,7 @@ impl Run<'_> {
         let mut left_out: Vec<(Why, LeftOut)> =
             loader.left_out().iter().skip(told).map(|(why, one)| (why, one.clone())).collect();
         let rows = rows.into_iter().enumerate();
-        left_out.extend(rows.filter_map(|(row, judged)| excluded(&self.train, batch, row, judged)));
+        left_out.extend(rows.flat_map(|(row, judged)| excluded(&self.train, batch, row, judged)));
         (left_out, loader.take_differing())
     }
 

@@ -125,6 +125,7 @@ pub fn pretrain_among(
             padding,
             augmentation: None,
             target: None,
+            vocabulary: None,
         };
         let corpus = data.load(&request.data)?;
         // Before the statistics, which may take long.
@@ -190,7 +191,7 @@ pub fn finetune_among(
         let recipe = &request.recipe;
         let padding = audio_padding(&recipe.model, AudioPadding::ReferenceFinetune);
         let augmentation = Some(&config.augmentation).filter(|a| a.enabled);
-        let data = Data {
+        let mut data = Data {
             ranks,
             request,
             config: &config.data,
@@ -198,6 +199,7 @@ pub fn finetune_among(
             padding,
             augmentation,
             target: (config.task != TaskKind::Ctc).then(|| config.target()),
+            vocabulary: None,
         };
         let corpus = data.load(&request.data)?;
         corpus.texts()?;
@@ -205,6 +207,9 @@ pub fn finetune_among(
             TaskKind::Ctc => Outputs::Tokens(vocabulary(ranks, &start, &corpus, recipe)?),
             TaskKind::Classify | TaskKind::Verify => Outputs::Labels(ranks.lead(|_| start.labels(&corpus))?),
         };
+        if let Outputs::Tokens(vocabulary) = &outputs {
+            data.vocabulary = Some(vocabulary);
+        }
         // Before the statistics, which may take long.
         let valid = data.valid(&mut plan.valid_named, progress)?;
         if let Some(valid) = &valid {
@@ -217,9 +222,9 @@ pub fn finetune_among(
         let (model, options, seed) = (recipe.model.clone(), recipe.options, recipe.run.seed);
         let task: Box<dyn Task> = match outputs.clone() {
             Outputs::Tokens(vocabulary) => {
-                let mut max_target_length = longest(&vocabulary, &corpus)?;
+                let mut max_target_length = longest(&vocabulary, &train);
                 if let Some(valid) = &valid {
-                    max_target_length = max_target_length.max(longest(&vocabulary, &valid.corpus)?);
+                    max_target_length = max_target_length.max(longest(&vocabulary, valid));
                 }
                 let max_target_length = max_target_length.next_multiple_of(8).max(8);
                 let (decoder, config) = (decoder(&config, &vocabulary)?, config.clone());
@@ -281,10 +286,12 @@ fn vocabulary(ranks: &Ranks, start: &Start, corpus: &Corpus, recipe: &Recipe) ->
     }
 }
 
-/// Tokens of the longest text that the vocabulary can write; others are in no loss.
-fn longest(vocabulary: &Vocabulary, corpus: &Corpus) -> Result<usize> {
-    let lengths = corpus.texts()?.into_iter().filter_map(|text| Some(vocabulary.encode(text).ok()?.len()));
-    Ok(lengths.max().unwrap_or(0))
+/// Tokens of the longest text that the vocabulary can write, of a recording or a string of them; others are in no loss.
+fn longest(vocabulary: &Vocabulary, source: &Source) -> usize {
+    source.examples.most_tokens(&|utterance| {
+        let text = source.corpus.utterances[utterance].text.as_deref().unwrap_or_default();
+        vocabulary.encode(text).map_or(0, |ids| ids.len())
+    })
 }
 
 /// What the rank that leads starts from; the others are told.

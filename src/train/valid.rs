@@ -68,26 +68,31 @@ struct Seen {
     differing: Vec<LeftOut>,
 }
 
-/// Why a row is in no mean, or not in the loss.
-pub(super) fn excluded(source: &Source, batch: &Batch, row: usize, judged: Row) -> Option<(Why, LeftOut)> {
-    let utterance = &source.corpus.utterances[batch.ids[row]?];
-    match judged {
-        Row::Empty | Row::Whole => None,
-        Row::Impossible { needs, frames } => {
-            let copied = source.config.augmentation.is_some() && row >= batch.utterances / 2;
-            let who = if copied { "an augmented copy" } else { "it" };
-            Some((Why::Impossible, LeftOut::impossible(utterance, needs, frames, who)))
+/// Why a row is in no mean, or not in the loss, for each of its recordings.
+pub(super) fn excluded(source: &Source, batch: &Batch, row: usize, judged: Row) -> Vec<(Why, LeftOut)> {
+    let parts = &batch.ids[row];
+    let of = |&id: &usize| {
+        let utterance = &source.corpus.utterances[id];
+        match judged {
+            Row::Empty | Row::Whole => None,
+            Row::Impossible { needs, frames } => {
+                let copied = source.config.augmentation.is_some() && row >= batch.utterances / 2;
+                let who = if copied { "an augmented copy" } else { "it" };
+                Some((Why::Impossible, LeftOut::impossible(utterance, needs, frames, who, parts.len())))
+            }
+            Row::Foreign => {
+                let reason =
+                    "its text has characters that the vocabulary lacks; they are errors in the rates";
+                Some((Why::OutsideVocabulary, LeftOut::new(utterance, reason)))
+            }
+            Row::Unknown => {
+                let class = utterance.text.as_deref().unwrap_or_default();
+                let reason = format!("its class {class:?} is none of the learned ones");
+                Some((Why::UnknownClass, LeftOut::new(utterance, reason)))
+            }
         }
-        Row::Foreign => {
-            let reason = "its text has characters that the vocabulary lacks; they are errors in the rates";
-            Some((Why::OutsideVocabulary, LeftOut::new(utterance, reason)))
-        }
-        Row::Unknown => {
-            let class = utterance.text.as_deref().unwrap_or_default();
-            let reason = format!("its class {class:?} is none of the learned ones");
-            Some((Why::UnknownClass, LeftOut::new(utterance, reason)))
-        }
-    }
+    };
+    parts.iter().filter_map(of).collect()
 }
 
 /// The equal error rate of all pairs of the first utterances, evenly taken of many; `None` where there are no two of one
@@ -118,7 +123,7 @@ impl Run<'_> {
                 if matches!(judged, Row::Whole | Row::Foreign | Row::Unknown) {
                     return Ok(());
                 }
-                if let Some((why, one)) = excluded(source, &batch, row, judged) {
+                for (why, one) in excluded(source, &batch, row, judged) {
                     left_out.add(why, one);
                 }
             }
@@ -160,7 +165,7 @@ impl Run<'_> {
                     own.left_out.extend(excluded(source, &batch, row, judged));
                     let of =
                         [matches!(judged, Row::Whole | Row::Foreign | Row::Unknown), judged == Row::Whole];
-                    own.rows.extend(batch.ids[row].map(|id| (id, of)));
+                    own.rows.extend(batch.ids[row].first().map(|&id| (id, of)));
                 }
                 // Masks differ between batches, and are the same at every validation.
                 let (inputs, predictions) = self.task.inputs(&batch, before, 0, false)?;
