@@ -7,6 +7,7 @@ use super::*;
 use crate::error::{Error, Result};
 use crate::exec::{Compute, Operand, Plan, Recorder};
 use crate::gpu::{Capabilities, DeviceClass, Gpu, MatrixSize, Selection};
+use crate::ops::matmul::MatMul;
 use crate::ops::{Array, Op};
 use crate::shader::ALL;
 use crate::shader::layout::copy;
@@ -127,7 +128,7 @@ fn matmuls_are_preferred_by_size() {
         let preferred =
             preferred.iter().map(|&(class, kernel)| (class.to_owned(), kernel.to_owned())).collect();
         let capabilities = Capabilities { preferred, ..Capabilities::assumed() };
-        let case = cases::matmul::matmul(0, sizes, crate::ops::matmul::MatMul::PLAIN);
+        let case = cases::matmul::matmul(0, sizes, MatMul::PLAIN);
         let plans = prepared::plans_alone(&case, &capabilities).unwrap();
         let first = &plans[0].dispatches[0];
         (first.class.to_string(), first.kernel.name)
@@ -158,9 +159,11 @@ fn only_right_kernels_are_measured_and_at_most_four() {
         cases::Subject { timed: subject(), checked: of(wrong) }
     };
     let matmuls = || {
-        let case = |sizes| cases::matmul::matmul(0, sizes, crate::ops::matmul::MatMul::PLAIN);
-        let forward = |case: Case| Case { differentiable: 0, ..case };
-        let all = || [[20, 36, 12], [64, 64, 64]].map(case).map(forward).to_vec();
+        let forward = |sizes| {
+            let args = cases::matmul::matmul(0, sizes, MatMul::PLAIN).args;
+            Case::forward(MatMul::PLAIN, &args, Tolerance::Accumulated)
+        };
+        let all = || [[20, 36, 12], [64, 64, 64]].map(forward).to_vec();
         cases::Subject { timed: all(), checked: all() }
     };
     let measure = |subject: &dyn Fn() -> cases::Subject, seconds| {

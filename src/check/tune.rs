@@ -178,11 +178,11 @@ impl Tuner<'_> {
         for (class, (samples, variants)) in classes {
             let name = class.to_string();
             // What an earlier subject measured counts for this one.
-            if self.tuning.measured.iter().all(|one| one.class != name) {
-                match self.measure(class, &samples, variants, &mut checks).await? {
-                    true => {}
-                    false => self.tuning.left.push(name),
-                }
+            if self.tuning.measured.iter().any(|one| one.class == name) {
+                continue;
+            }
+            if !self.measure(class, &samples, variants, &mut checks).await? {
+                self.tuning.left.push(name);
             }
         }
         Ok(())
