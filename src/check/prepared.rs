@@ -3,8 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ndarray::IxDyn;
-
 use super::case::Case;
 use super::sample::{Built, Sample};
 use crate::error::{Error, Result};
@@ -80,12 +78,22 @@ impl Prepared {
         &self.sample
     }
 
+    /// As [`Prepared::every_plan`], but what was given before is left out.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn plans(&mut self, capabilities: &Capabilities) -> Result<Vec<Plan>> {
+        let mut plans = self.every_plan(capabilities)?;
+        plans.retain(|plan| self.done.insert(signature(plan)));
+        Ok(plans)
+    }
+
     /// The plans of the case for a device of these capabilities: one that works nowhere in place, and those that do, where
-    /// the operation or its derivative can. What was given before is left out.
+    /// the operation or its derivative can.
     ///
     /// # Errors
     /// When the device's limits do not suffice, or an operation that says that it works in place does not.
-    pub fn plans(&mut self, capabilities: &Capabilities) -> Result<Vec<Plan>> {
+    pub(super) fn every_plan(&self, capabilities: &Capabilities) -> Result<Vec<Plan>> {
         // The derivative may need what the operation would write over.
         let in_place = [
             self.copied.plan(|_| true, capabilities)?,
@@ -99,7 +107,6 @@ impl Prepared {
         }
         let mut plans = vec![self.sample.plain.plan(|_| true, capabilities)?];
         plans.extend(in_place.into_iter().filter(works_in_place));
-        plans.retain(|plan| self.done.insert(signature(plan)));
         Ok(plans)
     }
 

@@ -160,11 +160,13 @@ impl Tuner<'_> {
     }
 
     async fn subject(&mut self, subject: Subject) -> Result<()> {
+        let began = Instant::now();
         let samples: Vec<Sample> = subject.timed.into_iter().map(Sample::new).collect::<Result<_>>()?;
         let mut checks = Checks { cases: Vec::new(), right: HashMap::new() };
         for case in subject.checked {
             checks.cases.push(Prepared::new(case)?);
         }
+        self.clock.step(began);
         // The samples that have a class, and the kernels that could compute it.
         let mut classes: BTreeMap<Class, (Vec<&Sample>, &'static [&'static Variant])> = BTreeMap::new();
         for sample in &samples {
@@ -288,7 +290,7 @@ impl Checks {
             return Ok(right);
         }
         let (mut proofs, mut faults) = (0, Vec::new());
-        for case in &mut self.cases {
+        for case in &self.cases {
             let plan = case.sample().plan(&tuner.own)?;
             let could = plan
                 .dispatches
@@ -296,7 +298,7 @@ impl Checks {
                 .filter(|one| one.variants.iter().any(|variant| variant.kernel.name == kernel));
             let preferred = could.map(|one| (one.class.to_string(), kernel.to_owned())).collect();
             let mut ran = false;
-            for plan in case.plans(&tuner.with(preferred))? {
+            for plan in case.every_plan(&tuner.with(preferred))? {
                 if !kernels(&plan).contains(kernel) {
                     continue;
                 }
