@@ -43,12 +43,21 @@ validate_every = 6
 
 /// Whether there is a launcher.
 fn launcher() -> bool {
-    let found = Command::new("mpirun").arg("--version").output().is_ok_and(|output| output.status.success());
+    let found = version().is_some();
     if !found {
         eprintln!("skipped: there is no mpirun on the PATH");
     }
     found
 }
+
+/// The launcher's own description.
+fn version() -> Option<String> {
+    let output = Command::new("mpirun").arg("--version").output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The number of a rank in a shell, of Open MPI or of MPICH.
+const RANK: &str = "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}";
 
 /// `mpirun` of this many ranks, each of which runs `before` in a shell and then trains in `run`.
 fn mpirun(size: usize, before: &str, run: &Path, more: &[&str]) -> Command {
@@ -59,7 +68,10 @@ fn mpirun(size: usize, before: &str, run: &Path, more: &[&str]) -> Command {
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
     // Containers lack the right to read other processes' memory.
     command.env("OMPI_MCA_btl_vader_single_copy_mechanism", "none");
-    command.args(["--oversubscribe", "--bind-to", "none", "-n", &size.to_string(), "sh", "-c"]);
+    if version().is_some_and(|version| version.contains("Open MPI")) {
+        command.args(["--oversubscribe", "--bind-to", "none"]);
+    }
+    command.args(["-n", &size.to_string(), "sh", "-c"]);
     command.arg(format!("{before}\nexec \"$@\"")).arg("sh");
     command.args([env!("CARGO_BIN_EXE_polymix"), "finetune"]).arg(&recipe);
     command.arg("--data").arg(corpus("train.jsonl")).arg("--valid").arg(corpus("valid.jsonl"));
@@ -131,7 +143,7 @@ struct Under {
 impl Under {
     fn way(size: usize, folder: &Path, more: &[&str]) -> Self {
         let run = folder.join("run");
-        let before = format!("echo $$ > {}/rank.$OMPI_COMM_WORLD_RANK", folder.display());
+        let before = format!("echo $$ > {}/rank.{RANK}", folder.display());
         let more = [&["--set", "finetune.steps=100000", "--set", "run.checkpoint_every=5"], more].concat();
         let mut command = mpirun(size, &before, &run, &more);
         let mpirun = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -214,8 +226,8 @@ fn a_full_disk_at_the_rank_that_writes_ends_all() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     // Files of at most 16 KiB, as on a disk that is full.
-    let before = "[ $OMPI_COMM_WORLD_RANK != 0 ] || { trap '' XFSZ; ulimit -f 32; }";
-    let mut command = mpirun(2, before, &run, &[]);
+    let before = format!("[ {RANK} != 0 ] || {{ trap '' XFSZ; ulimit -f 32; }}");
+    let mut command = mpirun(2, &before, &run, &[]);
     // Shared memory is a file, too.
     let output = command.env("OMPI_MCA_btl", "self,tcp").output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use rustfft::algorithm::butterflies::{Butterfly5, Butterfly16};
+use rustfft::algorithm::butterflies::{Butterfly5, Butterfly8};
 use rustfft::algorithm::{GoodThomasAlgorithmSmall, MixedRadixSmall};
 use rustfft::{Fft, FftDirection, num_complex::Complex64};
 
@@ -21,6 +21,8 @@ const BINS: usize = WINDOW / 2 + 1;
 const HIGHEST_HZ: f64 = 8000.0;
 const SMALLEST_POWER: f64 = 1e-10;
 const RANGE_DB: f64 = 80.0;
+/// Decibels of a power are so many times its natural logarithm.
+const DECIBELS: f64 = 10.0 / std::f64::consts::LN_10;
 
 /// Frames of a waveform of `samples` samples: ⌊samples / 160⌋ + 1.
 pub fn frame_count(samples: usize) -> usize {
@@ -45,6 +47,8 @@ pub struct Features {
 pub struct LogMel {
     window: Vec<f64>,
     fft: Arc<dyn Fft<f64>>,
+    /// −i/2 · e^(−2πik/400) for k to 100: what turns the odd samples' spectrum to its place beside the even ones'.
+    turns: Vec<Complex64>,
     bands: Vec<Band>,
 }
 
@@ -55,11 +59,12 @@ struct Band {
     weights: Vec<f64>,
 }
 
-/// The transform of 400 = 16 · 5 · 5 samples. A planner would bring all lengths along, which browsers have to fetch.
+/// The transform of half a window, 200 = 8 · 5 · 5: samples are real, so that two make a number. A planner would bring all
+/// lengths along, which browsers have to fetch.
 fn fft() -> Arc<dyn Fft<f64>> {
     let five = || Arc::new(Butterfly5::<f64>::new(FftDirection::Forward));
-    let sixteen = Arc::new(Butterfly16::<f64>::new(FftDirection::Forward));
-    Arc::new(GoodThomasAlgorithmSmall::new(sixteen, Arc::new(MixedRadixSmall::<f64>::new(five(), five()))))
+    let eight = Arc::new(Butterfly8::<f64>::new(FftDirection::Forward));
+    Arc::new(GoodThomasAlgorithmSmall::new(eight, Arc::new(MixedRadixSmall::<f64>::new(five(), five()))))
 }
 
 impl Default for LogMel {
@@ -75,6 +80,7 @@ impl LogMel {
         Self {
             window: (0..WINDOW).map(|i| 0.54 - 0.46 * phase(i).cos()).collect(),
             fft: fft(),
+            turns: (0..=WINDOW / 4).map(|k| Complex64::new(0.0, -0.5) * Complex64::cis(-phase(k))).collect(),
             bands: filter_bank(),
         }
     }
@@ -98,22 +104,44 @@ impl LogMel {
 
     fn decibels(&self, samples: &[f32], first: usize, frames: Range<usize>) -> Vec<f64> {
         let mut decibels = Vec::with_capacity(frames.len() * BANDS);
-        let mut spectrum = vec![Complex64::default(); WINDOW];
+        let mut half = vec![Complex64::default(); WINDOW / 2];
         let mut scratch = vec![Complex64::default(); self.fft.get_inplace_scratch_len()];
+        let mut powers = [0.0; BINS];
         for frame in frames {
-            for (i, (bin, weight)) in spectrum.iter_mut().zip(&self.window).enumerate() {
-                let at = (frame * HOP + i).checked_sub(LOOK_AHEAD + first);
-                let sample = at.and_then(|at| samples.get(at));
-                *bin = Complex64::new(sample.map_or(0.0, |&s| f64::from(s) * weight), 0.0);
+            // Samples of the frame that come before `samples`, and the first of the others.
+            let (begin, before) = (frame * HOP, LOOK_AHEAD + first);
+            let (missing, from) = (before.saturating_sub(begin).min(WINDOW), begin.saturating_sub(before));
+            let mut wave = [0.0; WINDOW];
+            let heard = samples.get(from..).unwrap_or_default();
+            for ((to, &sample), weight) in wave[missing..].iter_mut().zip(heard).zip(&self.window[missing..])
+            {
+                *to = f64::from(sample) * weight;
             }
-            self.fft.process_with_scratch(&mut spectrum, &mut scratch);
+            for (number, pair) in half.iter_mut().zip(wave.as_chunks::<2>().0) {
+                *number = Complex64::new(pair[0], pair[1]);
+            }
+            self.fft.process_with_scratch(&mut half, &mut scratch);
+            self.powers(&half, &mut powers);
             decibels.extend(self.bands.iter().map(|band| {
-                let bins = &spectrum[band.first..band.first + band.weights.len()];
-                let power: f64 = bins.iter().zip(&band.weights).map(|(x, w)| x.norm_sqr() * w).sum();
-                10.0 * power.max(SMALLEST_POWER).log10()
+                let bins = &powers[band.first..band.first + band.weights.len()];
+                let power: f64 = bins.iter().zip(&band.weights).map(|(x, w)| x * w).sum();
+                DECIBELS * power.max(SMALLEST_POWER).ln()
             }));
         }
         decibels
+    }
+
+    /// |X|² of a window, of whose samples `half` is the transform: even ones as real, odd ones as imaginary parts.
+    fn powers(&self, half: &[Complex64], powers: &mut [f64; BINS]) {
+        let middle = half.len();
+        powers[0] = (half[0].re + half[0].im).powi(2);
+        powers[middle] = (half[0].re - half[0].im).powi(2);
+        for (k, turn) in self.turns.iter().enumerate().skip(1) {
+            let (low, high) = (half[k], half[middle - k].conj());
+            let (even, odd) = ((low + high) * 0.5, (low - high) * turn);
+            powers[k] = (even + odd).norm_sqr();
+            powers[middle - k] = (even - odd).norm_sqr();
+        }
     }
 }
 

@@ -129,14 +129,12 @@ impl LoaderConfig {
     }
 
     /// A cache for the examples' features, of 512 MiB at the most; of nothing where features differ from
-    /// epoch to epoch or with the batch.
+    /// epoch to epoch or with the batch, or where that is less than a tenth of them.
     pub fn cache(&self, examples: &Examples) -> FeatureCache {
         const MOST_FRAMES: usize = (512 << 20) / (BANDS * size_of::<f32>());
-        if !self.features_last() {
-            return FeatureCache::new(0);
-        }
         let frames = examples.list.iter().map(|example| self.frames(example)).sum::<usize>();
-        FeatureCache::new(frames.min(MOST_FRAMES))
+        let worth_it = self.features_last() && frames <= 10 * MOST_FRAMES;
+        FeatureCache::new(if worth_it { frames.min(MOST_FRAMES) } else { 0 })
     }
 
     fn features_last(&self) -> bool {

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::audio::{BANDS, Normalization, Padding, Stats};
 use crate::data::{BatchSize, ExampleConfig, Lengths, Segment, statistics, statistics_sample};
+use crate::recipe::{BatchSeconds, BatchUtterances, Recipe};
 
 const CLIPS: usize = 23;
 
@@ -285,4 +286,45 @@ fn real_speech_makes_batches_of_few_shapes() {
         take(&mut loader.expect("a loader"), 10)
     });
     assert!(kept == nothing_kept && kept.iter().all(|b| b.features.iter().all(|x| x.is_finite())));
+}
+
+#[test]
+fn a_corpus_far_larger_than_the_cache_has_none() {
+    let hour = 3600 * SAMPLE_RATE as usize;
+    let examples = Examples { list: vec![Example::whole(0, hour); 60], ..Examples::default() };
+    assert!(!config(Order::Shuffled).cache(&examples).has_room(1));
+}
+
+#[test]
+fn the_recipes_pad_little_of_what_is_strung_or_cut() {
+    let Some(shared) = crate::audio::golden::shared() else { return };
+    let source = shared.join("data/librispeech-251/unlabelled.jsonl");
+    if !source.exists() {
+        eprintln!("skipped: no speech in {}", shared.display());
+        return;
+    }
+    let corpus = Corpus::load(&[source]).expect("the manifest");
+    for name in ["fsdd", "kathleen", "librispeech-base", "librispeech-large"] {
+        let path = format!("{}/recipes/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let data = Recipe::load::<&str>(path, &[]).expect("a recipe").pretrain.data;
+        let settings = ExampleConfig {
+            min_seconds: data.min_seconds,
+            max_seconds: Some(data.max_seconds),
+            window_seconds: data.window_seconds,
+            string_seconds: data.string_seconds,
+            string_gap_seconds: data.string_gap_seconds,
+        };
+        let examples = build(&corpus, &settings);
+        let batch = match (data.batch_utterances, data.batch_seconds) {
+            (Some(BatchUtterances::Same(rows)), _) => BatchSize::Utterances(rows),
+            (_, Some(BatchSeconds::Given(seconds))) => BatchSize::Seconds(seconds),
+            other => panic!("{name}: {other:?}"),
+        };
+        let buckets = BucketConfig { batch, buckets: data.buckets, group_by_length: data.group_by_length };
+        let preprocessor = Preprocessor::new(0.0, Normalization::Sentence, Padding::Masked);
+        let padding = LoaderConfig::new(preprocessor, buckets, Order::Shuffled, 0).padding(&examples);
+        let padding = padding.expect("a share");
+        println!("{name}: {:.1} % of {} examples", 100.0 * padding, examples.list.len());
+        assert!((0.0..=0.05).contains(&padding), "{name}: {padding}");
+    }
 }
