@@ -318,6 +318,8 @@ impl<'a> Recorder<'a> {
         self.uniforms.resize(aligned, 0);
         self.dispatches.push(Dispatch {
             kernel,
+            variants,
+            class: choice.class,
             unmet: choice.unmet,
             overrides,
             f16,

@@ -18,8 +18,10 @@ pub mod quantizer;
 pub mod random;
 pub mod reduce;
 pub mod scan;
+mod subjects;
 
 pub use large::large;
+pub use subjects::{Make, SUBJECTS, Subject};
 
 use super::{Arg, Case, Tolerance};
 
