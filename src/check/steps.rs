@@ -27,6 +27,9 @@ const CAPACITY: usize = 4;
 /// With so large an eps an update follows from the gradient smoothly, also where that is 0 but for rounding.
 const RULE: AdamW = AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-2 };
 
+/// What the loss is multiplied by in f16, as in training: its gradients would be below the smallest f16.
+const LOSS_SCALE: f32 = 4096.0;
+
 /// The graphs of a step: forward, loss and backward, which store the gradients; and the update.
 struct Step {
     graph: Graph,
@@ -38,7 +41,8 @@ struct Step {
 }
 
 impl Step {
-    fn new() -> Result<Self> {
+    /// The loss's gradient is `loss_scale`, of which the update makes 1.
+    fn new(loss_scale: f32) -> Result<Self> {
         let graph = Graph::new();
         let scope = graph.root();
         let model = ModelConfig {
@@ -62,8 +66,8 @@ impl Step {
         let all: Vec<(Parameter, Tensor)> =
             graph.parameters().into_iter().filter(|(parameter, _)| parameter.trainable).collect();
         let wrt: Vec<&Tensor> = all.iter().map(|(_, tensor)| tensor).collect();
-        let one = graph.fill([1], 1.0)?;
-        let grads = gradients(&[(&loss, &one)], &wrt)?;
+        let scale = graph.fill([1], loss_scale)?;
+        let grads = gradients(&[(&loss, &scale)], &wrt)?;
         let (mut outputs, mut parameters) = (vec![loss], Vec::new());
         for ((parameter, tensor), gradient) in all.into_iter().zip(grads) {
             let Some(gradient) = gradient else { continue };
@@ -100,7 +104,7 @@ impl Step {
             ("targets", of(&[3, 1, 4, 0, 5, 5, 0, 0])),
             ("target_lengths", of(&[3, 2])),
             ("loss_weights", Arg::f32(&[UTTERANCES], |i| [1.0 / 6.0, 0.25][i])),
-            ("gradient_scale", Arg::f32(&[1], |_| 1.0)),
+            ("gradient_scale", Arg::f32(&[1], |_| 1.0 / f64::from(loss_scale))),
         ];
         Ok(Self { graph, update, parameters, outputs, inputs })
     }
@@ -127,11 +131,11 @@ fn part(kind: &str, parameter: &Parameter) -> String {
 /// When the device fails.
 pub async fn steps(gpu: &Arc<Gpu>, compute: Compute) -> Result<Vec<StepReport>> {
     // Errors add up over the layers; those of f16 are a hundred times as large.
-    let (bound, name) = match compute {
-        Compute::F16 => (1e-2, "f16"),
-        Compute::F32 => (1e-4, "f32"),
+    let (bound, loss_scale, name) = match compute {
+        Compute::F16 => (1e-2, LOSS_SCALE, "f16"),
+        Compute::F32 => (1e-4, 1.0, "f32"),
     };
-    let step = Step::new()?;
+    let step = Step::new(loss_scale)?;
     let names: Vec<String> = (0..step.outputs.len()).map(|i| i.to_string()).collect();
     let named: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&step.outputs).collect();
     let options = PlanOptions { compute, ..PlanOptions::default() };
