@@ -6,6 +6,8 @@
 //! storage binding says that it "may be" another, a variant has a form that works in place: without the one, and
 //! reading the other for it. A dispatch cannot bind the same memory twice, once to read and once to write.
 
+#[path = "src/shader/f16.rs"]
+mod f16;
 #[path = "build/header.rs"]
 mod header;
 #[path = "build/reflection.rs"]
@@ -26,6 +28,7 @@ use source::Source;
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=shaders");
     println!("cargo::rerun-if-changed=build");
+    println!("cargo::rerun-if-changed=src/shader/f16.rs");
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo")).join("shaders");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo")).join("catalog.rs");
     match catalog(&root).and_then(|text| fs::write(out, text).map_err(|e| vec![e.to_string()])) {

@@ -6,14 +6,17 @@ use std::fmt::Write as _;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, ArraySize, ScalarKind, StorageAccess, TypeInner};
 
+use crate::f16::in_f16;
 use crate::header::{Variant, Workgroup};
-use crate::source::compact;
+use crate::source::{compact, in_f16_too};
 
 /// A valid kernel with one entry point, `main`.
 pub struct Module {
     source: String,
     /// The storage bindings from 1 on: name, and whether they are written.
     storage: Vec<(String, bool)>,
+    /// The names of those that may be in f16.
+    in_f16: Vec<String>,
     /// Name and Rust type of the members of `Params`, all of 4 bytes.
     members: Vec<(String, &'static str)>,
     /// The values of each override constant.
@@ -62,7 +65,13 @@ impl Module {
                 workgroup_bytes += size.get() * stride;
             }
         }
-        Ok(Self { source: compacted, storage, members, overrides, workgroup_bytes })
+        let mut f16_names = in_f16_too(commented);
+        f16_names.retain(|name| in_f16(&compacted, &[name]).is_ok());
+        if !f16_names.is_empty() {
+            let names: Vec<&str> = f16_names.iter().map(String::as_str).collect();
+            parse(&in_f16(&compacted, &names)?)?;
+        }
+        Ok(Self { source: compacted, storage, in_f16: f16_names, members, overrides, workgroup_bytes })
     }
 
     /// Whether one dispatch serves both.
@@ -95,7 +104,10 @@ impl Module {
     /// The kernel as a Rust expression.
     pub fn describe(&self, name: &str, in_place: &str) -> String {
         let bindings: String = (self.storage.iter())
-            .map(|(name, write)| format!("Binding {{ name: {name:?}, write: {write} }}, "))
+            .map(|(name, write)| {
+                let in_f16 = self.in_f16.contains(name);
+                format!("Binding {{ name: {name:?}, write: {write}, in_f16: {in_f16} }}, ")
+            })
             .collect();
         let mut overrides = String::new();
         for (name, values) in &self.overrides {

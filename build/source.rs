@@ -103,6 +103,16 @@ pub fn may_be(source: &str) -> Vec<(String, String)> {
     source.lines().filter_map(pair).collect()
 }
 
+/// The storage bindings of which the comment says that they may be "in f16 too".
+pub fn in_f16_too(source: &str) -> Vec<String> {
+    let named = |line: &str| {
+        let (declaration, comment) = line.split_once("//")?;
+        let name = declaration.split_once("var<storage")?.1.split_once("> ")?.1.split_once(':')?.0;
+        comment.contains("; in f16 too").then(|| name.to_owned())
+    };
+    source.lines().filter_map(named).collect()
+}
+
 /// The source without the binding `x`, whose elements are read from `y`.
 pub fn replace(source: &str, x: &str, y: &str) -> String {
     let (mut text, mut removed) = (String::new(), None);

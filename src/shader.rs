@@ -2,6 +2,10 @@
 
 #![allow(clippy::all, clippy::pedantic)]
 
+mod f16;
+
+use std::borrow::Cow;
+
 /// One storage binding of a kernel.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding {
@@ -9,6 +13,8 @@ pub struct Binding {
     pub name: &'static str,
     /// Whether the kernel writes it.
     pub write: bool,
+    /// Whether it may lie in memory as f16.
+    pub in_f16: bool,
 }
 
 /// An override constant of a kernel.
@@ -37,6 +43,31 @@ pub struct Kernel {
     pub workgroup_bytes: u32,
     /// Its forms that work in place.
     pub in_place: &'static [InPlace],
+}
+
+impl Kernel {
+    /// The WGSL with the storage bindings of the set bits in f16.
+    ///
+    /// # Errors
+    /// When one of them cannot be.
+    pub fn source_in_f16(&self, bits: u32) -> Result<Cow<'static, str>, String> {
+        if bits == 0 {
+            return Ok(Cow::Borrowed(self.source));
+        }
+        f16::in_f16(self.source, &self.names_of(bits)).map(Cow::Owned)
+    }
+
+    /// The names of the storage bindings of the set bits.
+    pub fn names_of(&self, bits: u32) -> Vec<&'static str> {
+        let numbered = self.bindings.iter().enumerate();
+        numbered.filter(|(index, _)| bits >> index & 1 == 1).map(|(_, binding)| binding.name).collect()
+    }
+
+    /// A bit for each storage binding, set where it may be in f16.
+    pub fn in_f16(&self) -> u32 {
+        let numbered = self.bindings.iter().enumerate();
+        numbered.map(|(index, binding)| u32::from(binding.in_f16) << index).sum()
+    }
 }
 
 /// A kernel for the case that two storage bindings of another are the same memory.

@@ -9,12 +9,17 @@ pub enum DType {
     F32,
     /// 32-bit unsigned integer: lengths, ids, seeds.
     U32,
+    /// 16-bit float: what a plan stores some f32 values as; no tensor of a graph is.
+    F16,
 }
 
 impl DType {
     /// Bytes of one element.
     pub const fn bytes(self) -> usize {
-        4
+        match self {
+            Self::F32 | Self::U32 => 4,
+            Self::F16 => 2,
+        }
     }
 }
 

@@ -138,7 +138,7 @@ impl Golden {
                 continue;
             }
             match value.spec.dtype {
-                DType::F32 => executor.write_input(&loaded, name, &f32s(name)).unwrap(),
+                DType::F32 | DType::F16 => executor.write_input(&loaded, name, &f32s(name)).unwrap(),
                 DType::U32 => {
                     let data: Vec<u32> = self.tensor(name).iter().map(|&x| x as u32).collect();
                     executor.write_input(&loaded, name, &data).unwrap();

@@ -396,6 +396,46 @@ fn mixed_precision_finds_its_scale() -> Result<()> {
     Ok(())
 }
 
+/// Losses of steps whose activations and their gradients are stored in f16 stay near those of f32.
+#[test]
+fn losses_in_f16_are_near() -> Result<()> {
+    let Some(gpu) = gpu() else { return Ok(()) };
+    let batch = noise([6, 256], 3);
+    let shape = BatchShape::of(&batch);
+    let mut losses: Vec<Vec<f64>> = Vec::new();
+    for compute in ["f32", "f16"] {
+        let recipe = recipe(&[&format!("model.compute={compute}")]);
+        let task = task(&recipe, 0);
+        let executor = Executor::new(gpu.clone());
+        let mut trainer = block_on(Trainer::new(executor, &task, &recipe.finetune.optimizer))?;
+        trainer.parameters.fill(&trainer.executor, None, 0)?;
+        block_on(trainer.prepare(&task, shape, false))?;
+        if compute == "f16" {
+            trainer.set_loss_scale(LossScale { scale: 256.0, finite_steps: 0.0 })?;
+        }
+        let rates = polymix::train::Rates { encoder: 3e-3, head: 3e-3 };
+        let mut own = Vec::new();
+        for step in 1..=8_u64 {
+            let (inputs, _) = task.inputs(&batch, step, 0, true)?;
+            trainer.set_totals(StepTotals::default())?;
+            trainer.micro_batch(shape, &inputs, false)?;
+            trainer.update(step, rates, 1)?;
+            let totals = block_on(trainer.totals())?;
+            assert_eq!(totals.non_finite, 0.0, "{compute}, step {step}");
+            own.push(totals.loss);
+        }
+        losses.push(own);
+    }
+    println!("{losses:?}");
+    let [exact, near] = &losses[..] else { unreachable!() };
+    assert!(exact[7] < 0.9 * exact[0], "losses of f32 fall");
+    assert!(exact != near, "values are stored in f16");
+    for (step, (x, y)) in exact.iter().zip(near).enumerate() {
+        assert!((x - y).abs() < 0.01 * x, "step {step}: {x} in f32, {y} in f16");
+    }
+    Ok(())
+}
+
 /// Bytes that the process holds.
 fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/statm").ok()?;

@@ -108,7 +108,7 @@ impl Training {
             features: (0..shape.utterances * shape.frames * BANDS).map(|_| rng.normal() as f32).collect(),
             lengths: vec![shape.frames as u32; shape.utterances],
             texts: vec![None; shape.utterances],
-            ids: vec![None; shape.utterances],
+            ids: vec![Vec::new(); shape.utterances],
             audio_seconds: 0.0,
             index: BatchIndex::default(),
         };

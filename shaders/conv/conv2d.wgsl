@@ -18,10 +18,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [batch · time from first_source, frequency, cin / 4]
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [batch · time from first_source, frequency, cin / 4]; in f16 too
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>; // [3, 3, cin, padded / 4]
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;   // [padded / 4]
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [rows of batch · out_time from first_row, out_frequency, padded / 4]
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [rows of batch · out_time from first_row, out_frequency, padded / 4]; in f16 too
 
 override WORKGROUP_SIZE: u32 = 64u;
 

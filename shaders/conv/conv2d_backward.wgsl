@@ -19,9 +19,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;     // [batch · out_time from first_source, out_frequency, cout / 4]
+@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;     // [batch · out_time from first_source, out_frequency, cout / 4]; in f16 too
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>; // [3, 3, cout, padded / 4]
-@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [rows of batch · time from first_row, frequency, padded / 4]
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [rows of batch · time from first_row, frequency, padded / 4]; in f16 too
 
 override WORKGROUP_SIZE: u32 = 64u;
 

@@ -21,8 +21,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;              // [batch · time from first_source, frequency]
-@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;       // [rows of batch · out_time from first_row, out_frequency, padded / 4]
+@group(0) @binding(1) var<storage, read> x: array<f32>;              // [batch · time from first_source, frequency]; in f16 too
+@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;       // [rows of batch · out_time from first_row, out_frequency, padded / 4]; in f16 too
 @group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>; // [all chunks, 10, padded / 4]
 
 override WORKGROUP_SIZE: u32 = 64u;

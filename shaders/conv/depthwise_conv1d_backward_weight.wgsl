@@ -21,8 +21,8 @@ struct Params {
 #if vec4
 #import conv/taps
 
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;             // [batch, time, channels]
-@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;            // [batch, time, channels]
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;             // [batch, time, channels]; in f16 too
+@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;            // [batch, time, channels]; in f16 too
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;             // [batch]
 @group(0) @binding(4) var<storage, read_write> partial: array<vec4<f32>>; // [batch · chunks, kernel + 1, channels]
 
@@ -104,8 +104,8 @@ fn main(
     }
 }
 #else
-@group(0) @binding(1) var<storage, read> x: array<f32>;             // [batch, time, channels]
-@group(0) @binding(2) var<storage, read> dy: array<f32>;            // [batch, time, channels]
+@group(0) @binding(1) var<storage, read> x: array<f32>;             // [batch, time, channels]; in f16 too
+@group(0) @binding(2) var<storage, read> dy: array<f32>;            // [batch, time, channels]; in f16 too
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;       // [batch]
 @group(0) @binding(4) var<storage, read_write> partial: array<f32>; // [batch · chunks, kernel + 1, channels]
 

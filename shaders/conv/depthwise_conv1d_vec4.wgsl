@@ -15,11 +15,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [batch, time, channels]
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [batch, time, channels]; in f16 too
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;  // [kernel, channels]
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;    // [channels]; not read with BACKWARD
 @group(0) @binding(4) var<storage, read> lengths: array<u32>;       // [batch]
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [batch, time, channels]
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [batch, time, channels]; in f16 too
 
 override WORKGROUP_SIZE: u32 = 64u;
 override BACKWARD: bool = false;

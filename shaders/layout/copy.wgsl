@@ -24,8 +24,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<Word>;       // [dim_0, dim_1, dim_2, dim_3] from x_first, strides x_0 .. x_3
-@group(0) @binding(2) var<storage, read_write> y: array<Word>; // [dim_0, dim_1, dim_2, dim_3] from y_first, strides y_0 .. y_3
+@group(0) @binding(1) var<storage, read> x: array<Word>;       // [dim_0, dim_1, dim_2, dim_3] from x_first, strides x_0 .. x_3; in f16 too
+@group(0) @binding(2) var<storage, read_write> y: array<Word>; // [dim_0, dim_1, dim_2, dim_3] from y_first, strides y_0 .. y_3; in f16 too
 
 override WORKGROUP_SIZE: u32 = 64u;
 

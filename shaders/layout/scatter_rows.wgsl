@@ -13,9 +13,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<Word>;       // [m, width]
+@group(0) @binding(1) var<storage, read> x: array<Word>;       // [m, width]; in f16 too
 @group(0) @binding(2) var<storage, read> index: array<u32>;    // [m]
-@group(0) @binding(3) var<storage, read_write> y: array<Word>; // [rows, width]
+@group(0) @binding(3) var<storage, read_write> y: array<Word>; // [rows, width]; in f16 too
 
 override WORKGROUP_SIZE: u32 = 64u;
 

@@ -10,9 +10,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // [elements / 4]
-@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;       // [elements / 4]; may be dx
-@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [elements / 4]
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // [elements / 4]; in f16 too
+@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;       // [elements / 4]; in f16 too; may be dx
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [elements / 4]; in f16 too
 
 override WORKGROUP_SIZE: u32 = 64u;
 override KIND: u32 = 0u; // values 0..=7: the activation

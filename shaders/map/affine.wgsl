@@ -10,8 +10,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [elements / 4]; may be y
-@group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [elements / 4]; in f16 too; may be y
+@group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]; in f16 too
 
 override WORKGROUP_SIZE: u32 = 64u;
 

@@ -18,11 +18,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [elements / 4]; may be y
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [elements / 4]; in f16 too; may be y
 @group(0) @binding(2) var<storage, read> rng: array<u32>;           // [3]: seed, optimizer step, micro-batch; read with DROPOUT only
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;       // [utterances]; read with MASKED only
-@group(0) @binding(4) var<storage, read> other: array<vec4<f32>>;   // [elements / 4]; read with BOUND_OTHER only
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]
+@group(0) @binding(4) var<storage, read> other: array<vec4<f32>>;   // [elements / 4]; read with BOUND_OTHER only; in f16 too
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]; in f16 too
 
 #import shared/epilogue
 

@@ -1,7 +1,11 @@
-// Gated linear unit: the first half of each row, gated by the second; one invocation an element.
+// Gated linear unit: the first half of each row, gated by the second; one invocation an element, or four
+// neighbors, which y in f16 needs.
 //   y[r, c] = x[r, c] · σ(x[r, d + c])
 //! workgroup map
+//! variant :
+//! variant vec4: needs half % 4; takes 4 an invocation
 #import shared/grid
+#import shared/element
 #import shared/activation
 
 struct Params {
@@ -10,8 +14,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;       // [rows, 2 · half]
-@group(0) @binding(2) var<storage, read_write> y: array<f32>; // [rows, half]
+@group(0) @binding(1) var<storage, read> x: array<Element>;       // [rows, 2 · half]; in f16 too
+@group(0) @binding(2) var<storage, read_write> y: array<Element>; // [rows, half]; in f16 too
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -22,9 +26,14 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
-    if i >= params.elements {
+    if i >= params.elements / LANES {
         return;
     }
-    let at = i + i / params.half * params.half;
-    y[i] = x[at] * sigmoid(vec4<f32>(x[at + params.half])).x;
+    let half = params.half / LANES;
+    let at = i + i / half * half;
+#if vec4
+    y[i] = x[at] * sigmoid(x[at + half]);
+#else
+    y[i] = x[at] * sigmoid(vec4<f32>(x[at + half])).x;
+#endif
 }

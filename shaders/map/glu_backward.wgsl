@@ -1,7 +1,11 @@
-// Gradient of the gated linear unit; one invocation an element of dy.
+// Gradient of the gated linear unit; one invocation an element of dy, or four neighbors, which dx
+// in f16 needs.
 //   dx[r, c] = dy[r, c] · σ(b),  dx[r, d + c] = dy[r, c] · a · σ(b)(1 − σ(b)),  a = x[r, c], b = x[r, d + c]
 //! workgroup map
+//! variant :
+//! variant vec4: needs half % 4; takes 4 an invocation
 #import shared/grid
+#import shared/element
 #import shared/activation
 
 struct Params {
@@ -10,9 +14,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;        // [rows, 2 · half]; may be dx
-@group(0) @binding(2) var<storage, read> dy: array<f32>;       // [rows, half]
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>; // [rows, 2 · half]
+@group(0) @binding(1) var<storage, read> x: array<Element>;        // [rows, 2 · half]; in f16 too; may be dx
+@group(0) @binding(2) var<storage, read> dy: array<Element>;       // [rows, half]; in f16 too
+@group(0) @binding(3) var<storage, read_write> dx: array<Element>; // [rows, 2 · half]; in f16 too
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -23,13 +27,18 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = linear_group(group, groups) * WORKGROUP_SIZE + lane;
-    if i >= params.elements {
+    if i >= params.elements / LANES {
         return;
     }
-    let at = i + i / params.half * params.half;
-    let gate = sigmoid(vec4<f32>(x[at + params.half])).x;
+    let half = params.half / LANES;
+    let at = i + i / half * half;
+#if vec4
+    let gate = sigmoid(x[at + half]);
+#else
+    let gate = sigmoid(vec4<f32>(x[at + half])).x;
+#endif
     let linear = x[at];
     let dlinear = dy[i] * gate;
     dx[at] = dlinear;
-    dx[at + params.half] = dlinear * linear * (1.0 - gate);
+    dx[at + half] = dlinear * linear * (1.0 - gate);
 }

@@ -20,7 +20,8 @@ struct Params {
 override TRANSPOSE_A: bool = false; // A is stored [k, m]
 override TRANSPOSE_B: bool = false; // B is stored [n, k]
 override HAS_BIAS: bool = false;
-override F16_INPUTS: bool = false; // A and B are rounded to f16
+override F16_INPUTS: bool = false; // A and B are taken in f16
+override ROUNDED: bool = false; // and at least one of them is rounded to it as it is read
 
 // k of the matmul that an invocation's tile belongs to: its `Tile::k`, where loads need it.
 var<private> inner: u32;
@@ -45,7 +46,7 @@ fn nearest_f16(x: vec4<f32>) -> vec4<f32> {
 
 // An operand's elements as the matmul takes them.
 fn taken(x: vec4<f32>) -> vec4<f32> {
-    if F16_INPUTS {
+    if ROUNDED {
         return nearest_f16(x);
     }
     return x;

@@ -69,12 +69,20 @@ fn main(
         c23 += b3 * a2;
         c33 += b3 * a3;
     }
-    // A loop, so that drivers compile what follows the matmul once and not for each of 64 rows.
-    var blocks = array<mat4x4<f32>, 16>(
-        c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33,
-    );
-    for (var i = 0u; i < 64u; i++) {
-        let block = i / 4u;
-        store_row(batch, row + block / 4u * 4u + i % 4u, column + block % 4u * 4u, blocks[block][i % 4u]);
-    }
+    store_block(batch, row + 0u, column + 0u, c00);
+    store_block(batch, row + 0u, column + 4u, c01);
+    store_block(batch, row + 0u, column + 8u, c02);
+    store_block(batch, row + 0u, column + 12u, c03);
+    store_block(batch, row + 4u, column + 0u, c10);
+    store_block(batch, row + 4u, column + 4u, c11);
+    store_block(batch, row + 4u, column + 8u, c12);
+    store_block(batch, row + 4u, column + 12u, c13);
+    store_block(batch, row + 8u, column + 0u, c20);
+    store_block(batch, row + 8u, column + 4u, c21);
+    store_block(batch, row + 8u, column + 8u, c22);
+    store_block(batch, row + 8u, column + 12u, c23);
+    store_block(batch, row + 12u, column + 0u, c30);
+    store_block(batch, row + 12u, column + 4u, c31);
+    store_block(batch, row + 12u, column + 8u, c32);
+    store_block(batch, row + 12u, column + 12u, c33);
 }

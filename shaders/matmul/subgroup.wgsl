@@ -81,9 +81,13 @@ fn main(
             subgroupBroadcast(x[3], 7u),
         );
     }
-    // A loop, so that drivers compile what follows the matmul once and not for each of 32 rows.
-    var blocks = array<mat4x4<f32>, 8>(c0, c1, c2, c3, c4, c5, c6, c7);
-    for (var i = 0u; i < 32u; i++) {
-        store_row(batch, tile.row + i, column, blocks[i / 4u][i % 4u]);
-    }
+    let top = tile.row;
+    store_block(batch, top, column, c0);
+    store_block(batch, top + 4u, column, c1);
+    store_block(batch, top + 8u, column, c2);
+    store_block(batch, top + 12u, column, c3);
+    store_block(batch, top + 16u, column, c4);
+    store_block(batch, top + 20u, column, c5);
+    store_block(batch, top + 24u, column, c6);
+    store_block(batch, top + 28u, column, c7);
 }

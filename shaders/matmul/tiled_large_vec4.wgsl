@@ -3,11 +3,14 @@
 const TILE: u32 = 128u;
 const DEPTH: u32 = 8u;
 const VEC4S: u32 = 32u; // TILE / 4
+const STRIDE: u32 = VEC4S;
 const SLICE: u32 = 256u; // DEPTH · VEC4S
 const SLICES: u32 = 512u; // 2 · SLICE
 
 var<workgroup> slices_a: array<vec4<f32>, SLICES>; // [2, DEPTH, VEC4S] of 4 rows
 var<workgroup> slices_b: array<vec4<f32>, SLICES>; // [2, DEPTH, VEC4S] of 4 columns
+
+#import matmul/slices_vec4
 
 // The four blocks of an invocation.
 struct Blocks {
@@ -15,70 +18,6 @@ struct Blocks {
     c01: mat4x4<f32>,
     c10: mat4x4<f32>,
     c11: mat4x4<f32>,
-}
-
-// What an invocation fetches of a factor whose k is innermost: the row and which four of the slice's k.
-fn along_k(thread: u32) -> vec2<u32> {
-    return vec2<u32>(thread / 2u, 4u * (thread % 2u));
-}
-
-// And of one whose k is outermost: the first of four columns and the k.
-fn across_k(thread: u32) -> vec2<u32> {
-    return vec2<u32>(4u * (thread % VEC4S), thread / VEC4S);
-}
-
-fn fetch_a(base: u32, top: u32, k: u32, thread: u32) -> vec4<f32> {
-    if TRANSPOSE_A {
-        let own = across_k(thread);
-        let at = vec4_index(base, min(k + own.y, inner - 1u), min(top + own.x, params.m - 4u), params.m);
-        let x = select(vec4<f32>(), a[at], k + own.y < inner);
-        note_columns(x);
-        return taken(x);
-    }
-    let own = along_k(thread);
-    let at = vec4_index(base, min(top + own.x, params.m - 1u), min(k + own.y, params.k - 4u), params.k);
-    return select(vec4<f32>(), load_a(at), k + own.y < inner);
-}
-
-fn fetch_b(base: u32, left: u32, k: u32, thread: u32) -> vec4<f32> {
-    if TRANSPOSE_B {
-        let own = along_k(thread);
-        let at = vec4_index(base, min(left + own.x, params.n - 1u), min(k + own.y, params.k - 4u), params.k);
-        return select(vec4<f32>(), load_b(at), k + own.y < inner);
-    }
-    let own = across_k(thread);
-    let row = min(k + own.y, inner - 1u);
-    let column = min(left + own.x, params.n - 4u);
-    let x = normalized(b[vec4_index(base, row, column, params.n)], base / params.n + row, column);
-    return select(vec4<f32>(), taken(x), k + own.y < inner);
-}
-
-fn put_a(slice: u32, thread: u32, value: vec4<f32>) {
-    if TRANSPOSE_A {
-        slices_a[slice + thread] = value;
-        return;
-    }
-    let own = along_k(thread);
-    let at = slice + own.y * VEC4S + own.x / 4u;
-    let part = own.x % 4u;
-    slices_a[at][part] = value.x;
-    slices_a[at + VEC4S][part] = value.y;
-    slices_a[at + 2u * VEC4S][part] = value.z;
-    slices_a[at + 3u * VEC4S][part] = value.w;
-}
-
-fn put_b(slice: u32, thread: u32, value: vec4<f32>) {
-    if !TRANSPOSE_B {
-        slices_b[slice + thread] = value;
-        return;
-    }
-    let own = along_k(thread);
-    let at = slice + own.y * VEC4S + own.x / 4u;
-    let part = own.x % 4u;
-    slices_b[at][part] = value.x;
-    slices_b[at + VEC4S][part] = value.y;
-    slices_b[at + 2u * VEC4S][part] = value.z;
-    slices_b[at + 3u * VEC4S][part] = value.w;
 }
 
 // sum + x·yᵀ, a column a row of C.

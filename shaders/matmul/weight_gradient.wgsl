@@ -14,8 +14,8 @@ enable wgpu_cooperative_matrix;
 #import matmul/tile
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;       // [batch, k, m]: dy
-@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;       // [batch, k, n]: x
+@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;       // [batch, k, m]: dy; in f16 too
+@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;       // [batch, k, n]: x; in f16 too
 @group(0) @binding(3) var<storage, read> mean: array<f32>;          // [batch, k]; read with NORMALIZED only, as the following
 @group(0) @binding(4) var<storage, read> rstd: array<f32>;          // [batch, k]
 @group(0) @binding(5) var<storage, read> weight: array<vec4<f32>>;  // [n]

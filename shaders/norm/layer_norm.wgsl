@@ -17,11 +17,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<Element>;       // [rows, columns]; may be y
+@group(0) @binding(1) var<storage, read> x: array<Element>;       // [rows, columns]; in f16 too; may be y
 @group(0) @binding(2) var<storage, read> weight: array<Element>;  // [columns]
 @group(0) @binding(3) var<storage, read> bias: array<Element>;    // [columns]
-@group(0) @binding(4) var<storage, read> addend: array<Element>;  // [rows, columns]; read with ADDEND only; may be y
-@group(0) @binding(5) var<storage, read_write> y: array<Element>; // [rows, columns]
+@group(0) @binding(4) var<storage, read> addend: array<Element>;  // [rows, columns]; read with ADDEND only; in f16 too; may be y
+@group(0) @binding(5) var<storage, read_write> y: array<Element>; // [rows, columns]; in f16 too
 @group(0) @binding(6) var<storage, read_write> mean: array<f32>;  // [rows]
 @group(0) @binding(7) var<storage, read_write> rstd: array<f32>;  // [rows]
 

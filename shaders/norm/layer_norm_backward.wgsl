@@ -18,13 +18,13 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<Element>;          // [rows, columns]
+@group(0) @binding(1) var<storage, read> x: array<Element>;          // [rows, columns]; in f16 too
 @group(0) @binding(2) var<storage, read> weight: array<Element>;     // [columns]
 @group(0) @binding(3) var<storage, read> mean: array<f32>;           // [rows]
 @group(0) @binding(4) var<storage, read> rstd: array<f32>;           // [rows]
-@group(0) @binding(5) var<storage, read> dy: array<Element>;         // [rows, columns]
-@group(0) @binding(6) var<storage, read> addend: array<Element>;     // [rows, columns]; read with ADDEND only; may be dx
-@group(0) @binding(7) var<storage, read_write> dx: array<Element>;   // [rows, columns]
+@group(0) @binding(5) var<storage, read> dy: array<Element>;         // [rows, columns]; in f16 too
+@group(0) @binding(6) var<storage, read> addend: array<Element>;     // [rows, columns]; read with ADDEND only; in f16 too; may be dx
+@group(0) @binding(7) var<storage, read_write> dx: array<Element>;   // [rows, columns]; in f16 too
 @group(0) @binding(8) var<storage, read_write> sums: array<Element>; // [first + chunks .., 2, columns]
 
 override WORKGROUP_SIZE: u32 = 64u;

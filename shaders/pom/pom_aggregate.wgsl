@@ -11,7 +11,7 @@
 #import pom/columns
 #import pom/chunk
 
-@group(0) @binding(1) var<storage, read> p: array<Columns>;          // [batches, time, PARTS, columns]
+@group(0) @binding(1) var<storage, read> p: array<Columns>;          // [batches, time, PARTS, columns]; in f16 too
 @group(0) @binding(2) var<storage, read> weight: array<f32>;         // [batch, time]
 @group(0) @binding(3) var<storage, read_write> sums: array<Columns>; // [batch, chunks, DEGREE, columns]; CAUSAL: [batches, time, DEGREE, columns]
 

@@ -11,12 +11,12 @@
 #import pom/columns
 #import pom/chunk
 
-@group(0) @binding(1) var<storage, read> p: array<Columns>;        // [batches, time, PARTS, columns]; may be dp
+@group(0) @binding(1) var<storage, read> p: array<Columns>;        // [batches, time, PARTS, columns]; in f16 too; may be dp
 @group(0) @binding(2) var<storage, read> weight: array<f32>;       // [batch, time]
 @group(0) @binding(3) var<storage, read> start: array<Columns>;    // [batch, DEGREE, columns]; CAUSAL: [batches, chunks, DEGREE, columns]
 @group(0) @binding(4) var<storage, read> rate: array<f32>;         // CAUSAL: [batch, time]
 @group(0) @binding(5) var<storage, read> dy: array<Columns>;       // [batch, DEGREE, columns]; CAUSAL: [batches, time, DEGREE, columns]
-@group(0) @binding(6) var<storage, read_write> dp: array<Columns>; // [batches, time, PARTS, columns]
+@group(0) @binding(6) var<storage, read_write> dp: array<Columns>; // [batches, time, PARTS, columns]; in f16 too
 
 override WORKGROUP_SIZE: u32 = 64u;
 override DEGREE: u32 = 2u; // values 2, 1, 3, 4, 5, 6, 7, 8

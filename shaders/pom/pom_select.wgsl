@@ -10,9 +10,9 @@
 #import pom/columns
 #import pom/chunk
 
-@group(0) @binding(1) var<storage, read> z: array<Columns>;       // [batches, time, columns]; may be y
+@group(0) @binding(1) var<storage, read> z: array<Columns>;       // [batches, time, columns]; in f16 too; may be y
 @group(0) @binding(2) var<storage, read> h: array<Columns>;       // [batch, columns]; PER_FRAME: as z
-@group(0) @binding(3) var<storage, read_write> y: array<Columns>; // [batches, time, columns]
+@group(0) @binding(3) var<storage, read_write> y: array<Columns>; // [batches, time, columns]; in f16 too
 
 override WORKGROUP_SIZE: u32 = 64u;
 override PER_FRAME: bool = false;

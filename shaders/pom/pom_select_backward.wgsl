@@ -9,10 +9,10 @@
 #import pom/columns
 #import pom/chunk
 
-@group(0) @binding(1) var<storage, read> z: array<Columns>;        // [batches, time, columns]
+@group(0) @binding(1) var<storage, read> z: array<Columns>;        // [batches, time, columns]; in f16 too
 @group(0) @binding(2) var<storage, read> h: array<Columns>;        // [batch, columns]; PER_FRAME: as z
-@group(0) @binding(3) var<storage, read> dy: array<Columns>;       // [batches, time, columns]; may be dz
-@group(0) @binding(4) var<storage, read_write> dz: array<Columns>; // [batches, time, columns]
+@group(0) @binding(3) var<storage, read> dy: array<Columns>;       // [batches, time, columns]; in f16 too; may be dz
+@group(0) @binding(4) var<storage, read_write> dz: array<Columns>; // [batches, time, columns]; in f16 too
 @group(0) @binding(5) var<storage, read_write> dh: array<Columns>; // [batch, chunks, columns]; PER_FRAME: as z
 
 override WORKGROUP_SIZE: u32 = 64u;

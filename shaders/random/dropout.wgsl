@@ -18,9 +18,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [elements / 4] from element 4 · first; may be y
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [elements / 4] from element 4 · first; in f16 too; may be y
 @group(0) @binding(2) var<storage, read> rng: array<u32>;           // [3]: seed, optimizer step, micro-batch
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]; in f16 too
 
 override WORKGROUP_SIZE: u32 = 64u;
 override TURNS: u32 = 4u; // as the variant says: a CPU has few invocations at a time to keep busy

@@ -15,7 +15,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<Element>;       // [outer, reduce, inner]
+@group(0) @binding(1) var<storage, read> x: array<Element>;       // [outer, reduce, inner]; in f16 too
 @group(0) @binding(2) var<storage, read_write> y: array<Element>; // [outer, chunks, inner]
 
 override WORKGROUP_SIZE: u32 = 64u;

@@ -20,6 +20,9 @@ pub enum Tolerance {
     Elementwise,
     /// Sums and products: 2e-5 of the tensor's largest magnitude or of 1, whichever is larger.
     Accumulated,
+    /// Results stored in f16: 2⁻¹¹ for the rounding and the bound of [`Self::Accumulated`], of the tensor's largest
+    /// magnitude or of 1, whichever is larger.
+    F16,
 }
 
 impl Tolerance {
@@ -29,6 +32,7 @@ impl Tolerance {
             Self::Exact => 0.0,
             Self::Elementwise => 4e-6,
             Self::Accumulated => 2e-5,
+            Self::F16 => 1.0 / 2048.0 + 2e-5,
         }
     }
 
@@ -41,7 +45,7 @@ impl Tolerance {
         let error = match self {
             Self::Exact => (got - wanted).abs(),
             Self::Elementwise => (got - wanted).abs() / wanted.abs().max(1.0),
-            Self::Accumulated => (got - wanted).abs() / largest.max(1.0),
+            Self::Accumulated | Self::F16 => (got - wanted).abs() / largest.max(1.0),
         };
         if error.is_nan() { f64::INFINITY } else { error }
     }
@@ -95,6 +99,11 @@ impl Arg {
     }
 }
 
+/// The f16 next to `x`.
+pub(super) fn nearest_f16(x: f64) -> f64 {
+    f64::from(half::f16::from_f64(x))
+}
+
 /// The elements of `values` as words of type `dtype`.
 pub(super) fn bits(values: &Array, dtype: DType) -> Vec<u32> {
     values.iter().map(|&x| if dtype == DType::U32 { x as u32 } else { (x as f32).to_bits() }).collect()
@@ -115,6 +124,8 @@ pub struct Case {
     pub tolerance: Tolerance,
     /// So many of its outputs, the first ones, get a gradient.
     pub differentiable: usize,
+    /// Whether its operands, its results and their gradients are stored in f16, where kernels can.
+    pub in_f16: bool,
     apply: Arc<Apply>,
 }
 
@@ -134,7 +145,15 @@ impl Case {
         let op = Arc::new(op);
         let node = op.clone();
         let apply = move |graph: &Graph, inputs: &[&Tensor]| graph.apply(node.clone(), inputs);
-        Self { op, args: args.to_vec(), tolerance, differentiable, apply: Arc::new(apply) }
+        Self { op, args: args.to_vec(), tolerance, differentiable, in_f16: false, apply: Arc::new(apply) }
+    }
+
+    /// The same case, of operands that f16 holds exactly, in a plan of [`Compute::F16`](crate::exec::Compute::F16).
+    #[must_use]
+    pub fn in_f16(mut self) -> Self {
+        let floats = self.args.iter_mut().filter(|arg| arg.dtype == DType::F32);
+        floats.for_each(|arg| arg.values.mapv_inplace(nearest_f16));
+        Self { tolerance: Tolerance::F16, in_f16: true, ..self }
     }
 
     /// The operation's results in `graph`.

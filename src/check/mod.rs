@@ -5,13 +5,16 @@ pub mod cases;
 mod prepared;
 mod report;
 mod run;
+mod sample;
 #[cfg(feature = "cli")]
 pub mod steps;
+mod tune;
 
 pub use case::{Arg, Case, Tolerance};
 pub use prepared::{Difference, Outcome, Prepared, works_in_place};
 pub use report::{KernelReport, Left, Report, StepReport};
 pub use run::{Extent, run};
+pub use tune::{Measured, Tuning, tune};
 
 #[cfg(all(test, feature = "cli"))]
 mod tests;

@@ -3,66 +3,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ndarray::IxDyn;
-
-use super::case::{Case, bits};
-use crate::autograd::gradients;
+use super::case::Case;
+use super::sample::{Built, Sample};
 use crate::error::{Error, Result};
-use crate::exec::{Executor, KernelTime, Loaded, Plan, PlanOptions, reference};
+use crate::exec::{Executor, KernelTime, Plan, reference};
 use crate::gpu::{Capabilities, Gpu};
-use crate::graph::{Graph, Tensor};
+use crate::graph::Tensor;
 use crate::ops::Array;
 use crate::rng::Rng;
 use crate::shape::DType;
-
-/// The graph of one operation and its derivative.
-struct Built {
-    graph: Graph,
-    /// Results by name: `y0` … and, where there are gradients, `dx0` ….
-    results: Vec<(String, Tensor)>,
-    gradients_of_args: Vec<Option<Tensor>>,
-}
-
-impl Built {
-    /// `copied`: the operation and its derivative get copies of their inputs, whose memory they may take.
-    fn new(case: &Case, copied: bool) -> Result<Self> {
-        let graph = Graph::new();
-        let input = |name: String, spec| {
-            let given = graph.input(name, spec);
-            if copied { given.copy() } else { Ok(given) }
-        };
-        let specs = case.args.iter().enumerate();
-        let inputs: Vec<Tensor> =
-            specs.map(|(i, arg)| input(format!("x{i}"), arg.spec())).collect::<Result<_>>()?;
-        let refs: Vec<&Tensor> = inputs.iter().collect();
-        let outputs = case.apply(&graph, &refs)?;
-        let mut results: Vec<(String, Tensor)> =
-            outputs.iter().enumerate().map(|(i, tensor)| (format!("y{i}"), tensor.clone())).collect();
-        let mut gradients_of_args = vec![None; case.args.len()];
-        if case.differentiable > 0 {
-            let differentiable = outputs.iter().take(case.differentiable).enumerate();
-            let cotangents: Vec<Tensor> = differentiable
-                .map(|(i, output)| input(format!("cotangent{i}"), output.spec().clone()))
-                .collect::<Result<_>>()?;
-            let pairs: Vec<(&Tensor, &Tensor)> = outputs.iter().zip(&cotangents).collect();
-            gradients_of_args = gradients(&pairs, &refs)?;
-            for (i, gradient) in gradients_of_args.iter().enumerate() {
-                results.extend(gradient.iter().map(|gradient| (format!("dx{i}"), gradient.clone())));
-            }
-            if gradients_of_args.iter().all(Option::is_none) {
-                return Err(Error::invalid(format!("{} has no derivative", case.op.name())));
-            }
-        }
-        Ok(Self { graph, results, gradients_of_args })
-    }
-
-    /// The plan of the results that `of` picks.
-    fn plan(&self, of: fn(&str) -> bool, capabilities: &Capabilities) -> Result<Plan> {
-        let picked = self.results.iter().filter(|(name, _)| of(name));
-        let named: Vec<(&str, &Tensor)> = picked.map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        Plan::compile(&self.graph, &named, PlanOptions::default(), capabilities)
-    }
-}
 
 /// Whether a dispatch of the plan writes over what it reads.
 pub fn works_in_place(plan: &Plan) -> bool {
@@ -100,10 +49,8 @@ pub struct Outcome {
 
 /// A case with what its kernels should give.
 pub struct Prepared {
-    case: Case,
-    plain: Built,
+    sample: Sample,
     copied: Built,
-    bindings: reference::Bindings,
     wanted: Vec<Array>,
     /// Plans that have run, by [`signature`].
     done: HashSet<String>,
@@ -115,86 +62,60 @@ impl Prepared {
     /// # Errors
     /// When the operation refuses its operands, or has no derivative where one is asked for.
     pub fn new(case: Case) -> Result<Self> {
-        let (plain, copied) = (Built::new(&case, false)?, Built::new(&case, true)?);
-        let args = case.args.iter().enumerate();
-        let mut bindings: reference::Bindings =
-            args.map(|(i, arg)| (format!("x{i}"), arg.values.clone())).collect();
-        let mut rng = Rng::new(&[5, case.args.len() as u32]);
-        for (i, (_, output)) in plain.results.iter().take(case.differentiable).enumerate() {
-            let cotangent =
-                Array::from_shape_simple_fn(IxDyn(output.dims()), || f64::from(rng.normal() as f32));
-            bindings.insert(format!("cotangent{i}"), cotangent);
-        }
-        let refs: Vec<&Tensor> = plain.results.iter().map(|(_, tensor)| tensor).collect();
-        let wanted = reference::run(&plain.graph, &mut bindings.clone(), &refs)?;
-        Ok(Self { case, plain, copied, bindings, wanted, done: HashSet::new() })
+        let (copied, sample) = (Built::new(&case, true)?, Sample::new(case)?);
+        let refs: Vec<&Tensor> = sample.plain.results.iter().map(|(_, tensor)| tensor).collect();
+        let wanted = reference::run(&sample.plain.graph, &mut sample.bindings.clone(), &refs)?;
+        Ok(Self { sample, copied, wanted, done: HashSet::new() })
     }
 
     /// The case.
     pub fn case(&self) -> &Case {
-        &self.case
+        &self.sample.case
+    }
+
+    /// The case as it can be timed.
+    pub(super) fn sample(&self) -> &Sample {
+        &self.sample
+    }
+
+    /// As [`Prepared::every_plan`], but what was given before is left out.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn plans(&mut self, capabilities: &Capabilities) -> Result<Vec<Plan>> {
+        let mut plans = self.every_plan(capabilities)?;
+        plans.retain(|plan| self.done.insert(signature(plan)));
+        Ok(plans)
     }
 
     /// The plans of the case for a device of these capabilities: one that works nowhere in place, and those that do, where
-    /// the operation or its derivative can. What was given before is left out.
+    /// the operation or its derivative can.
     ///
     /// # Errors
     /// When the device's limits do not suffice, or an operation that says that it works in place does not.
-    pub fn plans(&mut self, capabilities: &Capabilities) -> Result<Vec<Plan>> {
+    pub(super) fn every_plan(&self, capabilities: &Capabilities) -> Result<Vec<Plan>> {
         // The derivative may need what the operation would write over.
         let in_place = [
             self.copied.plan(|_| true, capabilities)?,
             self.copied.plan(|label| label.starts_with('y'), capabilities)?,
         ];
-        let y = self.plain.results[0].1.spec();
-        let could = self.case.op.in_place(0).iter().any(|&input| self.case.args[input].spec() == *y);
+        let y = self.sample.plain.results[0].1.spec();
+        let could =
+            self.sample.case.op.in_place(0).iter().any(|&input| self.sample.case.args[input].spec() == *y);
         if could && y.shape.elements() > 0 && !works_in_place(&in_place[1]) {
-            return Err(Error::invalid(format!("{} does not work in place", self.case.op.name())));
+            return Err(Error::invalid(format!("{} does not work in place", self.sample.case.op.name())));
         }
-        let mut plans = vec![self.plain.plan(|_| true, capabilities)?];
+        let mut plans = vec![self.sample.plain.plan(|_| true, capabilities)?];
         plans.extend(in_place.into_iter().filter(works_in_place));
-        plans.retain(|plan| self.done.insert(signature(plan)));
         Ok(plans)
     }
 
     /// The plan like `plan` for other capabilities.
     pub(super) fn same_plan(&self, plan: &Plan, capabilities: &Capabilities) -> Result<Plan> {
-        let all = self.plain.results.len() == plan.outputs.len();
+        let all = self.sample.plain.results.len() == plan.outputs.len();
         let of: fn(&str) -> bool = if all { |_| true } else { |label| label.starts_with('y') };
-        let built = if works_in_place(plan) { &self.copied } else { &self.plain };
+        let built = if works_in_place(plan) { &self.copied } else { &self.sample.plain };
         built.plan(of, capabilities)
-    }
-
-    /// The plan that works nowhere in place.
-    pub(super) fn plain_plan(&self, capabilities: &Capabilities) -> Result<Plan> {
-        self.plain.plan(|_| true, capabilities)
-    }
-
-    fn write_inputs(&self, executor: &Executor, loaded: &Loaded) -> Result<()> {
-        for (key, values) in &self.bindings {
-            if executor.takes(loaded, key) {
-                let arg = key.strip_prefix('x').and_then(|i| self.case.args.get(i.parse::<usize>().ok()?));
-                executor.write_input(loaded, key, &bits(values, arg.map_or(DType::F32, |arg| arg.dtype)))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The device's time by kernel, the shortest of several runs; empty where it cannot tell.
-    pub(super) async fn times(&self, gpu: &Arc<Gpu>, plan: &Plan) -> Result<Vec<KernelTime>> {
-        let mut executor = Executor::new(gpu.clone());
-        let mut loaded = executor.load(plan.clone()).await?;
-        let mut best: Vec<KernelTime> = Vec::new();
-        for _ in 0..5 {
-            self.write_inputs(&executor, &loaded)?;
-            for time in executor.time(&mut loaded).await? {
-                match best.iter_mut().find(|known| known.kernel == time.kernel) {
-                    Some(known) => known.milliseconds = known.milliseconds.min(time.milliseconds),
-                    None => best.push(time),
-                }
-            }
-        }
-        Ok(best)
     }
 
     /// Runs `plan` twice on NaN-filled fenced memory and compares what it gives with the definition, and the second run
@@ -210,13 +131,14 @@ impl Prepared {
         let mut first: Vec<Vec<u32>> = Vec::new();
         for repetition in 0..2 {
             executor.poison(&loaded)?;
-            self.write_inputs(&executor, &loaded)?;
+            self.sample.write_inputs(&executor, &loaded)?;
             match repetition {
                 0 => executor.run(&mut loaded)?,
                 _ => outcome.times = executor.time(&mut loaded).await?,
             }
             let has = |label: &str| loaded.plan().outputs.iter().any(|port| port.name == label);
-            let compared = self.plain.results.iter().zip(&self.wanted).filter(|((label, _), _)| has(label));
+            let compared =
+                self.sample.plain.results.iter().zip(&self.wanted).filter(|((label, _), _)| has(label));
             for (index, ((label, tensor), wanted)) in compared.enumerate() {
                 let bits: Vec<u32> = executor.read(&loaded, label).await?;
                 if repetition == 1 {
@@ -243,7 +165,7 @@ impl Prepared {
 
     /// The largest error, and what is to say of the first element that is too far off.
     fn compare(&self, bits: &[u32], tensor: &Tensor, wanted: &Array) -> (f64, Option<String>) {
-        let (tolerance, mut worst, mut fault) = (self.case.tolerance, 0.0_f64, None);
+        let (tolerance, mut worst, mut fault) = (self.sample.case.tolerance, 0.0_f64, None);
         let largest = wanted.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
         for (at, (&bits, &wanted)) in bits.iter().zip(wanted.iter()).enumerate() {
             let got = match tensor.dtype() {
@@ -265,12 +187,12 @@ impl Prepared {
     /// # Errors
     /// When they differ.
     pub fn check_derivative(&self) -> Result<()> {
-        let (args, differentiable) = (&self.case.args, self.case.differentiable);
+        let (args, differentiable) = (&self.sample.case.args, self.sample.case.differentiable);
         let mut rng = Rng::new(&[11]);
         for _ in 0..if differentiable > 0 { 2 } else { 0 } {
             let directions: Vec<Option<Array>> = args
                 .iter()
-                .zip(&self.plain.gradients_of_args)
+                .zip(&self.sample.plain.gradients_of_args)
                 .map(|(arg, gradient)| {
                     gradient
                         .as_ref()
@@ -288,13 +210,14 @@ impl Prepared {
                     })
                     .collect();
                 let refs: Vec<&Array> = moved.iter().collect();
-                let outputs = self.case.op.reference(&refs);
-                let weighted = |i: usize| (&outputs[i] * &self.bindings[&format!("cotangent{i}")]).sum();
+                let outputs = self.sample.case.op.reference(&refs);
+                let weighted =
+                    |i: usize| (&outputs[i] * &self.sample.bindings[&format!("cotangent{i}")]).sum();
                 (0..differentiable).map(weighted).sum::<f64>()
             };
             let difference = (at(1.0) - at(-1.0)) / (2.0 * step);
             let (mut derivative, mut scale) = (0.0, 1.0_f64);
-            for ((label, _), wanted) in self.plain.results.iter().zip(&self.wanted) {
+            for ((label, _), wanted) in self.sample.plain.results.iter().zip(&self.wanted) {
                 let index = label.strip_prefix("dx").and_then(|index| index.parse::<usize>().ok());
                 let Some(Some(direction)) = index.map(|index| &directions[index]) else { continue };
                 let terms = wanted * direction;
@@ -302,7 +225,7 @@ impl Prepared {
                 scale = scale.max(terms.mapv(f64::abs).sum());
             }
             if (difference - derivative).abs() > 1e-6 * scale || difference.is_nan() {
-                let name = self.case.op.name();
+                let name = self.sample.case.op.name();
                 let message = format!("{name}: derivative {derivative}, central difference {difference}");
                 return Err(Error::invalid(message));
             }

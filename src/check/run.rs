@@ -119,11 +119,11 @@ fn breadth_first(cases: Vec<Case>) -> Vec<Case> {
 }
 
 /// The name of a kernel, also of its forms that work in place: `name, output in place of input`.
-fn base(name: &'static str) -> &'static str {
+pub(super) fn base(name: &'static str) -> &'static str {
     name.split(", ").next().unwrap_or(name)
 }
 
-fn kernels(plan: &Plan) -> BTreeSet<&'static str> {
+pub(super) fn kernels(plan: &Plan) -> BTreeSet<&'static str> {
     plan.dispatches.iter().map(|dispatch| base(dispatch.kernel.name)).collect()
 }
 
@@ -213,15 +213,15 @@ impl Check<'_> {
 
     /// Sets aside what is slower than the kernel that would take its place.
     async fn compare_rates(&mut self, case: &Prepared) -> Result<()> {
-        let plan = case.plain_plan(&self.own)?;
-        let own = case.times(self.gpu, &plan).await?;
+        let plan = case.sample().plan(&self.own)?;
+        let own = case.sample().times(self.gpu, &plan).await?;
         for name in kernels(&plan) {
             let without = Capabilities { set_aside: vec![name.to_owned()], ..self.own.clone() };
-            let other = case.plain_plan(&without)?;
+            let other = case.sample().plan(&without)?;
             if kernels(&other).contains(name) {
                 continue;
             }
-            let theirs = case.times(self.gpu, &other).await?;
+            let theirs = case.sample().times(self.gpu, &other).await?;
             // What both plans run is in both sums.
             let sum = |times: &[KernelTime]| times.iter().map(|time| time.milliseconds).sum::<f64>();
             let [mine, other_ms] = [&own, &theirs].map(|times| {

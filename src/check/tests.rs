@@ -7,6 +7,7 @@ use super::*;
 use crate::error::{Error, Result};
 use crate::exec::{Compute, Operand, Plan, Recorder};
 use crate::gpu::{Capabilities, DeviceClass, Gpu, MatrixSize, Selection};
+use crate::ops::matmul::MatMul;
 use crate::ops::{Array, Op};
 use crate::shader::ALL;
 use crate::shader::layout::copy;
@@ -24,10 +25,10 @@ fn gpu() -> Option<Arc<Gpu>> {
     }
 }
 
-/// A copy, by a "driver" whose vectorized kernel leaves out the last four if `short`, and by a definition that adds `off`.
+/// A copy, by a "driver" whose kernel `short` leaves out the last four, and by a definition that adds `off`.
 #[derive(Debug, Clone)]
 struct Copied {
-    short: bool,
+    short: &'static str,
     off: f64,
 }
 
@@ -51,8 +52,8 @@ impl Op for Copied {
             y_3: 1,
             ..Default::default()
         };
-        let choice = rec.choose(copy::VARIANTS, &[], &params, elements as usize)?;
-        if self.short && choice.variant.kernel.name == VECTORIZED {
+        let choice = rec.choose(copy::VARIANTS, &[], &params, &[], elements as usize)?;
+        if choice.variant.kernel.name == self.short {
             params.elements -= 4;
         }
         rec.dispatch(copy::VARIANTS, &[], &params, &[&inputs[0], &outputs[0]], elements as usize)
@@ -66,8 +67,12 @@ impl Op for Copied {
 const VECTORIZED: &str = "layout/copy_vec4";
 const SCALAR: &str = "layout/copy_scalar";
 
-fn copied(short: bool, off: f64) -> Case {
-    Case::forward(Copied { short, off }, &[Arg::normal(&[64], 1)], Tolerance::Elementwise)
+fn copied(short: &'static str, off: f64) -> Case {
+    copied_of(64, short, off)
+}
+
+fn copied_of(elements: usize, short: &'static str, off: f64) -> Case {
+    Case::forward(Copied { short, off }, &[Arg::normal(&[elements], 1)], Tolerance::Elementwise)
 }
 
 /// What is right passes; a wrong variant is named and another takes its place; of a wrong plain kernel nothing can.
@@ -75,15 +80,15 @@ fn copied(short: bool, off: f64) -> Case {
 fn a_wrong_kernel_is_found_and_blamed() {
     let Some(gpu) = gpu() else { return };
     let check = |case| block_on(run(&gpu, vec![case], Vec::new(), Extent::Full, &mut |_| {})).unwrap();
-    let report = check(copied(false, 0.0));
+    let report = check(copied("", 0.0));
     assert!(report.is_right() && report.set_aside.is_empty(), "{report:?}");
     let kernels: Vec<&str> = report.kernels.iter().map(|row| row.kernel).collect();
     assert_eq!(kernels, [SCALAR, VECTORIZED]);
-    let report = check(copied(true, 0.0));
+    let report = check(copied(VECTORIZED, 0.0));
     assert!(report.wrong.len() == 1 && report.wrong[0].contains("y0[60]"), "{report:?}");
     let blamed: Vec<&String> = report.set_aside.keys().collect();
     assert_eq!(blamed, [VECTORIZED]);
-    let report = check(copied(false, 1e-3));
+    let report = check(copied("", 1e-3));
     assert!(!report.is_right() && report.set_aside.is_empty(), "{report:?}");
 }
 
@@ -94,9 +99,89 @@ fn kernels_that_are_set_aside_are_not_chosen() {
         [(0, vec![], VECTORIZED), (0, set_aside.clone(), SCALAR), (1, set_aside, SCALAR)]
     {
         let capabilities = Capabilities { alternative, set_aside: aside, ..Capabilities::assumed() };
-        let plans = Prepared::new(copied(false, 0.0)).unwrap().plans(&capabilities).unwrap();
+        let plans = Prepared::new(copied("", 0.0)).unwrap().plans(&capabilities).unwrap();
         assert_eq!(plans[0].dispatches[0].kernel.name, chosen);
     }
+}
+
+#[test]
+fn kernels_that_are_preferred_are_chosen_where_their_needs_hold() {
+    let chosen = |elements, preferred: [(&str, &str); 1], aside: &[&str]| {
+        let preferred = preferred.map(|(class, kernel)| (class.to_owned(), kernel.to_owned())).into();
+        let set_aside = aside.iter().map(|&name| name.to_owned()).collect();
+        let capabilities = Capabilities { preferred, set_aside, ..Capabilities::assumed() };
+        let plans = Prepared::new(copied_of(elements, "", 0.0)).unwrap().plans(&capabilities).unwrap();
+        plans[0].dispatches[0].kernel.name
+    };
+    assert_eq!(chosen(64, [(VECTORIZED, SCALAR)], &[]), SCALAR);
+    assert_eq!(chosen(64, [(VECTORIZED, SCALAR)], &[SCALAR]), VECTORIZED, "it is wrong here");
+    assert_eq!(chosen(64, [(VECTORIZED, "layout/copy_removed")], &[]), VECTORIZED);
+    assert_eq!(chosen(63, [(SCALAR, VECTORIZED)], &[]), SCALAR, "63 are no vectors");
+    assert_eq!(chosen(64, [(SCALAR, VECTORIZED)], &[VECTORIZED]), SCALAR);
+}
+
+/// Which matmuls count as large, and that what is measured of these says nothing of others.
+#[test]
+fn matmuls_are_preferred_by_size() {
+    let tiled = "matmul/matmul_tiled";
+    let kernel = |sizes, preferred: &[(&str, &str)]| {
+        let preferred =
+            preferred.iter().map(|&(class, kernel)| (class.to_owned(), kernel.to_owned())).collect();
+        let capabilities = Capabilities { preferred, ..Capabilities::assumed() };
+        let case = cases::matmul::matmul(0, sizes, MatMul::PLAIN);
+        let plans = prepared::plans_alone(&case, &capabilities).unwrap();
+        let first = &plans[0].dispatches[0];
+        (first.class.to_string(), first.kernel.name)
+    };
+    let (small, class) = ([8, 8, 8], format!("{tiled}, small"));
+    assert_eq!(kernel(small, &[]), (class.clone(), tiled));
+    let large = "matmul/matmul_tiled_large_vec4";
+    assert_eq!(
+        kernel(small, &[(&class, large)]),
+        (class.clone(), large),
+        "so few tiles are a guess of the rule's"
+    );
+    assert_eq!(kernel(small, &[(&format!("{tiled}, large"), large)]).1, tiled);
+    assert_eq!(kernel([1024, 1024, 4], &[(&class, large)]), (format!("{tiled}, large"), tiled));
+    // The kernels of other classes of devices are none of its own, whatever a file says.
+    assert_eq!(kernel(small, &[(&class, "matmul/matmul_register_vec4")]).1, tiled);
+}
+
+#[test]
+fn only_right_kernels_are_measured_and_at_most_four() {
+    let Some(gpu) = gpu() else { return };
+    if !gpu.capabilities().timestamps {
+        return;
+    }
+    let copies = |wrong| {
+        let subject = || vec![copied("", 0.0), copied_of(36, "", 0.0)];
+        let of = |short| vec![copied_of(36, short, 0.0), copied_of(68, short, 0.0)];
+        cases::Subject { timed: subject(), checked: of(wrong) }
+    };
+    let matmuls = || {
+        let forward = |sizes| {
+            let args = cases::matmul::matmul(0, sizes, MatMul::PLAIN).args;
+            Case::forward(MatMul::PLAIN, &args, Tolerance::Accumulated)
+        };
+        let all = || [[20, 36, 12], [64, 64, 64]].map(forward).to_vec();
+        cases::Subject { timed: all(), checked: all() }
+    };
+    let measure = |subject: &dyn Fn() -> cases::Subject, seconds| {
+        block_on(tune(&gpu, &[("subject", subject)], seconds, &mut |_| {})).unwrap()
+    };
+    let right = measure(&|| copies(""), 60.0);
+    let kernels = |tuning: &Tuning| -> Vec<Vec<&str>> {
+        tuning.measured.iter().map(|one| one.times.iter().map(|(kernel, _)| *kernel).collect()).collect()
+    };
+    assert_eq!(kernels(&right), [[VECTORIZED, SCALAR]], "{right:?}");
+    let wrong = measure(&|| copies(SCALAR), 60.0);
+    assert!(wrong.wrong.len() == 1 && wrong.wrong[0].starts_with(SCALAR), "{wrong:?}");
+    assert!(wrong.changed() == 0 && kernels(&wrong).iter().all(Vec::is_empty), "{wrong:?}");
+    let several = measure(&matmuls, 60.0);
+    assert!(several.wrong.is_empty() && several.left.is_empty(), "{several:?}");
+    assert!(kernels(&several).iter().all(|kernels| (2..=4).contains(&kernels.len())), "{several:?}");
+    let none = measure(&matmuls, 0.0);
+    assert!(none.measured.is_empty() && none.left == ["subject"], "{none:?}");
 }
 
 #[test]

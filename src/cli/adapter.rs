@@ -10,7 +10,7 @@ use super::arguments::Global;
 use super::output::note;
 use crate::error::Result;
 use crate::files::write_whole;
-use crate::gpu::{DeviceClass, Finding, Findings, Gpu, Selection};
+use crate::gpu::{DeviceClass, Faster, Finding, Findings, Gpu, Selection};
 
 /// An open device. When it is dropped, its compiled kernels are kept for the next process.
 pub(super) struct Device {
@@ -75,6 +75,21 @@ impl Device {
     /// Keeps which kernels are left aside on this adapter from the next process on.
     pub fn set_aside(&mut self, kernels: BTreeMap<String, String>) {
         self.finding.set_aside = kernels;
+    }
+
+    /// What was measured on this adapter, by class; `None` where nothing was.
+    pub fn tuned(&self) -> Option<&BTreeMap<String, Faster>> {
+        self.finding.tuned.as_ref()
+    }
+
+    /// Takes these kernels from now on, and keeps them for later processes.
+    pub fn tune(&mut self, tuned: BTreeMap<String, Faster>) {
+        self.finding.tuned = Some(tuned);
+        self.gpu = Arc::new(self.gpu.preferring(self.finding.preferred()));
+        // A training that follows may be killed.
+        if self.save_finding().is_some() {
+            self.kept = Some(self.finding.clone());
+        }
     }
 
     fn save_finding(&self) -> Option<()> {

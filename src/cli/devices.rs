@@ -26,6 +26,7 @@ pub(super) fn run(command: &Devices, global: &Global) -> Result<()> {
     for report in &mut reports {
         if let Some(finding) = known.of(&report.identity) {
             report.capabilities.set_aside = finding.set_aside.keys().cloned().collect();
+            report.capabilities.preferred = finding.preferred();
             if finding.matrices.as_ref().is_some_and(|test| test.fault.is_some()) {
                 report.capabilities.cooperative = None;
             }
@@ -56,6 +57,10 @@ pub(super) fn run(command: &Devices, global: &Global) -> Result<()> {
         let matrices = matrices.map(|fault| ("cooperative matrices".to_owned(), fault.clone()));
         for (kernel, reason) in matrices.into_iter().chain(finding.set_aside.clone()) {
             let _ = writeln!(notes, "{} leaves aside {kernel}: {reason}", report.index);
+        }
+        for (class, faster) in finding.tuned.iter().flatten() {
+            let _ =
+                writeln!(notes, "{} takes {} for {class}: {}", report.index, faster.kernel, faster.reason);
         }
     }
     print(format!("{}\n\n{notes}* is used; --json lists all limits and features", table(&rows)))

@@ -30,6 +30,7 @@ mod train;
 mod transcribe;
 mod transcripts;
 mod tune;
+mod tune_device;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
@@ -130,6 +131,7 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Demo(command) => demo::run(command, global),
         Command::Devices(command) => devices::run(command, global),
         Command::Check(command) => check::run(command, global),
+        Command::TuneDevice(command) => tune_device::run(command, global),
         Command::Pretrain(command) => train::pretrain(command, global),
         Command::Finetune(command) => train::finetune(command, global),
         Command::Adapt(command) => adapt::run(command, global),

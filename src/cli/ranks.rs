@@ -12,6 +12,7 @@ use super::arguments::{Exchange, Global, Several};
 #[cfg(feature = "mpi")]
 use super::output::report;
 use super::progress::Reporter;
+use super::tune_device::tune_at_first;
 #[cfg(feature = "mpi")]
 use super::{TOLD, tell};
 use crate::error::{Error, Remedy, Result};
@@ -23,19 +24,20 @@ use crate::train::{Outcome, Progress, Ranks, Request, Terms, Wire, in_threads};
 /// A phase of training, as one of several ranks.
 pub(super) type Phase = fn(&Ranks, Arc<Gpu>, &Request, &mut dyn Progress) -> Result<Outcome>;
 
-/// Trains on the devices that are asked for; `None` where another rank tells the outcome.
+/// Trains on the devices that are asked for, each tuned at first if it `tunes`; `None` where another rank tells the outcome.
 ///
 /// # Errors
 /// When a device cannot be opened or the training fails.
 pub(super) fn train(
     request: Request,
+    tunes: bool,
     several: &Several,
     global: &Global,
     phase: Phase,
 ) -> Result<Option<Outcome>> {
     #[cfg(feature = "mpi")]
     if launched() {
-        return by_mpi(&request, several, global, phase);
+        return by_mpi(&request, tunes, several, global, phase);
     }
     #[cfg(not(feature = "mpi"))]
     if launched() {
@@ -44,23 +46,29 @@ pub(super) fn train(
              with --features mpi, or start one process with --devices",
         ));
     }
-    let quiet = global.quiet;
+    let how = Opening { quiet: global.quiet, tunes };
     let Some(names) = &several.devices else {
-        return rank(&Ranks::one(), &global.device, quiet, &request, phase).map(Some);
+        return rank(&Ranks::one(), &global.device, how, &request, phase).map(Some);
     };
     let devices = devices(names)?;
     if devices.len() == 1 {
-        return rank(&Ranks::one(), &devices[0], quiet, &request, phase).map(Some);
+        return rank(&Ranks::one(), &devices[0], how, &request, phase).map(Some);
     }
     in_threads(devices.len(), terms(several), move |ranks| {
-        rank(&ranks, &devices[ranks.rank()], quiet, &request, phase)
+        rank(&ranks, &devices[ranks.rank()], how, &request, phase)
     })
     .map(Some)
 }
 
 /// Trains as one process of an MPI job. On a machine with several devices of a kind each rank has the next.
 #[cfg(feature = "mpi")]
-fn by_mpi(request: &Request, several: &Several, global: &Global, phase: Phase) -> Result<Option<Outcome>> {
+fn by_mpi(
+    request: &Request,
+    tunes: bool,
+    several: &Several,
+    global: &Global,
+    phase: Phase,
+) -> Result<Option<Outcome>> {
     let job = Mpi::join(terms(several), |text| report(text))?;
     let (mpi, local) = (job.ranks.clone(), job.ranks.local());
     let work = || {
@@ -69,7 +77,7 @@ fn by_mpi(request: &Request, several: &Several, global: &Global, phase: Phase) -
             None => block_on(equals(&global.device))?.iter().map(usize::to_string).collect(),
         };
         let ranks = Ranks::new(mpi.clone());
-        rank(&ranks, &devices[local % devices.len()], global.quiet, request, phase)
+        rank(&ranks, &devices[local % devices.len()], Opening { quiet: global.quiet, tunes }, request, phase)
     };
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
     let done = done.unwrap_or_else(|_| Err(Error::invalid("panicked; please report it")));
@@ -87,11 +95,23 @@ fn by_mpi(request: &Request, several: &Several, global: &Global, phase: Phase) -
     done.map(|outcome| leads.then_some(outcome))
 }
 
+/// How a device is opened.
+#[derive(Clone, Copy)]
+struct Opening {
+    quiet: bool,
+    tunes: bool,
+}
+
 /// Trains as one rank, on the device of that name.
-fn rank(ranks: &Ranks, device: &str, quiet: bool, request: &Request, phase: Phase) -> Result<Outcome> {
+fn rank(ranks: &Ranks, device: &str, how: Opening, request: &Request, phase: Phase) -> Result<Outcome> {
+    let Opening { quiet, tunes } = how;
     let several = (ranks.size() > 1).then(|| ranks.rank());
     let train = || {
-        let device = Device::named(device, quiet, several)?;
+        let mut device = Device::named(device, quiet, several)?;
+        // The other ranks take what this one finds, where they have the same adapter.
+        if tunes && ranks.leads() {
+            tune_at_first(&mut device, quiet)?;
+        }
         let mut reporter = Reporter::new(quiet || !ranks.leads());
         let outcome = phase(ranks, device.gpu.clone(), request, &mut reporter);
         reporter.end();

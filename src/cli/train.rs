@@ -1,6 +1,6 @@
 //! `polymix pretrain` and `polymix finetune`
 
-use super::arguments::{Finetune, Global, Pretrain, Several, Training};
+use super::arguments::{Finetune, Global, Pretrain, Training};
 use super::output::{percent, print, table};
 use super::ranks;
 use crate::error::Result;
@@ -12,7 +12,7 @@ pub(super) fn pretrain(command: &Pretrain, global: &Global) -> Result<()> {
     stop_on_interrupt();
     let request = request(&command.training, global, |recipe| &mut recipe.pretrain.data)?;
     let request = Request { valid: command.valid.clone(), ..request };
-    run(request, &command.training.several, global, train::pretrain_among)
+    run(request, &command.training, global, train::pretrain_among)
 }
 
 /// Fine-tunes.
@@ -20,7 +20,7 @@ pub(super) fn finetune(command: &Finetune, global: &Global) -> Result<()> {
     stop_on_interrupt();
     let request = request(&command.training, global, |recipe| &mut recipe.finetune.data)?;
     let request = Request { valid: command.valid.clone(), init: command.init.clone(), ..request };
-    run(request, &command.training.several, global, train::finetune_among)
+    run(request, &command.training, global, train::finetune_among)
 }
 
 fn request(
@@ -49,8 +49,9 @@ fn request(
     })
 }
 
-fn run(request: Request, several: &Several, global: &Global, phase: ranks::Phase) -> Result<()> {
-    match ranks::train(request, several, global, phase)? {
+fn run(request: Request, training: &Training, global: &Global, phase: ranks::Phase) -> Result<()> {
+    let (several, tunes) = (&training.several, !training.no_tune && !training.resume);
+    match ranks::train(request, tunes, several, global, phase)? {
         Some(outcome) => show(&outcome),
         None => Ok(()),
     }

@@ -73,7 +73,7 @@ pub struct Examples {
     /// Samples below which a waveform is left out.
     pub(super) least: usize,
     /// What is drawn anew in every epoch, and how many examples before it are the same in all.
-    redrawn: Option<(usize, Strings)>,
+    pub(super) redrawn: Option<(usize, Strings)>,
 }
 
 /// The audio of the recordings of an example.

@@ -158,7 +158,7 @@ pub struct Batch {
     pub features: Vec<f32>,
     /// `[B]`: valid feature frames, the padding on the left included; 0 for an empty row.
     pub lengths: Vec<u32>,
-    /// `[B]`: what is said, where known; a space between the texts of clips that are strung together.
+    /// `[B]`: what is said, where known; a space between the texts of concatenated clips.
     pub texts: Vec<Option<String>>,
     /// `[B]`: indices in the corpus of the recordings that the row has, in order; none for an empty row.
     pub ids: Vec<Vec<usize>>,

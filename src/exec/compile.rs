@@ -12,6 +12,7 @@ use super::recorder::{Memory, Operand, Recorder};
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Capabilities};
 use crate::graph::{Graph, Node, Tensor, Value, ValueId, ValueSource, roots};
+use crate::shape::DType;
 
 /// The cost of a byte, in operations: machines do 16 to 25 of them in the time that memory takes for one.
 const OPERATIONS_A_BYTE: f64 = 16.0;
@@ -27,7 +28,7 @@ impl Plan {
         options: PlanOptions,
         capabilities: &Capabilities,
     ) -> Result<Self> {
-        let draft = Draft::new(graph, outputs, options);
+        let draft = Draft::new(graph, outputs, options, capabilities);
         Compiler::new(&draft, capabilities)?.run()
     }
 }
@@ -132,6 +133,9 @@ impl<'a> Compiler<'a> {
         let inputs: Vec<Operand> = node.inputs.iter().map(operand).collect();
         let outputs: Vec<Operand> = node.outputs.iter().map(operand).collect();
         let mut recorder = Recorder::new(self.capabilities, std::mem::take(&mut self.plan.uniforms));
+        if inputs.iter().chain(&outputs).any(|operand| operand.spec.dtype == DType::F16) {
+            recorder = recorder.with_f16();
+        }
         node.op.record(&mut recorder, &inputs, &outputs)?;
         let Recorder { dispatches, scratch, uniforms, .. } = recorder;
         self.plan.uniforms = uniforms;

@@ -1,7 +1,7 @@
 //! A dispatch and what it binds, as plain data.
 
-use super::variant::Unmet;
-use crate::shader::Kernel;
+use super::variant::{Class, Unmet};
+use crate::shader::{Kernel, Variant};
 
 /// The buffer that a region lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,10 +28,16 @@ pub struct Region {
 pub struct Dispatch<Binding = Region> {
     /// The kernel.
     pub kernel: &'static Kernel,
+    /// All variants of the kernel.
+    pub variants: &'static [&'static Variant],
+    /// The class by which a measured variant takes the kernel's place.
+    pub class: Class,
     /// Variants that would be better, and the condition that each misses.
     pub unmet: Vec<Unmet>,
     /// Its override constants.
     pub overrides: Vec<(&'static str, f64)>,
+    /// A bit for each storage binding, set where it is in f16.
+    pub f16: u32,
     /// Its storage bindings.
     pub bindings: Vec<Binding>,
     /// Where its parameters start in [`super::Plan::uniforms`].
@@ -49,9 +55,22 @@ pub struct Dispatch<Binding = Region> {
 impl<Binding> Dispatch<Binding> {
     /// The same dispatch with other bindings.
     pub(super) fn binding<Other>(&self, bindings: Vec<Other>) -> Dispatch<Other> {
-        let Self { kernel, params, groups, work, flops, .. } = *self;
+        let Self { kernel, variants, class, f16, params, groups, work, flops, .. } = *self;
         let (unmet, overrides, path) = (self.unmet.clone(), self.overrides.clone(), self.path.clone());
-        Dispatch { kernel, unmet, overrides, bindings, params, groups, path, work, flops }
+        Dispatch {
+            kernel,
+            variants,
+            class,
+            unmet,
+            overrides,
+            f16,
+            bindings,
+            params,
+            groups,
+            path,
+            work,
+            flops,
+        }
     }
 }
 

@@ -132,7 +132,8 @@ impl Executor {
                 return Err(Error::invalid(message));
             }
         }
-        let variants: Vec<_> = plan.dispatches.iter().map(|one| (one.kernel, &one.overrides[..])).collect();
+        let variants: Vec<_> =
+            plan.dispatches.iter().map(|one| (one.kernel, &one.overrides[..], one.f16)).collect();
         let pipelines = self.gpu.pipelines(&variants).await?;
         let uniforms = self.gpu.uniform("parameters", plan.uniform_bytes())?;
         self.gpu.write(&uniforms, 0, &plan.uniforms)?;

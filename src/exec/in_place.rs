@@ -30,6 +30,7 @@ pub(super) fn work_in_place(
                     && last_use[memory] == index
                     && operands.iter().filter(|&&other| other == memory).count() == 1
                     && values[memory].spec.bytes() == values[id].spec.bytes()
+                    && values[memory].spec.dtype.bytes() == values[id].spec.dtype.bytes()
             };
             if roots[id] != id || names.contains_key(&id) {
                 continue;

@@ -26,4 +26,4 @@ pub use recorder::{Memory, Operand, Recorder};
 pub(crate) use self_test::matrices;
 pub use session::Session;
 pub use store::{Entry, Store, arena_bytes, arena_elements};
-pub use variant::{Choice, Constants, Unmet, Work};
+pub use variant::{Choice, Class, Constants, Unmet, Work};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a plan recomputes, how it saves activations, and in what precision it multiplies matrices.
+/// What a plan recomputes, how it saves activations, and in what precision it computes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanOptions {
@@ -11,7 +11,7 @@ pub struct PlanOptions {
     pub recompute: Recompute,
     /// How activations are saved that are not recomputed.
     pub saved_activations: SavedActivations,
-    /// Precision of the operands of matmuls.
+    /// Precision of activations and of the operands of matmuls.
     pub compute: Compute,
 }
 
@@ -43,16 +43,18 @@ pub enum SavedActivations {
     F16,
 }
 
-/// Precision of the operands of matmuls, in training and inference. Sums, results, parameters, all other operations
-/// and the optimizer are f32 always.
+/// Precision of activations, of their gradients, and of the operands of matmuls, in training and inference. Arithmetic but for
+/// the products of matmuls, sums, statistics of norms, scores, losses, parameters, their gradients and the optimizer are
+/// f32 always.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Compute {
-    /// Operands in f32.
+    /// All in f32.
     #[default]
     F32,
-    /// Operands rounded to f16. Adapters with cooperative matrices multiply them faster; others give the same results,
-    /// no faster. Training needs a scaled loss, so that gradients fit into f16.
+    /// Matmuls multiply in f16, and values between kernels that support it are stored in f16, two to a u32: those beyond the
+    /// largest f16, 65504, are infinite. Adapters with cooperative matrices multiply f16 faster; others give the same
+    /// results. Training needs a scaled loss, so that gradients fit into f16.
     F16,
 }

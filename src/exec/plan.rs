@@ -96,12 +96,15 @@ impl Plan {
         let mut text = String::new();
         for (index, dispatch) in self.dispatches.iter().enumerate() {
             let _ = write!(text, "{index:4} {:32} {:?}", dispatch.kernel.name, dispatch.groups);
-            for (binding, region) in dispatch.kernel.bindings.iter().zip(&dispatch.bindings) {
+            for (number, (binding, region)) in
+                dispatch.kernel.bindings.iter().zip(&dispatch.bindings).enumerate()
+            {
                 let place = match region.place {
                     Place::Slot(slot) => format!("#{slot}"),
                     Place::Stored(entry) => self.stored[entry].0.clone(),
                 };
-                let _ = write!(text, " {}={place}+{}[{}]", binding.name, region.offset, region.bytes);
+                let dtype = if dispatch.f16 >> number & 1 == 1 { ".f16" } else { "" };
+                let _ = write!(text, " {}{dtype}={place}+{}[{}]", binding.name, region.offset, region.bytes);
             }
             let _ = writeln!(text, "  {}", dispatch.path);
         }

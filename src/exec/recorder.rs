@@ -1,5 +1,6 @@
 //! The recorder of dispatches.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::dispatch::Dispatch;
@@ -61,6 +62,12 @@ impl Operand {
         self.spec.shape.elements()
     }
 
+    /// The same memory, bound in place of a missing operand and not read.
+    pub fn unread(&self) -> Self {
+        let spec = Spec { dtype: DType::U32, ..self.spec.clone() };
+        Self { spec, ..self.clone() }
+    }
+
     /// The elements `range` alone; its start must come from [`Recorder::tiles`].
     pub fn slice(&self, range: Range<usize>) -> Self {
         let size = self.spec.dtype.bytes() as u64;
@@ -82,11 +89,39 @@ pub struct Recorder<'a> {
     pub(super) scratch: Vec<u64>,
     /// The parameters of all dispatches of the plan so far.
     pub(super) uniforms: Vec<u8>,
+    /// Whether operands may be in f16, so that alignments are of those.
+    f16: bool,
+    /// If requested, the values that the device's kernels take in f32 only.
+    in_f32: Option<HashSet<ValueId>>,
+}
+
+/// A bit for each operand, set where it is in f16.
+fn f16_bits(bindings: &[&Operand]) -> u32 {
+    let is_f16 = |operand: &Operand| u32::from(operand.spec.dtype == DType::F16);
+    bindings.iter().enumerate().map(|(index, operand)| is_f16(operand) << index).sum()
 }
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(capabilities: &'a Capabilities, uniforms: Vec<u8>) -> Self {
-        Self { capabilities, dispatches: Vec::new(), scratch: Vec::new(), uniforms }
+        Self { capabilities, dispatches: Vec::new(), scratch: Vec::new(), uniforms, f16: false, in_f32: None }
+    }
+
+    /// This, for an operation with operands in f16.
+    pub(super) fn with_f16(self) -> Self {
+        Self { f16: true, ..self }
+    }
+
+    /// The f32 values that the kernels dispatched by `record` do not take in f16.
+    ///
+    /// # Errors
+    /// As `record`.
+    pub(super) fn values_in_f32(
+        capabilities: &'a Capabilities,
+        record: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<HashSet<ValueId>> {
+        let mut recorder = Self { in_f32: Some(HashSet::new()), ..Self::new(capabilities, Vec::new()) };
+        record(&mut recorder)?;
+        Ok(recorder.in_f32.unwrap_or_default())
     }
 
     /// The capabilities of the device.
@@ -110,7 +145,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// The variant that [`Recorder::dispatch`] takes, for operations whose sizes depend on it. Of `params` only the members
-    /// count that the kernel's header names.
+    /// count that the kernel's header names, and of `bindings`, which may be the first ones alone, the types.
     ///
     /// # Errors
     /// When the device runs none.
@@ -119,10 +154,17 @@ impl<'a> Recorder<'a> {
         variants: &'static [&'static Variant],
         constants: Constants<'_>,
         params: &P,
+        bindings: &[&Operand],
         work: impl Into<Work>,
     ) -> Result<Choice> {
-        let params = bytemuck::bytes_of(params);
-        Facts { capabilities: self.capabilities, constants, params, work: work.into() }.choose(variants)
+        let (params, f16) = (bytemuck::bytes_of(params), f16_bits(bindings));
+        Facts { capabilities: self.capabilities, constants, params, work: work.into(), f16 }.choose(variants)
+    }
+
+    /// So many elements of any operand lie between places that can be bound.
+    pub fn alignment(&self) -> usize {
+        let narrowest = if self.f16 { 2 } else { 4 };
+        (self.capabilities.storage_alignment / narrowest).max(1) as usize
     }
 
     /// Ranges of `rows` such that every operand, of `widths[i]` elements of 4 bytes a row, can be bound
@@ -137,7 +179,7 @@ impl<'a> Recorder<'a> {
             return Ok(std::iter::once(0..rows).collect());
         }
         // As many rows as make an aligned start whatever the width.
-        let step = u64::from(self.capabilities.storage_alignment / 4).max(1);
+        let step = self.alignment() as u64;
         let tile = (limit / widest) / step * step;
         if tile == 0 {
             return Err(Error::OutOfMemory(format!(
@@ -156,7 +198,7 @@ impl<'a> Recorder<'a> {
     /// When a few utterances alone pass the binding limit.
     pub fn utterances(&self, batch: usize, width: usize, most: usize) -> Result<Vec<Range<usize>>> {
         let limit = (self.capabilities.max_binding / 4) as usize;
-        let alignment = (self.capabilities.storage_alignment / 4).max(1) as usize;
+        let alignment = self.alignment();
         let aligned = |count: &usize| (count * width).is_multiple_of(alignment);
         let step = (1..alignment).find(aligned).unwrap_or(alignment);
         let width = width * most;
@@ -199,8 +241,19 @@ impl<'a> Recorder<'a> {
         work: Work,
     ) -> Result<()> {
         let limits = self.capabilities;
-        let facts = Facts { capabilities: limits, constants, params, work };
+        let facts = Facts { capabilities: limits, constants, params, work, f16: f16_bits(bindings) };
         let choice = facts.choose(variants)?;
+        if let Some(in_f32) = &mut self.in_f32 {
+            for (index, operand) in bindings.iter().enumerate() {
+                let takes_f16 = || Facts { f16: 1 << index, ..facts }.choose(variants).is_ok();
+                match operand.memory {
+                    Memory::Value(id) if operand.spec.dtype == DType::F32 && !takes_f16() => {
+                        in_f32.insert(id)
+                    }
+                    _ => false,
+                };
+            }
+        }
         let groups = self.grid(facts.workgroups(&choice));
         if groups.contains(&0) {
             return Ok(());
@@ -254,14 +307,22 @@ impl<'a> Recorder<'a> {
         if let Some(memory) = of(true).find(|written| of(false).any(|read| read == *written)) {
             return refuse(format!("reads and writes {memory:?} in one dispatch"));
         }
+        let f16 = f16_bits(&bindings);
+        if f16 & !kernel.in_f16() != 0 {
+            let names = kernel.names_of(f16 & !kernel.in_f16()).join(", ");
+            return refuse(format!("takes {names} in f32 only"));
+        }
         let start = self.uniforms.len() as u32;
         self.uniforms.extend(params);
         let aligned = self.uniforms.len().next_multiple_of(limits.uniform_alignment as usize);
         self.uniforms.resize(aligned, 0);
         self.dispatches.push(Dispatch {
             kernel,
+            variants,
+            class: choice.class,
             unmet: choice.unmet,
             overrides,
+            f16,
             bindings: bindings.into_iter().cloned().collect(),
             params: start,
             groups,

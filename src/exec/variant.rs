@@ -1,7 +1,7 @@
 //! Selection of kernel variants.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use super::Plan;
 use crate::error::{Error, Result};
@@ -46,6 +46,38 @@ impl Work {
 /// What a kernel of [`Capabilities::set_aside`] lacks.
 const SET_ASIDE: &str = "a driver that computes it rightly and fast";
 
+/// What a kernel lacks that takes one of the bindings in f32 only.
+const IN_F32: &str = "f32 in memory";
+
+/// What a kernel of the static rules lacks where another one was measured to be faster.
+#[cfg(not(target_arch = "wasm32"))]
+const MEASURED: &str = "the shortest time on this adapter";
+
+/// Elements of a result from which a matmul counts as large: with tiles of 64 these are 256, which keep a GPU busy.
+const LARGE: usize = 1 << 20;
+
+/// The dispatches for which one measurement counts: those that the static rules give the same kernel, so that it is known
+/// what they share (alignment, precision, room for large tiles). Matmuls count as small or large besides, since it depends
+/// on the size of the result which tiles keep a device busy. Other operations ask [`super::Recorder::choose`] for their
+/// variant before they know how much work there is, so size cannot matter there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Class {
+    /// The kernel that the static rules take.
+    pub rule: &'static str,
+    /// Of a matmul, whether it is large.
+    pub large: Option<bool>,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.rule)?;
+        match self.large {
+            None => Ok(()),
+            Some(large) => f.write_str(if large { ", large" } else { ", small" }),
+        }
+    }
+}
+
 /// A kernel, and the text of a condition that did not hold for it.
 pub type Unmet = (&'static str, &'static str);
 
@@ -56,6 +88,8 @@ pub struct Choice {
     pub variant: &'static Variant,
     /// Invocations of its workgroups.
     pub workgroup_size: u32,
+    /// The class by which [`Capabilities::preferred`] may name another one.
+    pub class: Class,
     /// Why it is none of those before it.
     pub unmet: Vec<Unmet>,
 }
@@ -67,39 +101,88 @@ pub(super) struct Facts<'a> {
     /// The bytes of `Params`.
     pub params: &'a [u8],
     pub work: Work,
+    /// A bit for each storage binding, set where it is in f16.
+    pub f16: u32,
 }
 
 impl Facts<'_> {
-    /// The first variant whose needs and preferences hold; with [`Capabilities::alternative`], another one whose needs
-    /// hold.
+    /// The one of [`Capabilities::preferred`] whose needs hold; else the first variant whose needs and preferences hold; with
+    /// [`Capabilities::alternative`], another one whose needs hold.
     pub fn choose(&self, variants: &'static [&'static Variant]) -> Result<Choice> {
-        let mut unmet = Vec::new();
         if let Some(variant) = self.alternative(variants) {
-            return Ok(Choice { variant, workgroup_size: self.workgroup_size(variant), unmet });
+            return Ok(self.choice(variant, Vec::new()));
         }
+        let rule = self.rule(variants)?;
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(variant) = self.preferred(variants, rule.class) {
+            let unmet = vec![(rule.class.rule, MEASURED)];
+            let workgroup_size = self.workgroup_size(variant);
+            return Ok(Choice { variant, workgroup_size, unmet, ..rule });
+        }
+        Ok(rule)
+    }
+
+    /// What the static rules take.
+    fn rule(&self, variants: &'static [&'static Variant]) -> Result<Choice> {
+        let mut unmet = Vec::new();
+        // The plainest one is there whatever was found out about it.
+        let plainest = variants.iter().rposition(|variant| variant.needs.is_empty());
+        let plainest = plainest.unwrap_or(variants.len().saturating_sub(1));
         for (index, variant) in variants.iter().enumerate() {
-            // The last one is there whatever was found out about it.
-            if index + 1 < variants.len() && self.is_set_aside(variant) {
+            if index != plainest && self.is_set_aside(variant) {
                 unmet.push((variant.kernel.name, SET_ASIDE));
+                continue;
+            }
+            if !self.takes_f16(variant) {
+                unmet.push((variant.kernel.name, IN_F32));
                 continue;
             }
             match variant.needs.iter().chain(variant.prefers).find(|need| !self.holds(need, variant)) {
                 Some(need) => unmet.push((variant.kernel.name, need.text)),
-                None => {
-                    return Ok(Choice { variant, workgroup_size: self.workgroup_size(variant), unmet });
-                }
+                None => return Ok(self.choice(variant, unmet)),
             }
         }
         let reasons: Vec<String> = unmet.iter().map(|(name, need)| format!("{name} needs {need}")).collect();
         Err(Error::Gpu(format!("{} runs no kernel: {}", self.capabilities.adapter, reasons.join(", "))))
     }
 
+    fn choice(&self, variant: &'static Variant, unmet: Vec<Unmet>) -> Choice {
+        let large = match self.work {
+            Work::Units(_) => None,
+            Work::Tiles { batch, m, n } => Some(batch * m * n >= LARGE),
+        };
+        let class = Class { rule: variant.kernel.name, large };
+        Choice { variant, workgroup_size: self.workgroup_size(variant), class, unmet }
+    }
+
+    /// The variant that was measured to be faster than the rules' one. What kernels prefer of sizes and registers is a guess that
+    /// a measurement corrects; kernels of another class of devices are not measured.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn preferred(&self, variants: &'static [&'static Variant], class: Class) -> Option<&'static Variant> {
+        let preferred = &self.capabilities.preferred;
+        if preferred.is_empty() {
+            return None;
+        }
+        let name = preferred.get(&class.to_string()).filter(|name| *name != class.rule)?;
+        let variant = variants.iter().find(|variant| variant.kernel.name == name)?;
+        let of_class = variant.prefers.iter().filter(|need| matches!(need.condition, Condition::Class(_)));
+        let holds = variant.needs.iter().chain(of_class).all(|need| self.holds(need, variant));
+        (holds && self.takes_f16(variant) && !self.is_set_aside(variant)).then_some(*variant)
+    }
+
     fn alternative(&self, variants: &'static [&'static Variant]) -> Option<&'static Variant> {
         let number = (self.capabilities.alternative as usize).checked_sub(1)?;
         let fits = |variant: &&&Variant| {
-            !self.is_set_aside(variant) && variant.needs.iter().all(|need| self.holds(need, variant))
+            !self.is_set_aside(variant)
+                && self.takes_f16(variant)
+                && variant.needs.iter().all(|need| self.holds(need, variant))
         };
         variants.iter().filter(fits).nth(number).copied()
+    }
+
+    /// Whether the bindings in f16 may be.
+    fn takes_f16(&self, variant: &Variant) -> bool {
+        self.f16 & !variant.kernel.in_f16() == 0
     }
 
     fn is_set_aside(&self, variant: &Variant) -> bool {

@@ -1,5 +1,8 @@
 //! Limits and features of a device, as plain data for the choice of kernels.
 
+#[cfg(not(target_arch = "wasm32"))]
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::architecture::{Architecture, Vendor};
@@ -63,7 +66,15 @@ pub struct Capabilities {
     /// Kernels that this adapter's driver computes wrongly or slowly; another variant takes their place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set_aside: Vec<String>,
+    /// Kernels that were measured to be faster on this adapter than those of the static rules.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub preferred: Preferred,
 }
+
+/// The kernel that takes the place of the static rules' one, by [`Class`](crate::exec::Class).
+#[cfg(not(target_arch = "wasm32"))]
+pub type Preferred = BTreeMap<String, String>;
 
 impl Capabilities {
     pub(super) fn new(adapter: &wgpu::Adapter, limits: &wgpu::Limits, features: wgpu::Features) -> Self {
@@ -90,6 +101,8 @@ impl Capabilities {
             loop_passes: LOOP_PASSES,
             alternative: 0,
             set_aside: Vec::new(),
+            #[cfg(not(target_arch = "wasm32"))]
+            preferred: Preferred::new(),
         }
     }
 
@@ -116,6 +129,8 @@ impl Capabilities {
             loop_passes: LOOP_PASSES,
             alternative: 0,
             set_aside: Vec::new(),
+            #[cfg(not(target_arch = "wasm32"))]
+            preferred: Preferred::new(),
         }
     }
 

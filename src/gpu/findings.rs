@@ -1,8 +1,10 @@
-//! Results of self-tests of an adapter's driver, kept for later processes.
+//! Results of self-tests of an adapter's driver and of measurements, kept for later processes.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+use super::Preferred;
 
 /// Findings about an adapter.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -12,6 +14,25 @@ pub struct Finding {
     pub set_aside: BTreeMap<String, String>,
     /// The self-test of its cooperative matrices.
     pub matrices: Option<MatrixSelfTest>,
+    /// Kernels that were measured to be faster than those of the static rules, by class; `None` where nothing was measured.
+    pub tuned: Option<BTreeMap<String, Faster>>,
+}
+
+/// A kernel that was measured to be faster than that of the static rules.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Faster {
+    /// Its name.
+    pub kernel: String,
+    /// The times, in words.
+    pub reason: String,
+}
+
+impl Finding {
+    /// The kernels that take the place of the static rules' ones.
+    pub fn preferred(&self) -> Preferred {
+        let all = self.tuned.iter().flatten();
+        all.map(|(class, faster)| (class.clone(), faster.kernel.clone())).collect()
+    }
 }
 
 /// The result of the self-test of cooperative matrices.

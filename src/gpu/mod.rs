@@ -22,10 +22,12 @@ pub use adapter::equals;
 pub use adapter::{AdapterReport, Selection, adapters};
 pub use architecture::{Architecture, Vendor};
 pub use buffer::Buffer;
+#[cfg(not(target_arch = "wasm32"))]
+pub use capabilities::Preferred;
 pub use capabilities::{Capabilities, DeviceClass};
 pub use cooperative::MatrixSize;
 #[cfg(not(target_arch = "wasm32"))]
-pub use findings::{Finding, Findings, MatrixSelfTest};
+pub use findings::{Faster, Finding, Findings, MatrixSelfTest};
 #[cfg(feature = "cli")]
 pub use memory::available;
 pub use pipeline::Pipeline;
@@ -41,7 +43,7 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     capabilities: Capabilities,
-    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
+    modules: Mutex<HashMap<(&'static str, u32), wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
     disk_cache: Option<wgpu::PipelineCache>,
     failure: Arc<Mutex<Option<Error>>>,
@@ -116,6 +118,7 @@ impl Gpu {
     async fn with(mut self, findings: &Findings) -> Result<Self> {
         self.finding = findings.of(&self.identity()).cloned().unwrap_or_default();
         self.capabilities.set_aside = self.finding.set_aside.keys().cloned().collect();
+        self.capabilities.preferred = self.finding.preferred();
         if self.capabilities.cooperative.is_none() {
             return Ok(self);
         }
@@ -134,13 +137,32 @@ impl Gpu {
         Ok(self)
     }
 
+    /// The same device, for plans with these kernels in place of the static rules' ones. Buffers are of both, pipelines are
+    /// compiled anew.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[must_use]
+    pub fn preferring(&self, preferred: Preferred) -> Self {
+        Self {
+            device: self.device.clone(),
+            queue: self.queue.clone(),
+            capabilities: Capabilities { preferred, ..self.capabilities.clone() },
+            modules: Mutex::default(),
+            pipelines: Mutex::default(),
+            disk_cache: self.disk_cache.clone(),
+            failure: self.failure.clone(),
+            allocated: self.allocated.clone(),
+            pace: Mutex::default(),
+            finding: self.finding.clone(),
+        }
+    }
+
     /// Findings about the adapter's driver, for [`Selection::findings`] of a later process.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn finding(&self) -> &Finding {
         &self.finding
     }
 
-    /// Adapter, driver and its version: devices that have the same compute the same bits, with the same kernels set aside.
+    /// Adapter, driver and its version: devices that have the same compute the same bits, with the same kernels set aside and preferred.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn identity(&self) -> String {
         identity(&self.device.adapter_info())

@@ -1,5 +1,6 @@
 //! Compiled kernels, one for each set of override constants.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError};
 
@@ -15,8 +16,8 @@ pub struct Pipeline {
     pub(super) params: u64,
 }
 
-/// A kernel with its override constants.
-pub type Variant<'a> = (&'static Kernel, &'a [(&'static str, f64)]);
+/// A kernel with its override constants, and a bit for each storage binding, set where it is in f16.
+pub type Variant<'a> = (&'static Kernel, &'a [(&'static str, f64)], u32);
 
 impl Gpu {
     /// The pipelines of `wanted`, in order. Those that are not there yet are compiled on all cores, where there are threads.
@@ -27,8 +28,8 @@ impl Gpu {
         #[cfg(not(target_arch = "wasm32"))]
         self.compile_ahead(wanted)?;
         let mut pipelines = Vec::with_capacity(wanted.len());
-        for (kernel, overrides) in wanted {
-            pipelines.push(self.pipeline(kernel, overrides).await?);
+        for variant in wanted {
+            pipelines.push(self.pipeline(*variant).await?);
         }
         Ok(pipelines)
     }
@@ -48,10 +49,8 @@ impl Gpu {
         let missing: Vec<&Variant<'_>> = missing.into_values().collect();
         let next = std::sync::atomic::AtomicUsize::new(0);
         let compile = || -> Result<()> {
-            while let Some((kernel, overrides)) =
-                missing.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-            {
-                self.compile_now(kernel, overrides)?;
+            while let Some(variant) = missing.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                self.compile_now(**variant)?;
             }
             Ok(())
         };
@@ -65,8 +64,8 @@ impl Gpu {
 
     /// [`Gpu::pipeline`] for a thread of its own: natively, wgpu has the result at once.
     #[cfg(not(target_arch = "wasm32"))]
-    fn compile_now(&self, kernel: &'static Kernel, overrides: &[(&'static str, f64)]) -> Result<()> {
-        let compiled = std::pin::pin!(self.pipeline(kernel, overrides));
+    fn compile_now(&self, variant: Variant<'_>) -> Result<()> {
+        let compiled = std::pin::pin!(self.pipeline(variant));
         match compiled.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
             std::task::Poll::Ready(compiled) => compiled.map(drop),
             // It is compiled when its turn comes.
@@ -74,16 +73,12 @@ impl Gpu {
         }
     }
 
-    /// The pipeline of `kernel` with these overrides, compiled at its first use.
+    /// The pipeline of a kernel with these overrides, compiled at its first use.
     ///
     /// # Errors
     /// When the driver refuses the kernel, with its name.
-    pub async fn pipeline(
-        &self,
-        kernel: &'static Kernel,
-        overrides: &[(&'static str, f64)],
-    ) -> Result<Arc<Pipeline>> {
-        let key = key(&(kernel, overrides));
+    pub async fn pipeline(&self, variant: Variant<'_>) -> Result<Arc<Pipeline>> {
+        let (key, (kernel, overrides, f16)) = (key(&variant), variant);
         let cached = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(pipeline) = cached {
             return Ok(pipeline);
@@ -93,24 +88,26 @@ impl Gpu {
         {
             return Err(Error::Gpu(format!("kernel {} has no override {name}", kernel.name)));
         }
+        let refused =
+            |error: &dyn std::fmt::Display| Error::Gpu(format!("kernel {key} was refused: {error}"));
+        let source = kernel.source_in_f16(f16).map_err(|error| refused(&error))?;
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let pipeline = Arc::new(self.compile(kernel, &key, overrides));
+        let module = self.module(kernel.name, f16, source);
+        let pipeline = Arc::new(self.compile(kernel, &module, &key, overrides));
         if let Some(error) = scope.pop().await {
-            return Err(Error::Gpu(format!("kernel {key} was refused: {error}")));
+            return Err(refused(&error));
         }
         self.check()?;
         self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).insert(key, pipeline.clone());
         Ok(pipeline)
     }
 
-    /// The kernel's WGSL, parsed once for all of its override constants.
-    fn module(&self, kernel: &'static Kernel) -> wgpu::ShaderModule {
+    /// A kernel's WGSL, parsed once for all of its override constants.
+    fn module(&self, name: &'static str, f16: u32, source: Cow<'static, str>) -> wgpu::ShaderModule {
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        let module = modules.entry(kernel.name).or_insert_with(|| {
-            let source = wgpu::ShaderModuleDescriptor {
-                label: Some(kernel.name),
-                source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
-            };
+        let module = modules.entry((name, f16)).or_insert_with(|| {
+            let source =
+                wgpu::ShaderModuleDescriptor { label: Some(name), source: wgpu::ShaderSource::Wgsl(source) };
             // SAFETY: every kernel guards its own indices and terminates; tests fence every output.
             unsafe {
                 self.device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
@@ -119,8 +116,13 @@ impl Gpu {
         module.clone()
     }
 
-    fn compile(&self, kernel: &'static Kernel, key: &str, overrides: &[(&'static str, f64)]) -> Pipeline {
-        let module = self.module(kernel);
+    fn compile(
+        &self,
+        kernel: &'static Kernel,
+        module: &wgpu::ShaderModule,
+        key: &str,
+        overrides: &[(&'static str, f64)],
+    ) -> Pipeline {
         let entry = |binding, ty, dynamic, size| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -146,7 +148,7 @@ impl Gpu {
         let raw = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(key),
             layout: Some(&pipeline_layout),
-            module: &module,
+            module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: overrides,
@@ -158,11 +160,14 @@ impl Gpu {
     }
 }
 
-/// The name of a pipeline: its kernel and its override constants.
-fn key((kernel, overrides): &Variant<'_>) -> String {
+/// The name of a pipeline: its kernel, its override constants and what is in f16.
+fn key((kernel, overrides, f16): &Variant<'_>) -> String {
     let mut key = kernel.name.to_owned();
     for (name, value) in *overrides {
         let _ = write!(key, " {name}={value}");
+    }
+    for name in kernel.names_of(*f16) {
+        let _ = write!(key, " {name}.f16");
     }
     key
 }

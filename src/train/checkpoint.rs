@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use web_time::Instant;
 
+use super::kernels::Kernels;
 use super::loss_scale::LossScale;
 use super::metrics::Phase;
 use super::schedule::ScheduleState;
@@ -74,6 +75,9 @@ pub struct State {
     /// Whether the validation of this step was cut off by a request to stop.
     #[serde(default)]
     pub validation_due: bool,
+    /// The kernels that the run keeps; empty in checkpoints of versions that knew static rules alone.
+    #[serde(default)]
+    pub kernels: Kernels,
 }
 
 /// Sums on the CPU since the last logged step.
@@ -263,6 +267,7 @@ mod tests {
             best_of: None,
             valid_set: None,
             validation_due: false,
+            kernels: Kernels::new(),
         };
         Checkpoint { state, moments: values.clone(), values }
     }

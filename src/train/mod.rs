@@ -14,6 +14,8 @@ mod finetune;
 #[cfg(feature = "cli")]
 mod fit;
 #[cfg(feature = "cli")]
+mod kernels;
+#[cfg(feature = "cli")]
 mod lock;
 mod loss_scale;
 #[cfg(feature = "cli")]
@@ -51,6 +53,8 @@ pub use collective::{Collective, Ranks, Terms, Wire, in_threads};
 pub use collective::{Job, Mpi};
 #[cfg(feature = "cli")]
 pub use finetune::Finetune;
+#[cfg(feature = "cli")]
+pub use kernels::Kernels;
 pub use loss_scale::LossScale;
 pub use objective::{
     BatchShape, InputData, Inputs, LossGraph, Objective, Results, class_inputs, ctc_inputs, encoder_inputs,

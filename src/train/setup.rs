@@ -10,6 +10,7 @@ use super::collective::Ranks;
 use super::data::Data;
 use super::finetune::Finetune;
 use super::fit::fit;
+use super::kernels::{Kernels, kept};
 use super::loss_scale::LossScale;
 use super::metrics::Phase;
 use super::named::Named;
@@ -110,6 +111,7 @@ pub fn pretrain_among(
             phase: Phase::Pretrain,
             measure: Measure::Loss,
             optimizer: &config.optimizer,
+            kernels: Kernels::new(),
             train_named: Named::new("training"),
             valid_named: Named::new("validation"),
         };
@@ -133,6 +135,7 @@ pub fn pretrain_among(
         let (mut train, preprocessor) = data.train(corpus, &start, &mut plan.train_named, progress)?;
         let valid = valid.map(|listed| data.valid_source(listed, &preprocessor, &train));
         let mut valid = valid.transpose()?;
+        let gpu = plan.keep_kernels(gpu, &start)?;
         if config.data.fits() {
             let utterances = plan.fit(&gpu, &task, &mut train, &mut valid, progress)?;
             plan.recipe.pretrain.data.fitted(&utterances);
@@ -180,6 +183,7 @@ pub fn finetune_among(
                 TaskKind::Verify => Measure::EqualErrorRate,
             },
             optimizer: &config.optimizer,
+            kernels: Kernels::new(),
             train_named: Named::new("training"),
             valid_named: Named::new("validation"),
         };
@@ -235,6 +239,7 @@ pub fn finetune_among(
                 Box::new(Utterances { model, options, config, head, seed })
             }
         };
+        let gpu = plan.keep_kernels(gpu, &start)?;
         if config.data.fits() {
             let utterances = plan.fit(&gpu, &*task, &mut train, &mut valid, progress)?;
             plan.recipe.finetune.data.fitted(&utterances);
@@ -316,6 +321,7 @@ struct Plan<'a> {
     phase: Phase,
     measure: Measure,
     optimizer: &'a OptimizerConfig,
+    kernels: Kernels,
     train_named: Named,
     valid_named: Named,
 }
@@ -369,6 +375,14 @@ impl Plan<'_> {
             differing: 0,
             finished: state.step >= steps,
         }))
+    }
+
+    /// The device with the kernels that the run keeps.
+    fn keep_kernels(&mut self, gpu: Arc<Gpu>, start: &Start) -> Result<Arc<Gpu>> {
+        let checkpoint = start.checkpoint.as_ref().map(|checkpoint| &checkpoint.state);
+        let (gpu, kernels) = kept(self.ranks, gpu, checkpoint)?;
+        self.kernels = kernels;
+        Ok(gpu)
     }
 
     /// What fits in batches, which `train` and `valid` have from then on.
@@ -472,6 +486,7 @@ impl Plan<'_> {
                         best_of: None,
                         valid_set: None,
                         validation_due: false,
+                        kernels: Kernels::new(),
                     }
                 }
             })
@@ -504,6 +519,7 @@ impl Plan<'_> {
             (state.best, state.best_of) = (None, None);
         }
         (state.phase, state.recipe) = (Some(self.phase), Some(recipe.to_json()));
+        state.kernels.clone_from(&self.kernels);
         let (vocabulary, labels) = match outputs {
             Some(Outputs::Tokens(vocabulary)) => (Some(vocabulary), None),
             Some(Outputs::Labels(labels)) => (None, Some(labels)),

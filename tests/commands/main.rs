@@ -16,6 +16,7 @@ mod runs;
 mod subwords;
 mod tasks;
 mod transcribe;
+mod tuned;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -92,7 +92,11 @@ fn devices(own: &Capabilities) -> Vec<(String, Capabilities, Coverage)> {
     }
     if is_first {
         let variants = 1..=MOST_VARIANTS as u32;
-        let forced = |n| with(&format!("variant {n}"), Coverage::Families, &|c| c.alternative = n);
+        let forced = |n| {
+            with(&format!("variant {n}"), Coverage::Families, &|c| {
+                (c.class, c.alternative) = (DeviceClass::Discrete, n)
+            })
+        };
         devices.extend(variants.map(forced));
     }
     devices
@@ -108,13 +112,16 @@ struct Shown {
 impl Shown {
     /// Whether the plan is to be run.
     fn lets_pass(&mut self, plan: &Plan, coverage: Coverage) -> bool {
-        let dispatches = || plan.dispatches.iter().map(|one| (one.kernel.name, &one.overrides));
+        let dispatches = || plan.dispatches.iter().map(|one| (one.kernel.name, &one.overrides, one.f16));
         let pipelines: Vec<String> =
-            dispatches().map(|(kernel, constants)| format!("{kernel} {constants:?}")).collect();
-        let mut features: Vec<String> = dispatches().map(|(kernel, _)| kernel.to_owned()).collect();
-        for (kernel, constants) in dispatches() {
+            dispatches().map(|(kernel, constants, f16)| format!("{kernel} {constants:?} {f16}")).collect();
+        let mut features: Vec<String> = dispatches().map(|(kernel, ..)| kernel.to_owned()).collect();
+        for (kernel, constants, f16) in dispatches() {
             let family = kernel.split('/').next().unwrap_or(kernel);
             let of = if coverage == Coverage::Families { family } else { kernel };
+            // Which bindings are in f16 counts where kernels do.
+            let bindings = if coverage == Coverage::Families { f16.min(1) } else { f16 };
+            features.push(format!("{of} {bindings}"));
             for (at, first) in constants.iter().enumerate() {
                 features.push(format!("{of} {first:?}"));
                 let others = if coverage == Coverage::Pairs { &constants[..at] } else { &[] };

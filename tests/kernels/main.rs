@@ -6,6 +6,7 @@ mod attention;
 mod check;
 mod conv;
 mod ctc;
+mod f16;
 mod layout;
 mod loss;
 mod map;

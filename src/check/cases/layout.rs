@@ -1,7 +1,9 @@
 //! Cases of copies and views.
 
 use super::{Arg, Case, Tolerance};
-use crate::ops::layout::{Concat, Copy, Fill, FromF16, GatherRows, Pad, Permute, ScatterRows, Slice, ToF16};
+use crate::ops::layout::{
+    Cast, Concat, Copy, Fill, FromF16, GatherRows, Pad, Permute, ScatterRows, Slice, ToF16,
+};
 
 /// All of them.
 pub fn all() -> Vec<Case> {
@@ -127,5 +129,9 @@ pub fn copy_and_fill() -> Vec<Case> {
     }
     cases.push(Case::forward(Copy, &[Arg::normal(&[4 * 70_001], 4)], Tolerance::Exact));
     cases.extend([fill(&[4, 70_001], 3.0), fill(&[0], 3.0)]);
+    for sizes in [&[4][..], &[64, 1028], &[8, 4, 0, 260]] {
+        let args: Vec<Arg> = (5..).zip(sizes).map(|(seed, &size)| Arg::normal(&[size], seed)).collect();
+        cases.push(Case::forward(Cast, &args, Tolerance::Exact));
+    }
     cases
 }

@@ -69,26 +69,10 @@ pub fn binary_broadcast() -> Vec<Case> {
 
 /// Operations that a plan joins: activation, dropout, scale, an addend or a derivative.
 pub fn chain() -> Vec<Case> {
-    let mut cases = Vec::new();
+    let mut cases: Vec<Case> = [1, 7, 64, 1021, 4096].into_iter().flat_map(chain_of).collect();
     let dropout = Some(Dropout { probability: 0.3, stream: 11, first: 8 });
     let gelu = Some(ActivationKind::Gelu);
     let rng = Arg::u32(&[3], |i| [3, 17, 1][i]);
-    for size in [1, 7, 64, 1021, 4096] {
-        let (x, like) = (Arg::normal(&[size], 1), Arg::normal(&[size], 2));
-        let mut forward = |finish, more: &[&Arg]| {
-            let args: Vec<Arg> = std::iter::once(&x).chain(more.iter().copied()).cloned().collect();
-            cases.push(Case::forward(Chain(finish), &args, Tolerance::Elementwise));
-        };
-        forward(Finish { activation: gelu, dropout, ..Finish::NONE }, &[&rng]);
-        forward(Finish { dropout, scale: 0.5, ..Finish::NONE }, &[&rng]);
-        forward(Finish { activation: gelu, scale: -0.5, ..Finish::NONE }, &[]);
-        for role in [Role::Addend, Role::Derivative(ActivationKind::Silu)] {
-            let with = |operand| Some(Other { operand, role });
-            forward(Finish { scale: 0.5, other: with(1), ..Finish::NONE }, &[&like]);
-            let all = Finish { activation: gelu, dropout, scale: 0.5, lengths: None, other: with(2) };
-            forward(all, &[&rng, &like]);
-        }
-    }
     // Frames behind the lengths, which come before rng or behind it.
     for (time, channels) in [(7, 3), (64, 5), (20, 36)] {
         let [x, lengths] = super::mask::frames(time, channels, &[0, time as u32, 4]);
@@ -103,6 +87,29 @@ pub fn chain() -> Vec<Case> {
         forward(Finish { other: addend(2), ..masked(1) }, &[&lengths, &like]);
         let all = Finish { activation: gelu, dropout, scale: 0.5, other: addend(3), ..masked(2) };
         forward(all, &[&rng, &lengths, &like]);
+    }
+    cases
+}
+
+/// Those of so many elements.
+pub fn chain_of(size: usize) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let dropout = Some(Dropout { probability: 0.3, stream: 11, first: 8 });
+    let gelu = Some(ActivationKind::Gelu);
+    let rng = Arg::u32(&[3], |i| [3, 17, 1][i]);
+    let (x, like) = (Arg::normal(&[size], 1), Arg::normal(&[size], 2));
+    let mut forward = |finish, more: &[&Arg]| {
+        let args: Vec<Arg> = std::iter::once(&x).chain(more.iter().copied()).cloned().collect();
+        cases.push(Case::forward(Chain(finish), &args, Tolerance::Elementwise));
+    };
+    forward(Finish { activation: gelu, dropout, ..Finish::NONE }, &[&rng]);
+    forward(Finish { dropout, scale: 0.5, ..Finish::NONE }, &[&rng]);
+    forward(Finish { activation: gelu, scale: -0.5, ..Finish::NONE }, &[]);
+    for role in [Role::Addend, Role::Derivative(ActivationKind::Silu)] {
+        let with = |operand| Some(Other { operand, role });
+        forward(Finish { scale: 0.5, other: with(1), ..Finish::NONE }, &[&like]);
+        let all = Finish { activation: gelu, dropout, scale: 0.5, lengths: None, other: with(2) };
+        forward(all, &[&rng, &like]);
     }
     cases
 }

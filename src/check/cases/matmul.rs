@@ -93,6 +93,16 @@ pub fn weight_gradients() -> Vec<Case> {
     cases
 }
 
+/// With operands in f16, of what a norm makes too.
+pub fn rounded_weight_gradients(sizes: [usize; 3]) -> [Case; 2] {
+    let op = WeightGradient { alpha: 0.5, f16_inputs: true, norm: None };
+    let args = gradient_args(sizes);
+    [
+        Case::forward(op, &args[..2], Tolerance::Accumulated),
+        Case::forward(WeightGradient { norm: Some(NORM), ..op }, &args, Tolerance::Accumulated),
+    ]
+}
+
 const NORM: LayerNorm = LayerNorm { eps: 1e-5 };
 
 /// dy, x, and of the norm of x its weight, bias, mean and rstd.

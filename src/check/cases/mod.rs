@@ -4,6 +4,7 @@
 pub mod attention;
 pub mod conv;
 pub mod ctc;
+pub mod f16;
 mod large;
 pub mod layout;
 pub mod loss;
@@ -17,8 +18,10 @@ pub mod quantizer;
 pub mod random;
 pub mod reduce;
 pub mod scan;
+mod subjects;
 
 pub use large::large;
+pub use subjects::{Make, SUBJECTS, Subject};
 
 use super::{Arg, Case, Tolerance};
 

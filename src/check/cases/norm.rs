@@ -39,17 +39,19 @@ pub fn layer_norm() -> Vec<Case> {
 
 /// Layer norm, and its derivative, with something added; of more rows than a chunk has too.
 pub fn with_addends() -> Vec<Case> {
-    let both = |(rows, n): (usize, usize)| {
-        let [x, weight, bias] = layer_norm_args(&[rows, n]);
-        let (dy, addend) = (Arg::normal(&[rows, n], 4), Arg::normal(&[rows, n], 5));
-        let [mean, rstd] = [6, 7].map(|seed| Arg::normal(&[rows], seed));
-        let backward = [x.clone(), weight.clone(), mean, rstd, dy, addend.clone()];
-        [
-            Case::forward(AddedLayerNorm(NORM), &[x, weight, bias, addend], Tolerance::Accumulated),
-            Case::forward(LayerNormBackward { has_addend: true }, &backward, Tolerance::Accumulated),
-        ]
-    };
-    [(5, 8), (3, 31), (67, 12), (300, 33), (2, 2048), (0, 8)].into_iter().flat_map(both).collect()
+    [[5, 8], [3, 31], [67, 12], [300, 33], [2, 2048], [0, 8]].into_iter().flat_map(with_addend).collect()
+}
+
+/// Both of these rows.
+pub fn with_addend([rows, n]: [usize; 2]) -> [Case; 2] {
+    let [x, weight, bias] = layer_norm_args(&[rows, n]);
+    let (dy, addend) = (Arg::normal(&[rows, n], 4), Arg::normal(&[rows, n], 5));
+    let [mean, rstd] = [6, 7].map(|seed| Arg::normal(&[rows], seed));
+    let backward = [x.clone(), weight.clone(), mean, rstd, dy, addend.clone()];
+    [
+        Case::forward(AddedLayerNorm(NORM), &[x, weight, bias, addend], Tolerance::Accumulated),
+        Case::forward(LayerNormBackward { has_addend: true }, &backward, Tolerance::Accumulated),
+    ]
 }
 
 /// Means far above the deviation.

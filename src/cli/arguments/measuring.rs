@@ -40,6 +40,22 @@ pub(in crate::cli) struct Check {
 }
 
 #[derive(Debug, Args)]
+pub(in crate::cli) struct TuneDevice {
+    /// Begins nothing that would end later than this
+    #[arg(long, default_value = "60", value_name = "S", value_parser = length)]
+    pub seconds: f64,
+    /// These operations alone: matmul, weight_gradient, attention, layer_norm, softmax
+    #[arg(long, value_delimiter = ',', value_name = "OP,OP,…")]
+    pub ops: Vec<String>,
+    /// Goes back to the static rules instead of measuring
+    #[arg(long, conflicts_with_all = ["seconds", "ops"])]
+    pub forget: bool,
+    /// Prints one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(in crate::cli) struct Profile {
     /// Profiles the model of this recipe; without it, the paper's base models
     #[arg(value_name = "RECIPE.toml")]

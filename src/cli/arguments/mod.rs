@@ -15,7 +15,7 @@ use crate::audio::Channel;
 pub(super) use data::{Data, DataBench, DataCheck, DataConvert, DataPack};
 pub(super) use decoding::{Decode, Decoder, Decoding, Lm, LmBuild, LmInfo, LmTrain, Search};
 pub(super) use inference::{Align, AlignFormat, Embed, Encode, Format, PaddingForm, Transcribe};
-pub(super) use measuring::{Check, Demo, Devices, Profile};
+pub(super) use measuring::{Check, Demo, Devices, Profile, TuneDevice};
 pub(super) use models::{Convert, Import, ImportSpeechbrain, Info, TensorType};
 pub(super) use scoring::{Evaluate, Field, Probe, Tune};
 pub(super) use training::{Adapt, Exchange, Finetune, Pretrain, Several, Training};
@@ -58,6 +58,8 @@ pub(super) enum Command {
     Devices(Devices),
     /// The adapter's kernels against the reference, and their rates; fails if one is wrong
     Check(Check),
+    /// Measures which of an adapter's kernels are the fastest, and keeps them where they are 15 % faster than the rules'
+    TuneDevice(TuneDevice),
     /// Pre-trains an encoder with BEST-RQ on speech without text
     Pretrain(Pretrain),
     /// Trains a recognizer on speech with text, or a classifier or speaker model

@@ -37,6 +37,9 @@ pub(in crate::cli) struct Training {
     /// GiB that each device may hold where batches are as large as fit [default: nine tenths of the free memory]
     #[arg(long, value_name = "GIB", value_parser = gibibytes)]
     pub memory_limit: Option<f64>,
+    /// Does not measure which kernels are the fastest before the first run on a GPU
+    #[arg(long)]
+    pub no_tune: bool,
     #[command(flatten)]
     pub several: Several,
 }

@@ -8,6 +8,7 @@ mod read_norms;
 mod recompute;
 #[cfg(feature = "autograd")]
 mod save_f16;
+mod store_f16;
 mod unused;
 
 use std::fmt::Debug;
@@ -15,7 +16,8 @@ use std::fmt::Debug;
 use super::options::{Compute, PlanOptions};
 #[cfg(feature = "autograd")]
 use super::options::{Recompute, SavedActivations};
-use crate::graph::{Graph, Node, Tensor, Value, ValueId};
+use crate::gpu::Capabilities;
+use crate::graph::{Graph, Node, Tensor, Value, ValueId, ValueSource};
 
 /// A copy of a graph that passes change before it is recorded.
 #[derive(Debug)]
@@ -30,16 +32,28 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     /// The graph after all passes that `options` ask for.
-    pub fn new(graph: &Graph, outputs: &'a [(&'a str, &'a Tensor)], options: PlanOptions) -> Self {
+    pub fn new(
+        graph: &Graph,
+        outputs: &'a [(&'a str, &'a Tensor)],
+        options: PlanOptions,
+        capabilities: &Capabilities,
+    ) -> Self {
         let (values, nodes) = graph.snapshot();
         let mut draft = Self { values, nodes, outputs };
         unused::drop_unused(&mut draft);
-        for pass in passes(options) {
+        for pass in passes(options, capabilities) {
             pass.run(&mut draft);
             // What a pass replaces has no reader any more.
             unused::drop_unused(&mut draft);
         }
         draft
+    }
+
+    /// A new value like `id`, that a node is to make.
+    fn copy_of(&mut self, id: ValueId) -> ValueId {
+        let spec = self.values[id].spec.clone();
+        self.values.push(Value { spec, source: ValueSource::Node, store: None });
+        self.values.len() - 1
     }
 
     /// The outputs' values.
@@ -55,8 +69,8 @@ trait Pass: Debug {
 }
 
 /// The passes that `options` ask for, in their order.
-fn passes(options: PlanOptions) -> Vec<Box<dyn Pass>> {
-    let mut passes: Vec<Box<dyn Pass>> = Vec::new();
+fn passes(options: PlanOptions, capabilities: &Capabilities) -> Vec<Box<dyn Pass + '_>> {
+    let mut passes: Vec<Box<dyn Pass + '_>> = Vec::new();
     if options.compute == Compute::F16 {
         passes.push(Box::new(matmul_f16::MatMulF16));
     }
@@ -72,6 +86,12 @@ fn passes(options: PlanOptions) -> Vec<Box<dyn Pass>> {
                 passes.push(Box::new(recompute::RecomputePass::Cheap));
             }
         }
+    }
+    if options.compute == Compute::F16 {
+        passes.push(Box::new(store_f16::StoreF16(capabilities)));
+    }
+    #[cfg(feature = "autograd")]
+    {
         if options.saved_activations == SavedActivations::F16 {
             passes.push(Box::new(save_f16::SaveF16));
         }

@@ -118,7 +118,7 @@ impl Walk<'_> {
             added: u32::from(part.added),
             scale: self.op.scale,
         };
-        let width = rec.choose(walker.variants, constants, &params, 0)?.workgroup_size as usize;
+        let width = rec.choose(walker.variants, constants, &params, &[], 0)?.workgroup_size as usize;
 
         let columns4 = head_dim.div_ceil(4);
         let outputs = TILE / 4 * columns4.div_ceil(4);

@@ -124,8 +124,7 @@ impl Sizes {
 
 /// The largest row up to `row` that starts at an aligned byte whatever the width.
 fn align(row: usize, rec: &Recorder) -> usize {
-    let step = (rec.capabilities().storage_alignment as usize / 4).max(1);
-    row / step * step
+    row / rec.alignment() * rec.alignment()
 }
 
 /// Records y[p, r, c] = x[p + r·strides\[0\] + c·strides\[1\]] for r < rows and c < columns, else 0.

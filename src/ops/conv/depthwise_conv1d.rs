@@ -250,7 +250,7 @@ impl Op for DepthwiseConv1dBackwardWeight {
         };
         let units = |taps: usize| batch * chunks * self.kernel.div_ceil(taps) * channels;
         let variants = depthwise_conv1d_backward_weight::VARIANTS;
-        let taps = rec.choose(variants, &[], &params, 0)?.variant.tile as usize;
+        let taps = rec.choose(variants, &[], &params, &[], 0)?.variant.tile as usize;
         let bindings = [&inputs[0], &inputs[1], &inputs[2], &partial];
         rec.dispatch(variants, &[], &params, &bindings, units(taps))?;
         rec.flops(2 * (inputs[0].elements() * self.kernel) as u64);

@@ -117,7 +117,7 @@ impl CtcLoss {
         let (utterances, first_utterance) = (tile.len() as u32, tile.start as u32);
 
         let states = 2 * max_target_length + 1;
-        let width = rec.choose(alpha::VARIANTS, &[], &alpha::Params::default(), 0)?.workgroup_size;
+        let width = rec.choose(alpha::VARIANTS, &[], &alpha::Params::default(), &[], 0)?.workgroup_size;
         let run = (rec.capabilities().loop_passes / (states.div_ceil(width) + width + 1)) as usize;
         let starts = (0..time).step_by(run.max(1));
         let runs: Vec<_> = starts.map(|start| start..time.min(start + run.max(1) as u32)).collect();

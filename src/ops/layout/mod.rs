@@ -1,5 +1,6 @@
-//! Views and copies: reshape, permute, slice, concatenate, pad, gather and scatter of rows, conversion to f16.
+//! Views and copies: reshape, permute, slice, concatenate, pad, gather and scatter of rows, casts, conversion to f16.
 
+mod cast;
 mod concat;
 mod copy;
 #[cfg(feature = "autograd")]
@@ -10,6 +11,7 @@ mod reshape;
 mod rows;
 mod slice;
 
+pub use cast::Cast;
 pub use concat::Concat;
 pub use copy::Copy;
 #[cfg(feature = "autograd")]

@@ -79,7 +79,7 @@ pub(super) fn record(
         if tiles.len() > 1 {
             return matmul.tiled(rec, a, b, c, &tiles);
         }
-        let parts = matmul.parts(rec, c)?;
+        let parts = matmul.parts(rec, a, b, c)?;
         if parts > 1 {
             return matmul.split(rec, a, b, c, parts);
         }
@@ -129,14 +129,14 @@ impl<'a> Part<'a> {
 
     /// Of how many parts a GPU makes the sum over k, so that it is busy where the tiles of C alone leave it idle: counted
     /// by the tiles of the kernel that computes them.
-    fn parts(&self, rec: &Recorder, c: &Operand) -> Result<usize> {
+    fn parts(&self, rec: &Recorder, a: &Operand, b: &Operand, c: &Operand) -> Result<usize> {
         let Self { m, n, k, .. } = *self;
         let most = most_parts(rec, k, m * n);
         if most < 2 {
             return Ok(1);
         }
         let work = Work::Tiles { batch: most, m, n };
-        let choice = rec.choose(matmul::VARIANTS, &self.constants(c), &self.params(), work)?;
+        let choice = rec.choose(matmul::VARIANTS, &self.constants(a, b, c), &self.params(), &[a, b], work)?;
         Ok(parts([m, n], most, choice.variant))
     }
 
@@ -179,13 +179,14 @@ impl<'a> Part<'a> {
     }
 
     /// The override constants of the dispatch that writes `c`.
-    fn constants(&self, c: &Operand) -> Vec<(&'static str, f64)> {
+    fn constants(&self, a: &Operand, b: &Operand, c: &Operand) -> Vec<(&'static str, f64)> {
         let (planned, flag) = (self.planned, |is_set: bool| f64::from(u8::from(is_set)));
         let mut constants = vec![
             ("TRANSPOSE_A", flag(planned.matmul.transpose_a)),
             ("TRANSPOSE_B", flag(planned.matmul.transpose_b)),
             ("HAS_BIAS", flag(self.bias.is_some())),
             ("F16_INPUTS", flag(planned.f16_inputs)),
+            ("ROUNDED", flag(planned.f16_inputs && are_rounded_as_read(a, b))),
         ];
         constants.extend(planned.finish.constants(self.other.as_ref(), c));
         constants
@@ -194,14 +195,20 @@ impl<'a> Part<'a> {
     fn dispatch(&self, rec: &mut Recorder, a: &Operand, b: &Operand, c: &Operand) -> Result<()> {
         let Self { batch, m, n, k, bias, rng, lengths, ref other, missing_k, .. } = *self;
         // What is not there, or is there as C, is not read as a binding.
-        let other = other.as_ref().filter(|other| !other.is_same_memory(c)).unwrap_or(b);
-        let [bias, rng, lengths] = [bias, rng, lengths].map(|operand| operand.unwrap_or(b));
+        let nothing = b.unread();
+        let other = other.as_ref().filter(|other| !other.is_same_memory(c)).unwrap_or(&nothing);
+        let [bias, rng, lengths] = [bias, rng, lengths].map(|operand| operand.unwrap_or(&nothing));
         let bindings = [a, b, bias, rng, lengths, other, c];
         let work = Work::Tiles { batch, m, n };
-        rec.dispatch(matmul::VARIANTS, &self.constants(c), &self.params(), &bindings, work)?;
+        rec.dispatch(matmul::VARIANTS, &self.constants(a, b, c), &self.params(), &bindings, work)?;
         rec.flops(2 * (m * n) as u64 * (batch * k - missing_k) as u64);
         Ok(())
     }
+}
+
+/// Whether the kernel rounds factors of f16 matmuls: those in f16 are rounded.
+pub(super) fn are_rounded_as_read(a: &Operand, b: &Operand) -> bool {
+    [a, b].iter().any(|factor| factor.spec.dtype != DType::F16)
 }
 
 /// C = the sum of the `parts` that `partial` holds, in their order.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::kernel::{most_parts, parts};
+use super::kernel::{are_rounded_as_read, most_parts, parts};
 use super::{MatMul, PlannedMatMul};
 use crate::error::Result;
 use crate::exec::{Operand, Recorder, Work};
@@ -37,7 +37,8 @@ impl WeightGradient {
     fn matrices(inputs: &[Operand]) -> [Operand; 2] {
         [0, 1].map(|index: usize| {
             let shape = inputs[index].shape();
-            Operand { spec: Spec::f32([shape.rows(), shape.last()]), ..inputs[index].clone() }
+            let spec = Spec { shape: [shape.rows(), shape.last()].into(), dtype: inputs[index].spec.dtype };
+            Operand { spec, ..inputs[index].clone() }
         })
     }
 
@@ -46,10 +47,13 @@ impl WeightGradient {
         let [dy, x] = Self::matrices(inputs);
         let (rows, m, n) = (dy.dims()[0], dy.dims()[1], x.dims()[1]);
         let (size, most) = (m * n + m, most_parts(rec, rows, m * n + m));
+        let flag = |is_set: bool| f64::from(u8::from(is_set));
         let constants = [
             ("TRANSPOSE_A", 1.0),
-            ("F16_INPUTS", f64::from(u8::from(self.f16_inputs))),
-            ("NORMALIZED", f64::from(u8::from(self.norm.is_some()))),
+            ("F16_INPUTS", flag(self.f16_inputs)),
+            // The normalized x is not f16.
+            ("ROUNDED", flag(self.f16_inputs && (self.norm.is_some() || are_rounded_as_read(&dy, &x)))),
+            ("NORMALIZED", flag(self.norm.is_some())),
         ];
         let params = |parts: usize| {
             let k = rows.div_ceil(parts);
@@ -71,13 +75,14 @@ impl WeightGradient {
             return Ok(false);
         }
         let work = Work::Tiles { batch: most, m, n };
-        let Ok(choice) = rec.choose(weight_gradient::VARIANTS, &constants, &params(most), work) else {
+        let Ok(choice) = rec.choose(weight_gradient::VARIANTS, &constants, &params(most), &[&dy, &x], work)
+        else {
             return Ok(false);
         };
         let params = params(parts([m, n], most, choice.variant));
         let parts = params.batch as usize;
         let work = Work::Tiles { batch: parts, m, n };
-        let Ok(choice) = rec.choose(weight_gradient::VARIANTS, &constants, &params, work) else {
+        let Ok(choice) = rec.choose(weight_gradient::VARIANTS, &constants, &params, &[&dy, &x], work) else {
             return Ok(false);
         };
         let is_set_aside = |name: &String| name == choice.variant.kernel.name;
@@ -86,7 +91,8 @@ impl WeightGradient {
         }
         let partial = rec.scratch(DType::F32, [parts, size]);
         // x is bound for what is not there, and not read.
-        let of_norm = |index: usize| inputs.get(index).unwrap_or(&x);
+        let nothing = x.unread();
+        let of_norm = |index: usize| inputs.get(index).unwrap_or(&nothing);
         let bindings = [&dy, &x, of_norm(4), of_norm(5), of_norm(2), of_norm(3), &partial];
         rec.dispatch(weight_gradient::VARIANTS, &constants, &params, &bindings, work)?;
         rec.flops(2 * (m * n * rows) as u64);

@@ -214,7 +214,8 @@ impl Op for LayerNormBackward {
             let addend = inputs.get(5).map(|addend| addend.rows(&tile, n));
             let constants = [("ADDEND", f64::from(u8::from(self.has_addend)))];
             // dy is bound for what is not there, and not read.
-            let addend = addend.as_ref().unwrap_or(&dy);
+            let nothing = dy.unread();
+            let addend = addend.as_ref().unwrap_or(&nothing);
             let bindings = [&x, &inputs[1], &mean, &rstd, &dy, addend, &outputs[0].rows(&tile, n), &sums];
             let own = tile.len().div_ceil(chunk);
             rec.dispatch(layer_norm_backward::VARIANTS, &constants, &params, &bindings, own)?;

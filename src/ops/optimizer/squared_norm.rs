@@ -28,7 +28,7 @@ impl Op for SquaredNorm {
     fn record(&self, rec: &mut Recorder, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let elements = inputs[0].elements();
         let width =
-            rec.choose(squared_norm::VARIANTS, &[], &squared_norm::Params::default(), 0)?.workgroup_size;
+            rec.choose(squared_norm::VARIANTS, &[], &squared_norm::Params::default(), &[], 0)?.workgroup_size;
         let blocks = (elements / 4).div_ceil(CHUNK * width as usize).max(1);
         let count = blocks * width as usize;
         let parts = rec.scratch(DType::F32, [count]);

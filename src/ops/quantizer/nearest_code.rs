@@ -45,7 +45,7 @@ impl Op for NearestCode {
             row_groups: 0,
             parts: parts as u32,
         };
-        let choice = rec.choose(nearest_code::VARIANTS, &[], &params, 0)?;
+        let choice = rec.choose(nearest_code::VARIANTS, &[], &params, &[], 0)?;
         // An invocation takes so many rows.
         let row_groups = rows.div_ceil((choice.variant.tile * choice.workgroup_size) as usize);
         let params = nearest_code::Params { row_groups: row_groups as u32, ..params };

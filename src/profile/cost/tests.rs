@@ -1,5 +1,5 @@
 use super::*;
-use crate::exec::Place;
+use crate::exec::{Class, Place};
 use crate::profile::{Point, Subject, Workload};
 use crate::recipe::{MixerKind, Recipe};
 use crate::shader::Kernel;
@@ -17,8 +17,21 @@ fn dispatch(kernel: &'static Kernel, groups: [u32; 3], bytes: &[u64], flops: u64
     let regions = bytes.iter().enumerate();
     let bindings = regions.map(|(slot, &bytes)| Region { place: Place::Slot(slot), offset: 0, bytes });
     let (bindings, path) = (bindings.collect(), String::new());
-    let unmet = Vec::new();
-    Dispatch { kernel, unmet, overrides: Vec::new(), bindings, params: 0, groups, path, work: 0.0, flops }
+    let (class, unmet) = (Class { rule: kernel.name, large: None }, Vec::new());
+    Dispatch {
+        kernel,
+        variants: &[],
+        class,
+        unmet,
+        overrides: Vec::new(),
+        f16: 0,
+        bindings,
+        params: 0,
+        groups,
+        path,
+        work: 0.0,
+        flops,
+    }
 }
 
 fn near(value: f64, wanted: f64) -> bool {
