@@ -40,8 +40,6 @@ fn request(overrides: &[&str], out: PathBuf) -> Request {
         "finetune.data.buckets=2",
         "finetune.optimizer.lr=0.003",
         "finetune.augmentation.enabled=false",
-        "finetune.data.string_seconds=4",
-        "finetune.data.string_gap_seconds=[0.1, 1.0]",
         "pretrain.steps=4",
         "pretrain.codes=32",
         "pretrain.data.string_seconds=3",
@@ -132,6 +130,8 @@ fn with_one_micro_batch_a_rank_all_bits_are_those_of_one_process() {
             format!("finetune.optimizer.accumulation={size}"),
             format!("model.compute={compute}"),
             format!("finetune.steps={steps}"),
+            "finetune.data.string_seconds=4".to_owned(),
+            "finetune.data.string_gap_seconds=[0.1, 1.0]".to_owned(),
         ];
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         let run = |name: &str| request(&settings, folder.path().join(format!("{name} {size}")));
