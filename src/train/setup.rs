@@ -512,7 +512,7 @@ impl Plan<'_> {
             (state.best, state.best_of) = (None, None);
         }
         (state.phase, state.recipe) = (Some(self.phase), Some(recipe.to_json()));
-        state.kernels = self.kernels;
+        state.kernels.clone_from(&self.kernels);
         let (vocabulary, labels) = match outputs {
             Some(Outputs::Tokens(vocabulary)) => (Some(vocabulary), None),
             Some(Outputs::Labels(labels)) => (None, Some(labels)),
