@@ -80,7 +80,8 @@ fn an_adapter_is_tuned_and_a_run_keeps_its_kernels() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/valid.jsonl");
     let train = |run: &str, steps: &str, extra: &[&str]| {
         let (recipe, out, steps) = (bench.at("r.toml"), bench.at(run), format!("finetune.steps={steps}"));
-        let fixed = ["finetune", text(&recipe), "--data", text(&data), "--out", text(&out), "--set", &steps];
+        let [recipe, data, out] = [&recipe, &data, &out].map(|path| text(path));
+        let fixed = ["finetune", recipe, "--data", data, "--valid", data, "--out", out, "--set", &steps];
         String::from_utf8(bench.run(&[&fixed[..], extra].concat()).stderr).unwrap()
     };
     let parameters =
