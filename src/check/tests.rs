@@ -158,7 +158,7 @@ fn only_right_kernels_are_measured_and_at_most_four() {
         let of = |short| vec![copied_of(36, short, 0.0), copied_of(68, short, 0.0)];
         cases::Subject { timed: subject(), checked: of(wrong) }
     };
-    let matmuls = || {
+    let matmuls = |_| {
         let forward = |sizes| {
             let args = cases::matmul::matmul(0, sizes, MatMul::PLAIN).args;
             Case::forward(MatMul::PLAIN, &args, Tolerance::Accumulated)
@@ -166,15 +166,15 @@ fn only_right_kernels_are_measured_and_at_most_four() {
         let all = || [[20, 36, 12], [64, 64, 64]].map(forward).to_vec();
         cases::Subject { timed: all(), checked: all() }
     };
-    let measure = |subject: &dyn Fn() -> cases::Subject, seconds| {
+    let measure = |subject: cases::Make<'_>, seconds| {
         block_on(tune(&gpu, &[("subject", subject)], seconds, &mut |_| {})).unwrap()
     };
-    let right = measure(&|| copies(""), 60.0);
+    let right = measure(&|_| copies(""), 60.0);
     let kernels = |tuning: &Tuning| -> Vec<Vec<&str>> {
         tuning.measured.iter().map(|one| one.times.iter().map(|(kernel, _)| *kernel).collect()).collect()
     };
     assert_eq!(kernels(&right), [[VECTORIZED, SCALAR]], "{right:?}");
-    let wrong = measure(&|| copies(SCALAR), 60.0);
+    let wrong = measure(&|_| copies(SCALAR), 60.0);
     assert!(wrong.wrong.len() == 1 && wrong.wrong[0].starts_with(SCALAR), "{wrong:?}");
     assert!(wrong.changed() == 0 && kernels(&wrong).iter().all(Vec::is_empty), "{wrong:?}");
     let several = measure(&matmuls, 60.0);

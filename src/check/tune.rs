@@ -102,6 +102,7 @@ pub async fn tune(
     if !own.timestamps {
         return Err(Error::Gpu(format!("{} cannot time its kernels; the static rules stay", own.adapter)));
     }
+    let class = own.class;
     let clock = Clock { began: Instant::now(), seconds, longest: 0.0 };
     let mut tuner = Tuner { gpu, own, clock, tuning: Tuning::default() };
     for (name, make) in subjects {
@@ -110,7 +111,7 @@ pub async fn tune(
             continue;
         }
         tell(name);
-        match tuner.subject(make()).await {
+        match tuner.subject(make(class)).await {
             Err(Error::OutOfMemory(reason)) => tuner.tuning.left.push(format!("{name} ({reason})")),
             done => done?,
         }
