@@ -59,10 +59,7 @@ fn elements() -> Vec<Case> {
         new(Case::new(Activation(ActivationKind::Silu), &[normal(&[33, 64])], Tolerance::Accumulated)),
         new(Case::new(Affine { scale: -2.0, shift: 0.5 }, &[normal(&[33, 64])], Tolerance::Accumulated)),
         // Their derivatives are several of the same kernels, with values in between that are rounded too.
-        map::binary(&[33, 64], &[33, 64])
-            .into_iter()
-            .map(|case| Case { differentiable: 0, ..case })
-            .collect(),
+        map::binary(&[33, 64], &[33, 64]).into_iter().map(without_derivative).collect(),
         new(Case::new(Glu, &[normal(&[33, 128])], Tolerance::Accumulated)),
         new(Case::new(dropout, &[normal(&[33, 64]), random::rng([1, 2, 3])], Tolerance::Accumulated)),
         new(Case::new(Sum { first: 0, last: 1 }, &[normal(&[65, 32])], Tolerance::Accumulated)),
@@ -70,6 +67,11 @@ fn elements() -> Vec<Case> {
         new(Case::new(ScatterRows { rows: 40 }, &[normal(&[40, 32]), rows], Tolerance::Accumulated)),
     ]
     .concat()
+}
+
+fn without_derivative(mut case: Case) -> Case {
+    case.differentiable = 0;
+    case
 }
 
 fn mixers() -> Vec<Case> {
