@@ -78,21 +78,21 @@ impl Prepared {
         &self.sample
     }
 
-    /// As [`Prepared::every_plan`], but what was given before is left out.
+    /// The plans of the case for a device of these capabilities: one that works nowhere in place, and those that do, where
+    /// the operation or its derivative can. What was given before is left out.
     ///
     /// # Errors
-    /// As there.
+    /// When the device's limits do not suffice, or an operation that says that it works in place does not.
     pub fn plans(&mut self, capabilities: &Capabilities) -> Result<Vec<Plan>> {
         let mut plans = self.every_plan(capabilities)?;
         plans.retain(|plan| self.done.insert(signature(plan)));
         Ok(plans)
     }
 
-    /// The plans of the case for a device of these capabilities: one that works nowhere in place, and those that do, where
-    /// the operation or its derivative can.
+    /// As [`Prepared::plans`], with what was given before.
     ///
     /// # Errors
-    /// When the device's limits do not suffice, or an operation that says that it works in place does not.
+    /// As there.
     pub(super) fn every_plan(&self, capabilities: &Capabilities) -> Result<Vec<Plan>> {
         // The derivative may need what the operation would write over.
         let in_place = [
