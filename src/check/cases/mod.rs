@@ -18,9 +18,11 @@ pub mod quantizer;
 pub mod random;
 pub mod reduce;
 pub mod scan;
+#[cfg(not(target_arch = "wasm32"))]
 mod subjects;
 
 pub use large::large;
+#[cfg(not(target_arch = "wasm32"))]
 pub use subjects::{Make, SUBJECTS, Subject};
 
 use super::{Arg, Case, Tolerance};
