@@ -69,11 +69,10 @@ alias Element = f32;
 #if vec4
 #import matmul/load
 #import matmul/plain
-#import matmul/tiled_vec4
 #else
 #import matmul/block_scalar
-#import matmul/tiled
 #endif
+#import matmul/tiled
 #else
 #if vec4 | u64
 #import matmul/load

@@ -6,8 +6,28 @@ const VEC4S: u32 = 16u; // TILE / 4
 const STRIDE: u32 = 17u; // VEC4S + 1: neighboring k fall into different banks
 const SLICE: u32 = 272u; // DEPTH · STRIDE
 
-var<workgroup> slice_a: array<vec4<f32>, SLICE>; // [DEPTH, STRIDE] of 4 rows
-var<workgroup> slice_b: array<vec4<f32>, SLICE>; // [DEPTH, STRIDE] of 4 columns
+var<workgroup> slices_a: array<vec4<f32>, SLICE>; // [DEPTH, STRIDE] of 4 rows
+var<workgroup> slices_b: array<vec4<f32>, SLICE>; // [DEPTH, STRIDE] of 4 columns
+
+// Fills the slices from k on.
+#if vec4
+#import matmul/slices_vec4
+
+fn fill(base_a: u32, base_b: u32, top: u32, left: u32, k: u32, thread: u32) {
+    put_a(0u, thread, fetch_a(base_a, top, k, thread));
+    put_b(0u, thread, fetch_b(base_b, left, k, thread));
+}
+#else
+fn fill(base_a: u32, base_b: u32, top: u32, left: u32, k: u32, thread: u32) {
+    // Neighboring invocations read along the dimension that is contiguous in memory.
+    let along_k = vec2<u32>(thread % DEPTH, thread / DEPTH);
+    let across_k = vec2<u32>(thread / VEC4S, thread % VEC4S);
+    let from_a = select(along_k, across_k, TRANSPOSE_A);
+    let from_b = select(across_k, along_k, TRANSPOSE_B);
+    slices_a[from_a.x * STRIDE + from_a.y] = vec4_a(base_a, top + 4u * from_a.y, k + from_a.x);
+    slices_b[from_b.x * STRIDE + from_b.y] = load_b(base_b, left + 4u * from_b.y, k + from_b.x);
+}
+#endif
 
 @compute @workgroup_size(256)
 fn main(
@@ -28,25 +48,17 @@ fn main(
     let base_a = batch * params.batch_stride_a;
     let base_b = batch * params.batch_stride_b;
 
-    // Neighboring invocations read along the dimension that is contiguous in memory.
-    let along_k = vec2<u32>(thread % DEPTH, thread / DEPTH);
-    let across_k = vec2<u32>(thread / VEC4S, thread % VEC4S);
-    let from_a = select(along_k, across_k, TRANSPOSE_A);
-    let from_b = select(across_k, along_k, TRANSPOSE_B);
-    let to_a = from_a.x * STRIDE + from_a.y;
-    let to_b = from_b.x * STRIDE + from_b.y;
     let y = thread / 16u;
     let x = thread % 16u;
 
     var c0 = mat4x4<f32>();
     for (var k = 0u; k < tile.k; k += DEPTH) {
-        slice_a[to_a] = vec4_a(base_a, top + 4u * from_a.y, k + from_a.x);
-        slice_b[to_b] = load_b(base_b, left + 4u * from_b.y, k + from_b.x);
+        fill(base_a, base_b, top, left, k, thread);
         workgroupBarrier();
         for (var depth = 0u; depth < DEPTH; depth++) {
             let row = depth * STRIDE;
-            let a0 = slice_a[row + y];
-            let b0 = slice_b[row + x];
+            let a0 = slices_a[row + y];
+            let b0 = slices_b[row + x];
             c0 += mat4x4<f32>(a0.x * b0, a0.y * b0, a0.z * b0, a0.w * b0);
         }
         workgroupBarrier();

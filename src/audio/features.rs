@@ -111,13 +111,14 @@ impl LogMel {
             // Samples of the frame that come before `samples`, and the first of the others.
             let (begin, before) = (frame * HOP, LOOK_AHEAD + first);
             let (missing, from) = (before.saturating_sub(begin).min(WINDOW), begin.saturating_sub(before));
-            let mut wave = [0.0; WINDOW];
-            let heard = samples.get(from..).unwrap_or_default();
-            for ((to, &sample), weight) in wave[missing..].iter_mut().zip(heard).zip(&self.window[missing..])
+            let mut windowed = [0.0; WINDOW];
+            let given = samples.get(from..).unwrap_or_default();
+            for ((to, &sample), weight) in
+                windowed[missing..].iter_mut().zip(given).zip(&self.window[missing..])
             {
                 *to = f64::from(sample) * weight;
             }
-            for (number, pair) in half.iter_mut().zip(wave.as_chunks::<2>().0) {
+            for (number, pair) in half.iter_mut().zip(windowed.as_chunks::<2>().0) {
                 *number = Complex64::new(pair[0], pair[1]);
             }
             self.fft.process_with_scratch(&mut half, &mut scratch);

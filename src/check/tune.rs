@@ -160,6 +160,11 @@ impl Tuner<'_> {
         Capabilities { preferred, ..self.own.clone() }
     }
 
+    /// These capabilities, and `kernel` for the class.
+    fn preferring(&self, class: Class, kernel: &str) -> Capabilities {
+        self.with(Preferred::from([(class.to_string(), kernel.to_owned())]))
+    }
+
     async fn subject(&mut self, subject: Subject) -> Result<()> {
         let began = Instant::now();
         let samples: Vec<Sample> = subject.timed.into_iter().map(Sample::new).collect::<Result<_>>()?;
@@ -235,7 +240,7 @@ impl Tuner<'_> {
 
     /// Whether the samples run `kernel` where it is preferred: its needs hold.
     fn takes(&self, class: Class, kernel: &'static str, samples: &[&Sample]) -> Result<bool> {
-        let preferring = self.with(Preferred::from([(class.to_string(), kernel.to_owned())]));
+        let preferring = self.preferring(class, kernel);
         for sample in samples {
             if !kernels(&sample.plan(&preferring)?).contains(kernel) {
                 return Ok(false);
@@ -246,7 +251,7 @@ impl Tuner<'_> {
 
     /// The time of the samples with `kernel` for the class.
     async fn time(&self, class: Class, kernel: &'static str, samples: &[&Sample]) -> Result<Time> {
-        let preferring = self.with(Preferred::from([(class.to_string(), kernel.to_owned())]));
+        let preferring = self.preferring(class, kernel);
         let mut time = Time::default();
         for sample in samples {
             for one in sample.times(self.gpu, &sample.plan(&preferring)?).await? {

@@ -35,7 +35,7 @@ impl LeftOut {
         }
     }
 
-    /// `utterance`, one of `clips` that are strung together, is left out because no output of the `frames` encoder frames
+    /// `utterance`, one of `clips` that are concatenated, is left out because no output of the `frames` encoder frames
     /// that `who` has says their text.
     pub fn impossible(
         utterance: &super::Utterance,

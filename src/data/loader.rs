@@ -137,7 +137,7 @@ impl LoaderConfig {
     /// epoch to epoch or with the batch, or where that is less than a tenth of them.
     pub fn cache(&self, examples: &Examples) -> FeatureCache {
         const MOST_FRAMES: usize = (512 << 20) / (BANDS * size_of::<f32>());
-        let frames = self.all_frames(&examples.list).iter().sum::<usize>();
+        let frames = examples.list.iter().map(|example| self.frames(example)).sum::<usize>();
         let worth_it = self.features_last(examples) && frames <= 10 * MOST_FRAMES;
         FeatureCache::new(if worth_it { frames.min(MOST_FRAMES) } else { 0 })
     }

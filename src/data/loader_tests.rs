@@ -83,7 +83,7 @@ fn resuming_anywhere_gives_the_unbroken_sequence() {
 }
 
 /// The clips of `data` as strings of two speakers, drawn anew in every epoch.
-fn strung(corpus: &mut Arc<Corpus>) -> Arc<Examples> {
+fn concatenated(corpus: &mut Arc<Corpus>) -> Arc<Examples> {
     let changed = Arc::get_mut(corpus).expect("the only one");
     for (i, utterance) in changed.utterances.iter_mut().enumerate() {
         utterance.speaker = Some(format!("s{}", i % 2));
@@ -105,7 +105,7 @@ fn strung(corpus: &mut Arc<Corpus>) -> Arc<Examples> {
 #[test]
 fn strings_have_their_texts_and_resume_anywhere() {
     let (folder, mut corpus) = data();
-    let examples = strung(&mut corpus);
+    let examples = concatenated(&mut corpus);
     let from = |at, threads, augmentation| {
         let config = LoaderConfig { augmentation, threads, ..config(Order::Shuffled) };
         let cache = Arc::new(config.cache(&examples));

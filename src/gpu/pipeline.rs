@@ -1,6 +1,5 @@
 //! Compiled kernels, one for each set of override constants.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError};
 
@@ -90,9 +89,8 @@ impl Gpu {
         }
         let refused =
             |error: &dyn std::fmt::Display| Error::Gpu(format!("kernel {key} was refused: {error}"));
-        let source = kernel.source_in_f16(f16).map_err(|error| refused(&error))?;
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let module = self.module(kernel.name, f16, source);
+        let module = self.module(kernel, f16).map_err(|error| refused(&error))?;
         let pipeline = Arc::new(self.compile(kernel, &module, &key, overrides));
         if let Some(error) = scope.pop().await {
             return Err(refused(&error));
@@ -102,18 +100,22 @@ impl Gpu {
         Ok(pipeline)
     }
 
-    /// A kernel's WGSL, parsed once for all of its override constants.
-    fn module(&self, name: &'static str, f16: u32, source: Cow<'static, str>) -> wgpu::ShaderModule {
+    /// A kernel's WGSL with the storage bindings of the set bits in f16, made and parsed once for all of its override constants.
+    fn module(&self, kernel: &'static Kernel, f16: u32) -> std::result::Result<wgpu::ShaderModule, String> {
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        let module = modules.entry((name, f16)).or_insert_with(|| {
-            let source =
-                wgpu::ShaderModuleDescriptor { label: Some(name), source: wgpu::ShaderSource::Wgsl(source) };
-            // SAFETY: every kernel guards its own indices and terminates; tests fence every output.
-            unsafe {
-                self.device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
-            }
-        });
-        module.clone()
+        if let Some(module) = modules.get(&(kernel.name, f16)) {
+            return Ok(module.clone());
+        }
+        let source = wgpu::ShaderModuleDescriptor {
+            label: Some(kernel.name),
+            source: wgpu::ShaderSource::Wgsl(kernel.source_in_f16(f16)?),
+        };
+        // SAFETY: every kernel guards its own indices and terminates; tests fence every output.
+        let module = unsafe {
+            self.device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
+        };
+        modules.insert((kernel.name, f16), module.clone());
+        Ok(module)
     }
 
     fn compile(

@@ -11,6 +11,7 @@ mod save_f16;
 mod store_f16;
 mod unused;
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 
 use super::options::{Compute, PlanOptions};
@@ -18,6 +19,8 @@ use super::options::{Compute, PlanOptions};
 use super::options::{Recompute, SavedActivations};
 use crate::gpu::Capabilities;
 use crate::graph::{Graph, Node, Tensor, Value, ValueId, ValueSource};
+use crate::ops::Alias;
+use crate::shape::DType;
 
 /// A copy of a graph that passes change before it is recorded.
 #[derive(Debug)]
@@ -54,6 +57,24 @@ impl<'a> Draft<'a> {
         let spec = self.values[id].spec.clone();
         self.values.push(Value { spec, source: ValueSource::Node, store: None });
         self.values.len() - 1
+    }
+
+    /// Whether half the bytes of a value are worth a conversion, and can be had: four lie in two words.
+    fn is_worth_f16(&self, id: ValueId) -> bool {
+        /// Smaller values stay as they are: dispatches would cost more than they save.
+        const SMALLEST: u64 = 1 << 12;
+        let spec = &self.values[id].spec;
+        spec.dtype == DType::F32 && spec.shape.elements().is_multiple_of(4) && spec.bytes() >= SMALLEST
+    }
+
+    /// The `roots` of values that are read behind the plan: results, and what is stored or updates the store.
+    fn read_behind(&self, roots: &[ValueId]) -> HashSet<ValueId> {
+        let updated = self.nodes.iter().flat_map(|node| {
+            let is_update = |output: usize| matches!(node.op.alias(output), Some(Alias::Update(_)));
+            node.outputs.iter().enumerate().filter(move |(output, _)| is_update(*output)).map(|(_, &id)| id)
+        });
+        let named = (0..self.values.len()).filter(|&id| self.values[id].store.is_some());
+        named.chain(self.results()).chain(updated).map(|id| roots[id]).collect()
     }
 
     /// The outputs' values.

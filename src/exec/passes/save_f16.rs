@@ -8,12 +8,9 @@ use std::sync::Arc;
 
 use super::{Draft, Pass};
 use crate::graph::{Node, Value, ValueId, ValueSource, roots};
+use crate::ops::NodeOp;
 use crate::ops::layout::{FromF16, Reshape, ToF16};
-use crate::ops::{Alias, NodeOp};
-use crate::shape::{DType, Spec};
-
-/// Values of fewer bytes stay as they are: two dispatches would cost more than they save.
-const SMALLEST: u64 = 1 << 12;
+use crate::shape::Spec;
 
 /// Adds the conversions to f16 behind the forward pass's nodes and from f16 before the derivatives'.
 #[derive(Debug)]
@@ -55,22 +52,14 @@ struct Conversions {
 /// The values of sections, such as layers, that derivatives read, and nothing else behind the forward pass. What lies
 /// behind the last section is not live for long.
 fn saved(draft: &Draft, roots: &[ValueId], backward: usize) -> HashSet<ValueId> {
-    let Draft { values, nodes, .. } = draft;
-    let (forward, derivative) = nodes.split_at(backward);
+    let (forward, derivative) = draft.nodes.split_at(backward);
     let read: HashSet<ValueId> =
         derivative.iter().flat_map(|node| &node.inputs).map(|&id| roots[id]).collect();
-    let named = (0..values.len()).filter(|&id| values[id].store.is_some());
-    let updated = nodes.iter().flat_map(|node| {
-        let is_update = |output: usize| matches!(node.op.alias(output), Some(Alias::Update(_)));
-        node.outputs.iter().enumerate().filter(move |(output, _)| is_update(*output)).map(|(_, &id)| id)
-    });
-    let whole: HashSet<ValueId> = named.chain(draft.results()).chain(updated).map(|id| roots[id]).collect();
+    let whole = draft.read_behind(roots);
     let made = forward.iter().filter(|node| node.section.is_some()).flat_map(|node| &node.outputs);
-    let worth = |id: ValueId| {
-        let spec = &values[id].spec;
-        spec.dtype == DType::F32 && spec.shape.elements().is_multiple_of(4) && spec.bytes() >= SMALLEST
+    let eligible = |&id: &ValueId| {
+        roots[id] == id && draft.is_worth_f16(id) && read.contains(&id) && !whole.contains(&id)
     };
-    let eligible = |&id: &ValueId| roots[id] == id && worth(id) && read.contains(&id) && !whole.contains(&id);
     made.copied().filter(eligible).collect()
 }
 
