@@ -9,7 +9,7 @@ test: ## lint, every test, the kernel suite on each software adapter, the browse
 	@scripts/setup test
 	@scripts/test
 
-bench: ## the benchmarks of benches/, the same work in burn, then times in Chromium
+bench: ## the benchmarks of benches/, the same work in burn and meganeura, then times in Chromium
 	@scripts/setup test
 	cargo bench
 	cargo run --release --manifest-path benches/peers/Cargo.toml

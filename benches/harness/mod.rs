@@ -44,8 +44,13 @@ pub struct Case {
 impl Case {
     /// Compiles the work and fills what it stores with noise.
     pub fn new(gpu: &Arc<Gpu>, work: &Work) -> Result<Self> {
+        Self::filled(gpu, work, noise)
+    }
+
+    /// As [`Case::new`], with `values` for what is stored.
+    pub fn filled(gpu: &Arc<Gpu>, work: &Work, values: Values) -> Result<Self> {
         let plan = Self::plan(gpu.capabilities(), work)?;
-        Self::of(gpu, work, plan)
+        Self::place(gpu, work, plan, values)
     }
 
     /// The plan of the work.
@@ -57,11 +62,15 @@ impl Case {
 
     /// As [`Case::new`], of a plan of the work.
     pub fn of(gpu: &Arc<Gpu>, work: &Work, plan: Plan) -> Result<Self> {
+        Self::place(gpu, work, plan, noise)
+    }
+
+    fn place(gpu: &Arc<Gpu>, work: &Work, plan: Plan, values: Values) -> Result<Self> {
         let mut executor = Executor::new(gpu.clone());
         for (name, spec) in &plan.stored {
             executor.store.arena(gpu, name, &[(name.clone(), spec.clone())])?;
             if spec.dtype == DType::F32 {
-                executor.store.write(gpu, name, &noise(name, spec))?;
+                executor.store.write(gpu, name, &values(name, spec))?;
             }
         }
         let ports = plan.inputs.iter().chain(&plan.outputs).map(|port| port.spec.bytes());
@@ -101,6 +110,13 @@ impl Case {
         block_on(self.executor.read(&self.loaded, "output 0"))
     }
 
+    /// Every result, after running the work.
+    pub fn results(&mut self) -> Result<Vec<Vec<f32>>> {
+        self.wall()?;
+        let outputs = &self.loaded.plan().outputs;
+        outputs.iter().map(|output| block_on(self.executor.read(&self.loaded, &output.name))).collect()
+    }
+
     /// Milliseconds until the work is submitted, and how many dispatches it has.
     pub fn submission(&mut self) -> Result<(f64, usize)> {
         self.prepare()?;
@@ -111,6 +127,9 @@ impl Case {
         Ok((milliseconds, self.loaded.plan().dispatches.len()))
     }
 }
+
+/// Values of a stored tensor by its name.
+pub type Values = fn(&str, &Spec) -> Vec<f32>;
 
 /// Uniform in [0, 1), as second moments must not be negative.
 pub fn noise(name: &str, spec: &Spec) -> Vec<f32> {

@@ -1,6 +1,5 @@
 //! Pieces of a model as graphs whose operands lie on the device.
 
-use polymix::Result;
 use polymix::autograd::gradients;
 use polymix::exec::{Compute, PlanOptions};
 use polymix::gpu::DeviceClass;
@@ -14,6 +13,7 @@ use polymix::ops::pom::PomAggregate;
 use polymix::recipe::{Initialization, PaddedFrames};
 use polymix::shape::Spec;
 use polymix::train::{InputData, Inputs};
+use polymix::{Error, Result};
 
 /// A graph, its results and its inputs.
 #[derive(Debug, Clone)]
@@ -227,23 +227,25 @@ fn backward_of(y: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Tensor>> {
 /// Rows, width and inner width of the feed-forward module.
 pub const FEED_FORWARD: [usize; 3] = [1600, 256, 1024];
 
-/// LayerNorm → Linear → GELU → Linear, with the gradients of input and parameters.
-pub fn feed_forward() -> Result<Work> {
+/// LayerNorm → Linear → activation → Linear, with the gradients of input and parameters.
+pub fn feed_forward(activation: ActivationKind) -> Result<Work> {
     let (graph, [rows, width, hidden]) = (Graph::new(), FEED_FORWARD);
     let scope = graph.root();
     let x = stored(&graph, "x", [1, rows, width]);
     let initialization = Initialization::Torch;
-    let layer = FeedForward { width, hidden, activation: ActivationKind::Gelu, initialization };
+    let layer = FeedForward { width, hidden, activation, initialization };
     let y = layer.forward(&scope, &inference(&scope, 1, rows), &x)?;
     let parameters = graph.parameters();
     let wrt: Vec<&Tensor> = std::iter::once(&x).chain(parameters.iter().map(|(_, tensor)| tensor)).collect();
     let mut outputs = vec![y.clone()];
     outputs.extend(backward_of(&y, &wrt)?);
-    Ok(Work::new(
-        "feed-forward, forward and backward",
-        format!("[{rows}, {width}], {hidden} inside"),
-        &outputs,
-    ))
+    let with = match activation {
+        ActivationKind::Gelu => "",
+        ActivationKind::Silu => " with SiLU",
+        other => return Err(Error::invalid(format!("no feed-forward module is timed with {other:?}"))),
+    };
+    let name = format!("feed-forward{with}, forward and backward");
+    Ok(Work::new(&name, format!("[{rows}, {width}], {hidden} inside"), &outputs))
 }
 
 fn inference(scope: &Scope, batch: usize, time: usize) -> Context {
@@ -304,7 +306,7 @@ pub fn kernels() -> Result<Vec<Work>> {
         depthwise()?,
         attention(false)?,
         attention(true)?,
-        feed_forward()?,
+        feed_forward(ActivationKind::Gelu)?,
         pom_aggregate()?,
         pom_select()?,
         dropout()?,
