@@ -1,7 +1,7 @@
 // Depthwise convolution over time for channels that four divides, and its gradient: one invocation takes 16
 // neighboring frames of four channels and slides their inputs through registers, four taps a pass.
 //   y[b, t, c] = bias[c] + Σ_k weight[k, c] · x[b, t + k − left, c], x = 0 outside 0 .. lengths[b]
-//   BACKWARD: y[b, t, c] = Σ_k weight[kernel − 1 − k, c] · x[b, t + k − left, c] in 0 .. lengths[b], else 0
+//   backward: y[b, t, c] = Σ_k weight[kernel − 1 − k, c] · x[b, t + k − left, c] in 0 .. lengths[b], else 0
 //! workgroup map
 #import shared/grid
 #import conv/taps
@@ -12,29 +12,34 @@ struct Params {
     channels: u32,
     kernel: u32,
     left: u32,
+    backward: u32, // 1: the gradient
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [batch, time, channels]; in f16 too
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;  // [kernel, channels]
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;    // [channels]; not read with BACKWARD
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;    // [channels]; not read for the gradient
 @group(0) @binding(4) var<storage, read> lengths: array<u32>;       // [batch]
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [batch, time, channels]; in f16 too
 
 override WORKGROUP_SIZE: u32 = 64u;
-override BACKWARD: bool = false;
+
+// The same for all, and no override constant: drivers compile one kernel.
+fn is_backward() -> bool {
+    return params.backward != 0u;
+}
 
 // The weight of a tap, 0 behind the last.
 fn tap(column: u32, k: u32) -> vec4<f32> {
     let last = params.kernel - 1u;
     let known = min(k, last);
-    let row = select(known, last - known, BACKWARD);
+    let row = select(known, last - known, is_backward());
     return select(vec4<f32>(), weight[row * (params.channels / 4u) + column], k <= last);
 }
 
 fn put(at: u32, t: u32, length: u32, value: vec4<f32>) {
     if t < params.time {
-        y[at + t * (params.channels / 4u)] = select(value, vec4<f32>(), BACKWARD && t >= length);
+        y[at + t * (params.channels / 4u)] = select(value, vec4<f32>(), is_backward() && t >= length);
     }
 }
 
@@ -62,7 +67,7 @@ fn main(
         return;
     }
     let length = min(lengths[utterance], params.time);
-    let known = select(length, params.time, BACKWARD);
+    let known = select(length, params.time, is_backward());
     let first = utterance * params.time * columns + column;
     let left = i32(t) - i32(params.left);
     var x0 = frames(first, left, known);
@@ -70,7 +75,7 @@ fn main(
     var x2 = frames(first, left + 8, known);
     var x3 = frames(first, left + 12, known);
     var start = vec4<f32>();
-    if !BACKWARD {
+    if !is_backward() {
         start = bias[column];
     }
     var y0 = mat4x4<f32>(start, start, start, start);

@@ -9,8 +9,8 @@
 //! variant subgroup_u64: needs subgroup = 8, int64, aligned; prefers cpu; workgroup 8; tile 32
 //! variant subgroup_vec4: needs subgroup = 8, aligned; prefers cpu; workgroup 8; tile 32
 //! variant subgroup: needs subgroup = 8; prefers cpu; workgroup 8; tile 32
-//! variant register_vec4: needs aligned; prefers cpu; workgroup row; takes 1 an invocation; tile 16
-//! variant register: prefers cpu; workgroup row; takes 1 an invocation; tile 16
+//! variant register_vec4: needs aligned; prefers cpu; workgroup row; takes 1 an invocation; tile 8
+//! variant register: prefers cpu; workgroup row; takes 1 an invocation; tile 8
 //! variant tiled_large_vec4: needs aligned; prefers tiles >= 128, accumulators >= 64; workgroup 256; tile 128
 //! variant tiled_large: prefers tiles >= 128, accumulators >= 64; workgroup 256; tile 128
 //! variant tiled: workgroup 256; tile 64

@@ -59,12 +59,12 @@ fn record_four(
         kernel: kernel as u32,
         // The gradient's taps are the convolution's in reverse.
         left: if backward { kernel - 1 - left } else { left } as u32,
+        backward: u32::from(backward),
     };
     let bindings = [x, &packed, bias, lengths, y];
-    let constants = [("BACKWARD", f64::from(u8::from(backward)))];
     rec.dispatch(
         depthwise_conv1d_vec4::VARIANTS,
-        &constants,
+        &[],
         &params,
         &bindings,
         batch * time.div_ceil(BLOCK_OF_FOUR) * channels / 4,
