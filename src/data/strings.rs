@@ -48,7 +48,8 @@ impl Strings {
     }
 
     /// Whole clips, each once, as they are drawn for an epoch: strings of any length up to `target`, so that a model
-    /// meets words alone as well as in long rows.
+    /// meets words alone as well as in long rows. Half of them begin with a gap, as a microphone is open before one
+    /// speaks.
     pub fn whole(&self, epoch: u32) -> Vec<Example> {
         let mut strings: Vec<Example> = Vec::new();
         for (speaker, clips) in &self.speakers {
@@ -74,8 +75,12 @@ impl Strings {
                     }
                     None => {
                         length = (f64::from(rng.unit()) * self.target as f64) as usize;
-                        filled = self.room(clip);
-                        let (segments, samples, stated) = (vec![segment(0)], clip.samples, self.stated);
+                        let most =
+                            if rng.below(2) == 1 { self.target.saturating_sub(self.room(clip)) } else { 0 };
+                        let gap = gap.min(most);
+                        filled = gap + self.room(clip);
+                        let (segments, samples, stated) =
+                            (vec![segment(gap)], gap + clip.samples, self.stated);
                         strings.push(Example { segments, samples, stated });
                     }
                 }
@@ -171,7 +176,9 @@ mod tests {
             for string in &drawn {
                 let parts = &string.segments;
                 assert!(parts.iter().all(|part| (part.utterance < 40) == (parts[0].utterance < 40)));
-                assert!(parts[0].gap == 0 && parts[1..].iter().all(|p| (1600..=32_000).contains(&p.gap)));
+                assert!(
+                    parts[1..].iter().all(|p| (1600..=32_000).contains(&p.gap)) && parts[0].gap <= 32_000
+                );
                 assert!(parts.iter().all(|part| part.open && part.start == 0));
                 assert_eq!(string.samples, parts.iter().map(|part| part.gap + part.samples).sum::<usize>());
                 assert!(string.longest() <= all.longest() && string.samples <= all.target, "{string:?}");
@@ -179,6 +186,8 @@ mod tests {
             // Words alone, and several.
             let lengths: Vec<usize> = drawn.iter().map(|string| string.segments.len()).collect();
             assert!(lengths.contains(&1) && lengths.iter().any(|&length| length >= 3), "{lengths:?}");
+            let begin = drawn.iter().filter(|string| string.segments[0].gap > 0).count();
+            assert!((drawn.len() / 4..3 * drawn.len() / 4).contains(&begin), "{begin} of {}", drawn.len());
         }
         assert_ne!(all.whole(0), Strings { seed: 4, ..all.clone() }.whole(0));
     }
