@@ -2,7 +2,7 @@
 
 import { Capture } from "./capture.js";
 import { Polymix } from "./polymix.js";
-import { isSpeech, joined, loudness, trimmed, wav } from "./sound.js";
+import { isSpeech, joined, loudness, trimmed, unplayed, wav } from "./sound.js";
 import { packed, unpacked } from "./zip.js";
 
 const at = (id) => document.getElementById(id);
@@ -53,7 +53,7 @@ function addWord(text) {
   remove.setAttribute("aria-label", `Remove: ${named(word)}`);
   remove.addEventListener("click", () => {
     if (recording?.button === record) return;
-    for (const take of word.takes) URL.revokeObjectURL(take.url);
+    unplayed(player, word.takes.map((take) => take.url));
     words.splice(words.indexOf(word), 1);
     word.item.remove();
     changed();
@@ -80,11 +80,11 @@ function addTake(word, samples, sampleRate) {
   });
   remove.setAttribute("aria-label", `Delete the take of ${named(word)}, ${seconds}`);
   remove.addEventListener("click", () => {
-    player.pause();
-    URL.revokeObjectURL(take.url);
+    unplayed(player, [take.url]);
     word.takes.splice(word.takes.indexOf(take), 1);
     item.remove();
     word.item.querySelector(".lesson-record").focus();
+    note(`Deleted a take of ${named(word)}: ${counted(word.takes.length, "take")} left.`);
     changed();
   });
   word.takes.push(take);
@@ -119,6 +119,7 @@ async function record(button, seconds, quietEnds) {
   const over = new Promise((resolve) => (stop = resolve));
   recording = { button, stop };
   player.pause();
+  note("");
   changed();
   button.textContent = "Stop";
   button.setAttribute("aria-pressed", "true");

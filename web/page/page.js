@@ -1,18 +1,24 @@
 import * as lesson from "./lesson.js";
 import { Polymix } from "./polymix.js";
-import { joined, wav } from "./sound.js";
+import { joined, unplayed, wav } from "./sound.js";
 
 const at = (id) => document.getElementById(id);
 
-/** Clips of the carried corpus, of voices that the model was not trained on. */
-const SAMPLES = [
-  ["zero", "samples/test-en-us-m7-00.flac"],
-  ["six", "samples/test-en-us-m7-03.flac"],
-  ["red", "samples/test-en-us-m7-06.flac"],
-  ["eight", "samples/test-en-gb-steph-00.flac"],
-  ["green", "samples/test-en-gb-scotland-m5-02.flac"],
-  ["stop", "samples/test-en-us-nyc-linda-07.flac"],
-];
+/** Clips of the carried corpus that the model was not trained on: of voices that it has not heard, and of people whom it has. */
+const SAMPLES = {
+  voices: [
+    ["six", "samples/flac/test-en-us-m7-03.flac"],
+    ["stop", "samples/flac/test-en-us-nyc-linda-07.flac"],
+    ["nine zero", "samples/flac/test-en-us-f4-00.flac"],
+    ["up eight right", "samples/flac/test-en-us-m7-02.flac"],
+    ["eight three one", "samples/flac/test-en-gb-scotland-m5-07.flac"],
+  ],
+  people: [
+    ["seven", "samples/digits/flac/7_jackson_2.flac"],
+    ["two", "samples/digits/flac/2_nicolas_2.flac"],
+    ["five", "samples/digits/flac/5_theo_2.flac"],
+  ],
+};
 
 let asr = null;
 let busy = false;
@@ -88,11 +94,10 @@ function fail(error) {
 
 /** Nothing of an earlier clip stays beside what comes now. */
 function clear() {
-  player.pause();
   at("figure").hidden = true;
   at("words").replaceChildren();
   at("run-time").textContent = at("rtf").textContent = "–";
-  if (shown) URL.revokeObjectURL(shown.url);
+  if (shown) unplayed(player, [shown.url]);
   shown = null;
   say("", "empty");
 }
@@ -345,13 +350,15 @@ async function fetched(url) {
   return response.blob();
 }
 
-for (const [label, url] of SAMPLES) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = label;
-  button.disabled = true;
-  button.addEventListener("click", () => transcribe(url.split("/").pop(), () => fetched(url)));
-  at("samples").append(button);
+for (const [kind, samples] of Object.entries(SAMPLES)) {
+  for (const [label, url] of samples) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = label;
+    button.disabled = true;
+    button.addEventListener("click", () => transcribe(url.split("/").pop(), () => fetched(url)));
+    at(kind).append(button);
+  }
 }
 at("file").addEventListener("change", () => {
   const [file] = at("file").files;

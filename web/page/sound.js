@@ -31,6 +31,14 @@ export function wav(samples, sampleRate) {
   return new Blob([view], { type: "audio/wav" });
 }
 
+/** Gives up the addresses of sounds, after the player, which may still read from one, has let go of it. */
+export function unplayed(player, urls) {
+  player.pause();
+  player.removeAttribute("src");
+  player.load();
+  for (const url of urls) URL.revokeObjectURL(url);
+}
+
 /** Root mean square of samples. */
 export function loudness(samples) {
   let sum = 0;

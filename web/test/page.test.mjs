@@ -38,9 +38,10 @@ async function opened(path, options) {
   return page;
 }
 
+/** Nothing was printed since the last call, and nobody else was asked. */
 async function quiet(page) {
   const { server } = await shared();
-  assert.deepEqual(page.noise, []);
+  assert.deepEqual(page.noise.splice(0), []);
   for (const url of page.asked) assert.ok(url.startsWith(server.url) || url.startsWith("blob:"), url);
 }
 
@@ -78,7 +79,7 @@ test("a sample, by keyboard alone, keeps the focus", async () => {
     }),
   );
   assert.ok(painted[0] > 1 && painted[1] > 50, `colors: ${painted}`);
-  assert.match(await page.locator("#knows").textContent(), /single English words, as a few voices/);
+  assert.match(await page.locator("#knows").textContent(), /twenty English words, alone and in strings/);
   await page.screenshot({ path: join(OUT, "page.png"), fullPage: true });
   await quiet(page);
 });
@@ -116,6 +117,15 @@ test("every control has a name, a height for fingers, and a border that can be s
     }
   }
   await page.emulateMedia({ colorScheme: null });
+});
+
+test("every sample is heard as its button says", async () => {
+  const page = await visited();
+  for (const button of await page.locator("#samples button").all()) {
+    await button.click();
+    assert.equal(await heard(page), await button.textContent());
+  }
+  await quiet(page);
 });
 
 test("words to listen for go with the next clip", async () => {
@@ -198,7 +208,7 @@ test("the microphone, with text while one speaks; one that is unplugged ends the
   await page.evaluate(async () => {
     const context = new AudioContext();
     const sink = context.createMediaStreamDestination();
-    const bytes = await (await fetch("samples/test-en-us-m7-03.flac")).arrayBuffer();
+    const bytes = await (await fetch("samples/flac/test-en-us-m7-03.flac")).arrayBuffer();
     const buffer = await context.decodeAudioData(bytes);
     const source = new AudioBufferSourceNode(context, { buffer, loop: true });
     source.connect(sink);
@@ -277,6 +287,7 @@ test("words are taught by keyboard alone, heard, exported, forgotten, and import
     assert.ok(seconds > 0.3 && seconds < 1.5, `a take is not trimmed: ${name}`);
   }
   await takes.last().getByRole("button", { name: "Delete" }).click();
+  await page.locator("#teach-note", { hasText: "Deleted a take of neun: 1 take left." }).waitFor();
   assert.equal(await takes.count(), 3);
   await page.locator("#learn").click();
   assert.match(await page.locator("#learned").textContent(), /^Record 2 takes or more of neun/);
