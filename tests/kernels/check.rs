@@ -1,8 +1,9 @@
 //! One way to test every operation: shapes, kernel, mathematics, gradients, fences, repeatability, grids.
 
 use std::collections::HashSet;
+use std::num::NonZero;
 use std::ops::Deref;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
 
 pub use polymix::check::{Arg, Case, Tolerance};
 use polymix::check::{Prepared, works_in_place};
@@ -13,9 +14,42 @@ use polymix::shader::MOST_VARIANTS;
 use polymix::shape::Spec;
 use proptest::test_runner::{Config, RngSeed};
 
-/// The adapter under test and, on GL, the right to use it: a context serves one thread at a time, and gives up on a
-/// thread that waits for a second.
-pub struct Turn(Arc<Gpu>, #[allow(dead_code)] Option<MutexGuard<'static, ()>>);
+/// A place on the adapter under test, for one test at a time.
+pub struct Turn(Arc<Gpu>);
+
+/// The places that are free, as many as cores. On lavapipe each is a device of its own, since a device compiles kernels on
+/// one thread. On GL there is one: a context serves one thread at a time, and gives up on a thread that waits for a second.
+struct Places {
+    free: Mutex<Vec<Arc<Gpu>>>,
+    returned: Condvar,
+}
+
+static PLACES: LazyLock<Option<Places>> = LazyLock::new(|| {
+    let first = crate::adapter::gpu()?;
+    let capabilities = first.capabilities();
+    eprintln!(
+        "testing on {} {}, cooperative matrices: {:?}",
+        capabilities.backend, capabilities.adapter, capabilities.cooperative
+    );
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let places = if capabilities.backend == "gl" { 1 } else { cores };
+    let another = || if is_lavapipe(capabilities) { crate::adapter::gpu() } else { Some(first.clone()) };
+    let mut free: Vec<Arc<Gpu>> = (1..places).filter_map(|_| another()).collect();
+    free.push(first.clone());
+    Some(Places { free: Mutex::new(free), returned: Condvar::new() })
+});
+
+/// Waits for a place on the adapter under test; `None` where there is none and `GPU=required` does not ask for one.
+pub fn gpu() -> Option<Turn> {
+    let places = PLACES.as_ref()?;
+    let mut free = places.free.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        match free.pop() {
+            Some(gpu) => return Some(Turn(gpu)),
+            None => free = places.returned.wait(free).unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
 
 impl Deref for Turn {
     type Target = Arc<Gpu>;
@@ -25,24 +59,14 @@ impl Deref for Turn {
     }
 }
 
-/// Waits for the adapter under test; `None` where there is none and `GPU=required` does not ask for one.
-pub fn gpu() -> Option<Turn> {
-    static GPU: OnceLock<Option<Arc<Gpu>>> = OnceLock::new();
-    static TURN: Mutex<()> = Mutex::new(());
-    let gpu = GPU.get_or_init(|| {
-        let gpu = crate::adapter::gpu()?;
-        let capabilities = gpu.capabilities();
-        eprintln!(
-            "testing on {} {}, cooperative matrices: {:?}",
-            capabilities.backend, capabilities.adapter, capabilities.cooperative
-        );
-        Some(gpu)
-    });
-    let gpu = gpu.clone()?;
-    // A test that failed leaves nothing half-done.
-    let turn =
-        (gpu.capabilities().backend == "gl").then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
-    Some(Turn(gpu, turn))
+impl Drop for Turn {
+    /// A test that failed leaves nothing half-done.
+    fn drop(&mut self) {
+        if let Some(places) = &*PLACES {
+            places.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.0.clone());
+            places.returned.notify_one();
+        }
+    }
 }
 
 /// Which plans of a case run: those that compile nothing new, and those that show more than any before them. Most of the
