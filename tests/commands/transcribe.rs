@@ -230,3 +230,38 @@ fn standard_input_is_a_recording() {
         assert_eq!(json[0]["audio_seconds"], 0.5);
     }
 }
+
+/// A microphone that stays open: a sentence is printed as soon as it is over.
+#[test]
+fn a_microphone_yields_sentences_while_it_is_open() {
+    if !adapter() {
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = command();
+    command.args(["transcribe", text(&root.join("web/model")), "-", "--stream", "--endpoint", "--quiet"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut microphone = child.stdin.take().unwrap();
+    let (sender, sentences) = std::sync::mpsc::channel();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let reader = std::thread::spawn(move || lines.for_each(|line| sender.send(line).unwrap()));
+
+    let word = polymix::audio::read(root.join("corpus/digits/flac/7_jackson_2.flac")).unwrap().samples;
+    let pcm = |samples: &[f32]| -> Vec<u8> {
+        samples.iter().flat_map(|sample| ((sample * 32_767.0) as i16).to_le_bytes()).collect()
+    };
+    let header = b"RIFF\xFF\xFF\xFF\xFFWAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3E\0\0\0\x7D\0\0\x02\0\x10\0data\xFF\xFF\xFF\xFF";
+    microphone.write_all(header).unwrap();
+    let quiet = pcm(&[0.0; 48_000]);
+    for _ in 0..2 {
+        microphone.write_all(&[pcm(&word), quiet.clone()].concat()).unwrap();
+        microphone.flush().unwrap();
+        let line = sentences.recv_timeout(std::time::Duration::from_secs(300)).expect("a sentence");
+        assert!(line.starts_with("standard input\t") && line.ends_with("\tseven"), "{line}");
+    }
+    drop(microphone);
+    assert!(child.wait().unwrap().success());
+    reader.join().unwrap();
+    assert_eq!(sentences.try_recv().ok(), None);
+}

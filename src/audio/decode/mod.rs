@@ -5,6 +5,7 @@ mod adts;
 mod content;
 mod flac;
 mod guard;
+mod live;
 mod mp4;
 mod mpeg;
 mod ogg;
@@ -23,9 +24,7 @@ use crate::error::{Error, Result};
 use content::Kind;
 use guard::guard;
 use mp4::Edit;
-use part::Part;
-#[cfg(test)]
-use part::read_pipe;
+use part::{Opened, Part, read_pipe};
 use pcm::Payload;
 use sink::Sink;
 
@@ -116,14 +115,27 @@ pub(super) fn read_recording(recording: &Recording) -> Result<Audio> {
     guard(LIBRARIES, decode).map_err(|message| Error::file(recording.to_string(), message))
 }
 
-/// Gives a recording away piece by piece, as it is decoded, until none is wanted; what is doubtful about it.
+/// Gives a recording away piece by piece, as it is decoded, until none is wanted; what is doubtful about it. A WAV whose
+/// writer cannot know its length is decoded as a pipe brings it; of everything else, a pipe is read to its end first.
 ///
 /// # Errors
 /// As for [`read`]; what came before the error was given away.
 pub(super) fn read_pieces(recording: &Recording, give: impl FnMut(Vec<f32>) -> bool) -> Result<Vec<String>> {
     let decode = || {
         let mut sink = Sink::giving(recording.channel, recording.span, give);
-        decode(Part::open(&recording.place, part::WHOLE)?, &mut sink, recording.span.is_none())?;
+        let part = match Opened::of(&recording.place, part::WHOLE)? {
+            Opened::Part(part) => part,
+            Opened::Pipe(mut pipe) => match live::begin(&mut pipe)? {
+                live::Beginning::Wave(pcm) => {
+                    live::read(&pcm, &mut pipe, &mut sink)?;
+                    return Ok(sink.finish()?.notes);
+                }
+                live::Beginning::Other(begun) => {
+                    Part::memory(read_pipe(begun.as_slice().chain(pipe))?.into())
+                }
+            },
+        };
+        decode(part, &mut sink, recording.span.is_none())?;
         Ok(sink.finish()?.notes)
     };
     guard(LIBRARIES, decode).map_err(|message| Error::file(recording.to_string(), message))

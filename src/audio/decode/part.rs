@@ -35,21 +35,28 @@ pub(super) struct Part {
     patch: Option<(u64, Vec<u8>)>,
 }
 
-impl Part {
-    /// Opens what a recording is made of; of a file, `ahead` bytes are read at a time.
+/// What a recording is made of.
+pub(super) enum Opened {
+    /// Bytes of a known number, in any order.
+    Part(Part),
+    /// Bytes as they come.
+    Pipe(Box<dyn Read>),
+}
+
+impl Opened {
+    /// Opens it; of a file, `ahead` bytes are read at a time.
     ///
     /// # Errors
     /// The message, when it is not there or not readable.
-    pub fn open(place: &Place, ahead: usize) -> Outcome<Self> {
-        match place {
+    pub fn of(place: &Place, ahead: usize) -> Outcome<Self> {
+        let part = match place {
             Place::File(path) => {
                 let file = open_file(path)?;
                 let about = file.metadata().map_err(unreadable)?;
-                if about.is_file() {
-                    return Ok(Self::new(Box::new(BufReader::with_capacity(ahead, file)), 0, about.len()));
+                if !about.is_file() {
+                    return Ok(Self::Pipe(Box::new(file)));
                 }
-                let bytes = read_pipe(file)?;
-                Ok(Self::memory(bytes.into()))
+                Part::new(Box::new(BufReader::with_capacity(ahead, file)), 0, about.len())
             }
             Place::Member { archive, start, bytes, .. } => {
                 let file = open_file(archive)?;
@@ -59,14 +66,28 @@ impl Part {
                         "is cut short: the archive ends before it does; fetch the archive again".into()
                     );
                 }
-                Ok(Self::new(Box::new(BufReader::with_capacity(ahead, file)), *start, *bytes))
+                Part::new(Box::new(BufReader::with_capacity(ahead, file)), *start, *bytes)
             }
-            Place::Stdin => Ok(Self::memory(read_pipe(io::stdin().lock())?.into())),
-            Place::Memory { bytes, .. } => Ok(Self::memory(bytes.clone())),
+            Place::Stdin => return Ok(Self::Pipe(Box::new(io::stdin().lock()))),
+            Place::Memory { bytes, .. } => Part::memory(bytes.clone()),
+        };
+        Ok(Self::Part(part))
+    }
+}
+
+impl Part {
+    /// Opens what a recording is made of, as [`Opened::of`] does; a pipe is read to its end.
+    ///
+    /// # Errors
+    /// The message, when it is not there or not readable.
+    pub fn open(place: &Place, ahead: usize) -> Outcome<Self> {
+        match Opened::of(place, ahead)? {
+            Opened::Part(part) => Ok(part),
+            Opened::Pipe(pipe) => Ok(Self::memory(read_pipe(pipe)?.into())),
         }
     }
 
-    fn memory(bytes: Arc<[u8]>) -> Self {
+    pub fn memory(bytes: Arc<[u8]>) -> Self {
         let length = bytes.len() as u64;
         Self::new(Box::new(Cursor::new(bytes)), 0, length)
     }

@@ -144,7 +144,7 @@ fn extent(declared: u64, open: bool, start: u64, file: u64, bytes_a_second: f64)
 }
 
 /// Whether a 32-bit size is one that writers to pipes put where they do not know it.
-fn is_open(size: u32) -> bool {
+pub(super) fn is_open(size: u32) -> bool {
     size >= 0xFFFF_0000 || (0x7FFF_0000..=0x8000_FFFF).contains(&size)
 }
 

@@ -113,3 +113,60 @@ fn files_members_and_pipes_are_one() {
     // What is no audio is not read on.
     assert!(read_pipe(std::io::repeat(0)).expect_err("zeros").contains("not audio"));
 }
+
+/// Gives a few bytes at a time, and says how many it has given.
+struct Trickle<'a>(&'a [u8], &'a std::cell::Cell<usize>);
+
+impl Read for Trickle<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = buffer.len().min(self.0.len()).min(7);
+        buffer[..count].copy_from_slice(&self.0[..count]);
+        self.0 = &self.0[count..];
+        self.1.set(self.1.get() + count);
+        Ok(count)
+    }
+}
+
+#[test]
+fn a_pipe_of_unknown_length_is_decoded_as_it_comes() {
+    let open = |parts: &[(&[u8; 4], &[u8])], size: u32| {
+        let mut bytes = riff(parts);
+        let data = bytes.windows(4).position(|name| name == b"data").expect("samples");
+        bytes[4..8].copy_from_slice(&size.to_le_bytes());
+        bytes[data + 4..data + 8].copy_from_slice(&size.to_le_bytes());
+        bytes
+    };
+    let tone: Vec<i16> = (0..4000).map(|at| (9000.0 * (f64::from(at) * 0.3).sin()) as i16).collect();
+    let samples = pcm16(&tone);
+    for (rate, channels, size) in [(16_000, 1, u32::MAX), (44_100, 2, 0x7FFF_F024), (8000, 1, 0x8000_0000)] {
+        let header = format(1, channels, rate, 2, 16);
+        let bytes = open(&[(b"LIST", b"odd"), (b"fmt ", &header), (b"data", &samples)], size);
+        let given = std::cell::Cell::new(0);
+        let mut pipe = Trickle(&bytes, &given);
+        let live::Beginning::Wave(pcm) = live::begin(&mut pipe).expect("WAV") else { panic!("not live") };
+        assert_eq!(given.get(), bytes.len() - samples.len());
+        let (mut found, mut first) = (Vec::new(), None);
+        let mut sink = Sink::giving(Channel::Mix, None, |piece| {
+            first.get_or_insert(given.get());
+            found.extend(piece);
+            true
+        });
+        live::read(&pcm, &mut pipe, &mut sink).expect("samples");
+        sink.finish().expect("audio");
+        assert_eq!(found, memory(&bytes).read().expect("audio").samples, "{rate} Hz");
+        // Long before the end.
+        assert!(first.is_some_and(|first| first < bytes.len() / 2), "{first:?}");
+    }
+    // What else a pipe may bring is left to those who read it whole.
+    let tag = format(2, 1, 16_000, 2, 16);
+    let others = [&b""[..], b"RIFF", &wav(1, 16_000, &samples), FLAC, &riff(&[(b"LIST", b"none")])];
+    for bytes in others {
+        let mut rest = bytes;
+        let live::Beginning::Other(mut begun) = live::begin(&mut rest).expect("bytes") else {
+            panic!("live")
+        };
+        begun.extend(rest);
+        assert_eq!(begun, bytes);
+    }
+    assert!(live::begin(&mut open(&[(b"fmt ", &tag), (b"data", &samples)], u32::MAX).as_slice()).is_err());
+}
