@@ -110,7 +110,7 @@ impl Outcome {
             settings.layers,
             settings.seed,
             self.best_step,
-            settings.steps,
+            settings.steps(),
             after.takes,
             before.right,
             after.right
@@ -151,10 +151,11 @@ pub async fn adapt(
     left_out.sort_by_key(|one| one.take);
     let waveforms: Vec<&[f32]> =
         learned.iter().chain(&held).map(|example| takes[example.take].waveform.as_slice()).collect();
+    let steps = settings.steps();
     let classes = grown.config.kind.utterance();
     let parts = parts(settings.layers, grown.config.model.layers, classes.is_some());
     let hidden = hidden_states(gpu.clone(), model, &parts, &waveforms, &mut || {
-        watch(&Progress { step: 0, steps: settings.steps, loss: None, held_out: None })
+        watch(&Progress { step: 0, steps, loss: None, held_out: None })
     })
     .await?;
     let shape = Shape::of(&hidden, learned.len());
@@ -173,7 +174,7 @@ pub async fn adapt(
     let optimizer = settings.optimizer();
     let mut trainer = Trainer::new(Executor::new(gpu), &tail, &optimizer).await?;
     trainer.parameters.fill(&trainer.executor, Some(&grown.weights), settings.seed)?;
-    let schedule = Schedule::new(&optimizer, settings.steps);
+    let schedule = Schedule::new(&optimizer, steps);
     let too_few = || Error::invalid("validation returned too few predictions");
     let judge = async |trainer: &mut Trainer| -> Result<(HeldOut, Vec<String>)> {
         trainer.prepare_validation(&tail, shape.batch()).await?;
@@ -209,12 +210,12 @@ pub async fn adapt(
     };
 
     let (before, texts_before) = judge(&mut trainer).await?;
-    watch(&Progress { step: 0, steps: settings.steps, loss: None, held_out: Some(before) })?;
+    watch(&Progress { step: 0, steps, loss: None, held_out: Some(before) })?;
     let mut best: (u64, HeldOut, Option<Weights>, Vec<String>) = (0, before, None, texts_before.clone());
     trainer.prepare(&tail, shape.batch(), false).await?;
-    let mut losses = Vec::with_capacity(settings.steps as usize);
+    let mut losses = Vec::with_capacity(steps as usize);
     let mut order = Order { seed: settings.seed, epoch: 0, left: Vec::new(), examples: learned.len() };
-    for step in 1..=settings.steps {
+    for step in 1..=steps {
         let rows: Vec<_> =
             (0..shape.rows).map(|_| order.next()).map(|at| (&learned[at], &hidden[at])).collect();
         let inputs = tail.inputs(shape, &rows, [settings.seed, step as u32, 0])?;
@@ -224,7 +225,7 @@ pub async fn adapt(
         trainer.set_totals(StepTotals::default())?;
         losses.push(loss);
         let mut held_out = None;
-        if step.is_multiple_of(settings.steps.div_ceil(10)) || step == settings.steps {
+        if step.is_multiple_of(steps.div_ceil(10)) || step == steps {
             let (now, texts) = judge(&mut trainer).await?;
             held_out = Some(now);
             if now.better(&best.1) {
@@ -235,7 +236,7 @@ pub async fn adapt(
                 }
             }
         }
-        watch(&Progress { step, steps: settings.steps, loss: Some(loss), held_out })?;
+        watch(&Progress { step, steps, loss: Some(loss), held_out })?;
     }
 
     let (best_step, after, values, texts) = best;

@@ -51,8 +51,9 @@ impl fmt::Display for Layers {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Settings {
-    /// Optimizer steps, of up to eight takes each.
-    pub steps: u64,
+    /// Optimizer steps, of up to eight takes each; if not given, 1000 where the head learns alone, which are soon done, else
+    /// 100.
+    pub steps: Option<u64>,
     /// Which layers learn.
     pub layers: Layers,
     /// Seed of the order, of what is held out and of dropout.
@@ -65,7 +66,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { steps: 100, layers: Layers::Last(2), seed: 0, encoder_rate: None, head_rate: None }
+        Self { steps: None, layers: Layers::Last(2), seed: 0, encoder_rate: None, head_rate: None }
     }
 }
 
@@ -73,10 +74,15 @@ impl Settings {
     /// The most steps.
     pub const MOST_STEPS: u64 = 100_000;
 
+    /// Optimizer steps: those that were given, or the usual ones.
+    pub fn steps(&self) -> u64 {
+        self.steps.unwrap_or(if self.layers == Layers::Head { 1000 } else { 100 })
+    }
+
     /// Checks that a model of `layers` layers can learn so.
     pub(super) fn check(&self, layers: usize) -> Result<()> {
-        if !(1..=Self::MOST_STEPS).contains(&self.steps) {
-            let (steps, most) = (self.steps, Self::MOST_STEPS);
+        let (steps, most) = (self.steps(), Self::MOST_STEPS);
+        if !(1..=most).contains(&steps) {
             return Err(Error::invalid(format!("{steps} steps are out of range; give 1 to {most}")));
         }
         if let Layers::Last(last) = self.layers

@@ -76,7 +76,7 @@ fn two_tones_are_learned_with_the_same_bits_twice_and_a_letter_that_is_new() {
     let Some(gpu) = device() else { return };
     let (model, takes) = (model(), takes("a", "é"));
     let settings = Settings {
-        steps: 120,
+        steps: Some(120),
         layers: Layers::Last(1),
         head_rate: Some(0.05),
         encoder_rate: Some(0.02),
@@ -110,7 +110,7 @@ fn whatever_learns_the_loss_begins_at_the_same_place() {
     // Without dropout, layers that learn compute what they do where they stay.
     model.config.options.dropout = 0.0;
     let first = |layers| {
-        let settings = Settings { steps: 2, layers, ..Settings::default() };
+        let settings = Settings { steps: Some(2), layers, ..Settings::default() };
         learn(&gpu, &model, &takes, settings).unwrap()
     };
     let all = first(Layers::All);
@@ -127,7 +127,7 @@ fn what_does_not_help_leaves_the_model_as_it_was_and_a_stop_ends_it() {
     let Some(gpu) = device() else { return };
     let (model, mut takes) = (model(), takes("a", "b"));
     let settings = Settings {
-        steps: 30,
+        steps: Some(30),
         layers: Layers::Last(1),
         head_rate: Some(0.02),
         encoder_rate: Some(0.01),
@@ -165,7 +165,7 @@ fn labels_are_told_apart_by_a_head_of_their_own() {
     }
     for layers in [Layers::Head, Layers::Last(1), Layers::Last(2), Layers::All] {
         let settings =
-            Settings { steps: 40, layers, head_rate: Some(0.02), encoder_rate: Some(0.002), seed: 3 };
+            Settings { steps: Some(40), layers, head_rate: Some(0.02), encoder_rate: Some(0.002), seed: 3 };
         let outcome = learn(&gpu, &model, &takes, settings).unwrap();
         let (first, last) = (outcome.losses[0], outcome.losses[39]);
         assert!(first > 0.3 && last < 0.3 * first, "{layers}: {first} → {last}");
@@ -184,7 +184,7 @@ fn labels_are_told_apart_by_a_head_of_their_own() {
             assert_eq!(classifier.labels()[classified[0].class], one.after, "{layers}");
         }
         // A head that knows the labels learns on.
-        let settings = Settings { steps: 1, ..settings };
+        let settings = Settings { steps: Some(1), ..settings };
         let again = learn(&gpu, &outcome.model, &takes, settings).unwrap();
         assert_eq!(again.before.right, 2, "{layers}");
         assert!(again.losses[0] < 0.5 * first, "{layers}");
@@ -205,7 +205,7 @@ fn what_cannot_be_learned_is_named() {
     takes[0].waveform.truncate(100);
     takes[1].target = Target::Text("ab".repeat(40));
     takes[2].waveform[7] = f32::NAN;
-    let settings = Settings { steps: 1, layers: Layers::Head, ..Settings::default() };
+    let settings = Settings { steps: Some(1), layers: Layers::Head, ..Settings::default() };
     let outcome = learn(&gpu, &model, &takes, settings).unwrap();
     let named: Vec<usize> = outcome.left_out.iter().map(|one| one.take).collect();
     assert_eq!(named, [0, 1, 2]);
@@ -214,7 +214,7 @@ fn what_cannot_be_learned_is_named() {
     for (takes, settings, part) in [
         (&takes[..3], settings, "give at least two"),
         (&takes[..], Settings { layers: Layers::Last(3), ..settings }, "the model has 2; give 1 to 2"),
-        (&takes[..], Settings { steps: 0, ..settings }, "0 steps"),
+        (&takes[..], Settings { steps: Some(0), ..settings }, "0 steps"),
         (&takes[..], Settings { head_rate: Some(f64::NAN), ..settings }, "a learning rate of NaN"),
     ] {
         let message = learn(&gpu, &model, takes, settings).unwrap_err().to_string();

@@ -70,13 +70,14 @@ pub(super) fn run(command: &Adapt, global: &Global) -> Result<()> {
     let model = SavedModel::load(&folder)?;
     let decoder = decode::Settings::of_model(&folder)?;
     let defaults = Settings::default();
-    let settings = Settings {
-        steps: global.limit_steps.map_or(command.steps, |limit| limit.min(command.steps)),
+    let mut settings = Settings {
+        steps: command.steps,
         layers: command.layers,
         seed: global.seed.unwrap_or(defaults.seed),
         encoder_rate: command.encoder_rate,
         head_rate: command.head_rate,
     };
+    settings.steps = Some(global.limit_steps.map_or(settings.steps(), |limit| limit.min(settings.steps())));
     let mut corpus = Corpus::load(&command.data)?;
     if command.labels {
         corpus.tell(crate::recipe::Target::Label)?;
@@ -88,7 +89,7 @@ pub(super) fn run(command: &Adapt, global: &Global) -> Result<()> {
     let (takes, used, mut left_out) = read(&corpus, command)?;
     let wrong = if command.labels { "wrong labels" } else { "wrong characters" };
     let mut reporter = Reporter::new(global.quiet);
-    reporter.begin("learning", settings.steps);
+    reporter.begin("learning", settings.steps());
     let mut watch = |progress: &crate::adapt::Progress| -> Result<()> {
         if interrupted() {
             return Err(Error::Interrupted);
@@ -133,7 +134,7 @@ pub(super) fn run(command: &Adapt, global: &Global) -> Result<()> {
         });
         return print_json(&Report {
             better: outcome.better,
-            steps: settings.steps,
+            steps: settings.steps(),
             best_step: outcome.best_step,
             before: outcome.before.into(),
             after: outcome.after.into(),

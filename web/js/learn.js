@@ -33,7 +33,8 @@ export function settingsOf(options) {
     throw wrong("layers", 'give "head", "all", or { last: 2 } for so many of the last layers');
   }
   return {
-    steps: whole(options, "steps", 100, 1, MOST_STEPS),
+    // The library knows how many are usual.
+    steps: options.steps == null ? null : whole(options, "steps", null, 1, MOST_STEPS),
     seed: whole(options, "seed", 0, 0, 2 ** 32 - 1),
     layers: typeof layers === "string" ? layers : { last: layers.last },
   };

@@ -345,7 +345,7 @@ export interface AdaptOptions extends CallOptions {
    * measure whether learning helps: of every text that there are several takes of, one in five, at least one.
    */
   examples: Iterable<TextExample> | Iterable<LabelExample>;
-  /** Steps, of up to eight takes each; 100. */
+  /** Steps, of up to eight takes each; 1000 where `layers` is "head", else 100. */
   steps?: number | null;
   /** What learns besides the head: nothing, the last layers of the encoder, or everything; `{ last: 2 }`. The fewer, the sooner. */
   layers?: "head" | { last: number } | "all" | null;

@@ -379,6 +379,8 @@ export function prepare(given) {
     note(`Added ${text}: record it some three times.`);
     item.querySelector(".lesson-record").focus();
   });
+  // Steps of the head alone are soon done.
+  at("layers").addEventListener("change", () => (at("steps").value = at("layers").value === "head" ? 1000 : 60));
   at("learn").addEventListener("click", learn);
   at("speak").addEventListener("click", speak);
   for (const [id, work] of Object.entries(actions)) at(id).addEventListener("click", () => stored(at(id), work));

@@ -100,9 +100,9 @@ pub(in crate::cli) struct Adapt {
     /// Folder of the new model; it has the old weights where the held-out takes are not recognized better
     #[arg(long, value_name = "MODEL")]
     pub out: PathBuf,
-    /// Optimizer steps, of up to eight takes each
-    #[arg(long, default_value_t = Settings::default().steps, value_name = "N", value_parser = value_parser!(u64).range(1..=Settings::MOST_STEPS))]
-    pub steps: u64,
+    /// Optimizer steps, of up to eight takes each; 1000 with `--layers head`, else 100
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=Settings::MOST_STEPS))]
+    pub steps: Option<u64>,
     /// Trainable layers: the head, the head and so many of the last layers, or all
     #[arg(long, default_value = "2", value_name = "head|N|all")]
     pub layers: Layers,
