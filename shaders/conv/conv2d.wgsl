@@ -57,14 +57,6 @@ fn source(window: vec3<i32>, i: i32, j: i32) -> i32 {
     return (row * i32(params.frequency) + column) * i32(params.cin / 4u);
 }
 
-fn put(p: u32, channel4: u32, low: vec4<f32>, high: vec4<f32>) {
-    if p < params.rows * params.out_frequency {
-        let at = p * (params.padded / 4u) + channel4;
-        y[at] = low;
-        y[at + 1u] = high;
-    }
-}
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -148,12 +140,25 @@ fn main(
             }
         }
     }
-    put(p, channel4, low0, high0);
-    put(p + 1u, channel4, low1, high1);
-    put(p + 2u, channel4, low2, high2);
-    put(p + 3u, channel4, low3, high3);
-    put(p + 4u, channel4, low4, high4);
-    put(p + 5u, channel4, low5, high5);
-    put(p + 6u, channel4, low6, high6);
-    put(p + 7u, channel4, low7, high7);
+    // One piece of code that stores: drivers compile less.
+    let end = min(p + 8u, positions);
+    for (var position = p; position < end; position++) {
+        let to = position * stride + channel4;
+        y[to] = low0;
+        y[to + 1u] = high0;
+        low0 = low1;
+        high0 = high1;
+        low1 = low2;
+        high1 = high2;
+        low2 = low3;
+        high2 = high3;
+        low3 = low4;
+        high3 = high4;
+        low4 = low5;
+        high4 = high5;
+        low5 = low6;
+        high5 = high6;
+        low6 = low7;
+        high6 = high7;
+    }
 }

@@ -40,14 +40,6 @@ fn sees(f: i32, g: i32, j: i32) -> bool {
     return g < size && f < i32(params.out_frequency) && reflect(2 * f + j - 1, size) == g;
 }
 
-fn put(row: u32, column: u32, channel4: u32, low: vec4<f32>, high: vec4<f32>) {
-    if column < params.frequency {
-        let at = (row * params.frequency + column) * (params.padded / 4u) + channel4;
-        dx[at] = low;
-        dx[at + 1u] = high;
-    }
-}
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -153,13 +145,26 @@ fn main(
             }
         }
     }
+    // One piece of code that stores: drivers compile less.
     let column = u32(2 * first + parity);
-    put(local, column, channel4, low0, high0);
-    put(local, column + 2u, channel4, low1, high1);
-    put(local, column + 4u, channel4, low2, high2);
-    put(local, column + 6u, channel4, low3, high3);
-    put(local, column + 8u, channel4, low4, high4);
-    put(local, column + 10u, channel4, low5, high5);
-    put(local, column + 12u, channel4, low6, high6);
-    put(local, column + 14u, channel4, low7, high7);
+    let end = min(column + 16u, params.frequency);
+    for (var g = column; g < end; g += 2u) {
+        let to = (local * params.frequency + g) * stride + channel4;
+        dx[to] = low0;
+        dx[to + 1u] = high0;
+        low0 = low1;
+        high0 = high1;
+        low1 = low2;
+        high1 = high2;
+        low2 = low3;
+        high2 = high3;
+        low3 = low4;
+        high3 = high4;
+        low4 = low5;
+        high4 = high5;
+        low5 = low6;
+        high5 = high6;
+        low6 = low7;
+        high6 = high7;
+    }
 }

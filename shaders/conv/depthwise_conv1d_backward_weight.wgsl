@@ -67,38 +67,45 @@ fn main(
     let length = min(lengths[utterance], params.time);
     let first = utterance * params.time * columns + column;
     let left = i32(start + tap) - i32(params.left);
-    var x0 = frames(first, left, length);
-    var x1 = frames(first, left + 4, length);
-    var x2 = frames(first, left + 8, length);
-    var x3 = frames(first, left + 12, length);
+    var x0 = mat4x4<f32>();
+    var x1 = mat4x4<f32>();
+    var x2 = mat4x4<f32>();
+    var x3 = mat4x4<f32>();
     var w0 = mat4x4<f32>();
     var w1 = mat4x4<f32>();
     var w2 = mat4x4<f32>();
     var w3 = mat4x4<f32>();
     var sum = vec4<f32>();
-    for (var t = start; t < end; t += 4u) {
-        let d = mat4x4<f32>(
-            gradient(first, t, end),
-            gradient(first, t + 1u, end),
-            gradient(first, t + 2u, end),
-            gradient(first, t + 3u, end),
-        );
-        let x4 = frames(first, left + 16 + i32(t - start), length);
-        w0 += taps(x0, x1, d);
-        w1 += taps(x1, x2, d);
-        w2 += taps(x2, x3, d);
-        w3 += taps(x3, x4, d);
-        sum += (d[0] + d[1]) + (d[2] + d[3]);
+    // The first four turns only fill the registers, as in the convolution.
+    for (var turn = -16; turn < i32(end - start); turn += 4) {
+        let x4 = frames(first, left + 16 + turn, length);
+        if turn >= 0 {
+            let t = start + u32(turn);
+            let d = mat4x4<f32>(
+                gradient(first, t, end),
+                gradient(first, t + 1u, end),
+                gradient(first, t + 2u, end),
+                gradient(first, t + 3u, end),
+            );
+            w0 += taps(x0, x1, d);
+            w1 += taps(x1, x2, d);
+            w2 += taps(x2, x3, d);
+            w3 += taps(x3, x4, d);
+            sum += (d[0] + d[1]) + (d[2] + d[3]);
+        }
         x0 = x1;
         x1 = x2;
         x2 = x3;
         x3 = x4;
     }
     let at = chunk * (params.kernel + 1u) * columns + column;
-    put_four(at, tap, w0);
-    put_four(at, tap + 4u, w1);
-    put_four(at, tap + 8u, w2);
-    put_four(at, tap + 12u, w3);
+    let last = min(tap + 16u, params.kernel);
+    for (var k = tap; k < last; k += 4u) {
+        put_four(at, k, w0);
+        w0 = w1;
+        w1 = w2;
+        w2 = w3;
+    }
     if tap == 0u {
         partial[at + params.kernel * columns] = sum;
     }

@@ -12,15 +12,16 @@ struct Params {
     threshold: u32,
     scale: f32,
     stream: u32,
-    time: u32,     // MASKED: frames of an utterance
-    channels: u32, // MASKED: elements of a frame
-    start: u32,    // MASKED: the number of the first element
+    place: u32,    // of the other operand
+    time: u32,     // frames of an utterance, where those behind its length are 0; else 0
+    channels: u32, // elements of a frame
+    start: u32,    // the number of the first element
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [elements / 4]; in f16 too; may be y
 @group(0) @binding(2) var<storage, read> rng: array<u32>;           // [3]: seed, optimizer step, micro-batch; read with DROPOUT only
-@group(0) @binding(3) var<storage, read> lengths: array<u32>;       // [utterances]; read with MASKED only
+@group(0) @binding(3) var<storage, read> lengths: array<u32>;       // [utterances]; read with params.time only
 @group(0) @binding(4) var<storage, read> other: array<vec4<f32>>;   // [elements / 4]; read with BOUND_OTHER only; in f16 too
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [elements / 4]; in f16 too
 
@@ -57,13 +58,13 @@ fn main(
         if DROPOUT {
             is_kept = kept(params.first + i, dropout_key, params.threshold);
         }
-        if MASKED {
+        if is_masked() {
             is_kept = select(vec4<bool>(), is_kept, in_utterances(4u * i));
         }
         var value = finished(x[i], is_kept);
-        if OTHER == BOUND_OTHER {
+        if params.place == BOUND_OTHER {
             value = joined(value, other[i]);
-        } else if OTHER == OTHER_IN_PLACE {
+        } else if params.place == OTHER_IN_PLACE {
             value = joined(value, y[i]);
         }
         if left >= 4 {

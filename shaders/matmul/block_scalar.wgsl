@@ -90,9 +90,9 @@ fn store(row: u32, column: u32, first: u32, value: f32) {
     if row < params.m && column < params.n {
         let at = first + column;
         var y = value;
-        if OTHER == BOUND_OTHER {
+        if params.place == BOUND_OTHER {
             y = joined(vec4<f32>(y), vec4<f32>(other[at])).x;
-        } else if OTHER == OTHER_IN_PLACE {
+        } else if params.place == OTHER_IN_PLACE {
             y = joined(vec4<f32>(y), vec4<f32>(c[at])).x;
         }
         c[at] = y;
@@ -102,7 +102,7 @@ fn store(row: u32, column: u32, first: u32, value: f32) {
 fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
     let first = batch * params.batch_stride_c + row * params.n;
     var y = params.alpha * value;
-    if HAS_BIAS {
+    if params.has_bias != 0u {
         let last = params.n - 1u;
         y += vec4<f32>(
             bias[min(column, last)],
@@ -115,7 +115,7 @@ fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
     if DROPOUT {
         is_kept = kept_from(first + column);
     }
-    if MASKED {
+    if is_masked() {
         let frame = params.first_row + batch * params.m + min(row, params.m - 1u);
         is_kept = select(vec4<bool>(), is_kept, is_in_utterance(frame));
     }

@@ -39,9 +39,9 @@ alias Element = f32;
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<Factor>;        // [batch, m, k], TRANSPOSE_A: [batch, k, m]; in f16 too
 @group(0) @binding(2) var<storage, read> b: array<Factor>;        // [batch, k, n], TRANSPOSE_B: [batch, n, k]; in f16 too
-@group(0) @binding(3) var<storage, read> bias: array<Element>;    // [n]; read with HAS_BIAS only
+@group(0) @binding(3) var<storage, read> bias: array<Element>;    // [n]; read with params.has_bias only
 @group(0) @binding(4) var<storage, read> rng: array<u32>;         // [3]: seed, optimizer step, micro-batch; read with DROPOUT only
-@group(0) @binding(5) var<storage, read> lengths: array<u32>;     // [utterances]; read with MASKED only
+@group(0) @binding(5) var<storage, read> lengths: array<u32>;     // [utterances]; read with params.time only
 @group(0) @binding(6) var<storage, read> other: array<Element>;   // [batch, m, n]; read with BOUND_OTHER only; in f16 too
 @group(0) @binding(7) var<storage, read_write> c: array<Element>; // [batch, m, n]; in f16 too
 

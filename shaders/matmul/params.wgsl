@@ -13,13 +13,14 @@ struct Params {
     threshold: u32, // DROPOUT: 16-bit halves below it are kept
     stream: u32,    // DROPOUT
     first: u32,     // DROPOUT: the number of C's first element in what is drawn as a whole, in vec4s
-    time: u32,      // MASKED: frames of an utterance
-    first_row: u32, // MASKED: the number of C's first row among all frames
+    has_bias: u32,
+    place: u32,     // of the other operand
+    time: u32,      // frames of an utterance, where those behind its length are 0; else 0
+    first_row: u32, // the number of C's first row among all frames
 }
 
 override TRANSPOSE_A: bool = false; // A is stored [k, m]
 override TRANSPOSE_B: bool = false; // B is stored [n, k]
-override HAS_BIAS: bool = false;
 override F16_INPUTS: bool = false; // A and B are taken in f16
 override ROUNDED: bool = false; // and at least one of them is rounded to it as it is read
 

@@ -4,7 +4,7 @@
 fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
     if row < params.m && column < params.n {
         var y = params.alpha * value;
-        if HAS_BIAS {
+        if params.has_bias != 0u {
             y += bias[column / 4u];
         }
         let at = vec4_index(batch * params.batch_stride_c, row, column, params.n);
@@ -12,13 +12,13 @@ fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
         if DROPOUT {
             is_kept = kept(params.first + at, dropout_key, params.threshold);
         }
-        if MASKED {
+        if is_masked() {
             is_kept = select(vec4<bool>(), is_kept, is_in_utterance(params.first_row + batch * params.m + row));
         }
         y = finished(y, is_kept);
-        if OTHER == BOUND_OTHER {
+        if params.place == BOUND_OTHER {
             y = joined(y, other[at]);
-        } else if OTHER == OTHER_IN_PLACE {
+        } else if params.place == OTHER_IN_PLACE {
             y = joined(y, c[at]);
         }
         c[at] = y;

@@ -81,11 +81,15 @@ fn main(
             subgroupBroadcast(x[3], 7u),
         );
     }
-    // A loop that drivers do not unroll, so that they compile what follows the matmul once. The blocks move up: an array
-    // of them would live in memory.
-    let blocks = (min(params.m - tile.row, 32u) + 3u) / 4u;
-    for (var i = 0u; i < blocks; i++) {
-        store_block(batch, tile.row + 4u * i, column, c0);
+    // Loops that drivers do not unroll, so that they compile what follows the matmul once. The blocks, and in one its
+    // rows, move up: an array of them would live in memory.
+    let end = min(tile.row + 32u, params.m);
+    for (var first = tile.row; first < end; first += 4u) {
+        let last = min(first + 4u, end);
+        for (var r = first; r < last; r++) {
+            store_row(batch, r, column, c0[0]);
+            c0 = mat4x4<f32>(c0[1], c0[2], c0[3], c0[3]);
+        }
         c0 = c1;
         c1 = c2;
         c2 = c3;

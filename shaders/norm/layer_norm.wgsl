@@ -14,19 +14,19 @@ struct Params {
     columns: u32, // numbers in a row
     inverse: f32, // 1 / length of a row
     eps: f32,
+    has_addend: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Element>;       // [rows, columns]; in f16 too; may be y
 @group(0) @binding(2) var<storage, read> weight: array<Element>;  // [columns]
 @group(0) @binding(3) var<storage, read> bias: array<Element>;    // [columns]
-@group(0) @binding(4) var<storage, read> addend: array<Element>;  // [rows, columns]; read with ADDEND only; in f16 too; may be y
+@group(0) @binding(4) var<storage, read> addend: array<Element>;  // [rows, columns]; read with params.has_addend only; in f16 too; may be y
 @group(0) @binding(5) var<storage, read_write> y: array<Element>; // [rows, columns]; in f16 too
 @group(0) @binding(6) var<storage, read_write> mean: array<f32>;  // [rows]
 @group(0) @binding(7) var<storage, read_write> rstd: array<f32>;  // [rows]
 
 override WORKGROUP_SIZE: u32 = 64u;
-override ADDEND: bool = false;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -56,7 +56,7 @@ fn main(
     let scale = 1.0 / sqrt(max(moments.y - moments.x * moments.x, 0.0) + params.eps);
     for (var c = lane; c < columns; c += WORKGROUP_SIZE) {
         var value = ((x[start + c] - rough) - moments.x) * scale * weight[c] + bias[c];
-        if ADDEND {
+        if params.has_addend != 0u {
             value += addend[start + c];
         }
         y[start + c] = value;

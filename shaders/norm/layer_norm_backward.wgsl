@@ -15,6 +15,7 @@ struct Params {
     inverse: f32, // 1 / length of a row
     chunk: u32,   // rows of a chunk
     first: u32,   // number of the first chunk
+    has_addend: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -23,12 +24,11 @@ struct Params {
 @group(0) @binding(3) var<storage, read> mean: array<f32>;           // [rows]
 @group(0) @binding(4) var<storage, read> rstd: array<f32>;           // [rows]
 @group(0) @binding(5) var<storage, read> dy: array<Element>;         // [rows, columns]; in f16 too
-@group(0) @binding(6) var<storage, read> addend: array<Element>;     // [rows, columns]; read with ADDEND only; in f16 too; may be dx
+@group(0) @binding(6) var<storage, read> addend: array<Element>;     // [rows, columns]; read with params.has_addend only; in f16 too; may be dx
 @group(0) @binding(7) var<storage, read_write> dx: array<Element>;   // [rows, columns]; in f16 too
 @group(0) @binding(8) var<storage, read_write> sums: array<Element>; // [first + chunks .., 2, columns]
 
 override WORKGROUP_SIZE: u32 = 64u;
-override ADDEND: bool = false;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -59,7 +59,7 @@ fn main(
         for (var c = lane; c < columns; c += WORKGROUP_SIZE) {
             let g = dy[start + c] * weight[c];
             var value = scale * (g - means.x - (x[start + c] - center) * projection);
-            if ADDEND {
+            if params.has_addend != 0u {
                 value += addend[start + c];
             }
             dx[start + c] = value;

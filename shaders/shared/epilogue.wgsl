@@ -1,6 +1,6 @@
 // What happens to the elements of a result before they are stored: activation, dropout, scale, the mask of padded frames,
 // and the other operand, which is added or is where a derivative is taken. The importer has `params` with scale, threshold,
-// stream and time, and the bindings `rng` and `lengths`.
+// stream, time (0 where no frame is padded) and place, and the bindings `rng` and `lengths`.
 #import shared/activation
 #import shared/activation_derivative
 #import shared/rng
@@ -8,11 +8,9 @@
 
 override ACTIVATION: u32 = 0u; // values 0..=8: one more than the activation's code; 0: none
 override DROPOUT: bool = false;
-override MASKED: bool = false; // rows are frames, and those behind their utterance's length 0
-override OTHER: u32 = NO_OTHER; // values 0..=2: as follows
 override DERIVATIVE: u32 = 0u; // values 0..=8: one more than the code of the activation whose derivative is a factor; 0: an addend
 
-const NO_OTHER: u32 = 0u;
+// Values of `params.place`, where the other operand is; none: 0.
 const BOUND_OTHER: u32 = 1u;
 const OTHER_IN_PLACE: u32 = 2u; // the result takes its place
 
@@ -23,6 +21,11 @@ fn begin() {
     if DROPOUT {
         dropout_key = mix_key(vec4<u32>(rng[0], rng[1], rng[2], params.stream));
     }
+}
+
+// Whether rows are frames, and those behind their utterance's length 0.
+fn is_masked() -> bool {
+    return params.time > 0u;
 }
 
 // Whether frame `row` of all utterances is before its utterance's length.
@@ -36,7 +39,7 @@ fn finished(y: vec4<f32>, is_kept: vec4<bool>) -> vec4<f32> {
     if ACTIVATION > 0u {
         z = activate(y, ACTIVATION - 1u);
     }
-    if DROPOUT || MASKED {
+    if DROPOUT || is_masked() {
         z = select(vec4<f32>(), z, is_kept);
     }
     return params.scale * z;

@@ -13,10 +13,9 @@ use crate::ops::Array;
 use crate::rng::Rng;
 use crate::shape::DType;
 
-/// Whether a dispatch of the plan writes over what it reads.
+/// Whether an operation of the plan writes over what it reads.
 pub fn works_in_place(plan: &Plan) -> bool {
-    let takes_other = |overrides: &[(&str, f64)]| overrides.contains(&("OTHER", 2.0));
-    plan.dispatches.iter().any(|one| one.kernel.name.contains(" in place of ") || takes_other(&one.overrides))
+    plan.in_place > 0
 }
 
 /// All that a run of the plan depends on, as text.

@@ -132,6 +132,10 @@ impl<'a> Compiler<'a> {
             |&id: &ValueId| Operand::whole(Memory::Value(self.roots[id]), self.values[id].spec.clone());
         let inputs: Vec<Operand> = node.inputs.iter().map(operand).collect();
         let outputs: Vec<Operand> = node.outputs.iter().map(operand).collect();
+        let over = |(output, result): (usize, &Operand)| {
+            node.op.in_place(output).iter().any(|&input| inputs[input].is_same_memory(result))
+        };
+        self.plan.in_place += usize::from(outputs.iter().enumerate().any(over));
         let mut recorder = Recorder::new(self.capabilities, std::mem::take(&mut self.plan.uniforms));
         if inputs.iter().chain(&outputs).any(|operand| operand.spec.dtype == DType::F16) {
             recorder = recorder.with_f16();

@@ -24,6 +24,8 @@ pub struct Port {
 pub struct Plan {
     /// The dispatches in order.
     pub dispatches: Vec<Dispatch>,
+    /// Operations whose result takes the memory of an operand.
+    pub in_place: usize,
     /// Bytes of every slot.
     pub slots: Vec<u64>,
     /// Names of the store's entries that the plan reads or writes.

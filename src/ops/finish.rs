@@ -149,23 +149,29 @@ impl Finish {
         self.scale * self.dropout.map_or(1.0, |dropout| dropout.scale())
     }
 
-    /// The override constants of `shared/epilogue`; `other` is the other operand as the dispatch that writes `result`
-    /// binds it.
-    pub(super) fn constants(&self, other: Option<&Operand>, result: &Operand) -> [(&'static str, f64); 5] {
+    /// The value of `params.time` for utterances of `time` frames.
+    pub(super) fn frames(&self, time: usize) -> u32 {
+        if self.lengths.is_some() { time as u32 } else { 0 }
+    }
+
+    /// The value of `params.place`; `other` is the other operand as the dispatch that writes `result` binds it.
+    pub(super) fn place(other: Option<&Operand>, result: &Operand) -> u32 {
+        match other {
+            None => 0,
+            Some(other) if other.is_same_memory(result) => 2,
+            Some(_) => 1,
+        }
+    }
+
+    /// The override constants of `shared/epilogue`.
+    pub(super) fn constants(&self) -> [(&'static str, f64); 3] {
         let derivative = match self.other {
             Some(Other { role: Role::Derivative(kind), .. }) => kind.code() + 1.0,
             _ => 0.0,
         };
-        let place = match other {
-            None => 0.0,
-            Some(other) if other.is_same_memory(result) => 2.0,
-            Some(_) => 1.0,
-        };
         [
             ("ACTIVATION", self.activation.map_or(0.0, |kind| kind.code() + 1.0)),
             ("DROPOUT", f64::from(u8::from(self.dropout.is_some()))),
-            ("MASKED", f64::from(u8::from(self.lengths.is_some()))),
-            ("OTHER", place),
             ("DERIVATIVE", derivative),
         ]
     }

@@ -32,25 +32,24 @@ impl Op for Chain {
         // Bound for what is not there, and not read.
         let nothing = rec.scratch(DType::U32, [4]);
         for tile in rec.tiles(outputs[0].elements(), &[1])? {
-            let dropout = self.0.dropout;
+            let (dropout, elements) = (self.0.dropout, tile.len());
+            let (x, y) = (parts.own[0].slice(tile.clone()), outputs[0].slice(tile.clone()));
+            let other = parts.other.map(|other| other.slice(tile.clone()));
             let params = chain::Params {
-                elements: tile.len() as u32,
+                elements: elements as u32,
                 first: ((dropout.map_or(0, |dropout| dropout.first) + tile.start) / 4) as u32,
                 threshold: dropout.map_or(0, |dropout| dropout.threshold()),
                 scale: self.0.factor(),
                 stream: dropout.map_or(0, |dropout| dropout.stream),
-                time: outputs[0].dims().get(1).map_or(0, |time| *time as u32),
+                place: Finish::place(other.as_ref(), &y),
+                time: self.0.frames(outputs[0].dims().get(1).copied().unwrap_or_default()),
                 channels: outputs[0].shape().last() as u32,
                 start: tile.start as u32,
             };
-            let elements = tile.len();
-            let (x, y) = (parts.own[0].slice(tile.clone()), outputs[0].slice(tile.clone()));
-            let other = parts.other.map(|other| other.slice(tile));
-            let constants = self.0.constants(other.as_ref(), &y);
             let other = other.as_ref().filter(|other| !other.is_same_memory(&y)).unwrap_or(&nothing);
             let [rng, lengths] = [parts.rng, parts.lengths].map(|operand| operand.unwrap_or(&nothing));
             let bindings = [&x, rng, lengths, other, &y];
-            rec.dispatch(chain::VARIANTS, &constants, &params, &bindings, elements)?;
+            rec.dispatch(chain::VARIANTS, &self.0.constants(), &params, &bindings, elements)?;
         }
         Ok(())
     }

@@ -136,7 +136,7 @@ impl<'a> Part<'a> {
             return Ok(1);
         }
         let work = Work::Tiles { batch: most, m, n };
-        let choice = rec.choose(matmul::VARIANTS, &self.constants(a, b, c), &self.params(), &[a, b], work)?;
+        let choice = rec.choose(matmul::VARIANTS, &self.constants(a, b), &self.params(c), &[a, b], work)?;
         Ok(parts([m, n], most, choice.variant))
     }
 
@@ -156,7 +156,8 @@ impl<'a> Part<'a> {
         Part { batch: parts, k, missing_k: parts * k - self.k, shared_b: false, other: None, ..*self }
     }
 
-    fn params(&self) -> matmul::Params {
+    /// The parameters of the dispatch that writes `c`.
+    fn params(&self, c: &Operand) -> matmul::Params {
         let Self { planned, batch, m, n, k, shared_b, first, missing_k, .. } = *self;
         let Finish { dropout, .. } = planned.finish;
         matmul::Params {
@@ -173,22 +174,22 @@ impl<'a> Part<'a> {
             threshold: dropout.map_or(0, |dropout| dropout.threshold()),
             stream: dropout.map_or(0, |dropout| dropout.stream),
             first: ((dropout.map_or(0, |dropout| dropout.first) + first) / 4) as u32,
-            time: self.time as u32,
+            has_bias: u32::from(self.bias.is_some()),
+            place: Finish::place(self.other.as_ref(), c),
+            time: planned.finish.frames(self.time),
             first_row: (first / n.max(1)) as u32,
         }
     }
 
-    /// The override constants of the dispatch that writes `c`.
-    fn constants(&self, a: &Operand, b: &Operand, c: &Operand) -> Vec<(&'static str, f64)> {
+    fn constants(&self, a: &Operand, b: &Operand) -> Vec<(&'static str, f64)> {
         let (planned, flag) = (self.planned, |is_set: bool| f64::from(u8::from(is_set)));
         let mut constants = vec![
             ("TRANSPOSE_A", flag(planned.matmul.transpose_a)),
             ("TRANSPOSE_B", flag(planned.matmul.transpose_b)),
-            ("HAS_BIAS", flag(self.bias.is_some())),
             ("F16_INPUTS", flag(planned.f16_inputs)),
             ("ROUNDED", flag(planned.f16_inputs && are_rounded_as_read(a, b))),
         ];
-        constants.extend(planned.finish.constants(self.other.as_ref(), c));
+        constants.extend(planned.finish.constants());
         constants
     }
 
@@ -200,7 +201,7 @@ impl<'a> Part<'a> {
         let [bias, rng, lengths] = [bias, rng, lengths].map(|operand| operand.unwrap_or(&nothing));
         let bindings = [a, b, bias, rng, lengths, other, c];
         let work = Work::Tiles { batch, m, n };
-        rec.dispatch(matmul::VARIANTS, &self.constants(a, b, c), &self.params(), &bindings, work)?;
+        rec.dispatch(matmul::VARIANTS, &self.constants(a, b), &self.params(c), &bindings, work)?;
         rec.flops(2 * (m * n) as u64 * (batch * k - missing_k) as u64);
         Ok(())
     }

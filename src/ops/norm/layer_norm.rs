@@ -59,15 +59,15 @@ impl Op for LayerNorm {
                 columns: n as u32,
                 inverse: 1.0 / n as f32,
                 eps: self.eps,
+                has_addend: u32::from(inputs.len() > 3),
             };
             let (x, y) = (inputs[0].rows(&tile, n), outputs[0].rows(&tile, n));
             let [mean, rstd] = [1, 2].map(|i: usize| outputs[i].rows(&tile, 1));
             let addend = inputs.get(3).map(|addend| addend.rows(&tile, n));
-            let constants = [("ADDEND", f64::from(u8::from(addend.is_some())))];
             // The bias is bound for what is not there, and not read.
             let addend = addend.as_ref().unwrap_or(&inputs[2]);
             let bindings = [&x, &inputs[1], &inputs[2], addend, &y, &mean, &rstd];
-            rec.dispatch(layer_norm::VARIANTS, &constants, &params, &bindings, tile.len())?;
+            rec.dispatch(layer_norm::VARIANTS, &[], &params, &bindings, tile.len())?;
         }
         Ok(())
     }
@@ -208,17 +208,17 @@ impl Op for LayerNormBackward {
                 inverse: 1.0 / n as f32,
                 chunk: chunk as u32,
                 first: first as u32,
+                has_addend: u32::from(self.has_addend),
             };
             let [x, dy] = [0, 4].map(|i: usize| inputs[i].rows(&tile, n));
             let [mean, rstd] = [2, 3].map(|i: usize| inputs[i].rows(&tile, 1));
             let addend = inputs.get(5).map(|addend| addend.rows(&tile, n));
-            let constants = [("ADDEND", f64::from(u8::from(self.has_addend)))];
             // dy is bound for what is not there, and not read.
             let nothing = dy.unread();
             let addend = addend.as_ref().unwrap_or(&nothing);
             let bindings = [&x, &inputs[1], &mean, &rstd, &dy, addend, &outputs[0].rows(&tile, n), &sums];
             let own = tile.len().div_ceil(chunk);
-            rec.dispatch(layer_norm_backward::VARIANTS, &constants, &params, &bindings, own)?;
+            rec.dispatch(layer_norm_backward::VARIANTS, &[], &params, &bindings, own)?;
             first += own;
         }
         let params = layer_norm_backward_sum::Params { chunks: chunks as u32, columns: n as u32 };
