@@ -62,10 +62,14 @@ fn main(
             is_kept = select(vec4<bool>(), is_kept, in_utterances(4u * i));
         }
         var value = finished(x[i], is_kept);
-        if params.place == BOUND_OTHER {
-            value = joined(value, other[i]);
-        } else if params.place == OTHER_IN_PLACE {
-            value = joined(value, y[i]);
+        if has_other() {
+            var second: vec4<f32>;
+            if params.place == BOUND_OTHER {
+                second = other[i];
+            } else {
+                second = y[i];
+            }
+            value = joined(value, second);
         }
         if left >= 4 {
             y[i] = value;

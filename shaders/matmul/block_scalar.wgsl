@@ -90,10 +90,14 @@ fn store(row: u32, column: u32, first: u32, value: f32) {
     if row < params.m && column < params.n {
         let at = first + column;
         var y = value;
-        if params.place == BOUND_OTHER {
-            y = joined(vec4<f32>(y), vec4<f32>(other[at])).x;
-        } else if params.place == OTHER_IN_PLACE {
-            y = joined(vec4<f32>(y), vec4<f32>(c[at])).x;
+        if has_other() {
+            var second: f32;
+            if params.place == BOUND_OTHER {
+                second = other[at];
+            } else {
+                second = c[at];
+            }
+            y = joined(vec4<f32>(y), vec4<f32>(second)).x;
         }
         c[at] = y;
     }

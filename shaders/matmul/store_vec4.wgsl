@@ -16,10 +16,14 @@ fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
             is_kept = select(vec4<bool>(), is_kept, is_in_utterance(params.first_row + batch * params.m + row));
         }
         y = finished(y, is_kept);
-        if params.place == BOUND_OTHER {
-            y = joined(y, other[at]);
-        } else if params.place == OTHER_IN_PLACE {
-            y = joined(y, c[at]);
+        if has_other() {
+            var second: vec4<f32>;
+            if params.place == BOUND_OTHER {
+                second = other[at];
+            } else {
+                second = c[at];
+            }
+            y = joined(y, second);
         }
         c[at] = y;
     }

@@ -23,6 +23,11 @@ fn begin() {
     }
 }
 
+// Whether there is another operand. Kernels join it at one place, since the code of a derivative is long.
+fn has_other() -> bool {
+    return params.place > 0u;
+}
+
 // Whether rows are frames, and those behind their utterance's length 0.
 fn is_masked() -> bool {
     return params.time > 0u;
