@@ -30,6 +30,13 @@ struct Params {
 override WORKGROUP_SIZE: u32 = 64u;
 override TURNS: u32 = 4u; // as the variant says: a CPU has few invocations at a time to keep busy
 
+fn other_at(i: u32) -> vec4<f32> {
+    if params.place == BOUND_OTHER {
+        return other[i];
+    }
+    return y[i];
+}
+
 // Which of the elements e … e + 3 lie in frames before their utterance's length; those past the end are as the last.
 fn in_utterances(e: u32) -> vec4<bool> {
     let last = params.elements - 1u;
@@ -61,16 +68,7 @@ fn main(
         if is_masked() {
             is_kept = select(vec4<bool>(), is_kept, in_utterances(4u * i));
         }
-        var value = finished(x[i], is_kept);
-        if has_other() {
-            var second: vec4<f32>;
-            if params.place == BOUND_OTHER {
-                second = other[i];
-            } else {
-                second = y[i];
-            }
-            value = joined(value, second);
-        }
+        let value = with_other(finished(x[i], is_kept), i);
         if left >= 4 {
             y[i] = value;
             continue;

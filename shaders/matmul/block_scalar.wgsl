@@ -86,20 +86,17 @@ fn kept_from(i: u32) -> vec4<bool> {
     return vec4<bool>(kept_one(i), kept_one(i + 1u), kept_one(i + 2u), kept_one(i + 3u));
 }
 
+fn other_at(i: u32) -> vec4<f32> {
+    if params.place == BOUND_OTHER {
+        return vec4<f32>(other[i]);
+    }
+    return vec4<f32>(c[i]);
+}
+
 fn store(row: u32, column: u32, first: u32, value: f32) {
     if row < params.m && column < params.n {
         let at = first + column;
-        var y = value;
-        if has_other() {
-            var second: f32;
-            if params.place == BOUND_OTHER {
-                second = other[at];
-            } else {
-                second = c[at];
-            }
-            y = joined(vec4<f32>(y), vec4<f32>(second)).x;
-        }
-        c[at] = y;
+        c[at] = with_other(vec4<f32>(value), at).x;
     }
 }
 

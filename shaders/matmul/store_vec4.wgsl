@@ -1,6 +1,13 @@
 // Rows and 4×4 blocks of C where its innermost dimension is a multiple of 4; what lies past an edge is left out.
 #import matmul/vec4_index
 
+fn other_at(i: u32) -> vec4<f32> {
+    if params.place == BOUND_OTHER {
+        return other[i];
+    }
+    return c[i];
+}
+
 fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
     if row < params.m && column < params.n {
         var y = params.alpha * value;
@@ -15,16 +22,6 @@ fn store_row(batch: u32, row: u32, column: u32, value: vec4<f32>) {
         if is_masked() {
             is_kept = select(vec4<bool>(), is_kept, is_in_utterance(params.first_row + batch * params.m + row));
         }
-        y = finished(y, is_kept);
-        if has_other() {
-            var second: vec4<f32>;
-            if params.place == BOUND_OTHER {
-                second = other[at];
-            } else {
-                second = c[at];
-            }
-            y = joined(y, second);
-        }
-        c[at] = y;
+        c[at] = with_other(finished(y, is_kept), at);
     }
 }

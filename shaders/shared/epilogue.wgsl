@@ -1,6 +1,7 @@
 // What happens to the elements of a result before they are stored: activation, dropout, scale, the mask of padded frames,
 // and the other operand, which is added or is where a derivative is taken. The importer has `params` with scale, threshold,
-// stream, time (0 where no frame is padded) and place, and the bindings `rng` and `lengths`.
+// stream, time (0 where no frame is padded) and place, the bindings `rng` and `lengths`, and `other_at(i)`: the other operand
+// at element i of the result, from the place that `params.place` says.
 #import shared/activation
 #import shared/activation_derivative
 #import shared/rng
@@ -21,11 +22,6 @@ fn begin() {
     if DROPOUT {
         dropout_key = mix_key(vec4<u32>(rng[0], rng[1], rng[2], params.stream));
     }
-}
-
-// Whether there is another operand. Kernels join it at one place, since the code of a derivative is long.
-fn has_other() -> bool {
-    return params.place > 0u;
 }
 
 // Whether rows are frames, and those behind their utterance's length 0.
@@ -56,4 +52,12 @@ fn joined(y: vec4<f32>, other: vec4<f32>) -> vec4<f32> {
         return activation_derivative(other, DERIVATIVE - 1u) * y;
     }
     return y + other;
+}
+
+// The element at `i`, with the other operand if there is one; joined at one place, since the code of a derivative is long.
+fn with_other(y: vec4<f32>, i: u32) -> vec4<f32> {
+    if params.place == 0u {
+        return y;
+    }
+    return joined(y, other_at(i));
 }
